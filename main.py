@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Train or resume one job: ./train.sh CONFIG JOB_ID, or python main.py CONFIG --job_id JOB_ID."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from src.helpers import StopSignals, run_command
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="main", description=__doc__)
+    parser.add_argument("config", help="YAML config, such as configs/demo_difflogic.yaml")
+    parser.add_argument("--job_id", help="names the job's folders; default: base.job_id, else config name and time")
+    going_on = parser.add_mutually_exclusive_group()
+    going_on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
+    going_on.add_argument("--restart", action="store_true", help="begin anew, replacing the job's checkpoints")
+    parser.add_argument(
+        "--override",
+        action="append",
+        default=[],
+        metavar='"KEY=VALUE ..."',
+        help='such as "train.epochs=10 train.learning_rate=0.001"; may be given more than once',
+    )
+    parser.add_argument("--debug", action="store_true", help="debug logging, 20 batches an epoch, tracebacks")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = _arguments()
+    # Deterministic matrix products on CUDA need this before CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+    def command(stop: StopSignals) -> int:
+        from src.config import Config
+        from src.train import train
+
+        config = Config.from_yaml(arguments.config, arguments.override)
+        job_id = arguments.job_id or config.base.job_id
+        if job_id is None:
+            job_id = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
+        config.base.job_id = job_id
+        train(config, job_id, stop, arguments.resume, arguments.restart, arguments.debug)
+        return 0
+
+    return run_command(command, arguments.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

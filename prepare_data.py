@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Turn a dataset's recordings into a frame cache on scratch and project storage."""
+
+import argparse
+import sys
+
+from src.helpers import StopSignals, run_command
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="prepare_data", description=__doc__)
+    parser.add_argument("config", help="YAML config, such as configs/prepare_nmnist.yaml")
+    parser.add_argument(
+        "--override",
+        action="append",
+        default=[],
+        metavar='"KEY=VALUE ..."',
+        help='such as "data.overlap=500"',
+    )
+    parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = _arguments()
+
+    def command(stop: StopSignals) -> int:
+        from src.config import Config
+        from src.prepare import prepare
+
+        prepare(Config.from_yaml(arguments.config, arguments.override), stop)
+        return 0
+
+    return run_command(command, arguments.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""DiffLogic Tonic: differentiable logic gate networks on event-camera data."""

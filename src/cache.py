@@ -1,0 +1,236 @@
+"""The frame cache's format: its identity, and writing, finding, reading, verifying and copying one.
+
+A cache is a folder `data/<NAME>/<identity>/` with train, val and test .safetensors and a manifest.json that is written
+last: without a valid manifest there is no cache.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.config import Data
+from src.events.dataset import Dataset, Recording
+from src.helpers import UserError
+from src.io_funcs import CHUNK_BYTES, atomic_file, copy_verified, require_free_space, sha256_of, write_json
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "val", "test")
+MANIFEST = "manifest.json"
+
+Manifest = dict[str, Any]
+
+
+def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
+    """Every option that changes a bit of a cache; the recordings themselves come on top, see `source_fingerprint`."""
+    parameters: dict[str, Any] = {
+        "dataset": dataset.name,
+        "events_per_frame": data.events_per_frame,
+        "overlap": data.overlap,
+        "denoise_time": data.denoise_time,
+        "val_split": data.val_split,
+        "seed": data.seed,
+        "format_version": FORMAT_VERSION,
+    }
+    if not dataset.own_test_split:
+        parameters["test_split"] = data.test_split
+    return parameters
+
+
+def source_fingerprint(recordings: list[Recording], root: Path) -> str:
+    """SHA-256 over the names and sizes of the recordings: other files give another cache."""
+    digest = hashlib.sha256()
+    for recording in recordings:
+        name = recording.path.relative_to(root).as_posix()
+        digest.update(f"{name}\0{recording.path.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def cache_identity(parameters: dict[str, Any], fingerprint: str) -> str:
+    """The folder name of a cache: the framing, readable, and a short hash of everything."""
+    whole = json.dumps([parameters, fingerprint], sort_keys=True).encode()
+    framing = "events{events_per_frame}_overlap{overlap}_denoise{denoise_time}".format(**parameters)
+    return f"{framing}_{hashlib.sha256(whole).hexdigest()[:10]}"
+
+
+class SplitWriter:
+    """Streams the frames of one split to disk; memory holds 16 bytes a frame."""
+
+    def __init__(self, file: BinaryIO, frame_bytes: int) -> None:
+        self.frames_file = file
+        self.frame_bytes = frame_bytes
+        self.labels: list[NDArray[np.int64]] = []
+        self.recordings: list[NDArray[np.int64]] = []
+
+    def add(self, frames: NDArray[np.uint8], labels: NDArray[np.int64], recordings: NDArray[np.int64]) -> None:
+        """Append packed frames [F, bytes] with their labels [F] and recording numbers [F]."""
+        self.frames_file.write(frames.tobytes())
+        self.labels.append(labels)
+        self.recordings.append(recordings)
+
+    def write_safetensors(self, path: Path) -> dict[str, Any]:
+        """Write `path` atomically; return its entry in the manifest."""
+        labels = np.concatenate([np.empty(0, np.int64), *self.labels])
+        recordings = np.concatenate([np.empty(0, np.int64), *self.recordings])
+        # The int64 tensors first: then each begins at a multiple of 8 bytes, as readers want it.
+        ends = np.cumsum([labels.nbytes, recordings.nbytes, len(labels) * self.frame_bytes]).tolist()
+        header = json.dumps(
+            {
+                "labels": _tensor_entry("I64", [len(labels)], 0, ends[0]),
+                "recordings": _tensor_entry("I64", [len(labels)], ends[0], ends[1]),
+                "frames": _tensor_entry("U8", [len(labels), self.frame_bytes], ends[1], ends[2]),
+            }
+        ).encode()
+        header += b" " * (-len(header) % 8)
+        digest = hashlib.sha256()
+        with atomic_file(path) as out:
+
+            def write(part: bytes) -> None:
+                digest.update(part)
+                out.write(part)
+
+            write(struct.pack("<Q", len(header)) + header)
+            write(labels.astype("<i8").tobytes())
+            write(recordings.astype("<i8").tobytes())
+            self.frames_file.seek(0)
+            while chunk := self.frames_file.read(CHUNK_BYTES):
+                write(chunk)
+            size = out.tell()
+        counts = np.unique(recordings, return_counts=True)[1]
+        return {
+            "file": path.name,
+            "size": size,
+            "sha256": digest.hexdigest(),
+            "frames": len(labels),
+            "recordings": len(counts),
+            "frames_a_recording": [int(counts.min()), float(np.median(counts)), int(counts.max())]
+            if len(counts)
+            else [0, 0.0, 0],
+        }
+
+
+def _tensor_entry(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+@contextlib.contextmanager
+def split_writer(folder: Path, split: str, frame_bytes: int) -> Iterator[SplitWriter]:
+    """A SplitWriter whose streamed frames lie in a temporary file in `folder`, removed at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{split}.frames.{os.getpid()}.tmp"
+    try:
+        with temporary.open("w+b") as file:
+            yield SplitWriter(file, frame_bytes)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Make the cache exist: write its manifest, with a checksum of its own."""
+    write_json(folder / MANIFEST, {**manifest, "manifest_sha256": _manifest_checksum(manifest)})
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a cache folder; None if it is missing, damaged or of another format version."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        checksum = manifest.pop("manifest_sha256")
+        valid = checksum == _manifest_checksum(manifest) and manifest["format_version"] == FORMAT_VERSION
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    return manifest if valid else None
+
+
+def _manifest_checksum(manifest: Manifest) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def damages(
+    folder: Path, manifest: Manifest, fast: bool = False, check: Callable[[], None] = lambda: None
+) -> list[str]:
+    """What is wrong with a cache's files: one line a damaged file. `fast` compares sizes, not checksums."""
+    found = []
+    for entry in manifest["splits"].values():
+        path = folder / entry["file"]
+        if not path.is_file():
+            found.append(f"{path} is missing")
+        elif path.stat().st_size != entry["size"]:
+            found.append(f"{path} has {path.stat().st_size} bytes instead of {entry['size']}")
+        elif not fast and sha256_of(path, check) != entry["sha256"]:
+            found.append(f"{path} does not have the checksum that its manifest names")
+    return found
+
+
+def find_caches(root: Path, parameters: dict[str, Any]) -> list[Path]:
+    """Folders of the caches under a storage root that were prepared with exactly these parameters."""
+    folder = root / "data" / parameters["dataset"]
+    return [
+        path.parent
+        for path in sorted(folder.glob(f"*/{MANIFEST}"))
+        if (manifest := read_manifest(path.parent)) is not None and manifest["parameters"] == parameters
+    ]
+
+
+def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: None) -> None:
+    """Copy a cache file by file, verified, the manifest last.
+
+    Raises:
+        UserError: if the source is no valid cache, or the target's disk is too full.
+        OSError: if a file does not have its checksum.
+    """
+    manifest = read_manifest(source)
+    if manifest is None:
+        raise UserError(f"{source} holds no valid cache manifest; prepare the cache again")
+    require_free_space(target, cache_size(manifest))
+    (target / MANIFEST).unlink(missing_ok=True)
+    for entry in manifest["splits"].values():
+        copy_verified(source / entry["file"], target / entry["file"], entry["sha256"], check)
+    write_manifest(target, manifest)
+
+
+def cache_size(manifest: Manifest) -> int:
+    """Bytes of a cache's tensor files."""
+    return sum(entry["size"] for entry in manifest["splits"].values())
+
+
+@dataclass(frozen=True)
+class Split:
+    """The frames of one split.
+
+    Attributes:
+        frames: packed, uint8 [F, ceil(P*H*W/8)], memory-mapped.
+        labels: int64 [F].
+        recordings: int64 [F], the number of each frame's recording in the dataset's sorted list.
+    """
+
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    recordings: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read_split(folder: Path, split: str) -> Split:
+    """Open one split of a cache that has been verified."""
+    path = folder / f"{split}.safetensors"
+    with path.open("rb") as file:
+        (header_size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(header_size))
+
+    def tensor(name: str, dtype: str) -> NDArray[Any]:
+        entry = header[name]
+        if 0 in entry["shape"]:  # an empty file region cannot be mapped
+            return np.empty(entry["shape"], dtype)
+        offset = 8 + header_size + entry["data_offsets"][0]
+        return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(entry["shape"]))
+
+    return Split(tensor("frames", "u1"), np.array(tensor("labels", "<i8")), np.array(tensor("recordings", "<i8")))

@@ -1,0 +1,162 @@
+"""What a run's state is; saving and restoring it exactly.
+
+A checkpoint is a safetensors file: tensors by their path in the state, everything else as JSON in the header, with a
+SHA-256 over both. Nothing is unpickled.
+"""
+
+import hashlib
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from src.helpers import LOG, UserError
+from src.io_funcs import write_atomic
+
+FORMAT_VERSION = "1"
+KEPT = 2
+_TENSOR = "__tensor__"
+_NAME = re.compile(r"step_(\d{10})\.safetensors")
+
+
+class DamagedCheckpointError(Exception):
+    """A checkpoint file cannot be used; its text says why."""
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every global random generator: Python's, NumPy's, PyTorch's on the CPU and each CUDA device."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": [version, list(numbers), gauss],
+        "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put the generators back to `random_states`."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save_tree(path: Path, tree: dict[str, Any]) -> None:
+    """Write a tree of dicts, lists, tensors and JSON values, atomically and checksummed."""
+    tensors: dict[str, torch.Tensor] = {}
+    values = json.dumps(_take_tensors(tree, "", tensors))
+    metadata = {"format_version": FORMAT_VERSION, "values": values, "sha256": _checksum(values, tensors)}
+    write_atomic(path, save(tensors, metadata))
+
+
+def load_tree(path: Path) -> dict[str, Any]:
+    """Read what `save_tree` wrote, on the CPU.
+
+    Raises:
+        DamagedCheckpointError: if the file is truncated, altered, of another version, or no checkpoint.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise DamagedCheckpointError(f"{path} cannot be read: {error}") from error
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise DamagedCheckpointError(
+            f"{path} is of checkpoint format {metadata.get('format_version')}, not {FORMAT_VERSION}"
+        )
+    if metadata.get("sha256") != _checksum(metadata.get("values", ""), tensors):
+        raise DamagedCheckpointError(f"{path} is damaged: its checksum is wrong")
+    return _put_tensors(json.loads(metadata["values"]), tensors)
+
+
+def _take_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(node, torch.Tensor):
+        tensors[path] = node.detach().cpu().contiguous()
+        return {_TENSOR: path}
+    if isinstance(node, dict):
+        # Keys that are numbers, such as those of an optimiser's state, become text, as JSON has it.
+        return {str(key): _take_tensors(value, f"{path}/{key}", tensors) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_take_tensors(value, f"{path}/{i}", tensors) for i, value in enumerate(node)]
+    return node
+
+
+def _put_tensors(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(node, dict):
+        if set(node) == {_TENSOR}:
+            return tensors[node[_TENSOR]]
+        return {key: _put_tensors(value, tensors) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_put_tensors(value, tensors) for value in node]
+    return node
+
+
+def _checksum(values: str, tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(values.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write the state after `step` batches; keep the last two checkpoints."""
+    path = folder / f"step_{step:010d}.safetensors"
+    save_tree(path, state)
+    for old in list_checkpoints(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a job, the newest first."""
+    return sorted((path for path in folder.glob("step_*") if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """The state of the newest checkpoint that is whole; None if the job has no checkpoints.
+
+    Raises:
+        UserError: if there are checkpoints but all are damaged: starting afresh is the user's decision.
+    """
+    paths = list_checkpoints(folder)
+    for path in paths:
+        try:
+            state = load_tree(path)
+        except DamagedCheckpointError as error:
+            LOG.warning("%s; falling back to the checkpoint before", error)
+            continue
+        LOG.info("resuming from %s", path)
+        return state
+    if paths:
+        raise UserError(f"none of the {len(paths)} checkpoints in {folder} can be read; --restart begins the job anew")
+    return None
+
+
+def save_model(path: Path, model: torch.nn.Module, description: dict[str, Any]) -> None:
+    """Write a model's whole state dict as safetensors; the header carries `description`, each value as JSON."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomic(path, save(tensors, {key: json.dumps(value) for key, value in description.items()}))
+
+
+def load_model_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The state dict and the description that `save_model` wrote."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: cannot read the model: {error}") from error

@@ -1,0 +1,342 @@
+"""The one list of options: dataclasses, loaded from YAML with overrides, checked, and written back."""
+
+import dataclasses
+import difflib
+import math
+import shlex
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.helpers import UserError
+
+
+def _option(default: Any, **limits: Any) -> Any:
+    """A field with limits: least, most (inclusive), above, below (exclusive), choices."""
+    return field(default=default, metadata=limits)
+
+
+@dataclass
+class Base:
+    """What identifies a run."""
+
+    seed: int = _option(0, least=0, most=2**63 - 1)  # of weights, connections and the order of batches
+    job_id: str | None = None  # the command line's job id goes before it
+
+
+@dataclass
+class Data:
+    """Which recordings, and how they become frames."""
+
+    name: str = "NMNIST"  # a dataset of src/events/datasets.py
+    data_root: str = "data"  # folder that holds the recordings' folder; relative to the repository
+    events_per_frame: int = _option(1500, least=1, most=10**9)
+    overlap: int = _option(1000, least=0, most=10**9)  # events that consecutive frames share
+    denoise_time: int = _option(1200, least=0, most=10**12)  # microseconds; 0: no denoising
+    num_threads: int = _option(0, least=0, most=4096)  # 0: every core of the process
+    val_split: float = _option(0.1, least=0.0, below=1.0)  # of the training recordings
+    test_split: float = _option(0.2, above=0.0, below=1.0)  # of all, where the dataset has no test split of its own
+    seed: int = _option(0, least=0, most=2**63 - 1)  # of the splits, and of simulated recordings
+    reset_cache: bool = False  # prepare again although the cache is there
+    prepare_if_missing: str | None = None  # a prepare config that training may run when it finds no cache
+
+
+@dataclass
+class DataLoader:
+    """How batches reach the model."""
+
+    batch_size: int = _option(128, least=1, most=10**7)  # frames
+    num_workers: int = _option(0, least=0, most=1024)  # loader processes; 0: the training process itself
+    prefetch_factor: int = _option(2, least=1, most=1024)  # batches ahead, a worker
+    pin_memory: bool = True  # only where CUDA is used
+    shuffle_train: bool = True  # a new order each epoch, a function of (base.seed, epoch)
+
+
+@dataclass
+class Train:
+    """How long, how fast, on what."""
+
+    epochs: int = _option(40, least=1, most=10**6)
+    learning_rate: float = _option(0.01, above=0.0, most=1e3)
+    device: str = "cuda"  # cuda (falls back to cpu), cuda:N or cpu
+    dtype: str = _option("float32", choices=("float32", "bfloat16", "float16"))  # activations; weights stay float32
+    log_interval: int = _option(50, least=1, most=10**9)  # batches
+    checkpoint_interval_minutes: float = _option(10.0, least=0.0, most=1e6)  # 0: after every batch
+    save_model: bool = True  # keep final and best model on project storage
+    dataloader: DataLoader = field(default_factory=DataLoader)
+
+
+@dataclass
+class DiffLogicOptions:
+    """Layers of differentiable logic gates, then a sum of bits a class."""
+
+    num_neurons: int = _option(4000, least=1, most=10**9)  # a layer
+    num_layers: int = _option(4, least=1, most=10**4)
+    connections: str = _option("random", choices=("random", "unique"))
+    grad_factor: float = _option(1.0, above=0.0, most=1e6)  # > 1 helps networks of more than 6 layers
+    tau: float = _option(10.0, above=0.0, most=1e9)  # class scores are divided by it
+    implementation: str = _option("auto", choices=("auto", "torch"))
+
+
+@dataclass
+class CNNOptions:
+    """Two convolutions with pooling, then two dense layers."""
+
+    conv1_channels: int = _option(32, least=1, most=10**5)
+    conv2_channels: int = _option(64, least=1, most=10**5)
+    fc_hidden_size: int = _option(128, least=1, most=10**6)
+
+
+@dataclass
+class MLPOptions:
+    """Dense layers with ReLU."""
+
+    hidden_size: int = _option(512, least=1, most=10**6)
+    num_hidden_layers: int = _option(2, least=1, most=10**3)
+
+
+@dataclass
+class Model:
+    """Which model; each type has a section of its own."""
+
+    model_type: str = _option("difflogic", choices=("difflogic", "cnn", "mlp"))
+    difflogic: DiffLogicOptions = field(default_factory=DiffLogicOptions)
+    cnn: CNNOptions = field(default_factory=CNNOptions)
+    mlp: MLPOptions = field(default_factory=MLPOptions)
+
+
+@dataclass
+class Config:
+    """All options of a preparation or of a run; a file gives those that differ from the defaults."""
+
+    base: Base = field(default_factory=Base)
+    data: Data = field(default_factory=Data)
+    train: Train = field(default_factory=Train)
+    model: Model = field(default_factory=Model)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: typing.Sequence[str] = ()) -> "Config":
+        """Load a YAML file, then apply overrides such as "train.epochs=10 train.learning_rate=1e-3".
+
+        Raises:
+            UserError: naming every mistake of the file and of the overrides, not only the first.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not a UTF-8 text file; is it a YAML config?") from error
+        except OSError as error:
+            raise UserError(f"{path}: cannot read the config: {error.strerror}") from error
+        errors: list[str] = []
+        tree = _parse_yaml(text, str(path))
+        config = cls()
+        _fill(config, tree, "", str(path), errors)
+        for key, value in _split_overrides(overrides, errors):
+            _override(config, key, value, errors)
+        if config.data.overlap >= config.data.events_per_frame:
+            errors.append(
+                f"{path}: data.overlap = {config.data.overlap} must be smaller than data.events_per_frame = "
+                f"{config.data.events_per_frame}, since a frame begins events_per_frame - overlap events after the last"
+            )
+        if errors:
+            raise UserError("\n".join(errors))
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain dicts, in the order of the fields."""
+        return dataclasses.asdict(self)
+
+    def to_yaml(self) -> str:
+        """YAML that `from_yaml` loads to an equal config."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """(key, old value, new value) of every leaf in which two `Config.to_dict()` differ."""
+    found = []
+    for name in [*old, *(name for name in new if name not in old)]:
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differing_keys(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append((prefix + name, a, b))
+    return found
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, but a key that stands twice in a mapping is an error instead of silently the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key_node.value!r} stands twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, path: str) -> dict[str, Any]:
+    try:
+        tree = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: builds plain values only
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "malformed"
+        raise UserError(f"{path}{where}: not valid YAML: {problem}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
+    if tree is None:
+        raise UserError(f"{path}: the config is empty; expected the sections {_names(Config())}")
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected the sections {_names(Config())} at the top, got a {type(tree).__name__}")
+    return tree
+
+
+def _names(section: Any) -> str:
+    return ", ".join(f.name for f in dataclasses.fields(section))
+
+
+def _unknown(name: Any, section: Any, prefix: str) -> str:
+    known = [f.name for f in dataclasses.fields(section)]
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(known)}"
+    return f"unknown key {prefix}{name}; {hint}"
+
+
+def _fill(section: Any, tree: dict[Any, Any], prefix: str, where: str, errors: list[str]) -> None:
+    """Set the fields of a section from a mapping, collecting errors."""
+    known = {f.name: f for f in dataclasses.fields(section)}
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if name not in known:
+            errors.append(f"{where}: {_unknown(name, section, prefix)}")
+        elif dataclasses.is_dataclass(current := getattr(section, name)):
+            if isinstance(value, dict):
+                _fill(current, value, f"{key}.", where, errors)
+            elif value is not None:  # a section with nothing under it keeps its defaults
+                errors.append(f"{where}: {key} is a section ({_names(current)}), got {value!r}")
+        else:
+            _set(section, known[name], key, value, where, errors)
+
+
+def _set(section: Any, option: dataclasses.Field[Any], key: str, value: Any, where: str, errors: list[str]) -> None:
+    kind = typing.get_type_hints(type(section))[option.name]
+    try:
+        setattr(section, option.name, _checked(_converted(value, kind), option.metadata))
+    except ValueError as error:
+        errors.append(f"{where}: {key} = {value!r}: {error}")
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """`value` as the field's type; ValueError says what was expected. YAML 1.1 reads 1e-2 as text: it is a number."""
+    if isinstance(kind, types.UnionType):  # X | None
+        if value is None:
+            return None
+        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("expected text without NUL characters")
+        return value
+    if kind in (int, float) and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if kind is float:
+                if math.isfinite(number):
+                    return number
+            elif isinstance(value, int):
+                return value
+            elif number.is_integer():
+                return int(value) if isinstance(value, str) and value.lstrip("+-").isdigit() else int(number)
+        except (ValueError, OverflowError):
+            pass
+    expected = {
+        bool: "true or false",
+        str: "text (quote it if it looks like a number)",
+        int: "a whole number",
+        float: "a finite number",
+    }
+    raise ValueError(f"expected {expected[kind]}")
+
+
+def _checked(value: Any, limits: typing.Mapping[str, Any]) -> Any:
+    if "choices" in limits and value not in limits["choices"]:
+        near = difflib.get_close_matches(value, limits["choices"], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"allowed: {', '.join(limits['choices'])}{hint}")
+    words = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
+    bounds = [(limit, limits[limit]) for limit in words if limit in limits]
+    broken = {
+        "least": lambda bound: value < bound,
+        "above": lambda bound: value <= bound,
+        "most": lambda bound: value > bound,
+        "below": lambda bound: value >= bound,
+    }
+    if any(broken[limit](bound) for limit, bound in bounds):
+        raise ValueError("must be " + " and ".join(f"{words[limit]} {bound}" for limit, bound in bounds))
+    return value
+
+
+def _split_overrides(overrides: typing.Sequence[str], errors: list[str]) -> list[tuple[str, str]]:
+    """Each override text holds one or more key=value, apart by spaces; quotes keep spaces inside a value."""
+    pairs = []
+    for text in overrides:
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            errors.append(f"--override {text!r}: {error}")
+            continue
+        if not words:
+            errors.append(f"--override {text!r}: expected key=value, such as train.epochs=10")
+        for word in words:
+            key, equals, value = word.partition("=")
+            if equals and key:
+                pairs.append((key, value))
+            else:
+                errors.append(f"--override {word!r}: expected key=value, such as train.epochs=10")
+    return pairs
+
+
+def _override(config: Config, key: str, text: str, errors: list[str]) -> None:
+    where = "--override"
+    section: Any = config
+    *path, last = key.split(".")
+    prefix = ""
+    for name in path:
+        inner = getattr(section, name, None) if name in {f.name for f in dataclasses.fields(section)} else None
+        if not dataclasses.is_dataclass(inner):
+            errors.append(f"{where}: {_unknown(name, section, prefix)}")
+            return
+        section, prefix = inner, f"{prefix}{name}."
+    option = next((f for f in dataclasses.fields(section) if f.name == last), None)
+    if option is None:
+        errors.append(f"{where}: {_unknown(last, section, prefix)}")
+    elif dataclasses.is_dataclass(inner := getattr(section, last)):
+        errors.append(f"{where}: {key} is a section; override one of its keys: {_names(inner)}")
+    else:
+        _set(
+            section,
+            option,
+            key,
+            _override_value(text, typing.get_type_hints(type(section))[last]),
+            where,
+            errors,
+        )
+
+
+def _override_value(text: str, kind: Any) -> Any:
+    """The text as YAML would read it; where the option is text, as it stands (a job id 007 stays 007)."""
+    if kind is str or (isinstance(kind, types.UnionType) and str in typing.get_args(kind)):
+        return None if text in ("null", "~") and kind is not str else text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

@@ -1,0 +1,47 @@
+"""Events: a recording's events as four flat arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Events of one recording, in the order of time.
+
+    Attributes:
+        x, y: column and row of the pixel, uint16 [N].
+        t: timestamps in microseconds, int64 [N].
+        p: polarity, uint8 [N]; 1 is ON (brighter).
+    """
+
+    x: NDArray[np.uint16]
+    y: NDArray[np.uint16]
+    t: NDArray[np.int64]
+    p: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.x), len(self.y), len(self.t), len(self.p)}
+        if len(lengths) != 1:
+            raise ValueError(f"x, y, t and p must have equal lengths, got {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    @classmethod
+    def from_structured(cls, array: NDArray[np.void]) -> "Events":
+        """From a structured array with the fields x, y, t, p, such as tonic's."""
+        return cls(
+            np.ascontiguousarray(array["x"], dtype=np.uint16),
+            np.ascontiguousarray(array["y"], dtype=np.uint16),
+            np.ascontiguousarray(array["t"], dtype=np.int64),
+            np.ascontiguousarray(array["p"], dtype=np.uint8),
+        )
+
+    def to_structured(self) -> NDArray[np.void]:
+        """As tonic's N-MNIST dataset gives them: a structured array of int64 fields x, y, t, p."""
+        array = np.empty(len(self), dtype=np.dtype([(name, np.int64) for name in "xytp"]))
+        for name in "xytp":
+            array[name] = getattr(self, name)
+        return array

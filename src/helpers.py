@@ -1,0 +1,157 @@
+"""Errors for users, logging set-up, seeding, signals, and durations and sizes for people."""
+
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+from tqdm import tqdm
+
+LOG = logging.getLogger("difflogic_tonic")
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2
+EXIT_PREEMPTED = 75
+EXIT_INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """What the user gave (config, data, arguments) is wrong; its text says what, and what to do."""
+
+
+class Stopped(Exception):  # noqa: N818 - a request, not an error
+    """A signal asked the program to end; whatever had to be saved is saved."""
+
+
+class StopSignals:
+    """Turns SIGTERM, SIGINT and SIGUSR1 into a flag that long loops look at.
+
+    The handler only notes the signal: saving inside a handler can meet a half-done step. A second signal changes
+    nothing.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+
+    def install(self) -> "StopSignals":
+        """Take over the three signals and return self."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = signal.Signals(number)
+
+    def check(self) -> None:
+        """Raise Stopped if a signal has come."""
+        if self.received is not None:
+            raise Stopped(f"received {self.received.name}")
+
+    @property
+    def exit_code(self) -> int:
+        """75 (preempted: run again) or, after SIGINT, 130."""
+        return EXIT_INTERRUPTED if self.received == signal.SIGINT else EXIT_PREEMPTED
+
+
+def ignore_stop_signals() -> None:
+    """Leave the stop signals to the main process: a signal to the whole group must not kill its workers first."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes log lines above a running progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def set_up_logging(debug: bool = False) -> None:
+    """Log to stderr, from INFO (from DEBUG with `debug`)."""
+    handler = _TqdmHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    LOG.handlers[:] = [handler]
+    LOG.setLevel(logging.DEBUG if debug else logging.INFO)
+    LOG.propagate = False
+
+
+def log_to_file(path: Path) -> None:
+    """Append what is logged from now on to `path` too, with dates."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    LOG.addHandler(handler)
+
+
+def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
+    """Run an entry point: set up logging and signals, turn its exceptions into one line and an exit code.
+
+    With `debug`, exceptions that are the program's or the user's fault keep their traceback.
+    """
+    set_up_logging(debug)
+    stop = StopSignals().install()
+    try:
+        return command(stop)
+    except Stopped as error:
+        LOG.warning("%s; stopped cleanly, run the same command again to continue", error)
+        return stop.exit_code
+    except UserError as error:
+        LOG.error("%s", error, exc_info=debug)
+        return EXIT_USER_ERROR
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        LOG.error("%s%s", reason, "" if debug else " (run with --debug for the traceback)", exc_info=debug)
+        return EXIT_FAILED
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's (CPU and CUDA) global generators."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def available_cores() -> int:
+    """Cores that this process may use: SLURM and taskset grant fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as a person says them: '0.4 s', '12 s', '3 min 05 s', '2 h 07 min'."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def format_size(size: float) -> str:
+    """Bytes as a person says them, in binary units: '512 B', '3.4 MiB'."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def format_table(header: list[str], rows: list[list[str]]) -> str:
+    """A plain-text table: columns padded to their widest cell, the first left- and the others right-aligned."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(row: list[str]) -> str:
+        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, rows)])

@@ -1,0 +1,152 @@
+"""Storage roots, atomic files, checksums, locks and free space: everything that touches a disk with care."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from src.helpers import LOG, UserError, format_size
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CHUNK_BYTES = 1 << 22
+_SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def project_root() -> Path:
+    """$PROJECT_STORAGE_DIR, where things are kept (default: project_storage beside the code)."""
+    return _storage_root("PROJECT_STORAGE_DIR", "project_storage")
+
+
+def scratch_root() -> Path:
+    """$SCRATCH_STORAGE_DIR, fast and wiped at any time (default: scratch beside the code)."""
+    return _storage_root("SCRATCH_STORAGE_DIR", "scratch")
+
+
+def _storage_root(variable: str, default: str) -> Path:
+    value = os.environ.get(variable)
+    return Path(value).expanduser().absolute() if value else REPOSITORY / default
+
+
+def from_repository(path: str | Path) -> Path:
+    """A path of a config: `~` is the home folder, a relative one starts at the repository, whatever the cwd."""
+    return REPOSITORY / Path(path).expanduser()
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name` if it can be a folder's name and cannot lead elsewhere; raise UserError otherwise."""
+    if not _SAFE_NAME.fullmatch(name) or name in (".", ".."):
+        raise UserError(
+            f"{what} {name!r} is not allowed: use 1 to 128 letters, digits, '.', '_' and '-', not '.' or '..'"
+        )
+    return name
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside the directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that is there whole or not at all: temporary name beside it, fsync, rename, fsync of the folder.
+
+    The file object can seek. If the block raises, the temporary file is removed and `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write `content` (text as UTF-8) by `atomic_file`."""
+    with atomic_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON by `atomic_file`."""
+    write_atomic(path, json.dumps(value, indent=2) + "\n")
+
+
+def sha256_of(path: Path, check: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal. `check` is called every few MiB and may raise to stop."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            check()
+    return digest.hexdigest()
+
+
+def copy_verified(source: Path, target: Path, sha256: str, check: Callable[[], None] = lambda: None) -> None:
+    """Copy atomically; raise OSError unless what was read, and what lies at the target, has this checksum."""
+    digest = hashlib.sha256()
+    with atomic_file(target) as out, source.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            out.write(chunk)
+            check()
+        if digest.hexdigest() != sha256:
+            raise OSError(f"{source} does not have the checksum that its manifest names")
+    if sha256_of(target, check) != sha256:
+        raise OSError(f"{target} reads back differently from what was written: is its disk failing?")
+
+
+def require_free_space(folder: Path, size: int) -> None:
+    """Raise UserError if the file system of `folder` (which need not exist yet) has fewer than `size` bytes free."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < size:
+        raise UserError(
+            f"not enough space for {folder}: {format_size(size)} needed, {format_size(free)} free on {existing}"
+        )
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold an exclusive lock on `path` that ends with the process, however it dies (flock).
+
+    Args:
+        path: the lock file; it stays, empty.
+        waiting: what to log, once, while another process holds the lock; None: do not wait, raise BlockingIOError.
+        check: called while waiting; may raise to stop.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        said = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if waiting is None:
+                    raise
+            if not said:
+                LOG.info("%s", waiting)
+                said = True
+            check()
+            time.sleep(0.2)
+        yield

@@ -1,0 +1,19 @@
+"""The `torch` implementation of a logic layer: plain PyTorch operations, on any device, in any floating dtype."""
+
+import torch
+
+
+def mixture(x: torch.Tensor, coefficients: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """c0 + c1 a + c2 b + c3 ab for every neuron, where a and b are the rows of x that it is connected to.
+
+    Args:
+        x: activations [in_dim, batch].
+        coefficients: [4, out_dim].
+        indices: int64 [2, out_dim].
+
+    Returns:
+        [out_dim, batch], in x's dtype.
+    """
+    a, b = x[indices[0]], x[indices[1]]
+    c0, c1, c2, c3 = coefficients.to(x.dtype)[:, :, None]
+    return c0 + c1 * a + (c2 + c3 * a) * b

@@ -1,0 +1,142 @@
+"""The models: DiffLogic, CNN, MLP. A new one: write it in a file of its own, register it in MODELS."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from src.config import Model
+from src.helpers import UserError
+from src.logic import GroupSum, LogicLayer
+
+FrameShape = tuple[int, int, int]
+
+
+def unpack_frames(packed: torch.Tensor, frame_shape: FrameShape, dtype: torch.dtype) -> torch.Tensor:
+    """Packed frames uint8 [B, ceil(P*H*W/8)] -> 0 and 1 [B, P, H, W], on the device of the packed ones."""
+    bits = (packed[:, :, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8)) & 1
+    return bits.flatten(1)[:, : math.prod(frame_shape)].reshape(-1, *frame_shape).to(dtype)
+
+
+class FrameModel(nn.Module):
+    """A classifier of binary frames: [B, P, H, W] -> class scores [B, classes]."""
+
+    frame_shape: FrameShape
+
+    def __init__(self, frame_shape: FrameShape, num_classes: int) -> None:
+        super().__init__()
+        self.frame_shape = frame_shape
+        self.num_classes = num_classes
+
+    def forward_packed(self, packed: torch.Tensor) -> torch.Tensor:
+        """Class scores of packed frames, uint8 [B, ceil(P*H*W/8)]."""
+        return self(unpack_frames(packed, self.frame_shape, torch.float32))
+
+
+class DiffLogic(FrameModel):
+    """Logic layers of equal width on the bits of a frame; class scores are sums of the last layer's bits.
+
+    Relaxed in train mode, discretised in eval mode (see LogicLayer).
+    """
+
+    def __init__(self, frame_shape: FrameShape, num_classes: int, options: Model) -> None:
+        super().__init__(frame_shape, num_classes)
+        o = options.difflogic
+        if o.num_neurons % num_classes:
+            near = max(round(o.num_neurons / num_classes), 1) * num_classes
+            raise UserError(
+                f"model.difflogic.num_neurons = {o.num_neurons} must be a multiple of the {num_classes} classes, "
+                f"such as {near}: the last layer's neurons are divided among them"
+            )
+        widths = [math.prod(frame_shape)] + [o.num_neurons] * o.num_layers
+        try:
+            self.layers = nn.ModuleList(
+                LogicLayer(
+                    in_dim,
+                    out_dim,
+                    grad_factor=o.grad_factor,
+                    implementation=o.implementation,
+                    connections=o.connections,
+                )
+                for in_dim, out_dim in zip(widths[:-1], widths[1:], strict=True)
+            )
+        except ValueError as error:
+            raise UserError(f"model.difflogic.num_neurons = {o.num_neurons}: {error}") from error
+        self.group_sum = GroupSum(num_classes, o.tau)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """[B, P, H, W] -> [B, classes]; the layers run feature-major, transposed once, here."""
+        x = frames.flatten(1).T.to(_activation_dtype(frames.device)).contiguous()
+        for layer in self.layers:
+            assert isinstance(layer, LogicLayer)
+            x = layer.forward_features(x)
+        return self.group_sum.forward_features(x)
+
+
+class CNN(FrameModel):
+    """Two convolutions with pooling, then two dense layers."""
+
+    def __init__(self, frame_shape: FrameShape, num_classes: int, options: Model) -> None:
+        super().__init__(frame_shape, num_classes)
+        o = options.cnn
+        channels, height, width = frame_shape
+        if min(height, width) < 4:
+            raise UserError(f"model.model_type = cnn: frames of {width} x {height} pixels are too small to pool twice")
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, o.conv1_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(o.conv1_channels, o.conv2_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(o.conv2_channels * (height // 4) * (width // 4), o.fc_hidden_size),
+            nn.ReLU(),
+            nn.Linear(o.fc_hidden_size, num_classes),
+        )
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """[B, P, H, W] -> [B, classes]."""
+        return self.layers(frames)
+
+
+class MLP(FrameModel):
+    """Dense layers with ReLU."""
+
+    def __init__(self, frame_shape: FrameShape, num_classes: int, options: Model) -> None:
+        super().__init__(frame_shape, num_classes)
+        o = options.mlp
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = math.prod(frame_shape)
+        for _ in range(o.num_hidden_layers):
+            layers += [nn.Linear(width, o.hidden_size), nn.ReLU()]
+            width = o.hidden_size
+        self.layers = nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """[B, P, H, W] -> [B, classes]."""
+        return self.layers(frames)
+
+
+MODELS: dict[str, Callable[[FrameShape, int, Model], FrameModel]] = {
+    "difflogic": DiffLogic,
+    "cnn": CNN,
+    "mlp": MLP,
+}
+
+
+def create_model(options: Model, frame_shape: FrameShape, num_classes: int) -> FrameModel:
+    """The model that `model.model_type` names, its weights drawn from PyTorch's global generator.
+
+    Raises:
+        UserError: if the options do not fit the frames or the classes.
+    """
+    return MODELS[options.model_type](frame_shape, num_classes, options)
+
+
+def _activation_dtype(device: torch.device) -> torch.dtype:
+    """Logic layers are no operation that autocast knows: take its dtype at the input, where it is on."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return torch.float32

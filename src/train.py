@@ -1,0 +1,549 @@
+"""The training loop: from a Config to a trained, evaluated, saved model, stoppable and resumable at every batch."""
+
+import contextlib
+import math
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from src import checkpoint
+from src.cache import Split, cache_parameters
+from src.config import Config, differing_keys
+from src.data import FrameCache, MissingCacheError, load_batches, open_cache, train_order
+from src.events.datasets import get_dataset
+from src.helpers import (
+    LOG,
+    Stopped,
+    StopSignals,
+    UserError,
+    format_duration,
+    log_to_file,
+    seed_everything,
+)
+from src.io_funcs import (
+    check_name,
+    file_lock,
+    from_repository,
+    project_root,
+    scratch_root,
+    write_atomic,
+    write_json,
+)
+from src.metrics import accuracies, write_metrics
+from src.model import DiffLogic, FrameModel, create_model
+from src.prepare import prepare
+
+DEBUG_BATCHES = 20  # an epoch, with --debug
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# What may differ between a checkpoint and the config that resumes it. train.epochs may only grow.
+MAY_CHANGE = {
+    "base.job_id",
+    "data.data_root",
+    "data.num_threads",
+    "data.reset_cache",
+    "data.prepare_if_missing",
+    "train.epochs",
+    "train.device",
+    "train.log_interval",
+    "train.checkpoint_interval_minutes",
+    "train.save_model",
+    "train.dataloader.num_workers",
+    "train.dataloader.prefetch_factor",
+    "train.dataloader.pin_memory",
+    "model.difflogic.implementation",
+}
+
+
+@dataclass
+class Progress:
+    """Where a run is; all of it is in every checkpoint."""
+
+    epoch: int = 0  # epochs that are done, evaluation included
+    batch: int = 0  # batches of the current epoch that are done
+    step: int = 0  # batches since the beginning
+    loss_sum: float = 0.0  # over the frames of the current epoch
+    correct: int = 0
+    frames: int = 0
+    best_accuracy: float = -1.0  # val frame accuracy
+    best_epoch: int = 0
+    train_seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv
+
+
+@dataclass
+class Job:
+    """The folders of a job."""
+
+    job_id: str
+
+    @property
+    def checkpoints(self) -> Path:
+        """On scratch."""
+        return scratch_root() / "checkpoints" / self.job_id
+
+    @property
+    def models(self) -> Path:
+        """On project storage."""
+        return project_root() / "models" / self.job_id
+
+    @property
+    def logs(self) -> Path:
+        """On project storage."""
+        return project_root() / "logs" / self.job_id
+
+
+@dataclass
+class Run:
+    """Everything that a running job holds."""
+
+    config: Config
+    job: Job
+    cache: FrameCache
+    device: torch.device
+    model: FrameModel
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    batches_an_epoch: int
+    progress: Progress = field(default_factory=Progress)
+    last_checkpoint: float = field(default_factory=time.monotonic)
+
+
+def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart: bool, debug: bool) -> None:
+    """Train, evaluate and save one job.
+
+    Args:
+        config: what to train, on what.
+        job_id: names the job's folders.
+        stop: asked at every batch.
+        resume: go on from the newest checkpoint; without any, begin.
+        restart: begin although the job has checkpoints or models, and replace them.
+        debug: only DEBUG_BATCHES batches an epoch.
+
+    Raises:
+        UserError: the config does not fit the data, the job exists, or its checkpoints do not fit the config.
+        Stopped: a signal came; the checkpoint is saved.
+    """
+    job = Job(check_name(job_id, "job id"))
+    with _job_lock(job):
+        if not resume and not restart:
+            _refuse_existing(job)
+        run = _set_up(config, job, stop, debug)
+        if resume:
+            _resume(run)
+        elif restart:
+            _remove_job(job)
+        log_to_file(job.logs / "train.log")
+        write_atomic(job.logs / "config.yaml", config.to_yaml())
+        write_metrics(job.logs / "metrics.csv", run.progress.rows)
+        try:
+            while run.progress.epoch < config.train.epochs:
+                _train_epoch(run, stop)
+                _end_epoch(run, stop)
+            _finish(run, stop)
+        except Stopped:
+            began = time.perf_counter()
+            path = _save_checkpoint(run)
+            LOG.warning(
+                "stopped by a signal after batch %d of epoch %d; saved %s in %s; --resume continues there",
+                run.progress.batch,
+                run.progress.epoch + 1,
+                path,
+                format_duration(time.perf_counter() - began),
+            )
+            raise
+
+
+def _set_up(config: Config, job: Job, stop: StopSignals, debug: bool) -> Run:
+    device = choose_device(config.train.device)
+    cache = _cache_for(config, stop)
+    num_frames = len(cache.splits["train"])
+    seed_everything(config.base.seed)
+    model = create_model(config.model, cache.frame_shape, len(cache.class_names)).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate, fused=True)
+    scaler = torch.amp.GradScaler(device.type, enabled=config.train.dtype == "float16")
+    batches = math.ceil(num_frames / config.train.dataloader.batch_size)
+    LOG.info(
+        "job %s: %s with %s parameters on %s, %d batches of %d frames an epoch",
+        job.job_id,
+        config.model.model_type,
+        f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        device,
+        batches,
+        config.train.dataloader.batch_size,
+    )
+    return Run(
+        config,
+        job,
+        cache,
+        device,
+        model,
+        optimizer,
+        scaler,
+        min(batches, DEBUG_BATCHES) if debug else batches,
+    )
+
+
+def _cache_for(config: Config, stop: StopSignals) -> FrameCache:
+    """The config's frame cache; prepared first if it is missing and data.prepare_if_missing says how."""
+    try:
+        return open_cache(config, stop.check)
+    except MissingCacheError:
+        if config.data.prepare_if_missing is None:
+            raise
+    path = from_repository(config.data.prepare_if_missing)
+    LOG.info("no frame cache yet: preparing it with %s", path)
+    preparation = Config.from_yaml(path)
+    preparation.data.data_root = config.data.data_root
+    preparation.data.num_threads = config.data.num_threads
+    wanted, made = (cache_parameters(data, get_dataset(data.name)) for data in (config.data, preparation.data))
+    if differing := differing_keys(made, wanted):
+        raise UserError(
+            f"{path} (data.prepare_if_missing) prepares another cache than this config trains on: "
+            + ", ".join(f"data.{key} = {theirs} there, {ours} here" for key, theirs, ours in differing)
+        )
+    prepare(preparation, stop)
+    return open_cache(config, stop.check)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of `train.device`; cuda without CUDA becomes the CPU, with a warning.
+
+    On CUDA, deterministic kernels are chosen wherever there are any: a resumed run must equal an uninterrupted one.
+    """
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"train.device = {name!r}: allowed: cuda, cuda:N or cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        LOG.warning("train.device = %s, but no CUDA device is available: training on the CPU", name)
+        return torch.device("cpu")
+    device = torch.device(name)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"train.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a write a new tensor
+    return device
+
+
+def _train_epoch(run: Run, stop: StopSignals) -> None:
+    """Train the rest of the current epoch, from the batch after the last."""
+    config, progress = run.config, run.progress
+    order = train_order(
+        len(run.cache.splits["train"]),
+        config.base.seed,
+        progress.epoch,
+        config.train.dataloader.shuffle_train,
+    )[: run.batches_an_epoch * config.train.dataloader.batch_size]
+    batches = load_batches(run.cache.splits["train"], order, config.train.dataloader, run.device, first=progress.batch)
+    # Sums stay on the device: reading them at every batch would make a GPU wait.
+    loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=run.device)
+    correct = torch.tensor(progress.correct, dtype=torch.int64, device=run.device)
+
+    def note_sums() -> None:
+        progress.loss_sum, progress.correct = loss_sum.item(), int(correct.item())
+
+    run.model.train()
+    seconds_before, began = progress.train_seconds, time.perf_counter()
+    with _progress_bar(run) as bar:
+        for packed, labels in batches:
+            with _autocast(run):
+                scores = run.model.forward_packed(packed)
+                loss = cross_entropy(scores.float(), labels)
+            run.scaler.scale(loss).backward()
+            run.scaler.step(run.optimizer)
+            run.scaler.update()
+            run.optimizer.zero_grad(set_to_none=True)
+
+            loss_sum += loss.detach() * len(labels)
+            correct += (scores.argmax(1) == labels).sum()
+            progress.frames += len(labels)
+            progress.batch += 1
+            progress.step += 1
+            progress.train_seconds = seconds_before + time.perf_counter() - began
+            bar.update()
+            if progress.step % config.train.log_interval == 0:
+                note_sums()
+                _log_progress(run, bar)
+            due = run.last_checkpoint + 60 * config.train.checkpoint_interval_minutes
+            if stop.received is not None or time.monotonic() >= due:
+                note_sums()
+                stop.check()
+                _save_checkpoint(run)
+    note_sums()
+
+
+def _end_epoch(run: Run, stop: StopSignals) -> None:
+    """Evaluate on val, write metrics, keep the best model, and turn to the next epoch."""
+    progress = run.progress
+    if progress.frames:
+        relaxed = "relaxed_" if isinstance(run.model, DiffLogic) else ""
+        row = {
+            f"{relaxed}loss": progress.loss_sum / progress.frames,
+            f"{relaxed}frame_accuracy": progress.correct / progress.frames,
+        }
+        _add_row(run, "train", row, epoch=progress.epoch + 1)
+    text = ""
+    if len(run.cache.splits["val"]):
+        scores = evaluate(run, run.cache.splits["val"], stop)
+        _add_row(run, "val", scores, epoch=progress.epoch + 1)
+        text = f"; val {_describe(scores)}"
+        if scores["frame_accuracy"] > progress.best_accuracy:
+            progress.best_accuracy, progress.best_epoch = scores["frame_accuracy"], progress.epoch + 1
+            _save_model(run, "best")
+    LOG.info(
+        "epoch %d/%d: train loss %.4f, %s%.2f %%%s",
+        progress.epoch + 1,
+        run.config.train.epochs,
+        progress.loss_sum / max(progress.frames, 1),
+        "relaxed " if isinstance(run.model, DiffLogic) else "",
+        100 * progress.correct / max(progress.frames, 1),
+        text,
+    )
+    progress.epoch += 1
+    progress.batch = progress.frames = progress.correct = 0
+    progress.loss_sum = 0.0
+    write_metrics(run.job.logs / "metrics.csv", progress.rows)
+
+
+def _finish(run: Run, stop: StopSignals) -> None:
+    """Test the final and the best model, save what a finished run leaves, and print the accuracies."""
+    progress = run.progress
+    test = run.cache.splits["test"]
+    result: dict[str, Any] = {
+        "job_id": run.job.job_id,
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "best_epoch": progress.best_epoch,
+        "train_seconds": round(progress.train_seconds, 3),
+    }
+    rows = [row for row in progress.rows if row["split"] != "test"]
+    if len(test):
+        result["test"] = evaluate(run, test, stop)
+        progress.rows = rows
+        _add_row(run, "test", result["test"], epoch=progress.epoch)
+    _save_model(run, "final")
+    best_path = run.job.models / "best.safetensors"
+    if run.config.train.save_model and progress.best_epoch == 0:  # no val split: the final model is the best
+        _save_model(run, "best")
+    if len(test) and run.config.train.save_model:
+        final_state = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+        run.model.load_state_dict(checkpoint.load_model_state(best_path)[0])
+        result["best_test"] = evaluate(run, test, stop)
+        run.model.load_state_dict(final_state)
+    write_metrics(run.job.logs / "metrics.csv", progress.rows)
+    write_json(run.job.logs / "result.json", result)
+    _save_checkpoint(run)
+    for name in ("test", "best_test"):
+        if name in result:
+            model = f"best model (epoch {progress.best_epoch})" if name == "best_test" else "final model"
+            LOG.info("test accuracy of the %s: %s", model, _describe(result[name]))
+    LOG.info("trained for %s; results in %s", format_duration(progress.train_seconds), run.job.logs)
+
+
+def evaluate(run: Run, split: Split, stop: StopSignals) -> dict[str, float]:
+    """Loss and accuracies on a split; for DiffLogic of the discretised network, and relaxed_* of the relaxed one."""
+    run.model.eval()
+    result = accuracies(_scores(run, split, stop), split.labels, split.recordings)
+    if isinstance(run.model, DiffLogic):
+        run.model.train()
+        relaxed = accuracies(_scores(run, split, stop), split.labels, split.recordings)
+        result |= {f"relaxed_{name}": value for name, value in relaxed.items()}
+    return result
+
+
+@torch.no_grad()
+def _scores(run: Run, split: Split, stop: StopSignals) -> torch.Tensor:
+    order = train_order(len(split), 0, 0, shuffle=False)
+    scores = []
+    for packed, _ in load_batches(split, order, run.config.train.dataloader, run.device):
+        stop.check()
+        with _autocast(run):
+            scores.append(run.model.forward_packed(packed).float().cpu())
+    return torch.cat(scores)
+
+
+def _autocast(run: Run) -> contextlib.AbstractContextManager[Any]:
+    dtype = DTYPES[run.config.train.dtype]
+    return torch.autocast(run.device.type, dtype, enabled=dtype != torch.float32)
+
+
+def _describe(scores: dict[str, float]) -> str:
+    text = f"{100 * scores['frame_accuracy']:.2f} % of frames, {100 * scores['recording_accuracy']:.2f} % of recordings"
+    if "relaxed_frame_accuracy" in scores:
+        relaxed = (100 * scores[f"relaxed_{name}_accuracy"] for name in ("frame", "recording"))
+        text += " (discretised; relaxed {:.2f} % and {:.2f} %)".format(*relaxed)
+    return text
+
+
+def _add_row(run: Run, split: str, values: dict[str, float], epoch: int) -> None:
+    row: dict[str, Any] = {"step": run.progress.step, "epoch": epoch, "split": split, **values}
+    row["learning_rate"] = run.optimizer.param_groups[0]["lr"]
+    if split == "train":
+        row["train_seconds"] = round(run.progress.train_seconds, 3)
+        row["frames_per_second"] = round(
+            run.progress.step * run.config.train.dataloader.batch_size / max(run.progress.train_seconds, 1e-9)
+        )
+    # An evaluation that a signal cut short is done again after the resume: its rows are replaced.
+    same = [i for i, old in enumerate(run.progress.rows) if (old["epoch"], old["split"]) == (epoch, split)]
+    for i in reversed(same):
+        del run.progress.rows[i]
+    run.progress.rows.append(row)
+
+
+@contextlib.contextmanager
+def _progress_bar(run: Run) -> Iterator[tqdm]:  # type: ignore[type-arg]
+    total = run.batches_an_epoch * run.config.train.epochs
+    with tqdm(
+        total=total,
+        initial=run.progress.step,
+        desc=f"epoch {run.progress.epoch + 1}/{run.config.train.epochs}",
+        unit="batch",
+        disable=None,
+        leave=False,
+    ) as bar:
+        yield bar
+
+
+def _log_progress(run: Run, bar: tqdm) -> None:  # type: ignore[type-arg]
+    progress = run.progress
+    loss = progress.loss_sum / progress.frames
+    if not math.isfinite(loss):
+        raise RuntimeError(
+            f"the loss is {loss} after step {progress.step}: lower train.learning_rate or use a wider train.dtype"
+        )
+    accuracy = 100 * progress.correct / progress.frames
+    speed = progress.step * run.config.train.dataloader.batch_size / progress.train_seconds
+    bar.set_postfix_str(f"loss {loss:.4f}, {accuracy:.1f} %, {speed:,.0f} frames/s")
+    left = (run.batches_an_epoch * run.config.train.epochs - progress.step) * progress.train_seconds / progress.step
+    level = "debug" if sys.stderr.isatty() else "info"  # the bar says it already
+    getattr(LOG, level)(
+        "epoch %d, batch %d/%d: loss %.4f, accuracy %.1f %%, %s frames/s, %s left",
+        progress.epoch + 1,
+        progress.batch,
+        run.batches_an_epoch,
+        loss,
+        accuracy,
+        f"{speed:,.0f}",
+        format_duration(left),
+    )
+
+
+# Saving and resuming
+
+
+def _save_checkpoint(run: Run) -> Path:
+    state = {
+        "config": run.config.to_dict(),
+        "batches_an_epoch": run.batches_an_epoch,
+        "environment": _environment(run),
+        "progress": asdict(run.progress),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "scaler": run.scaler.state_dict(),
+        "random": checkpoint.random_states(),
+    }
+    path = checkpoint.save_checkpoint(run.job.checkpoints, run.progress.step, state)
+    run.last_checkpoint = time.monotonic()
+    LOG.debug("saved %s", path)
+    return path
+
+
+def _resume(run: Run) -> None:
+    state = checkpoint.load_newest(run.job.checkpoints)
+    if state is None:
+        LOG.info("job %s has no checkpoint yet: starting fresh", run.job.job_id)
+        return
+    _check_same_config(run, state)
+    for key, now in _environment(run).items():
+        if (then := state["environment"].get(key)) != now:
+            LOG.warning(
+                "%s was %s and is %s now: the run goes on, but not bit for bit as it would have",
+                key,
+                then,
+                now,
+            )
+    run.model.load_state_dict(state["model"])
+    optimizer = state["optimizer"]
+    optimizer["state"] = {int(number): values for number, values in optimizer["state"].items()}
+    run.optimizer.load_state_dict(optimizer)
+    run.scaler.load_state_dict(state["scaler"])
+    checkpoint.restore_random_states(state["random"])
+    run.progress = Progress(**state["progress"])
+    LOG.info("resuming after batch %d of epoch %d", run.progress.batch, run.progress.epoch + 1)
+
+
+def _check_same_config(run: Run, state: dict[str, Any]) -> None:
+    refused = []
+    for key, then, now in differing_keys(state["config"], run.config.to_dict()):
+        if key not in MAY_CHANGE:
+            refused.append(f"{key} was {then!r}, is {now!r}")
+        elif key == "train.epochs" and now < state["progress"]["epoch"]:
+            refused.append(f"{key} = {now}, but {state['progress']['epoch']} epochs are done")
+        else:
+            LOG.info("resuming with %s = %r, it was %r", key, now, then)
+    if state["batches_an_epoch"] != run.batches_an_epoch:
+        refused.append(
+            f"an epoch had {state['batches_an_epoch']} batches and has {run.batches_an_epoch} now "
+            f"(--debug shortens epochs; or the data changed)"
+        )
+    if refused:
+        raise UserError(
+            f"job {run.job.job_id} cannot be resumed with this config: " + "; ".join(refused) + ". Take the config of "
+            f"{run.job.logs / 'config.yaml'}, another job id, or --restart to begin anew"
+        )
+
+
+def _environment(run: Run) -> dict[str, Any]:
+    """What must be equal for bit-identical results."""
+    cuda = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else None
+    return {
+        "the device": cuda or "cpu",
+        "the number of CPU threads": torch.get_num_threads(),
+        "PyTorch's version": torch.__version__,
+    }
+
+
+def _save_model(run: Run, name: str) -> None:
+    if run.config.train.save_model:
+        description = {
+            "config": run.config.to_dict(),
+            "class_names": run.cache.class_names,
+            "input_shape": list(run.cache.frame_shape),
+            "step": run.progress.step,
+        }
+        checkpoint.save_model(run.job.models / f"{name}.safetensors", run.model, description)
+
+
+@contextlib.contextmanager
+def _job_lock(job: Job) -> Iterator[None]:
+    """Two processes on one job id would overwrite each other's checkpoints: the second is refused."""
+    try:
+        with file_lock(job.checkpoints / ".lock"):
+            yield
+    except BlockingIOError as error:
+        raise UserError(f"job {job.job_id} is running already; choose another job id") from error
+
+
+def _refuse_existing(job: Job) -> None:
+    if checkpoint.list_checkpoints(job.checkpoints) or (job.models / "final.safetensors").exists():
+        raise UserError(
+            f"job {job.job_id} has checkpoints or a final model already: --resume continues it, --restart begins it "
+            f"anew and replaces them, another job id leaves it alone"
+        )
+
+
+def _remove_job(job: Job) -> None:
+    old = checkpoint.list_checkpoints(job.checkpoints)
+    old += [job.models / f"{name}.safetensors" for name in ("final", "best")]
+    old += [job.logs / name for name in ("metrics.csv", "result.json")]
+    for path in old:
+        path.unlink(missing_ok=True)
