@@ -117,7 +117,7 @@ class _FrameBatches(torch.utils.data.Dataset[Batch]):
 def load_batches(
     split: cache.Split, order: NDArray[np.int64], options: DataLoader, device: torch.device, first: int = 0
 ) -> Iterator[Batch]:
-    """Batches (packed frames uint8 [B, bytes], labels int64 [B]) on the device, in this order, from batch `first` on."""
+    """Batches (packed frames uint8 [B, bytes], labels int64 [B]) on the device, in this order, from `first` on."""
     size = options.batch_size
     pin = options.pin_memory and device.type == "cuda"
     loader = torch.utils.data.DataLoader(

@@ -1,5 +1,6 @@
 """The models: DiffLogic, CNN, MLP. A new one: write it in a file of its own, register it in MODELS."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -59,7 +60,7 @@ class DiffLogic(FrameModel):
                     implementation=o.implementation,
                     connections=o.connections,
                 )
-                for in_dim, out_dim in zip(widths[:-1], widths[1:], strict=True)
+                for in_dim, out_dim in itertools.pairwise(widths)
             )
         except ValueError as error:
             raise UserError(f"model.difflogic.num_neurons = {o.num_neurons}: {error}") from error

@@ -69,7 +69,7 @@ def _path_of_image() -> NDArray[np.float64]:
 
 @numba.njit(cache=True, nogil=True)
 def _sense(image: NDArray[np.float64], path: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Events [4, N] (x, y, t, p) of the moving image: a pixel fires whenever its log intensity has moved a threshold."""
+    """Events [4, N] (x, y, t, p) of the moving image: a pixel fires when its log intensity has moved a threshold."""
     capacity = 4096
     events = np.empty((4, capacity), dtype=np.int64)
     n = 0

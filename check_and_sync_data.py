@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""List every frame cache, verify it on both storages, and replace missing or damaged copies by valid ones."""
+
+import argparse
+import sys
+
+from src.helpers import StopSignals, run_command
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="check_and_sync_data", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="compare sizes only, not checksums")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be copied, change nothing")
+    parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = _arguments()
+
+    def command(stop: StopSignals) -> int:
+        from src.sync import check_and_sync
+
+        return 0 if check_and_sync(arguments.fast, arguments.dry_run, stop.check) else 1
+
+    return run_command(command, arguments.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Exit 0 if the running Python has the packages that pyproject.toml asks for; else say which lack.
+
+With the argument `test`, those of the tests too.
+"""
+
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text.split("+")[0])[:3])
+
+
+def main() -> int:
+    """Compare installed versions with the ranges."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - whatever python3 there is runs this
+        print("Python 3.11 or newer is needed", file=sys.stderr)
+        return 1
+    import tomllib
+
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lacking = []
+    requirements = project["dependencies"]
+    for extra in sys.argv[1:]:
+        requirements += project["optional-dependencies"][extra]
+    for requirement in requirements:
+        name, least = re.fullmatch(r"([\w-]+)(?:>=([\d.]+))?(?:;.*)?", requirement.strip()).groups()  # type: ignore[union-attr]
+        if "Linux" in requirement and sys.platform != "linux":
+            continue
+        try:
+            if least and _numbers(version(name)) < _numbers(least):
+                lacking.append(requirement)
+        except PackageNotFoundError:
+            lacking.append(requirement)
+    if lacking:
+        print("lacking: " + ", ".join(lacking), file=sys.stderr)
+    return 1 if lacking else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# Sourced by the wrappers, which set $repository: run_python ARGUMENT... replaces the shell by Python with these
+# arguments, in the container that SINGULARITY_CONTAINER names, else in the active environment if it has the packages,
+# else in .venv, which is made from requirements.lock.
+
+# shellcheck source=helper_scripts/project_variables.sh
+source "${repository:?}/helper_scripts/project_variables.sh"
+
+extras=() # of pyproject.toml, that the active environment must have
+
+fail() {
+  printf '%s: %s\n' "$(basename -- "$0")" "$1" >&2
+  exit "${2:-1}"
+}
+
+# absolute_config FILE: the config's absolute path; a file that is not in the current folder may be in the repository's.
+absolute_config() {
+  local path=$1
+  [[ -e $path || ! -e $repository/$path ]] || path=$repository/$path
+  [[ $path == /* ]] || path=$PWD/$path
+  printf '%s' "$path"
+}
+
+run_python() {
+  # Inside a running container its runtime sets SINGULARITY_CONTAINER itself: there, Python is at hand.
+  if [[ -n $SINGULARITY_CONTAINER && -z ${SINGULARITY_NAME:-}${APPTAINER_NAME:-} ]]; then
+    _exec_in_container "$@"
+  fi
+  local python
+  _find_environment
+  exec "$python" "$@"
+}
+
+_exec_in_container() {
+  local runtime folder
+  runtime=$(command -v apptainer || command -v singularity) ||
+    fail "SINGULARITY_CONTAINER is set, but neither apptainer nor singularity is on PATH; unset it to use Python" 2
+  [[ -e $SINGULARITY_CONTAINER ]] || fail "SINGULARITY_CONTAINER = $SINGULARITY_CONTAINER does not exist" 2
+  local options=(--pwd "$PWD")
+  [[ ! -e /dev/nvidiactl ]] || options+=(--nv)
+  mkdir -p -- "$PROJECT_STORAGE_DIR" "$SCRATCH_STORAGE_DIR"
+  for folder in "$repository" "$PROJECT_STORAGE_DIR" "$SCRATCH_STORAGE_DIR" "$PWD"; do
+    [[ $folder != *[:,]* ]] || fail "$folder: a container cannot bind a path with ':' or ','" 2
+    options+=(--bind "$(cd -- "$folder" && pwd)")
+  done
+  exec "$runtime" exec "${options[@]}" "$SINGULARITY_CONTAINER" python3 "$@"
+}
+
+# Sets $python.
+_find_environment() {
+  local check=$repository/helper_scripts/check_environment.py
+  if python3 "$check" "${extras[@]}" 2>/dev/null; then
+    python=python3
+    return
+  fi
+  python=$repository/.venv/bin/python
+  ! cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock" || return 0
+  _make_venv
+}
+
+_make_venv() {
+  local base lock
+  base=$(_python_311) || fail "Python 3.11 or newer is needed; found none on PATH" 2
+  exec {lock}>"$repository/.venv.lock"
+  if command -v flock >/dev/null; then flock "$lock"; fi # two first jobs at once: one installs, the other waits
+  if ! cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock"; then
+    echo "Setting up $repository/.venv from requirements.lock (once; it takes a few minutes)" >&2
+    "$base" -m venv --clear "$repository/.venv" ||
+      fail "cannot make .venv; on Debian and Ubuntu, install the package python3-venv"
+    "$python" -m pip install --quiet --disable-pip-version-check -r "$repository/requirements.lock" ||
+      fail "installing requirements.lock into .venv failed; see pip's message above, then run the same command again"
+    cp -- "$repository/requirements.lock" "$repository/.venv/requirements.lock" # last: it marks .venv as whole
+  fi
+  exec {lock}>&- # the lock must not live on in Python
+}
+
+_python_311() {
+  local candidate
+  for candidate in python3 python3.13 python3.12 python3.11 python3.14; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Usage: test.sh [--all] [pytest options]
+# Runs the tests; --all adds the long system tests.
+set -euo pipefail
+repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
+# shellcheck source=helper_scripts/launch.sh
+source "$repository/helper_scripts/launch.sh"
+
+selection=(-m "not slow")
+if [[ ${1:-} == --all ]]; then
+  selection=()
+  shift
+fi
+cd -- "$repository"
+extras=(test)
+run_python -m pytest "${selection[@]}" "$@"
