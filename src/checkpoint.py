@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def save_tree(path: Path, tree: dict[str, Any]) -> None:
     tensors: dict[str, torch.Tensor] = {}
     values = json.dumps(_take_tensors(tree, "", tensors))
     metadata = {"format_version": FORMAT_VERSION, "values": values, "sha256": _checksum(values, tensors)}
-    write_atomic(path, save(tensors, metadata))
+    write_atomic(path, _safetensors(tensors, metadata))
 
 
 def load_tree(path: Path) -> dict[str, Any]:
@@ -112,6 +113,15 @@ def _checksum(values: str, tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _safetensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
+    """A safetensors file whose bytes depend on its content alone: the library writes metadata in a random order."""
+    content = save(tensors, metadata)
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + content[8 + size :]
+
+
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write the state after `step` batches; keep the last two checkpoints."""
     path = folder / f"step_{step:010d}.safetensors"
@@ -149,7 +159,7 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
 def save_model(path: Path, model: torch.nn.Module, description: dict[str, Any]) -> None:
     """Write a model's whole state dict as safetensors; the header carries `description`, each value as JSON."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomic(path, save(tensors, {key: json.dumps(value) for key, value in description.items()}))
+    write_atomic(path, _safetensors(tensors, {key: json.dumps(value) for key, value in description.items()}))
 
 
 def load_model_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

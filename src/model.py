@@ -10,14 +10,15 @@ from torch import nn
 from src.config import Model
 from src.helpers import UserError
 from src.logic import GroupSum, LogicLayer
+from src.logic.layer import unpack_features
+from src.logic.reference import unpack_bits
 
 FrameShape = tuple[int, int, int]
 
 
 def unpack_frames(packed: torch.Tensor, frame_shape: FrameShape, dtype: torch.dtype) -> torch.Tensor:
     """Packed frames uint8 [B, ceil(P*H*W/8)] -> 0 and 1 [B, P, H, W], on the device of the packed ones."""
-    bits = (packed[:, :, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8)) & 1
-    return bits.flatten(1)[:, : math.prod(frame_shape)].reshape(-1, *frame_shape).to(dtype)
+    return unpack_bits(packed, math.prod(frame_shape)).reshape(-1, *frame_shape).to(dtype)
 
 
 class FrameModel(nn.Module):
@@ -67,8 +68,16 @@ class DiffLogic(FrameModel):
         self.group_sum = GroupSum(num_classes, o.tau)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """[B, P, H, W] -> [B, classes]; the layers run feature-major, transposed once, here."""
-        x = frames.flatten(1).T.to(_activation_dtype(frames.device)).contiguous()
+        """[B, P, H, W] -> [B, classes]."""
+        return self._classify(frames.flatten(1).T)
+
+    def forward_packed(self, packed: torch.Tensor) -> torch.Tensor:
+        """Class scores of packed frames, uint8 [B, ceil(P*H*W/8)]."""
+        return self._classify(unpack_features(packed, math.prod(self.frame_shape)))
+
+    def _classify(self, features: torch.Tensor) -> torch.Tensor:
+        """[P*H*W, B] -> [B, classes]: feature-major through all layers."""
+        x = features.to(_activation_dtype(features.device)).contiguous()
         for layer in self.layers:
             assert isinstance(layer, LogicLayer)
             x = layer.forward_features(x)

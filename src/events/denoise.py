@@ -27,9 +27,16 @@ def denoise(events: Events, filter_time: int) -> Events:
     if len(events) == 0:
         LOG.debug("denoise: a recording without events stays without")
         return events
-    keep = np.empty(len(events), dtype=np.uint32)
-    kept = keep[: supported_events(events.x, events.y, events.t, filter_time, keep)]
-    return Events(events.x[kept], events.y[kept], events.t[kept], events.p[kept])
+    return Events(*_denoise(events.x, events.y, events.t, events.p, filter_time))
+
+
+@numba.njit(cache=True, nogil=True)
+def _denoise(
+    x: NDArray[np.uint16], y: NDArray[np.uint16], t: NDArray[np.int64], p: NDArray[np.uint8], filter_time: int
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint8]]:
+    keep = np.empty(len(t), dtype=np.uint32)
+    kept = keep[: supported_events(x, y, t, filter_time, keep)]
+    return x[kept], y[kept], t[kept], p[kept]
 
 
 @numba.njit(cache=True, nogil=True)

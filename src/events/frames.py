@@ -31,10 +31,26 @@ def to_frames(
     Raises:
         ValueError: for an event outside the sensor, or an overlap that leaves no step.
     """
+    _check(events, sensor_size, events_per_frame, overlap)
     width, height, polarities = sensor_size
-    packed = to_packed_frames(events, sensor_size, events_per_frame, overlap)
-    bits = np.unpackbits(packed, axis=1, count=polarities * height * width, bitorder="little")
-    return bits.reshape(-1, polarities, height, width).view(np.bool_)
+    num_frames = max(0, len(events) - events_per_frame) // (events_per_frame - overlap) + 1
+    frames = np.zeros((num_frames, polarities, height, width), dtype=np.bool_)
+    _mark(events.x, events.y, events.p, events_per_frame, events_per_frame - overlap, frames)
+    return frames
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark(
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    p: NDArray[np.uint8],
+    events_per_frame: int,
+    step: int,
+    frames: NDArray[np.bool_],
+) -> None:
+    for f in range(len(frames)):
+        for i in range(f * step, min(f * step + events_per_frame, len(x))):
+            frames[f, p[i], y[i], x[i]] = True
 
 
 def to_packed_frames(
@@ -52,12 +68,8 @@ def to_packed_frames(
     Raises:
         ValueError: as `to_frames`.
     """
-    if not 0 <= overlap < events_per_frame:
-        raise ValueError(f"overlap {overlap} must be at least 0 and less than events_per_frame {events_per_frame}")
+    _check(events, sensor_size, events_per_frame, overlap)
     width, height, polarities = sensor_size
-    for name, size in (("x", width), ("y", height), ("p", polarities)):
-        if len(events) and (most := largest(getattr(events, name))) >= size:
-            raise ValueError(f"an event has {name} = {most}, outside the sensor (0 to {size - 1})")
     return _pack(
         events.x,
         events.y,
@@ -70,6 +82,14 @@ def to_packed_frames(
         events_per_frame - overlap,
         denoise_time,
     )
+
+
+def _check(events: Events, sensor_size: tuple[int, int, int], events_per_frame: int, overlap: int) -> None:
+    if not 0 <= overlap < events_per_frame:
+        raise ValueError(f"overlap {overlap} must be at least 0 and less than events_per_frame {events_per_frame}")
+    for name, size in zip("xyp", sensor_size, strict=True):
+        if len(events) and (most := largest(getattr(events, name))) >= size:
+            raise ValueError(f"an event has {name} = {most}, outside the sensor (0 to {size - 1})")
 
 
 @numba.njit(cache=True, nogil=True)

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from src.logic import numba_functions, reference
 from src.logic.connections import CONNECTIONS
 from src.logic.gates import gate_coefficients
-from src.logic.reference import mixture
 
-IMPLEMENTATIONS = ("auto", "torch")
+IMPLEMENTATIONS = ("auto", "torch", "numba")
 
 
 class LogicLayer(nn.Module):
@@ -60,6 +60,7 @@ class LogicLayer(nn.Module):
         self.weights = nn.Parameter(torch.randn(out_dim, 16, device=device))
         self.register_buffer("indices", CONNECTIONS[connections](in_dim, out_dim).to(device))
         self.register_buffer("gates", gate_coefficients(device=self.weights.device), persistent=False)
+        self._lists: tuple[torch.Tensor | None, int, numba_functions.ConnectionLists | None] = (None, -1, None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[batch, in_dim] -> [batch, out_dim], values in 0 to 1."""
@@ -69,18 +70,37 @@ class LogicLayer(nn.Module):
         """[in_dim, batch] -> [out_dim, batch]: feature-major, so that a neuron reads whole rows."""
         if x.ndim != 2 or x.shape[0] != self.in_dim:
             raise ValueError(f"expected {self.in_dim} input features, got a tensor of shape {list(x.shape)}")
+        if self._resolve(x) == "numba":
+            return numba_functions.mixture(x, self.coefficients(), self._connection_lists(), self.grad_factor)
         if self.grad_factor != 1.0:
             x = _ScaleGradient.apply(x, self.grad_factor)
-        return mixture(x, self.coefficients(), self.indices)
+        return reference.mixture(x, self.coefficients(), self.indices)
 
     def coefficients(self) -> torch.Tensor:
-        """[4, out_dim], float32 or wider: of the mixture in train mode, of the most likely gate in eval mode."""
+        """[out_dim, 4], float32 or wider: of the mixture in train mode, of the most likely gate in eval mode."""
         weights = self.weights if self.weights.dtype == torch.float64 else self.weights.float()
-        gates = self.gates.to(weights.dtype)
         if not self.training:
-            return gates[weights.argmax(-1)].T
+            return self.gates.to(weights.dtype)[weights.argmax(-1)]
+        if self._resolve(weights) == "numba":
+            return numba_functions.coefficients(weights)
         with torch.autocast(weights.device.type, enabled=False):
-            return (weights.softmax(-1) @ gates).T
+            return weights.softmax(-1) @ self.gates.to(weights.dtype)
+
+    def _resolve(self, x: torch.Tensor) -> str:
+        """The implementation for this tensor."""
+        if self.implementation == "auto":
+            return "numba" if x.device.type == "cpu" and x.dtype != torch.float64 else "torch"
+        if self.implementation == "numba" and (x.device.type != "cpu" or x.dtype == torch.float64):
+            raise ValueError(f"implementation 'numba' runs on the CPU in up to 32 bits, not on {x.device} in {x.dtype}")
+        return self.implementation
+
+    def _connection_lists(self) -> numba_functions.ConnectionLists:
+        """Made anew whenever `indices` has been replaced or written to, as loading a state dict does."""
+        made_of, version, lists = self._lists
+        if made_of is not self.indices or version != self.indices._version or lists is None:
+            lists = numba_functions.connection_lists(self.indices, self.in_dim)
+            self._lists = (self.indices, self.indices._version, lists)
+        return lists
 
     def extra_repr(self) -> str:
         """What `print` shows."""
@@ -127,3 +147,10 @@ class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
         return grads[0] * ctx.factor, None
+
+
+def unpack_features(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
+    """Packed frames uint8 [B, bytes], on any device -> 0 and 1, float32 [num_bits, B]."""
+    if packed.device.type == "cpu":
+        return numba_functions.unpack_features(packed, num_bits)
+    return reference.unpack_bits(packed, num_bits).T.float()

@@ -8,12 +8,18 @@ def mixture(x: torch.Tensor, coefficients: torch.Tensor, indices: torch.Tensor) 
 
     Args:
         x: activations [in_dim, batch].
-        coefficients: [4, out_dim].
+        coefficients: [out_dim, 4].
         indices: int64 [2, out_dim].
 
     Returns:
         [out_dim, batch], in x's dtype.
     """
     a, b = x[indices[0]], x[indices[1]]
-    c0, c1, c2, c3 = coefficients.to(x.dtype)[:, :, None]
+    c0, c1, c2, c3 = coefficients.to(x.dtype).T[:, :, None]
     return c0 + c1 * a + (c2 + c3 * a) * b
+
+
+def unpack_bits(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
+    """Packed frames uint8 [B, bytes] -> 0 and 1, uint8 [B, num_bits]."""
+    bits = (packed[:, :, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8)) & 1
+    return bits.flatten(1)[:, :num_bits]

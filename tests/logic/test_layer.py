@@ -1,0 +1,205 @@
+"""LogicLayer and GroupSum: equal to the sum over sixteen gates in every implementation, and well-behaved modules."""
+
+import copy
+import io
+
+import numba
+import pytest
+import torch
+
+from src.logic import GroupSum, LogicLayer
+from src.logic.layer import unpack_features
+from src.logic.reference import unpack_bits
+from tests.logic import oracle
+
+IMPLEMENTATIONS = ["torch", "numba"]
+SHAPES = [(1, 1, 1), (3, 2, 1), (10, 17, 5), (50, 40, 33), (300, 256, 64)]  # in_dim, out_dim, batch
+
+
+def make(in_dim=20, out_dim=30, implementation="torch", **options):
+    torch.manual_seed(0)
+    return LogicLayer(in_dim, out_dim, implementation=implementation, **options)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("in_dim", "out_dim", "batch"), SHAPES)
+def test_relaxed_outputs_equal_the_sum_over_sixteen_gates(implementation, in_dim, out_dim, batch):
+    layer = make(in_dim, out_dim, implementation)
+    x = torch.rand(batch, in_dim)
+    torch.testing.assert_close(layer(x), oracle.layer(x, layer.weights, layer.indices), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("in_dim", "out_dim", "batch"), SHAPES)
+def test_gradients_equal_those_of_the_sum_over_sixteen_gates(implementation, in_dim, out_dim, batch):
+    layer = make(in_dim, out_dim, implementation)
+    x = torch.rand(batch, in_dim, requires_grad=True)
+    grad = torch.randn(batch, out_dim)
+    found = torch.autograd.grad(layer(x), [x, layer.weights], grad)
+    x64 = x.detach().double().requires_grad_()
+    weights64 = layer.weights.detach().double().requires_grad_()
+    expected = torch.autograd.grad(oracle.layer(x64, weights64, layer.indices), [x64, weights64], grad.double())
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("in_dim", "out_dim", "batch"), SHAPES)
+def test_discretised_outputs_are_exactly_those_of_the_most_likely_gates(implementation, in_dim, out_dim, batch):
+    layer = make(in_dim, out_dim, implementation).eval()
+    x = torch.randint(0, 2, (batch, in_dim)).float()
+    assert torch.equal(layer(x), oracle.layer(x, layer.weights, layer.indices, training=False))
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_neuron_may_see_one_input_twice_and_an_input_no_neuron(implementation):
+    layer = make(6, 4, implementation)
+    layer.indices.copy_(torch.tensor([[0, 1, 1, 5], [0, 1, 2, 5]]))
+    x = torch.rand(3, 6, requires_grad=True)
+    grad_x, grad_weights = torch.autograd.grad(layer(x).square().sum(), [x, layer.weights])
+    expected = torch.autograd.grad(oracle.layer(x, layer.weights, layer.indices).square().sum(), [x, layer.weights])
+    torch.testing.assert_close(grad_x, expected[0])
+    torch.testing.assert_close(grad_weights, expected[1])
+    assert (grad_x[:, [3, 4]] == 0).all()
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_grad_factor_multiplies_the_gradient_of_the_inputs_alone(implementation):
+    plain, scaled = make(implementation=implementation), make(implementation=implementation, grad_factor=2.5)
+    x = torch.rand(7, 20, requires_grad=True)
+    grad_x, grad_weights = torch.autograd.grad(plain(x).sum(), [x, plain.weights])
+    scaled_x, scaled_weights = torch.autograd.grad(scaled(x).sum(), [x, scaled.weights])
+    torch.testing.assert_close(scaled_x, 2.5 * grad_x)
+    assert torch.equal(scaled_weights, grad_weights)
+
+
+def test_gradcheck_passes_in_float64():
+    layer = make(6, 9).double()
+    x = torch.rand(4, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, w: oracle_free(layer, x, w), (x, layer.weights))
+
+
+def oracle_free(layer, x, weights):
+    return torch.func.functional_call(layer, {"weights": weights}, (x,))
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    results = []
+    for threads in (1, numba.config.NUMBA_NUM_THREADS):
+        numba.set_num_threads(threads)
+        layer = make(500, 700, "numba")
+        x = torch.rand(65, 500, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        y = layer(x)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, layer.weights])])
+    for one, many in zip(*results, strict=True):
+        assert torch.equal(one, many)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_activations_keep_their_dtype_and_come_close(implementation, dtype):
+    layer = make(implementation=implementation)
+    x = torch.rand(8, 20)
+    y = layer(x.to(dtype))
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.float(), layer(x), rtol=0.02, atol=0.02)
+    y.sum().backward()
+    assert layer.weights.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_discretised_outputs_are_exact_in_bfloat16(implementation):
+    layer = make(implementation=implementation).eval()
+    x = torch.randint(0, 2, (9, 20)).float()
+    assert torch.equal(layer(x.bfloat16()).float(), layer(x))
+
+
+def test_a_state_dict_is_whole_and_moves_between_implementations():
+    source, target = make(implementation="torch"), LogicLayer(20, 30, implementation="numba")
+    x = torch.rand(5, 20)
+    target(x)  # connection lists of the old connections must not survive
+    target.load_state_dict(source.state_dict())
+    assert set(source.state_dict()) == {"weights", "indices"}
+    torch.testing.assert_close(target(x), source(x))
+
+
+def test_a_deep_copy_computes_the_same_and_is_independent():
+    layer = make(implementation="numba")
+    x = torch.rand(5, 20)
+    y = layer(x)
+    copied = copy.deepcopy(layer)
+    assert torch.equal(copied(x), y)
+    copied.indices.zero_()
+    assert torch.equal(layer(x), y)
+    assert not torch.equal(copied(x), y)
+
+
+def test_a_saved_and_loaded_layer_computes_the_same():
+    layer = make(implementation="numba")
+    x = torch.rand(5, 20)
+    y = layer(x)
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    assert torch.equal(torch.load(file, weights_only=False)(x), y)
+
+
+def test_a_compiled_model_computes_the_same():
+    layers = torch.nn.Sequential(make(20, 30, "auto"), make(30, 40, "auto"), GroupSum(10, 2.0))
+    x = torch.rand(5, 20)
+    torch.testing.assert_close(torch.compile(layers, backend="eager")(x), layers(x))
+
+
+def test_the_same_seed_gives_the_same_layer():
+    assert all(
+        torch.equal(a, b) for a, b in zip(make().state_dict().values(), make().state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"implementation": "cuda"}, "implementation 'cuda' is not one of"),
+        ({"connections": "dense"}, "connections 'dense' is not one of"),
+        ({"out_dim": 9}, "9 neurons cannot use all of 20 inputs"),
+        ({"in_dim": 0}, "needs inputs and neurons"),
+    ],
+)
+def test_impossible_options_are_errors_that_say_why(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_inputs_of_a_wrong_width_are_an_error():
+    with pytest.raises(ValueError, match="expected 20 input features"):
+        make()(torch.rand(5, 21))
+
+
+def test_numba_refuses_float64():
+    with pytest.raises(ValueError, match="up to 32 bits"):
+        make(implementation="numba")(torch.rand(5, 20, dtype=torch.float64))
+
+
+def test_group_sum_adds_equal_groups_and_divides_by_tau():
+    x = torch.tensor([[1.0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 1, 1]])
+    assert GroupSum(3, tau=2.0)(x).tolist() == [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0]]
+
+
+def test_group_sum_of_features_is_that_of_the_transpose():
+    x = torch.rand(12, 60)
+    torch.testing.assert_close(GroupSum(5, 3.0).forward_features(x.T.contiguous()), GroupSum(5, 3.0)(x))
+
+
+def test_group_sum_counts_exactly_in_bfloat16():
+    assert GroupSum(1)(torch.ones(1, 5001, dtype=torch.bfloat16)).item() == 5001
+
+
+def test_group_sum_refuses_features_that_do_not_divide():
+    with pytest.raises(ValueError, match="10 features cannot be divided into 3"):
+        GroupSum(3)(torch.rand(2, 10))
+
+
+@pytest.mark.parametrize(("batch", "num_bits"), [(1, 1), (3, 8), (5, 17), (64, 2312)])
+def test_unpacked_features_are_the_transposed_bits(batch, num_bits):
+    packed = torch.randint(0, 256, (batch, -(-num_bits // 8)), dtype=torch.uint8)
+    assert torch.equal(unpack_features(packed, num_bits), unpack_bits(packed, num_bits).T.float())

@@ -1,0 +1,91 @@
+"""A small, learnable dataset in N-MNIST's format, its config, and running the real commands on it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from src.events import Events, nmnist
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+CONFIG = """
+data:
+  name: NMNIST
+  data_root: {data_root}
+  events_per_frame: 100
+  overlap: 50
+  denoise_time: 0
+  val_split: 0.2
+train:
+  epochs: 2
+  learning_rate: 0.05
+  device: cpu
+  checkpoint_interval_minutes: 1000
+  dataloader: {{batch_size: 16}}
+model:
+  model_type: difflogic
+  difflogic: {{num_neurons: 1500, num_layers: 2, tau: 5}}
+  cnn: {{conv1_channels: 4, conv2_channels: 4, fc_hidden_size: 16}}
+  mlp: {{hidden_size: 32, num_hidden_layers: 1}}
+"""
+
+
+def write_recordings(root: Path, train: int = 12, test: int = 3) -> None:
+    """`train` and `test` recordings a class under root/NMNIST: a blob of events whose place is the class."""
+    rng = np.random.default_rng(0)
+    for split, count in (("Train", train), ("Test", test)):
+        for label in range(10):
+            folder = root / "NMNIST" / split / str(label)
+            folder.mkdir(parents=True)
+            for number in range(count):
+                n = int(rng.integers(260, 420))
+                events = Events(
+                    np.clip(rng.normal(5 + 6 * (label % 5), 2, n), 0, 33).astype(np.uint16),
+                    np.clip(rng.normal(9 + 16 * (label // 5), 3, n), 0, 33).astype(np.uint16),
+                    np.sort(rng.integers(0, 300_000, n)),
+                    rng.integers(0, 2, n).astype(np.uint8),
+                )
+                (folder / f"{number:05d}.bin").write_bytes(nmnist.encode(events))
+
+
+def write_config(folder: Path) -> Path:
+    """Recordings under folder/recordings and a config for them."""
+    write_recordings(folder / "recordings")
+    path = folder / "small.yaml"
+    path.write_text(CONFIG.format(data_root=folder / "recordings"))
+    return path
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a command whose storages lie in the folder."""
+    return {
+        **os.environ,
+        "PROJECT_STORAGE_DIR": str(folder / "project"),
+        "SCRATCH_STORAGE_DIR": str(folder / "scratch"),
+        "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
+    }
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[str]:
+    """Start `main.py …` or another entry point of the repository; its output is text."""
+    script, *arguments = command
+    return subprocess.Popen(
+        [sys.executable, REPOSITORY / script, *arguments],
+        cwd=folder,
+        env=environment(folder),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def run(folder: Path, *command: str, expect: int = 0) -> str:
+    """Run an entry point to its end; return its output; its exit code must be as expected."""
+    process = start(folder, *command)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == expect, output
+    return output

@@ -1,0 +1,89 @@
+"""A killed and resumed run ends exactly where an uninterrupted one does."""
+
+import csv
+import json
+import signal
+import time
+
+import pytest
+
+from src.checkpoint import list_checkpoints, load_model_state
+from src.metrics import TIME_COLUMNS
+from tests import small_job
+
+EVERY_BATCH = "train.checkpoint_interval_minutes=0"
+
+
+def wait_for_step(folder, job_id, step):
+    """Until the job has a checkpoint of this step or later."""
+    for _ in range(3000):
+        newest = list_checkpoints(folder / "scratch" / "checkpoints" / job_id)[:1]
+        if newest and int(newest[0].stem.removeprefix("step_")) >= step:
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"job {job_id} never reached step {step}")
+
+
+def outcome(folder, job_id):
+    """Everything that a run leaves and that may not depend on interruptions."""
+    project = folder / "project"
+    weights = {
+        name: {key: tensor.numpy().tobytes() for key, tensor in load_model_state(path)[0].items()}
+        for name in ("final", "best")
+        if (path := project / "models" / job_id / f"{name}.safetensors")
+    }
+    with (project / "logs" / job_id / "metrics.csv").open() as file:
+        rows = [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in csv.DictReader(file)]
+    result = json.loads((project / "logs" / job_id / "result.json").read_text())
+    return weights, rows, {k: v for k, v in result.items() if k not in ("job_id", "train_seconds")}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with recordings, their config and their cache; 240 training frames or more, 2 epochs."""
+    folder = tmp_path_factory.mktemp("jobs")
+    small_job.write_config(folder)
+    small_job.run(folder, "prepare_data.py", "small.yaml")
+    return folder
+
+
+@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, model_type):
+    options = ["--override", f"model.model_type={model_type} {EVERY_BATCH}"]
+    small_job.run(prepared, "main.py", "small.yaml", f"--job_id=whole_{model_type}", *options)
+    steps = outcome(prepared, f"whole_{model_type}")[2]["steps"]
+
+    killed = small_job.start(prepared, "main.py", "small.yaml", f"--job_id=killed_{model_type}", *options)
+    wait_for_step(prepared, f"killed_{model_type}", round(0.7 * steps))
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (prepared / "project" / "logs" / f"killed_{model_type}" / "result.json").exists()
+    output = small_job.run(prepared, "main.py", "small.yaml", f"--job_id=killed_{model_type}", "--resume", *options)
+    assert "of epoch 2" in output
+    assert outcome(prepared, f"killed_{model_type}") == outcome(prepared, f"whole_{model_type}")
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+def test_a_signal_saves_a_checkpoint_and_the_resumed_run_equals_an_uninterrupted_one(prepared, number, exit_code):
+    job = number.name
+    many = ["--override", "train.epochs=6 model.difflogic.num_neurons=4000 train.dataloader.num_workers=2"]
+    stopped = small_job.start(prepared, "main.py", "small.yaml", f"--job_id={job}", *many, "--override", EVERY_BATCH)
+    wait_for_step(prepared, job, 5)
+    stopped.send_signal(number)
+    output, _ = stopped.communicate(timeout=60)
+    assert stopped.returncode == exit_code, output
+    assert "stopped by a signal" in output
+    small_job.run(prepared, "main.py", "small.yaml", f"--job_id={job}", "--resume", *many)
+    if not (prepared / "project" / "logs" / "uninterrupted").exists():
+        small_job.run(prepared, "main.py", "small.yaml", "--job_id=uninterrupted", *many)
+    assert outcome(prepared, job) == outcome(prepared, "uninterrupted")
+
+
+def test_resuming_a_finished_job_with_more_epochs_goes_on(prepared):
+    small_job.run(prepared, "main.py", "small.yaml", "--job_id=longer")
+    output = small_job.run(
+        prepared, "main.py", "small.yaml", "--job_id=longer", "--resume", "--override", "train.epochs=4"
+    )
+    assert "resuming with train.epochs = 4, it was 2" in output
+    small_job.run(prepared, "main.py", "small.yaml", "--job_id=at_once", "--override", "train.epochs=4")
+    assert outcome(prepared, "longer") == outcome(prepared, "at_once")

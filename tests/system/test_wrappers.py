@@ -1,0 +1,159 @@
+"""The shell wrappers: any directory, any characters, environment or container, signals."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import small_job
+from tests.small_job import REPOSITORY
+
+FAKE_SINGULARITY = """#!/usr/bin/env bash
+# Notes the command line, one argument a line, then runs the command as the container would.
+printf '%s\\n' "$@" >"$NOTES"
+while [[ $1 != *.sif ]]; do shift; done
+shift
+exec "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with blanks and quotes in its name, with recordings, a config and a prepared cache."""
+    folder = tmp_path_factory.mktemp("it's a folder; $(no) trap")
+    small_job.write_config(folder)
+    wrapper(folder, "prepare_data.sh", "small.yaml")
+    return folder
+
+
+def environment(folder, **more):
+    """This interpreter's folder comes first on PATH: it is the active environment."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**small_job.environment(folder), "PATH": path, **more}
+
+
+def wrapper(folder, script, *arguments, expect=0, cwd=None, **variables):
+    result = subprocess.run(
+        [REPOSITORY / script, *arguments],
+        cwd=cwd or folder,
+        env=environment(folder, **variables),
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == expect, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def test_train_sh_trains_from_any_directory(folder):
+    output = wrapper(folder, "train.sh", str(folder / "small.yaml"), "any", cwd="/")
+    assert "test accuracy of the final model" in output
+
+
+def test_a_config_of_the_repository_is_found_from_elsewhere(folder):
+    output = wrapper(folder, "train.sh", "configs/nmnist_mlp.yaml", "job", cwd="/", expect=2)
+    assert "no frame cache of NMNIST" in output
+
+
+def test_check_and_sync_reports_the_cache(folder):
+    shutil.rmtree(folder / "scratch" / "data")
+    assert "missing" in wrapper(folder, "check_and_sync_data.sh")
+    assert "missing" not in wrapper(folder, "check_and_sync_data.sh", "--fast")
+
+
+@pytest.mark.parametrize("value", ["a b", "$(touch trap)", "'; touch trap; '", "a\nb", "*"])
+def test_an_argument_reaches_python_as_it_is(folder, value):
+    output = wrapper(folder, "train.sh", "small.yaml", "job", "--override", f'data.name="{value}"', expect=2)
+    assert repr(value) in output
+    assert not (folder / "trap").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["small.yaml"], ["--resume", "job"], ["small.yaml", "--resume"]])
+def test_train_sh_without_config_and_job_id_shows_its_usage(folder, arguments):
+    assert "Usage: train.sh CONFIG JOB_ID" in wrapper(folder, "train.sh", *arguments, expect=2)
+
+
+def test_prepare_data_sh_without_config_shows_its_usage(folder):
+    assert "Usage: prepare_data.sh CONFIG" in wrapper(folder, "prepare_data.sh", expect=2)
+
+
+def test_a_signal_to_the_wrapper_reaches_python(folder):
+    process = subprocess.Popen(
+        [REPOSITORY / "train.sh", "small.yaml", "signalled", "--override", "train.epochs=100000 train.log_interval=1"],
+        cwd=folder,
+        env=environment(folder),
+        text=True,
+        stderr=subprocess.PIPE,
+    )
+    for line in process.stderr:
+        if "epoch 1/" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    output, began = process.stderr.read(), time.monotonic()
+    assert process.wait(timeout=30) == 75, output
+    assert time.monotonic() - began < 5
+    assert list((folder / "scratch/checkpoints/signalled").glob("step_*"))
+
+
+def container(folder):
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    (tools / "singularity").write_text(FAKE_SINGULARITY)
+    (tools / "singularity").chmod(0o755)
+    image = folder / "image.sif"
+    image.touch()
+    return {
+        "SINGULARITY_CONTAINER": str(image),
+        "NOTES": str(folder / "notes"),
+        "PATH": f"{tools}:{Path(sys.executable).parent}:/usr/bin:/bin",
+    }
+
+
+def test_the_container_gets_code_and_storages_bound_and_runs_the_command(folder):
+    wrapper(folder, "prepare_data.sh", "small.yaml", **container(folder))
+    words = (folder / "notes").read_text().splitlines()
+    bound = [words[i + 1] for i, word in enumerate(words) if word == "--bind"]
+    assert words[0] == "exec"
+    assert {str(REPOSITORY), str(folder / "project"), str(folder / "scratch"), str(folder)} <= set(bound)
+    assert words[words.index(str(folder / "image.sif")) + 1 :][0] == "python3"
+    assert words[-1] == str(folder / "small.yaml")
+
+
+def test_a_container_s_exit_code_comes_through(folder):
+    wrapper(folder, "train.sh", "none.yaml", "job", expect=2, **container(folder))
+
+
+def test_a_container_that_is_not_there_is_an_error(folder):
+    variables = container(folder) | {"SINGULARITY_CONTAINER": "/nowhere.sif"}
+    assert "/nowhere.sif does not exist" in wrapper(folder, "prepare_data.sh", "small.yaml", expect=2, **variables)
+
+
+def test_a_container_without_a_runtime_is_an_error(folder):
+    variables = container(folder) | {"PATH": "/usr/bin:/bin"}
+    output = wrapper(folder, "prepare_data.sh", "small.yaml", expect=2, **variables)
+    assert "neither apptainer nor singularity" in output
+
+
+def test_inside_a_container_python_runs_directly(folder):
+    variables = container(folder) | {"SINGULARITY_NAME": "image.sif"}
+    (folder / "notes").unlink(missing_ok=True)
+    wrapper(folder, "prepare_data.sh", "small.yaml", **variables)
+    assert not (folder / "notes").exists()
+
+
+@pytest.mark.slow
+def test_a_bare_clone_sets_itself_up_and_trains_the_demo(tmp_path):
+    subprocess.run(["git", "clone", "-q", REPOSITORY, tmp_path / "clone"], check=True)
+    bare = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    bare["PATH"] = os.pathsep.join(
+        part for part in bare["PATH"].split(os.pathsep) if part != str(Path(sys.executable).parent)
+    )
+    began = time.monotonic()
+    subprocess.run([tmp_path / "clone/train.sh", "configs/demo_difflogic.yaml", "demo"], env=bare, check=True, cwd="/")
+    assert (tmp_path / "clone/project_storage/logs/demo/result.json").exists()
+    subprocess.run([tmp_path / "clone/train.sh", "configs/demo_difflogic.yaml", "again"], env=bare, check=True, cwd="/")
+    assert time.monotonic() - began < 900

@@ -1,0 +1,119 @@
+"""Checkpoints: exact, checksummed, the last two kept, damage found."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from src import checkpoint
+from src.helpers import UserError
+
+TREE = {
+    "numbers": [1, 2.5, None, True, "text"],
+    "nested": {"7": {"exp_avg": torch.randn(3, 4), "step": torch.tensor(5.0)}},
+    "list": [torch.arange(6, dtype=torch.uint8), torch.empty(0)],
+}
+
+
+def test_a_tree_comes_back_as_it_was(tmp_path):
+    checkpoint.save_tree(tmp_path / "a", TREE)
+    loaded = checkpoint.load_tree(tmp_path / "a")
+    assert loaded["numbers"] == TREE["numbers"]
+    assert torch.equal(loaded["nested"]["7"]["exp_avg"], TREE["nested"]["7"]["exp_avg"])
+    assert torch.equal(loaded["nested"]["7"]["step"], torch.tensor(5.0))
+    assert loaded["list"][0].dtype == torch.uint8
+    assert loaded["list"][1].shape == (0,)
+
+
+def test_a_float_comes_back_bit_for_bit(tmp_path):
+    value = 0.1 + 0.2
+    checkpoint.save_tree(tmp_path / "a", {"x": value})
+    assert checkpoint.load_tree(tmp_path / "a")["x"] == value
+
+
+def test_every_altered_byte_is_noticed(tmp_path):
+    path = tmp_path / "a"
+    checkpoint.save_tree(path, TREE)
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        altered = bytearray(whole)
+        altered[position] ^= 1
+        path.write_bytes(altered)
+        try:
+            loaded = checkpoint.load_tree(path)
+        except checkpoint.DamagedCheckpointError:
+            continue
+        # Blanks and the like in the header may change without changing what is read.
+        assert loaded["numbers"] == TREE["numbers"], position
+        assert torch.equal(loaded["nested"]["7"]["exp_avg"], TREE["nested"]["7"]["exp_avg"]), position
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, -1])
+def test_a_truncated_file_is_noticed(tmp_path, size):
+    path = tmp_path / "a"
+    checkpoint.save_tree(path, TREE)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(checkpoint.DamagedCheckpointError):
+        checkpoint.load_tree(path)
+
+
+def test_a_missing_file_and_a_pickle_are_no_checkpoints(tmp_path):
+    with pytest.raises(checkpoint.DamagedCheckpointError):
+        checkpoint.load_tree(tmp_path / "nothing")
+    torch.save({"a": torch.ones(3)}, tmp_path / "pickle")
+    with pytest.raises(checkpoint.DamagedCheckpointError):
+        checkpoint.load_tree(tmp_path / "pickle")
+
+
+def test_random_states_come_back():
+    states = checkpoint.random_states()
+    first = (random.random(), np.random.rand(), torch.rand(2))
+    checkpoint.restore_random_states(states)
+    again = (random.random(), np.random.rand(), torch.rand(2))
+    assert first[:2] == again[:2]
+    assert torch.equal(first[2], again[2])
+
+
+def test_random_states_survive_a_file(tmp_path):
+    checkpoint.save_tree(tmp_path / "a", checkpoint.random_states())
+    first = (random.random(), np.random.normal(), torch.rand(2))
+    checkpoint.restore_random_states(checkpoint.load_tree(tmp_path / "a"))
+    again = (random.random(), np.random.normal(), torch.rand(2))
+    assert first[:2] == again[:2]
+    assert torch.equal(first[2], again[2])
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path):
+    for step in (1, 5, 12):
+        checkpoint.save_checkpoint(tmp_path, step, {"step": step})
+    assert [path.name for path in checkpoint.list_checkpoints(tmp_path)] == [
+        "step_0000000012.safetensors",
+        "step_0000000005.safetensors",
+    ]
+    assert checkpoint.load_newest(tmp_path) == {"step": 12}
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
+    checkpoint.save_checkpoint(tmp_path, 1, {"step": 1})
+    newest = checkpoint.save_checkpoint(tmp_path, 2, {"step": 2})
+    newest.write_bytes(newest.read_bytes()[:-3])
+    assert checkpoint.load_newest(tmp_path) == {"step": 1}
+
+
+def test_only_damaged_checkpoints_are_an_error_and_no_fresh_start(tmp_path):
+    checkpoint.save_checkpoint(tmp_path, 1, {}).write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 1 checkpoints"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_no_checkpoint_is_no_error(tmp_path):
+    assert checkpoint.load_newest(tmp_path) is None
+
+
+def test_a_model_file_holds_the_state_dict_and_the_description(tmp_path):
+    model = torch.nn.Linear(3, 2)
+    checkpoint.save_model(tmp_path / "m", model, {"class_names": ["a", "b"], "step": 7})
+    state, description = checkpoint.load_model_state(tmp_path / "m")
+    assert description == {"class_names": ["a", "b"], "step": 7}
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())

@@ -1,0 +1,97 @@
+"""The three models: shapes, packed inputs, errors for options that do not fit."""
+
+import pytest
+import torch
+
+from src.config import Config
+from src.helpers import UserError
+from src.model import DiffLogic, create_model, unpack_frames
+
+SHAPE = (2, 9, 13)  # 234 bits: the last byte of a packed frame is not full
+
+
+def options(model_type="difflogic", **difflogic):
+    config = Config()
+    config.model.model_type = model_type
+    config.model.difflogic.num_neurons = 200
+    for name, value in difflogic.items():
+        setattr(config.model.difflogic, name, value)
+    return config.model
+
+
+def random_packed(batch=5):
+    packed = torch.randint(0, 256, (batch, 30), dtype=torch.uint8)
+    return packed, unpack_frames(packed, SHAPE, torch.float32)
+
+
+@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+def test_scores_have_a_column_a_class(model_type):
+    model = create_model(options(model_type), SHAPE, 10)
+    assert model(random_packed()[1]).shape == (5, 10)
+
+
+@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+def test_packed_frames_give_the_scores_of_the_frames(model_type):
+    model = create_model(options(model_type), SHAPE, 10)
+    packed, frames = random_packed()
+    assert torch.equal(model.forward_packed(packed), model(frames))
+
+
+def test_unpacked_frames_follow_the_order_of_the_cache():
+    frames = torch.rand(4, *SHAPE) > 0.5
+    bits = torch.nn.functional.pad(frames.flatten(1), (0, 6)).reshape(4, 30, 8).to(torch.uint8)
+    packed = (bits << torch.arange(8, dtype=torch.uint8)).sum(-1).to(torch.uint8)
+    assert torch.equal(unpack_frames(packed, SHAPE, torch.bool), frames)
+
+
+def test_the_scores_of_a_discretised_network_are_counts_over_tau():
+    model = create_model(options(tau=4.0), SHAPE, 10).eval()
+    counts = model(random_packed()[1]) * 4
+    assert torch.equal(counts, counts.round())
+    assert counts.min() >= 0
+    assert counts.max() <= 20
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+def test_models_train_under_autocast_with_float32_weights(model_type, dtype):
+    model = create_model(options(model_type), SHAPE, 10)
+    with torch.autocast("cpu", dtype):
+        scores = model.forward_packed(random_packed()[0])
+    scores.float().logsumexp(1).sum().backward()
+    assert all(p.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_implementations_draw_the_same_network_and_agree():
+    scores = []
+    for implementation in ("torch", "numba"):
+        torch.manual_seed(0)
+        model = create_model(options(implementation=implementation), SHAPE, 10)
+        scores.append(model.forward_packed(torch.arange(60, dtype=torch.uint8).reshape(2, 30)))
+    torch.testing.assert_close(*scores)
+
+
+def test_layers_have_the_asked_for_width_and_number():
+    model = create_model(options(num_layers=3), SHAPE, 10)
+    assert isinstance(model, DiffLogic)
+    assert [(layer.in_dim, layer.out_dim) for layer in model.layers] == [(234, 200), (200, 200), (200, 200)]
+
+
+def test_neurons_that_do_not_divide_by_the_classes_are_a_user_s_error():
+    with pytest.raises(UserError, match=r"num_neurons = 200 must be a multiple of the 7 classes, such as 203"):
+        create_model(options(), SHAPE, 7)
+
+
+def test_too_few_neurons_for_the_frame_are_a_user_s_error():
+    with pytest.raises(UserError, match="num_neurons = 100: 100 neurons cannot use all of 234 inputs"):
+        create_model(options(num_neurons=100), SHAPE, 10)
+
+
+def test_too_few_pairs_for_unique_connections_are_a_user_s_error():
+    with pytest.raises(UserError, match="unique"):
+        create_model(options(num_neurons=30_000, connections="unique"), SHAPE, 10)
+
+
+def test_a_cnn_on_too_small_frames_is_a_user_s_error():
+    with pytest.raises(UserError, match="too small to pool twice"):
+        create_model(options("cnn"), (2, 3, 8), 10)
