@@ -79,7 +79,7 @@ class DiffLogicOptions:
     connections: str = _option("random", choices=("random", "unique"))
     grad_factor: float = _option(1.0, above=0.0, most=1e6)  # > 1 helps networks of more than 6 layers
     tau: float = _option(10.0, above=0.0, most=1e9)  # class scores are divided by it
-    implementation: str = _option("auto", choices=("auto", "torch", "numba"))
+    implementation: str = _option("auto", choices=("auto", "torch", "numba", "triton", "difflogic"))
 
 
 @dataclass

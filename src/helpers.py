@@ -1,5 +1,7 @@
 """Errors for users, logging set-up, seeding, signals, and durations and sizes for people."""
 
+import contextlib
+import ctypes
 import logging
 import os
 import random
@@ -118,6 +120,18 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc's malloc keep what is freed: activations come and go each step, and new pages cost a fault each.
+
+    Where there is no glibc, nothing happens.
+    """
+    trim_threshold, most_mmaps = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(most_mmaps, 0)
 
 
 def available_cores() -> int:

@@ -9,7 +9,7 @@ from torch import nn
 
 from src.config import Model
 from src.helpers import UserError
-from src.logic import GroupSum, LogicLayer
+from src.logic import LogicLayer
 from src.logic.layer import unpack_features
 from src.logic.reference import unpack_bits
 
@@ -65,7 +65,7 @@ class DiffLogic(FrameModel):
             )
         except ValueError as error:
             raise UserError(f"model.difflogic.num_neurons = {o.num_neurons}: {error}") from error
-        self.group_sum = GroupSum(num_classes, o.tau)
+        self.tau = o.tau
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """[B, P, H, W] -> [B, classes]."""
@@ -73,15 +73,19 @@ class DiffLogic(FrameModel):
 
     def forward_packed(self, packed: torch.Tensor) -> torch.Tensor:
         """Class scores of packed frames, uint8 [B, ceil(P*H*W/8)]."""
-        return self._classify(unpack_features(packed, math.prod(self.frame_shape)))
+        return self._classify(unpack_features(packed, math.prod(self.frame_shape), _activation_dtype(packed.device)))
 
     def _classify(self, features: torch.Tensor) -> torch.Tensor:
         """[P*H*W, B] -> [B, classes]: feature-major through all layers."""
         x = features.to(_activation_dtype(features.device)).contiguous()
-        for layer in self.layers:
-            assert isinstance(layer, LogicLayer)
+        *layers, last = self.logic_layers()
+        for layer in layers:
             x = layer.forward_features(x)
-        return self.group_sum.forward_features(x)
+        return last.forward_sums(x, self.num_classes).T / self.tau
+
+    def logic_layers(self) -> list[LogicLayer]:
+        """The layers, the first one first."""
+        return [layer for layer in self.layers if isinstance(layer, LogicLayer)]
 
 
 class CNN(FrameModel):

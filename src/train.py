@@ -25,6 +25,7 @@ from src.helpers import (
     StopSignals,
     UserError,
     format_duration,
+    keep_freed_memory,
     log_to_file,
     seed_everything,
 )
@@ -164,6 +165,8 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
 
 def _set_up(config: Config, job: Job, stop: StopSignals, debug: bool) -> Run:
     device = choose_device(config.train.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     cache = _cache_for(config, stop)
     num_frames = len(cache.splits["train"])
     seed_everything(config.base.seed)

@@ -1,5 +1,9 @@
 """LogicLayer and GroupSum: the modules of a differentiable logic gate network, drop-in for difflogic's."""
 
+import functools
+import importlib
+import importlib.util
+import os
 from typing import Any
 
 import torch
@@ -9,7 +13,17 @@ from src.logic import numba_functions, reference
 from src.logic.connections import CONNECTIONS
 from src.logic.gates import gate_coefficients
 
-IMPLEMENTATIONS = ("auto", "torch", "numba")
+IMPLEMENTATIONS = ("auto", "torch", "numba", "triton", "difflogic")
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _functions(implementation: str) -> Any:
+    """The module of an implementation; triton and difflogic are imported only where they are used."""
+    return importlib.import_module(f"src.logic.{implementation}_functions")
 
 
 class LogicLayer(nn.Module):
@@ -60,7 +74,7 @@ class LogicLayer(nn.Module):
         self.weights = nn.Parameter(torch.randn(out_dim, 16, device=device))
         self.register_buffer("indices", CONNECTIONS[connections](in_dim, out_dim).to(device))
         self.register_buffer("gates", gate_coefficients(device=self.weights.device), persistent=False)
-        self._lists: tuple[torch.Tensor | None, int, numba_functions.ConnectionLists | None] = (None, -1, None)
+        self._lists: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[batch, in_dim] -> [batch, out_dim], values in 0 to 1."""
@@ -70,35 +84,72 @@ class LogicLayer(nn.Module):
         """[in_dim, batch] -> [out_dim, batch]: feature-major, so that a neuron reads whole rows."""
         if x.ndim != 2 or x.shape[0] != self.in_dim:
             raise ValueError(f"expected {self.in_dim} input features, got a tensor of shape {list(x.shape)}")
-        if self._resolve(x) == "numba":
-            return numba_functions.mixture(x, self.coefficients(), self._connection_lists(), self.grad_factor)
+        implementation = self._resolve(x)
+        if implementation == "numba":
+            lists = self._connection_lists(numba_functions)
+            if self.training:
+                return numba_functions.relaxed(x, self.weights, lists, self.grad_factor)
+            return numba_functions.discretised(x, self.coefficients(), lists, self.grad_factor)
+        if implementation == "triton":
+            functions = _functions(implementation)
+            return functions.mixture(x, self.coefficients(), self._connection_lists(functions), self.grad_factor)
         if self.grad_factor != 1.0:
             x = _ScaleGradient.apply(x, self.grad_factor)
+        if implementation == "difflogic":
+            functions = _functions(implementation)
+            return functions.mixture(x, self.probabilities(), self._connection_lists(functions))
         return reference.mixture(x, self.coefficients(), self.indices)
 
-    def coefficients(self) -> torch.Tensor:
-        """[out_dim, 4], float32 or wider: of the mixture in train mode, of the most likely gate in eval mode."""
+    def forward_sums(self, x: torch.Tensor, k: int) -> torch.Tensor:
+        """[in_dim, batch] -> [k, batch]: the sums of k equal groups of neurons, in float32 or wider.
+
+        What GroupSum does to a last layer, without its outputs in memory where the implementation can.
+        """
+        if self.out_dim % k:
+            raise ValueError(f"{self.out_dim} neurons cannot be divided into {k} equal groups")
+        if self.training and self._resolve(x) == "numba":
+            lists = self._connection_lists(numba_functions)
+            return numba_functions.relaxed_sums(x, self.weights, lists, self.grad_factor, k)
+        y = self.forward_features(x)
+        return y.reshape(k, self.out_dim // k, -1).sum(1, dtype=_sum_dtype(y))
+
+    def probabilities(self) -> torch.Tensor:
+        """[out_dim, 16], float32 or wider: softmax of the weights in train mode, 1 at the largest in eval mode."""
         weights = self.weights if self.weights.dtype == torch.float64 else self.weights.float()
-        if not self.training:
-            return self.gates.to(weights.dtype)[weights.argmax(-1)]
-        if self._resolve(weights) == "numba":
-            return numba_functions.coefficients(weights)
-        with torch.autocast(weights.device.type, enabled=False):
-            return weights.softmax(-1) @ self.gates.to(weights.dtype)
+        if self.training:
+            return weights.softmax(-1)
+        return torch.nn.functional.one_hot(weights.argmax(-1), 16).to(weights.dtype)
+
+    def coefficients(self) -> torch.Tensor:
+        """[out_dim, 4], float32 or wider: the bilinear form of the gates under `probabilities`."""
+        probabilities = self.probabilities()
+        with torch.autocast(probabilities.device.type, enabled=False):
+            return probabilities @ self.gates.to(probabilities.dtype)
 
     def _resolve(self, x: torch.Tensor) -> str:
         """The implementation for this tensor."""
+        cuda, wide = x.device.type == "cuda", x.dtype == torch.float64
         if self.implementation == "auto":
-            return "numba" if x.device.type == "cpu" and x.dtype != torch.float64 else "torch"
-        if self.implementation == "numba" and (x.device.type != "cpu" or x.dtype == torch.float64):
+            if wide or (cuda and not _has_triton()):
+                return "torch"
+            return "triton" if cuda else "numba"
+        if self.implementation == "numba" and (cuda or wide):
             raise ValueError(f"implementation 'numba' runs on the CPU in up to 32 bits, not on {x.device} in {x.dtype}")
+        if self.implementation == "triton" and (wide or not (cuda or os.environ.get("TRITON_INTERPRET") == "1")):
+            raise ValueError(f"implementation 'triton' runs on CUDA in up to 32 bits, not on {x.device} in {x.dtype}")
+        if self.implementation == "difflogic" and not cuda:
+            raise ValueError(f"implementation 'difflogic' runs on CUDA, not on {x.device}")
         return self.implementation
 
-    def _connection_lists(self) -> numba_functions.ConnectionLists:
+    def _connection_lists(self, functions: Any) -> Any:
         """Made anew whenever `indices` has been replaced or written to, as loading a state dict does."""
         made_of, version, lists = self._lists
-        if made_of is not self.indices or version != self.indices._version or lists is None:
-            lists = numba_functions.connection_lists(self.indices, self.in_dim)
+        if (
+            made_of is not self.indices
+            or version != self.indices._version
+            or not isinstance(lists, functions.ConnectionLists)
+        ):
+            lists = functions.ConnectionLists(self.indices, self.in_dim)
             self._lists = (self.indices, self.indices._version, lists)
         return lists
 
@@ -116,18 +167,10 @@ class GroupSum(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., features] -> [..., k]; half-precision inputs are summed in float32."""
-        self._check(x.shape[-1])
+        if x.shape[-1] % self.k:
+            raise ValueError(f"{x.shape[-1]} features cannot be divided into {self.k} equal groups")
         groups = x.reshape(*x.shape[:-1], self.k, x.shape[-1] // self.k)
         return groups.sum(-1, dtype=_sum_dtype(x)) / self.tau
-
-    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """[features, batch] -> [batch, k]."""
-        self._check(x.shape[0])
-        return x.reshape(self.k, x.shape[0] // self.k, -1).sum(1, dtype=_sum_dtype(x)).T / self.tau
-
-    def _check(self, features: int) -> None:
-        if features % self.k:
-            raise ValueError(f"{features} features cannot be divided into {self.k} equal groups")
 
     def extra_repr(self) -> str:
         """What `print` shows."""
@@ -149,8 +192,10 @@ class _ScaleGradient(torch.autograd.Function):
         return grads[0] * ctx.factor, None
 
 
-def unpack_features(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
-    """Packed frames uint8 [B, bytes], on any device -> 0 and 1, float32 [num_bits, B]."""
+def unpack_features(packed: torch.Tensor, num_bits: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Packed frames uint8 [B, bytes], on any device -> 0 and 1, [num_bits, B]."""
     if packed.device.type == "cpu":
-        return numba_functions.unpack_features(packed, num_bits)
-    return reference.unpack_bits(packed, num_bits).T.float()
+        return numba_functions.unpack_features(packed, num_bits).to(dtype)
+    if packed.device.type == "cuda" and _has_triton():
+        return _functions("triton").unpack_features(packed, num_bits, dtype)
+    return reference.unpack_bits(packed, num_bits).T.to(dtype)

@@ -16,36 +16,41 @@ from src.logic import numba_kernels
 class ConnectionLists:
     """A layer's connections as the kernels want them."""
 
-    indices: NDArray[np.int64]
+    indices: torch.Tensor
     in_dim: int
 
     @cached_property
     def inputs(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """First and second input of each neuron, int32 [out_dim] each."""
-        first, second = self.indices.astype(np.int32)
+        first, second = self.indices.numpy().astype(np.int32)
         return first, second
 
     @cached_property
     def consumers(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """The inverse list; built when a gradient of the inputs is first asked for."""
-        return numba_kernels.input_consumers(self.indices, self.in_dim)
-
-
-def connection_lists(indices: torch.Tensor, in_dim: int) -> ConnectionLists:
-    """Of the buffer `indices`, int64 [2, out_dim]."""
-    return ConnectionLists(indices.numpy().copy(), in_dim)
+        return numba_kernels.input_consumers(self.indices.numpy(), self.in_dim)
 
 
 @torch.compiler.disable
-def coefficients(weights: torch.Tensor) -> torch.Tensor:
-    """Softmax and projection in one pass: float32 [out_dim, 16] -> [out_dim, 4]."""
-    return _Coefficients.apply(weights)
+def relaxed(x: torch.Tensor, weights: torch.Tensor, lists: ConnectionLists, grad_factor: float) -> torch.Tensor:
+    """The mixture of gates under softmax(weights), float32 whatever x's dtype: [in_dim, batch] -> [out_dim, batch]."""
+    return _Relaxed.apply(x.float().contiguous(), weights.float(), lists, grad_factor).to(x.dtype)
 
 
 @torch.compiler.disable
-def mixture(x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float) -> torch.Tensor:
-    """Like `reference.mixture`; computes in float32 whatever x's dtype."""
-    return _Mixture.apply(x.float().contiguous(), coefficients, lists, grad_factor).to(x.dtype)
+def relaxed_sums(
+    x: torch.Tensor, weights: torch.Tensor, lists: ConnectionLists, grad_factor: float, groups: int
+) -> torch.Tensor:
+    """`relaxed`, its outputs added up in equal groups, not kept: float32 [groups, batch]."""
+    return _RelaxedSums.apply(x.float().contiguous(), weights.float(), lists, grad_factor, groups)
+
+
+@torch.compiler.disable
+def discretised(
+    x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float
+) -> torch.Tensor:
+    """Gates given by their coefficients [out_dim, 4]: [in_dim, batch] -> [out_dim, batch]."""
+    return _Discretised.apply(x.float().contiguous(), coefficients.contiguous(), lists, grad_factor).to(x.dtype)
 
 
 @torch.compiler.disable
@@ -56,58 +61,109 @@ def unpack_features(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
     return features
 
 
-class _Coefficients(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weights: torch.Tensor) -> torch.Tensor:
-        probabilities, result = torch.empty_like(weights), weights.new_empty(len(weights), 4)
-        numba_kernels.mixture_coefficients(weights.detach().numpy(), probabilities.numpy(), result.numpy())
-        ctx.save_for_backward(probabilities)
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        (probabilities,) = ctx.saved_tensors
-        grad_weights = torch.empty_like(probabilities)
-        numba_kernels.weight_gradient(probabilities.numpy(), grad.contiguous().numpy(), grad_weights.numpy())
-        return grad_weights
-
-
-class _Mixture(torch.autograd.Function):
+class _Relaxed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float
+        ctx: Any, x: torch.Tensor, weights: torch.Tensor, lists: ConnectionLists, grad_factor: float
     ) -> torch.Tensor:
-        y = x.new_empty(len(coefficients), x.shape[1])
-        coefficients = coefficients.contiguous()
         first, second = lists.inputs
-        numba_kernels.forward(x.detach().numpy(), coefficients.detach().numpy(), first, second, y.numpy())
-        ctx.save_for_backward(x, coefficients)
+        y = x.new_empty(len(weights), x.shape[1])
+        probabilities, coefficients = torch.empty_like(weights), weights.new_empty(len(weights), 4)
+        numba_kernels.forward_relaxed(
+            x.numpy(), weights.numpy(), first, second, probabilities.numpy(), coefficients.numpy(), y.numpy()
+        )
+        ctx.save_for_backward(x, probabilities, coefficients)
         ctx.lists, ctx.grad_factor = lists, grad_factor
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None, None]:
-        x, coefficients = ctx.saved_tensors
-        first, second = ctx.lists.inputs
-        grad_y = grad.contiguous().numpy()
-        grad_coefficients = torch.empty_like(coefficients)
-        if not ctx.needs_input_grad[0]:
-            numba_kernels.backward_coefficients(x.numpy(), first, second, grad_y, grad_coefficients.numpy())
-            return None, grad_coefficients, None, None
-        starts, consumers = ctx.lists.consumers
-        grad_x = torch.empty_like(x)
-        numba_kernels.backward(
-            x.numpy(),
-            coefficients.numpy(),
-            first,
-            second,
-            starts,
-            consumers,
-            grad_y,
-            ctx.grad_factor,
-            grad_x.numpy(),
-            grad_coefficients.numpy(),
+        return *_relaxed_backward(ctx, grad), None, None
+
+
+class _RelaxedSums(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weights: torch.Tensor,
+        lists: ConnectionLists,
+        grad_factor: float,
+        groups: int,
+    ) -> torch.Tensor:
+        first, second = lists.inputs
+        # Parts of a group, so that many threads have something to do; their number depends on the layer alone.
+        parts = next(parts for parts in (32, 16, 8, 4, 2, 1) if len(weights) % (groups * parts) == 0)
+        sums = x.new_zeros(groups * parts, x.shape[1])
+        probabilities, coefficients = torch.empty_like(weights), weights.new_empty(len(weights), 4)
+        numba_kernels.forward_relaxed_sums(
+            x.numpy(), weights.numpy(), first, second, probabilities.numpy(), coefficients.numpy(), sums.numpy()
         )
-        return grad_x, grad_coefficients, None, None
+        ctx.save_for_backward(x, probabilities, coefficients)
+        ctx.lists, ctx.grad_factor = lists, grad_factor
+        return sums.reshape(groups, parts, -1).sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None, None, None]:
+        return *_relaxed_backward(ctx, grad), None, None, None
+
+
+def _relaxed_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+    x, probabilities, coefficients = ctx.saved_tensors
+    grad_weights = torch.empty_like(probabilities)
+    if ctx.needs_input_grad[0]:
+        return _backward(ctx, x, coefficients, probabilities, grad, grad_weights), grad_weights
+    first, second = ctx.lists.inputs
+    numba_kernels.backward_weights(
+        x.numpy(), first, second, probabilities.numpy(), grad.contiguous().numpy(), grad_weights.numpy()
+    )
+    return None, grad_weights
+
+
+class _Discretised(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float
+    ) -> torch.Tensor:
+        first, second = lists.inputs
+        y = x.new_empty(len(coefficients), x.shape[1])
+        numba_kernels.forward(x.numpy(), coefficients.numpy(), first, second, y.numpy())
+        ctx.save_for_backward(x, coefficients)
+        ctx.lists, ctx.grad_factor = lists, grad_factor
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        x, coefficients = ctx.saved_tensors
+        none = x.new_empty(0, 16)
+        return _backward(ctx, x, coefficients, none, grad, none), None, None, None
+
+
+def _backward(
+    ctx: Any,
+    x: torch.Tensor,
+    coefficients: torch.Tensor,
+    probabilities: torch.Tensor,
+    grad: torch.Tensor,
+    grad_weights: torch.Tensor,
+) -> torch.Tensor:
+    first, second = ctx.lists.inputs
+    starts, consumers = ctx.lists.consumers
+    grad_x = torch.empty_like(x)
+    numba_kernels.backward(
+        x.numpy(),
+        coefficients.numpy(),
+        first,
+        second,
+        starts,
+        consumers,
+        probabilities.numpy(),
+        grad.contiguous().numpy(),
+        ctx.grad_factor,
+        grad_x.numpy(),
+        grad_weights.numpy(),
+    )
+    return grad_x

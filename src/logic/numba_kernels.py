@@ -62,58 +62,105 @@ def _exp(x: np.float32) -> np.float32:
     return (p * r * r + r + np.float32(1)) * np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
+@numba.njit(inline="always")
+def _mix(weights: Floats, probabilities: Floats) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """Softmax of a neuron's weights [16] to `probabilities`; returns their mixture's bilinear form."""
+    most = np.float32(-np.inf)
+    for i in range(16):
+        most = max(most, weights[i])
+    total = np.float32(0)
+    for i in range(16):
+        q = _exp(max(weights[i] - most, np.float32(-87)))
+        probabilities[i] = q
+        total += q
+    scale = np.float32(1) / total
+    c0, c1, c2, c3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+    for i in range(16):
+        q = probabilities[i] * scale
+        probabilities[i] = q
+        c0 += q * _GATES[0, i]
+        c1 += q * _GATES[1, i]
+        c2 += q * _GATES[2, i]
+        c3 += q * _GATES[3, i]
+    return c0, c1, c2, c3
+
+
+@numba.njit(inline="always")
+def _weight_gradient(a: Floats, b: Floats, g: Floats, probabilities: Floats, grad_weights: Floats) -> None:
+    """Of one neuron: its rows a, b and grad_y [batch], and its probabilities [16] -> grad_weights [16]."""
+    g0, g1, g2, g3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+    for s in range(len(g)):
+        ga = g[s] * a[s]
+        g0 += g[s]
+        g1 += ga
+        g2 += g[s] * b[s]
+        g3 += ga * b[s]
+    mean = np.float32(0)
+    for i in range(16):
+        slope = g0 * _GATES[0, i] + g1 * _GATES[1, i] + g2 * _GATES[2, i] + g3 * _GATES[3, i]
+        grad_weights[i] = slope
+        mean += slope * probabilities[i]
+    for i in range(16):
+        grad_weights[i] = probabilities[i] * (grad_weights[i] - mean)
+
+
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
-def mixture_coefficients(weights: Floats, probabilities: Floats, coefficients: Floats) -> None:
-    """Softmax of the weights [out_dim, 16] to `probabilities`, their mixture's form to `coefficients` [out_dim, 4]."""
-    for n in numba.prange(len(weights)):
-        most = np.float32(-np.inf)
-        for i in range(16):
-            most = max(most, weights[n, i])
-        total = np.float32(0)
-        for i in range(16):
-            q = _exp(max(weights[n, i] - most, np.float32(-87)))
-            probabilities[n, i] = q
-            total += q
-        scale = np.float32(1) / total
-        c0, c1, c2, c3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-        for i in range(16):
-            q = probabilities[n, i] * scale
-            probabilities[n, i] = q
-            c0 += q * _GATES[0, i]
-            c1 += q * _GATES[1, i]
-            c2 += q * _GATES[2, i]
-            c3 += q * _GATES[3, i]
+def forward_relaxed(
+    x: Floats, weights: Floats, first: Ints, second: Ints, probabilities: Floats, coefficients: Floats, y: Floats
+) -> None:
+    """The whole layer: softmax of the weights [out_dim, 16], their bilinear form, and the mixture of the inputs.
+
+    Args:
+        x: activations [in_dim, batch].
+        weights: [out_dim, 16].
+        first, second: the inputs of each neuron, int32 [out_dim].
+        probabilities: out, [out_dim, 16]; the way back needs them.
+        coefficients: out, [out_dim, 4]; likewise.
+        y: out, [out_dim, batch]. Two activations are read and one is written a neuron and frame.
+    """
+    for n in numba.prange(len(y)):
+        c0, c1, c2, c3 = _mix(weights[n], probabilities[n])
         coefficients[n, 0] = c0
         coefficients[n, 1] = c1
         coefficients[n, 2] = c2
         coefficients[n, 3] = c3
+        a, b, out = x[first[n]], x[second[n]], y[n]
+        for s in range(x.shape[1]):
+            out[s] = c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
-def weight_gradient(probabilities: Floats, grad_coefficients: Floats, grad_weights: Floats) -> None:
-    """The way back through `mixture_coefficients`: [out_dim, 16], [out_dim, 4] -> [out_dim, 16]."""
-    for n in numba.prange(len(probabilities)):
-        g0, g1, g2, g3 = (
-            grad_coefficients[n, 0],
-            grad_coefficients[n, 1],
-            grad_coefficients[n, 2],
-            grad_coefficients[n, 3],
-        )
-        mean = np.float32(0)
-        for i in range(16):
-            g = g0 * _GATES[0, i] + g1 * _GATES[1, i] + g2 * _GATES[2, i] + g3 * _GATES[3, i]
-            grad_weights[n, i] = g
-            mean += g * probabilities[n, i]
-        for i in range(16):
-            grad_weights[n, i] = probabilities[n, i] * (grad_weights[n, i] - mean)
+def forward_relaxed_sums(
+    x: Floats,
+    weights: Floats,
+    first: Ints,
+    second: Ints,
+    probabilities: Floats,
+    coefficients: Floats,
+    partial_sums: Floats,
+) -> None:
+    """Like `forward_relaxed`, but the outputs of equal groups of consecutive neurons are added up and not kept.
+
+    partial_sums is [groups, batch], zeros; their number is the caller's and not that of the threads, so that the order
+    of additions is fixed.
+    """
+    groups = len(partial_sums)
+    for group in numba.prange(groups):
+        out = partial_sums[group]
+        for n in range(len(weights) * group // groups, len(weights) * (group + 1) // groups):
+            c0, c1, c2, c3 = _mix(weights[n], probabilities[n])
+            coefficients[n, 0] = c0
+            coefficients[n, 1] = c1
+            coefficients[n, 2] = c2
+            coefficients[n, 3] = c3
+            a, b = x[first[n]], x[second[n]]
+            for s in range(x.shape[1]):
+                out[s] += c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
 def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Floats) -> None:
-    """y[n] = c0 + c1 a + c2 b + c3 ab, a = x[first[n]], b = x[second[n]]; x [in_dim, batch], y [out_dim, batch].
-
-    Reads two activations and writes one a neuron and frame.
-    """
+    """y[n] = c0 + c1 a + c2 b + c3 ab with given coefficients [out_dim, 4], such as those of discretised gates."""
     for n in numba.prange(len(y)):
         a, b, out = x[first[n]], x[second[n]], y[n]
         c0, c1, c2, c3 = coefficients[n, 0], coefficients[n, 1], coefficients[n, 2], coefficients[n, 3]
@@ -121,26 +168,15 @@ def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Float
             out[s] = c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
-@numba.njit(inline="always")
-def _coefficient_sums(a: Floats, b: Floats, g: Floats, sums: Floats) -> None:
-    s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-    for s in range(len(g)):
-        ga = g[s] * a[s]
-        s0 += g[s]
-        s1 += ga
-        s2 += g[s] * b[s]
-        s3 += ga * b[s]
-    sums[0] = s0
-    sums[1] = s1
-    sums[2] = s2
-    sums[3] = s3
-
-
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
-def backward_coefficients(x: Floats, first: Ints, second: Ints, grad_y: Floats, grad_coefficients: Floats) -> None:
-    """Gradient of the coefficients [out_dim, 4] alone, for a layer whose inputs need none."""
-    for n in numba.prange(len(grad_y)):
-        _coefficient_sums(x[first[n]], x[second[n]], grad_y[n], grad_coefficients[n])
+def backward_weights(
+    x: Floats, first: Ints, second: Ints, probabilities: Floats, grad_y: Floats, grad_weights: Floats
+) -> None:
+    """Gradient of the weights [out_dim, 16] alone, for a layer whose inputs need none; see `backward`."""
+    group_size = len(first) // len(grad_y)
+    for n in numba.prange(len(first)):
+        g = grad_y[n // group_size]
+        _weight_gradient(x[first[n]], x[second[n]], g, probabilities[n], grad_weights[n])
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
@@ -151,16 +187,20 @@ def backward(
     second: Ints,
     starts: NDArray[np.int64],
     consumers: Ints,
+    probabilities: Floats,
     grad_y: Floats,
     scale: float,
     grad_x: Floats,
-    grad_coefficients: Floats,
+    grad_weights: Floats,
 ) -> None:
-    """Both gradients in one pass over the inputs: grad_x [in_dim, batch] and grad_coefficients [out_dim, 4].
+    """Both gradients in one pass over the inputs: grad_x [in_dim, batch] and grad_weights [out_dim, 16].
 
-    An input's row stays in the first-level cache while the gradients of its consumers pass by: two rows read a
-    consumer, of which a neuron is two. `scale` multiplies grad_x.
+    An input's row stays in the first-level cache while the rows of its consumers pass by: two a consumer, of which a
+    neuron is two. The neuron's weights are dealt with where the input is its first, from the same rows. `scale`
+    multiplies grad_x. Without probabilities (of length 0) grad_weights is left alone. grad_y is [out_dim, batch],
+    or, of a layer whose outputs were added up, [groups, batch].
     """
+    group_size = len(first) // len(grad_y)
     factor = np.float32(scale)
     for j in numba.prange(len(x)):
         own, grad = x[j], grad_x[j]
@@ -168,25 +208,11 @@ def backward(
             grad[s] = np.float32(0)
         for e in range(starts[j], starts[j + 1]):
             n = consumers[e] >> 1
-            g = grad_y[n]
-            c3 = coefficients[n, 3] * factor
-            if consumers[e] & 1:
-                other = x[first[n]]
-                c = coefficients[n, 2] * factor
-                for s in range(len(own)):
-                    grad[s] += g[s] * (c + c3 * other[s])
-            else:
-                other = x[second[n]]
-                c = coefficients[n, 1] * factor
-                s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-                for s in range(len(own)):
-                    grad[s] += g[s] * (c + c3 * other[s])
-                    ga = g[s] * own[s]
-                    s0 += g[s]
-                    s1 += ga
-                    s2 += g[s] * other[s]
-                    s3 += ga * other[s]
-                grad_coefficients[n, 0] = s0
-                grad_coefficients[n, 1] = s1
-                grad_coefficients[n, 2] = s2
-                grad_coefficients[n, 3] = s3
+            role = consumers[e] & 1
+            g = grad_y[n // group_size]
+            other = x[first[n]] if role else x[second[n]]
+            c, c3 = coefficients[n, 1 + role] * factor, coefficients[n, 3] * factor
+            for s in range(len(own)):
+                grad[s] += g[s] * (c + c3 * other[s])
+            if role == 0 and len(probabilities) > 0:
+                _weight_gradient(own, other, g, probabilities[n], grad_weights[n])

@@ -24,9 +24,14 @@ def gate(number, a, b):
     ][number]()
 
 
+def mixture(x, first, second, probabilities):
+    """[batch, in_dim] -> [batch, out_dim] under gate probabilities [out_dim, 16]."""
+    a, b = x[:, first], x[:, second]
+    return sum(probabilities[:, i] * gate(i, a, b) for i in range(16))
+
+
 def layer(x, weights, indices, training=True):
     """[batch, in_dim] -> [batch, out_dim]."""
-    a, b = x[:, indices[0]], x[:, indices[1]]
     most_likely = torch.nn.functional.one_hot(weights.argmax(-1), 16).to(x.dtype)
     probabilities = weights.softmax(-1) if training else most_likely
-    return sum(probabilities[:, i] * gate(i, a, b) for i in range(16))
+    return mixture(x, indices[0], indices[1], probabilities)

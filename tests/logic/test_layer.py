@@ -1,16 +1,22 @@
 """LogicLayer and GroupSum: equal to the sum over sixteen gates in every implementation, and well-behaved modules."""
 
 import copy
+import importlib.util
 import io
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numba
 import pytest
 import torch
 
-from src.logic import GroupSum, LogicLayer
+from src.logic import GroupSum, LogicLayer, difflogic_functions
 from src.logic.layer import unpack_features
 from src.logic.reference import unpack_bits
 from tests.logic import oracle
+from tests.small_job import REPOSITORY
 
 IMPLEMENTATIONS = ["torch", "numba"]
 SHAPES = [(1, 1, 1), (3, 2, 1), (10, 17, 5), (50, 40, 33), (300, 256, 64)]  # in_dim, out_dim, batch
@@ -144,6 +150,13 @@ def test_a_saved_and_loaded_layer_computes_the_same():
     assert torch.equal(torch.load(file, weights_only=False)(x), y)
 
 
+def test_a_layer_converted_to_half_precision_still_trains():
+    layer = make(implementation="numba").bfloat16()
+    layer(torch.rand(5, 20).bfloat16()).sum().backward()
+    assert layer.weights.grad.dtype == torch.bfloat16
+    assert layer.indices.dtype == torch.int64
+
+
 def test_a_compiled_model_computes_the_same():
     layers = torch.nn.Sequential(make(20, 30, "auto"), make(30, 40, "auto"), GroupSum(10, 2.0))
     x = torch.rand(5, 20)
@@ -175,6 +188,77 @@ def test_inputs_of_a_wrong_width_are_an_error():
         make()(torch.rand(5, 21))
 
 
+@pytest.mark.parametrize("implementation", ["triton", "difflogic"])
+def test_cuda_implementations_refuse_the_cpu(implementation):
+    with pytest.raises(ValueError, match="runs on CUDA"):
+        make(implementation=implementation)(torch.rand(5, 20))
+
+
+def test_a_missing_difflogic_package_is_an_error_that_says_how_to_install_it():
+    if importlib.util.find_spec("difflogic_cuda"):
+        pytest.skip("difflogic is installed")
+    with pytest.raises(ImportError, match="pip install --no-build-isolation difflogic"):
+        difflogic_functions.kernels()
+
+
+def test_the_difflogic_implementation_gives_the_package_s_kernels_what_they_expect(monkeypatch):
+    # The package's kernels need CUDA; these are their definitions, from difflogic's Python implementation.
+    def forward(x, first, second, probabilities):
+        return oracle.mixture(x.T, first, second, probabilities).T
+
+    def backward_x(x, first, second, probabilities, grad, starts, neurons):
+        x = x.clone().requires_grad_()
+        with torch.enable_grad():
+            (grad_x,) = torch.autograd.grad(forward(x, first, second, probabilities), x, grad)
+        assert starts.tolist() == [0, *torch.cat([first, second]).bincount(minlength=len(x)).cumsum(0).tolist()]
+        for j in range(len(x)):
+            mine = neurons[starts[j] : starts[j + 1]].tolist()
+            assert mine == sorted([*(first == j).nonzero().flatten(), *(second == j).nonzero().flatten()])
+        return grad_x
+
+    def backward_w(x, first, second, grad):
+        a, b = x[first], x[second]
+        return torch.stack([(oracle.gate(i, a, b) * grad).sum(1) for i in range(16)], dim=1)
+
+    monkeypatch.setitem(
+        sys.modules, "difflogic_cuda", SimpleNamespace(forward=forward, backward_x=backward_x, backward_w=backward_w)
+    )
+    monkeypatch.setattr(LogicLayer, "_resolve", lambda layer, x: layer.implementation)
+    ours, theirs = make(grad_factor=2.0), make(grad_factor=2.0, implementation="difflogic")
+    x = torch.rand(7, 20, requires_grad=True)
+    for a, b in zip(
+        torch.autograd.grad(ours(x).square().sum(), [x, ours.weights]),
+        torch.autograd.grad(theirs(x).square().sum(), [x, theirs.weights]),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_triton_implementation_trains_in_the_interpreter():
+    script = """
+import torch
+from src.logic import LogicLayer
+torch.manual_seed(0)
+ours = LogicLayer(9, 12, implementation="triton", grad_factor=1.5)
+plain = LogicLayer(9, 12, implementation="torch", grad_factor=1.5)
+plain.load_state_dict(ours.state_dict())
+x = torch.rand(5, 9, requires_grad=True)
+for mode in (True, False):
+    ours.train(mode), plain.train(mode)
+    torch.testing.assert_close(ours(x), plain(x))
+ours.train(), plain.train()
+found = torch.autograd.grad(ours(x).square().sum(), [x, ours.weights])
+expected = torch.autograd.grad(plain(x).square().sum(), [x, plain.weights])
+for a, b in zip(found, expected, strict=True):
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+assert torch.autograd.grad(ours(x.detach()).sum(), ours.weights)[0].shape == (12, 16)
+"""
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def test_numba_refuses_float64():
     with pytest.raises(ValueError, match="up to 32 bits"):
         make(implementation="numba")(torch.rand(5, 20, dtype=torch.float64))
@@ -185,9 +269,35 @@ def test_group_sum_adds_equal_groups_and_divides_by_tau():
     assert GroupSum(3, tau=2.0)(x).tolist() == [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0]]
 
 
-def test_group_sum_of_features_is_that_of_the_transpose():
-    x = torch.rand(12, 60)
-    torch.testing.assert_close(GroupSum(5, 3.0).forward_features(x.T.contiguous()), GroupSum(5, 3.0)(x))
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("out_dim", "k"), [(60, 5), (64, 1), (320, 10), (21, 21)])
+def test_the_sums_of_a_layer_and_their_gradients_are_those_of_its_outputs(implementation, out_dim, k):
+    layer = make(20, out_dim, implementation, grad_factor=1.5)
+    x = torch.rand(20, 33, requires_grad=True)
+    grad = torch.randn(k, 33)
+    sums = layer.forward_sums(x, k)
+    expected = layer.forward_features(x).reshape(k, out_dim // k, 33).sum(1)
+    torch.testing.assert_close(sums, expected)
+    for inputs in ([x, layer.weights], [layer.weights]):
+        found = torch.autograd.grad(sums, inputs, grad, retain_graph=True)
+        wanted = torch.autograd.grad(expected, inputs, grad, retain_graph=True)
+        for ours, theirs in zip(found, wanted, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    frozen = layer.forward_sums(x.detach(), k)
+    torch.testing.assert_close(
+        torch.autograd.grad(frozen, layer.weights, grad)[0],
+        torch.autograd.grad(expected, layer.weights, grad)[0],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    layer.eval()
+    bits = torch.randint(0, 2, (20, 33)).float()
+    assert torch.equal(layer.forward_sums(bits, k), layer(bits.T).T.reshape(k, out_dim // k, 33).sum(1))
+
+
+def test_sums_of_groups_that_do_not_divide_the_neurons_are_an_error():
+    with pytest.raises(ValueError, match="30 neurons cannot be divided into 7"):
+        make().forward_sums(torch.rand(20, 2), 7)
 
 
 def test_group_sum_counts_exactly_in_bfloat16():

@@ -1,0 +1,252 @@
+"""A training step of a logic gate network beside difflogic's and torchlogix's, interleaved in one run.
+
+    python benchmarks/logic.py [--device cpu|cuda] [--sizes BATCHxNEURONSxLAYERS ...] [--dtypes float32 ...]
+        [--csv FILE]
+
+Ours is the network that `create_model` gives, from packed frames to Adam; the others get unpacked frames for nothing,
+which favours them. A step is forward, cross entropy, backward and Adam. Before anything is timed, every implementation
+is checked to give difflogic's outputs and gradients on the same weights and connections.
+
+Bytes are the least that this algorithm moves: a neuron and frame, 3 activations forward and 6 backward (3 in the first
+layer, whose inputs need no gradient), and a neuron, 16 parameters 11 times (softmax, its gradient, Adam). They are set
+against the bandwidth of copying a large tensor, measured in the same run.
+"""
+
+import argparse
+import csv
+import functools
+import importlib.util
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import nn
+
+from benchmarks import peers
+from benchmarks.machine import describe_machine
+from src.config import Model
+from src.helpers import format_table, keep_freed_memory
+from src.logic import GroupSum
+from src.model import DiffLogic, create_model, unpack_frames
+
+FRAME_SHAPE = (2, 34, 34)
+CLASSES = 10
+INPUTS = 2 * 34 * 34
+ROUNDS = 15
+
+
+@dataclass
+class Contestant:
+    """An implementation at one size: `forward` gives class scores."""
+
+    name: str
+    forward: Callable[[], torch.Tensor]
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+
+def contestants(
+    batch: int, neurons: int, layers: int, dtype: torch.dtype, device: torch.device
+) -> tuple[list[Contestant], torch.Tensor]:
+    """Ours and the peers with the same weights and connections, and labels."""
+    packed = torch.randint(0, 256, (batch, -(-INPUTS // 8)), dtype=torch.uint8, device=device)
+    frames = unpack_frames(packed, FRAME_SHAPE, dtype)
+    flat = frames.flatten(1)
+    labels = torch.randint(0, CLASSES, (batch,), device=device)
+    found = []
+    reference: DiffLogic | None = None
+    implementations = ["auto", "torch"]
+    if device.type == "cuda" and importlib.util.find_spec("difflogic_cuda"):
+        implementations.append("difflogic")
+    for implementation in implementations:
+        options = Model()
+        options.difflogic.num_neurons, options.difflogic.num_layers = neurons, layers
+        options.difflogic.implementation = implementation
+        torch.manual_seed(0)
+        model = create_model(options, FRAME_SHAPE, CLASSES).to(device)
+        assert isinstance(model, DiffLogic)
+        reference = reference or model
+        parameters = list(model.parameters())
+        found.append(
+            Contestant(
+                f"ours, {implementation}",
+                _ours(model, packed, dtype),
+                parameters,
+                torch.optim.Adam(parameters, lr=0.01, fused=True),
+            )
+        )
+    assert reference is not None
+    if device.type == "cpu" and dtype == torch.float32:
+        for name, build in (("difflogic, Python", _difflogic), ("torchlogix, raw", _torchlogix)):
+            network = build(reference)
+            parameters = list(network.parameters())
+            optimizer = torch.optim.Adam(parameters, lr=0.01)
+            found.append(Contestant(name, functools.partial(network, flat), parameters, optimizer))
+    return found, labels
+
+
+def _ours(model: DiffLogic, packed: torch.Tensor, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
+    def forward() -> torch.Tensor:
+        with torch.autocast(packed.device.type, dtype, enabled=dtype != torch.float32):
+            return model.forward_packed(packed)
+
+    return forward
+
+
+def _difflogic(model: DiffLogic) -> nn.Module:
+    package = peers.difflogic()
+    layers: list[Any] = []
+    for ours in model.logic_layers():
+        # int32 keeps its forward from printing; it is cast where it is used.
+        layer = package.LogicLayer(ours.in_dim, ours.out_dim, device="cpu")
+        layer.indices = tuple(ours.indices.int())
+        layer.weights.data.copy_(ours.weights.data)
+        layers.append(layer)
+    return nn.Sequential(*layers, package.GroupSum(CLASSES, model.tau, device="cpu"))
+
+
+def _torchlogix(model: DiffLogic) -> nn.Module:
+    dense = peers.torchlogix_dense()
+    layers: list[Any] = []
+    for ours in model.logic_layers():
+        layer = dense(ours.in_dim, ours.out_dim, device="cpu", parametrization="raw")
+        layer.connections.indices = ours.indices.clone()
+        layer.weight.data.copy_(ours.weights.data)
+        layers.append(layer)
+    return nn.Sequential(*layers, GroupSum(CLASSES, model.tau))
+
+
+def check_agreement(found: list[Contestant], labels: torch.Tensor, dtype: torch.dtype) -> float:
+    """The largest difference from the last contestant's outputs and gradients, relative to their largest value."""
+    results = []
+    for contestant in found:
+        scores = contestant.forward().float()
+        gradients = torch.autograd.grad(nn.functional.cross_entropy(scores, labels), contestant.parameters)
+        results.append([scores.detach(), *gradients])
+    worst = 0.0
+    for result in results[:-1]:
+        for ours, theirs in zip(result, results[-1], strict=True):
+            worst = max(worst, ((ours - theirs).abs().max() / theirs.abs().max()).item())
+    if dtype == torch.float32 and worst > 1e-4:
+        raise AssertionError(f"the implementations differ by {worst:.1e}")
+    return worst
+
+
+def measure(found: list[Contestant], labels: torch.Tensor) -> dict[str, dict[str, list[float]]]:
+    """Seconds of the phases of each contestant, in turns."""
+    times: dict[str, dict[str, list[float]]] = {c.name: {"forward": [], "backward": [], "step": []} for c in found}
+    for round_number in range(ROUNDS + 2):
+        for contestant in found:
+            began = _now(labels)
+            loss = nn.functional.cross_entropy(contestant.forward().float(), labels)
+            forwarded = _now(labels)
+            loss.backward()
+            backwarded = _now(labels)
+            contestant.optimizer.step()
+            contestant.optimizer.zero_grad(set_to_none=True)
+            ended = _now(labels)
+            if round_number >= 2:  # the first compile and warm up
+                for phase, seconds in (
+                    ("forward", forwarded - began),
+                    ("backward", backwarded - forwarded),
+                    ("step", ended - began),
+                ):
+                    times[contestant.name][phase].append(seconds)
+    return times
+
+
+def _now(tensor: torch.Tensor) -> float:
+    if tensor.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def copy_bandwidth(device: torch.device) -> float:
+    """Bytes a second, read plus written, of copying a tensor far larger than any cache."""
+    source = torch.rand(1 << 28 if device.type == "cuda" else 1 << 27, device=device)
+    target = torch.empty_like(source)
+    seconds = []
+    for _ in range(7):
+        began = _now(source)
+        target.copy_(source)
+        seconds.append(_now(source) - began)
+    return 2 * source.nbytes / statistics.median(seconds)
+
+
+def least_bytes(batch: int, neurons: int, layers: int, element_size: int) -> dict[str, int]:
+    """Of a phase, see the module's docstring."""
+    parameters = neurons * layers * 16 * 4
+    forward = 3 * batch * neurons * layers * element_size + 2 * parameters
+    backward = (6 * (layers - 1) + 3) * batch * neurons * element_size + 2 * parameters
+    return {"forward": forward, "backward": backward, "step": forward + backward + 7 * parameters}
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--sizes", nargs="+", default=["64x4000x4", "256x16000x4"], metavar="BATCHxNEURONSxLAYERS")
+    parser.add_argument("--dtypes", nargs="+", default=["float32"])
+    parser.add_argument("--csv", type=Path)
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    keep_freed_memory()  # as training does; the peers gain by it too
+    bandwidth = copy_bandwidth(device)
+    print(describe_machine())
+    if device.type == "cuda":
+        print(torch.cuda.get_device_name())
+    print(f"{torch.get_num_threads()} threads, copying {bandwidth / 1e9:.1f} GB/s, {INPUTS} inputs, {CLASSES} classes")
+
+    records = []
+    for size in arguments.sizes:
+        batch, neurons, layers = map(int, size.split("x"))
+        for name in arguments.dtypes:
+            dtype = getattr(torch, name)
+            found, labels = contestants(batch, neurons, layers, dtype, device)
+            difference = check_agreement(found, labels, dtype)
+            times = measure(found, labels)
+            floor = least_bytes(batch, neurons, layers, dtype.itemsize)
+            medians = {n: {p: statistics.median(v) for p, v in phases.items()} for n, phases in times.items()}
+            rows = []
+            for contestant, phases in medians.items():
+                steps = sorted(times[contestant]["step"])
+                record = {
+                    "size": size,
+                    "dtype": name,
+                    "implementation": contestant,
+                    **{f"{phase}_ms": 1e3 * seconds for phase, seconds in phases.items()},
+                    "step_quartiles_ms": f"{1e3 * steps[len(steps) // 4]:.3f}-{1e3 * steps[-len(steps) // 4]:.3f}",
+                    "least_mb": floor["step"] / 1e6,
+                    **{f"{phase}_of_copy": floor[phase] / bandwidth / phases[phase] for phase in phases},
+                    **{f"times_{other}": medians[other]["step"] / phases["step"] for other in medians},
+                }
+                records.append(record)
+                rows.append(
+                    [
+                        contestant,
+                        *(f"{1e3 * phases[phase]:.2f}" for phase in ("forward", "backward", "step")),
+                        record["step_quartiles_ms"],
+                        *(f"{100 * record[f'{phase}_of_copy']:.0f} %" for phase in ("forward", "backward", "step")),
+                        *(f"{record[f'times_{other}']:.1f}" for other in list(medians)[1:]),
+                    ]
+                )
+            print(f"\nbatch {batch}, {layers} layers of {neurons} neurons, {name}; ", end="")
+            print(f"at least {floor['step'] / 1e6:.0f} MB a step; largest relative difference {difference:.0e}")
+            header = ["", "forward ms", "backward ms", "step ms", "quartiles", "of copy: forward", "backward", "step"]
+            print(format_table(header + [f"times {other}" for other in list(medians)[1:]], rows))
+    if arguments.csv:
+        with arguments.csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, sorted({key for record in records for key in record}))
+            writer.writeheader()
+            writer.writerows(records)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""difflogic's and torchlogix's own Python source, fetched with pip into benchmarks/others/, to compare with.
+
+Neither can simply be installed beside this project: difflogic's set-up wants CUDA, torchlogix brings another PyTorch.
+"""
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+import types
+import zipfile
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "others"
+DIFFLOGIC = "difflogic==0.1.0"
+TORCHLOGIX = "torchlogix==0.2.2"
+
+# What difflogic's setup.py imports only to build its CUDA extension; fetching the source must not need it.
+STAND_IN = """
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext as BuildExtension
+
+
+def CUDAExtension(name, sources, **options):
+    return Extension(name, [])
+"""
+
+
+def difflogic(folder: Path = FOLDER) -> Any:
+    """The package difflogic; without CUDA its Python implementation works."""
+    source = folder / DIFFLOGIC.replace("==", "-")
+    if not source.exists():
+        stand_in = folder / "stand_in" / "torch" / "utils"
+        stand_in.mkdir(parents=True, exist_ok=True)
+        (stand_in / "cpp_extension.py").write_text(STAND_IN)
+        for package in (stand_in.parent, stand_in):
+            (package / "__init__.py").touch()
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "setuptools", "wheel"], check=True)
+        options = ["--no-build-isolation", "--no-binary", ":all:"]
+        _pip_download(folder, DIFFLOGIC, *options, PYTHONPATH=str(stand_in.parents[1]))
+        with tarfile.open(next(folder.glob("difflogic-*.tar.gz"))) as archive:
+            archive.extractall(folder, filter="data")
+    if "difflogic" not in sys.modules:
+        if importlib.util.find_spec("difflogic_cuda") is None:
+            sys.modules["difflogic_cuda"] = types.ModuleType("difflogic_cuda")
+        sys.path.insert(0, str(source))
+    return importlib.import_module("difflogic")
+
+
+def torchlogix_dense(folder: Path = FOLDER) -> Any:
+    """torchlogix's class LogicDense, imported without the package's __init__, which needs Python 3.12 and more."""
+    source = folder / "torchlogix"
+    if not source.exists():
+        _pip_download(folder, TORCHLOGIX)
+        with zipfile.ZipFile(next(folder.glob("torchlogix-*.whl"))) as archive:
+            archive.extractall(folder)
+    if "torchlogix.layers.dense" in sys.modules:
+        return sys.modules["torchlogix.layers.dense"].LogicDense
+    for name, path in (("torchlogix", source), ("torchlogix.layers", source / "layers")):
+        package = types.ModuleType(name)
+        package.__path__ = [str(path)]
+        sys.modules[name] = package
+    return importlib.import_module("torchlogix.layers.dense").LogicDense
+
+
+def _pip_download(folder: Path, requirement: str, *options: str, **variables: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "-d",
+        str(folder),
+        *options,
+        requirement,
+    ]
+    subprocess.run(command, check=True, env={**os.environ, **variables})

@@ -1,0 +1,58 @@
+"""Every command of the README runs, in the README's order, in a fresh copy of the repository."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from src.config import Config
+from tests import small_job
+from tests.small_job import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+THESE_TESTS = "./test.sh"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """What git would give, with small N-MNIST recordings where the README says they are."""
+    folder = tmp_path_factory.mktemp("home") / "repository"
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=REPOSITORY, text=True
+    )
+    for name in filter(None, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    small_job.write_recordings(folder / "data")
+    return folder
+
+
+def test_every_command_of_the_readme_runs(copy):
+    assert len(COMMANDS) >= 10
+    assert THESE_TESTS in COMMANDS
+    script = "\n".join(["set -ex", *(line for line in COMMANDS if line != THESE_TESTS)])
+    variables = {k: v for k, v in os.environ.items() if k not in ("PROJECT_STORAGE_DIR", "SCRATCH_STORAGE_DIR")}
+    variables |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(copy.parent)}
+    result = subprocess.run(["bash", "-c", script], cwd=copy, env=variables, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert (copy / "project_storage/logs/demo/result.json").exists()
+    assert (copy.parent / "project/logs/job_003/result.json").exists()
+
+
+def options(section, prefix=""):
+    for option in fields(section):
+        value = getattr(section, option.name)
+        yield from options(value, f"{prefix}{option.name}.") if is_dataclass(value) else [(prefix + option.name, value)]
+
+
+@pytest.mark.parametrize(("key", "default"), list(options(Config())))
+def test_the_readme_lists_the_option_with_its_default(key, default):
+    row = re.search(rf"^\| `{re.escape(key)}` \| (\S+) \|", README, re.MULTILINE)
+    assert row, f"{key} is not in the README"
+    assert row[1].lower() == str(default).lower()
