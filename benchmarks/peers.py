@@ -44,9 +44,11 @@ def difflogic(folder: Path = FOLDER) -> Any:
         with tarfile.open(next(folder.glob("difflogic-*.tar.gz"))) as archive:
             archive.extractall(folder, filter="data")
     if "difflogic" not in sys.modules:
-        if importlib.util.find_spec("difflogic_cuda") is None:
-            sys.modules["difflogic_cuda"] = types.ModuleType("difflogic_cuda")
         sys.path.insert(0, str(source))
+        if importlib.util.find_spec("difflogic_cuda") is None:
+            sys.modules["difflogic_cuda"] = types.ModuleType("difflogic_cuda")  # only for its import of it
+            importlib.import_module("difflogic")
+            del sys.modules["difflogic_cuda"]
     return importlib.import_module("difflogic")
 
 

@@ -1,0 +1,125 @@
+"""N-MNIST's format: equal to tonic's reader, and its own inverse."""
+
+import hashlib
+import io
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tonic.datasets import NMNIST
+from tonic.io import read_mnist_file
+
+from src.events import Events, nmnist
+from src.events.dataset import CorruptRecordingError
+from src.helpers import UserError
+from tests.recordings import real_recordings, same
+
+
+def by_tonic(content: bytes) -> Events:
+    return Events.from_structured(read_mnist_file(io.BytesIO(content), NMNIST.dtype, is_stream=True))
+
+
+def decoded(content: bytes) -> Events:
+    return nmnist.decode(np.frombuffer(content, np.uint8))
+
+
+@given(st.binary(min_size=5, max_size=500))
+def test_any_bytes_decode_as_tonic_decodes_them(content):
+    content = content[: len(content) // 5 * 5]
+    assert same(decoded(content), by_tonic(content))
+
+
+@given(st.lists(st.tuples(st.sampled_from([3, 240]), st.integers(0, 2**24 - 1)), min_size=1, max_size=60))
+def test_timestamp_overflows_count_as_in_tonic(rows):
+    content = b"".join(bytes([7, y]) + rest.to_bytes(3, "big") for y, rest in rows)
+    assert same(decoded(content), by_tonic(content))
+
+
+def test_an_event_is_five_big_endian_bytes():
+    events = decoded(bytes([5, 9, 0x80 | 0x12, 0x34, 0x56]))
+    assert [events.x[0], events.y[0], events.t[0], events.p[0]] == [5, 9, 0x123456, 1]
+
+
+@given(st.integers(0, 100), st.integers(0, 2**32 - 1))
+def test_encoding_is_the_inverse_of_decoding(n, seed):
+    rng = np.random.default_rng(seed)
+    events = Events(
+        rng.integers(0, 256, n).astype(np.uint16),
+        rng.integers(0, 240, n).astype(np.uint16),
+        np.sort(rng.integers(0, 2**23, n)),
+        rng.integers(0, 2, n).astype(np.uint8),
+    )
+    assert same(decoded(nmnist.encode(events)), events)
+
+
+@pytest.mark.parametrize("t", [-1, 2**23])
+def test_timestamps_that_do_not_fit_are_not_encoded(t):
+    events = Events(np.zeros(1, np.uint16), np.zeros(1, np.uint16), np.array([t]), np.zeros(1, np.uint8))
+    with pytest.raises(ValueError, match="timestamps must lie in 0 to 8388607"):
+        nmnist.encode(events)
+
+
+@pytest.mark.skipif(not real_recordings(), reason="no N-MNIST recordings here; name some by DIFFLOGIC_TEST_RECORDINGS")
+def test_every_real_recording_reads_as_tonic_reads_it():
+    for path in real_recordings():
+        assert same(nmnist.read(path), Events.from_structured(read_mnist_file(str(path), NMNIST.dtype))), path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(bytes(7), "7 bytes, is not a multiple of 5"), (b"", "no events"), (bytes([1, 240, 0, 0, 0]), "no events")],
+)
+def test_a_broken_file_is_a_corrupt_recording(tmp_path, content, message):
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(CorruptRecordingError, match=message):
+        nmnist.read(tmp_path / "a.bin")
+
+
+def test_recordings_are_found_by_split_and_digit_in_sorted_order(tmp_path):
+    for name in (
+        "Train/3/b.bin",
+        "Train/3/a.bin",
+        "Test/0/c.bin",
+        "Train/3/notes.txt",
+        "Train/x/d.bin",
+        "Train/0/z.bin",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [(r.path.relative_to(tmp_path).as_posix(), r.label, r.is_test) for r in nmnist.find_recordings(tmp_path)]
+    assert found == [
+        ("Train/0/z.bin", 0, False),
+        ("Train/3/a.bin", 3, False),
+        ("Train/3/b.bin", 3, False),
+        ("Test/0/c.bin", 0, True),
+    ]
+
+
+def test_a_failed_download_says_what_to_fetch_and_where_to_put_it(tmp_path, monkeypatch):
+    for name in ("train_url", "test_url"):
+        monkeypatch.setattr(NMNIST, name, "http://127.0.0.1:9/nothing")
+    with pytest.raises(UserError) as error:
+        nmnist.download(tmp_path / "NMNIST", seed=0)
+    for part in ("train.zip", NMNIST.train_md5, "test.zip", NMNIST.test_md5, str(tmp_path / "NMNIST" / "Train")):
+        assert part in str(error.value)
+
+
+def test_the_downloader_unpacks_to_where_recordings_are_looked_for(tmp_path, monkeypatch):
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for split, name in (("Train", "train"), ("Test", "test")):
+        archive = tmp_path / f"{name}.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr(f"{split}/4/00001.bin", bytes([1, 2, 3, 4, 5]))
+        monkeypatch.setattr(NMNIST, f"{name}_url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
+        monkeypatch.setattr(NMNIST, f"{name}_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    nmnist.download(tmp_path / "data" / "NMNIST", seed=0)
+    server.shutdown()
+    found = nmnist.find_recordings(tmp_path / "data" / "NMNIST")
+    assert [(recording.label, recording.is_test) for recording in found] == [(4, False), (4, True)]

@@ -1,0 +1,164 @@
+"""The frame cache's format."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from src import cache
+from src.config import Data
+from src.events.dataset import Recording
+from src.events.demo import DEMO
+from src.helpers import UserError
+
+PARAMETERS = cache.cache_parameters(Data(), DEMO)
+
+
+def write(folder, note="", frames=(3, 0, 2)):
+    """A small cache: so many frames in each split."""
+    entries = {}
+    rng = np.random.default_rng(0)
+    for split, count in zip(cache.SPLITS, frames, strict=True):
+        with cache.split_writer(folder, split, 289) as writer:
+            if count:
+                packed = rng.integers(0, 256, (count, 289)).astype(np.uint8)
+                writer.add(packed, np.arange(count), np.arange(count) // 2)
+            entries[split] = writer.write_safetensors(folder / f"{split}.safetensors")
+    manifest = {"format_version": cache.FORMAT_VERSION, "parameters": PARAMETERS, "splits": entries, "note": note}
+    cache.write_manifest(folder, manifest)
+    return manifest
+
+
+def test_the_safetensors_library_reads_a_split(tmp_path):
+    write(tmp_path)
+    tensors = load_file(tmp_path / "train.safetensors")
+    assert {name: (t.dtype, t.shape) for name, t in tensors.items()} == {
+        "frames": (np.uint8, (3, 289)),
+        "labels": (np.int64, (3,)),
+        "recordings": (np.int64, (3,)),
+    }
+    ours = cache.read_split(tmp_path, "train")
+    for name, tensor in tensors.items():
+        assert np.array_equal(getattr(ours, name), tensor)
+
+
+def test_a_split_may_be_empty(tmp_path):
+    write(tmp_path)
+    assert cache.read_split(tmp_path, "val").frames.shape == (0, 289)
+    assert load_file(tmp_path / "val.safetensors")["frames"].shape == (0, 289)
+
+
+def test_frames_added_in_parts_follow_each_other(tmp_path):
+    with cache.split_writer(tmp_path, "train", 2) as writer:
+        for value in (1, 2):
+            writer.add(np.full((1, 2), value, np.uint8), np.array([value]), np.array([value]))
+        entry = writer.write_safetensors(tmp_path / "train.safetensors")
+    assert cache.read_split(tmp_path, "train").frames.tolist() == [[1, 1], [2, 2]]
+    assert (entry["frames"], entry["recordings"], entry["frames_a_recording"]) == (2, 2, [1, 1.0, 1])
+
+
+def test_a_whole_cache_has_no_damages(tmp_path):
+    manifest = write(tmp_path)
+    assert cache.read_manifest(tmp_path) == manifest
+    assert cache.damages(tmp_path, manifest) == []
+
+
+def test_only_the_files_of_the_cache_are_left(tmp_path):
+    write(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["manifest.json", *(f"{split}.safetensors" for split in cache.SPLITS)]
+    )
+
+
+def test_a_flipped_bit_a_lost_byte_and_a_lost_file_are_damages(tmp_path):
+    manifest = write(tmp_path)
+    path = tmp_path / "train.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "checksum" in cache.damages(tmp_path, manifest)[0]
+    assert cache.damages(tmp_path, manifest, fast=True) == []
+    path.write_bytes(content[:-1])
+    assert f"{len(content) - 1} bytes instead of {len(content)}" in cache.damages(tmp_path, manifest, fast=True)[0]
+    path.unlink()
+    assert "missing" in cache.damages(tmp_path, manifest, fast=True)[0]
+
+
+def test_a_manifest_with_any_byte_altered_is_none_or_means_the_same(tmp_path):
+    manifest = write(tmp_path)
+    content = (tmp_path / "manifest.json").read_bytes()
+    for position in range(len(content)):
+        (tmp_path / "manifest.json").write_bytes(content[:position] + b"7" + content[position + 1 :])
+        assert cache.read_manifest(tmp_path) in (None, manifest), position
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"manifest_sha256": 1}', "not json"])
+def test_nonsense_is_no_manifest(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    assert cache.read_manifest(tmp_path) is None
+
+
+def test_a_manifest_of_another_format_version_is_none(tmp_path):
+    cache.write_manifest(tmp_path, {**write(tmp_path), "format_version": cache.FORMAT_VERSION + 1})
+    assert cache.read_manifest(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"events_per_frame": 9}, {"overlap": 9}, {"denoise_time": 9}, {"val_split": 0.3}, {"seed": 9}]
+)
+def test_each_parameter_of_the_frames_and_splits_is_in_the_identity(change):
+    other = cache.cache_parameters(dataclasses.replace(Data(), **change), DEMO)
+    assert cache.cache_identity(other, "f") != cache.cache_identity(PARAMETERS, "f")
+
+
+@pytest.mark.parametrize("change", [{"num_threads": 9}, {"data_root": "x"}, {"reset_cache": True}])
+def test_what_changes_no_bit_is_not_in_the_identity(change):
+    assert cache.cache_parameters(dataclasses.replace(Data(), **change), DEMO) == PARAMETERS
+
+
+def test_test_split_counts_only_where_the_dataset_has_no_test_split_of_its_own():
+    without = dataclasses.replace(DEMO, own_test_split=False)
+    assert "test_split" in cache.cache_parameters(Data(), without)
+    assert "test_split" not in PARAMETERS
+
+
+def test_the_identity_can_be_read(tmp_path):
+    assert cache.cache_identity(PARAMETERS, "f").startswith("events1500_overlap1000_denoise1200_")
+
+
+def test_other_recordings_or_sizes_give_another_fingerprint(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"1")
+    a, b = (Recording(tmp_path / name, 0, False) for name in ("a", "b"))
+    prints = [cache.source_fingerprint(recordings, tmp_path) for recordings in ([a], [b], [a, b])]
+    (tmp_path / "a").write_bytes(b"12")
+    prints.append(cache.source_fingerprint([a], tmp_path))
+    assert len(set(prints)) == 4
+
+
+def test_caches_are_found_by_their_parameters(tmp_path):
+    folder = tmp_path / "data" / "DEMO"
+    write(folder / "one")
+    write(folder / "two")
+    (folder / "no_cache").mkdir()
+    assert cache.find_caches(tmp_path, PARAMETERS) == [folder / "one", folder / "two"]
+    assert cache.find_caches(tmp_path, {**PARAMETERS, "overlap": 1}) == []
+
+
+def test_a_copied_cache_is_equal(tmp_path):
+    write(tmp_path / "a")
+    cache.copy_cache(tmp_path / "a", tmp_path / "b")
+    for path in (tmp_path / "a").iterdir():
+        assert (tmp_path / "b" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_damaged_cache_is_not_copied(tmp_path):
+    write(tmp_path / "a")
+    (tmp_path / "a" / "test.safetensors").write_bytes(b"")
+    with pytest.raises(OSError, match="checksum"):
+        cache.copy_cache(tmp_path / "a", tmp_path / "b")
+    assert cache.read_manifest(tmp_path / "b") is None
+    (tmp_path / "a" / "manifest.json").write_text(json.dumps({}))
+    with pytest.raises(UserError, match="no valid cache manifest"):
+        cache.copy_cache(tmp_path / "a", tmp_path / "b")

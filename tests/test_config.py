@@ -1,0 +1,180 @@
+"""Configs: defaults, overrides, errors that say everything at once."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.config import Config, differing_keys
+from src.helpers import UserError
+from tests.small_job import REPOSITORY
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text, *overrides):
+        path = tmp_path / "config.yaml"
+        path.write_text(text) if isinstance(text, str) else path.write_bytes(text)
+        return Config.from_yaml(path, overrides)
+
+    return load
+
+
+def error_of(load, text, *overrides):
+    with pytest.raises(UserError) as error:
+        load(text, *overrides)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("configs/*.yaml")), ids=lambda path: path.name)
+def test_a_shipped_config_loads(path):
+    Config.from_yaml(path)
+
+
+def test_what_a_file_does_not_give_has_its_default(load):
+    config = load("train: {epochs: 3}")
+    assert config.train.epochs == 3
+    assert config.train.learning_rate == Config().train.learning_rate
+
+
+def test_a_resolved_config_loads_to_an_equal_one(load):
+    config = load("base: {job_id: 'x: #1'}\ntrain: {learning_rate: 1e-3}", "model.cnn.conv1_channels=7")
+    assert load(config.to_yaml()) == config
+
+
+@given(st.floats(min_value=1e-300, max_value=1e3, exclude_min=True))
+def test_every_float_survives_the_resolved_config(tmp_path_factory, value):
+    config = Config()
+    config.train.learning_rate = value
+    path = tmp_path_factory.mktemp("c") / "c.yaml"
+    path.write_text(config.to_yaml())
+    assert Config.from_yaml(path).train.learning_rate == value
+
+
+@pytest.mark.parametrize("text", ["1e-2", "1E-2", ".01", "0.01", "'0.01'"])
+def test_a_float_may_be_written_in_any_way(load, text):
+    assert load(f"train: {{learning_rate: {text}}}").train.learning_rate == 0.01
+    assert load("train:", f"train.learning_rate={text.strip(chr(39))}").train.learning_rate == 0.01
+
+
+def test_a_whole_number_may_be_written_with_an_exponent(load):
+    epochs = load("train: {epochs: 1e2}").train.epochs
+    assert epochs == 100
+    assert isinstance(epochs, int)
+
+
+def test_a_section_without_content_keeps_its_defaults(load):
+    assert load("train:\nmodel:\n") == Config()
+
+
+def test_one_override_text_may_hold_several(load):
+    config = load("base:", "train.epochs=10 train.learning_rate=0.001", "model.model_type=cnn")
+    assert (config.train.epochs, config.train.learning_rate, config.model.model_type) == (10, 0.001, "cnn")
+
+
+def test_overrides_are_typed_by_their_option(load):
+    config = load("base:", "base.job_id=007 data.reset_cache=true data.data_root='a b'")
+    assert (config.base.job_id, config.data.reset_cache, config.data.data_root) == ("007", True, "a b")
+
+
+def test_the_last_override_of_a_key_counts(load):
+    assert load("base:", "train.epochs=1", "train.epochs=2 train.epochs=3").train.epochs == 3
+
+
+def test_null_unsets_an_optional_option(load):
+    assert load("base: {job_id: a}", "base.job_id=null").base.job_id is None
+
+
+def test_all_errors_of_file_and_overrides_are_told_at_once(load):
+    message = error_of(load, "train: {epochs: -1, device: 7}\nmodle: {}", "data.overlap=x", "nonsense")
+    assert len(message.splitlines()) == 5
+    for part in ("train.epochs", "train.device", "modle", "data.overlap", "nonsense"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle: {}", "unknown key modle; did you mean model?"),
+        ("train: {epoch: 1}", "unknown key train.epoch; did you mean train.epochs?"),
+        ("model: {cnn: {conv1: 1}}", "unknown key model.cnn.conv1; did you mean model.cnn.conv1_channels?"),
+        ("train: {dataloader: {batchsize: 1}}", "did you mean train.dataloader.batch_size?"),
+        ("train: {zzz: 1}", "known here: epochs, learning_rate"),
+        ("1: 2", "unknown key 1"),
+        ("train: 3", "train is a section"),
+        ("train: {epochs: 1.5}", "train.epochs = 1.5: expected a whole number"),
+        ("train: {epochs: true}", "expected a whole number"),
+        ("train: {epochs: [1]}", "expected a whole number"),
+        ("train: {epochs: 0}", "train.epochs = 0: must be >= 1 and <= 1000000"),
+        ("train: {epochs: 99999999999}", "must be >= 1 and <= 1000000"),
+        ("train: {epochs: null}", "expected a whole number"),
+        ("train: {learning_rate: .nan}", "expected a finite number"),
+        ("train: {learning_rate: .inf}", "expected a finite number"),
+        ("train: {learning_rate: 1e999}", "expected a finite number"),
+        ("train: {learning_rate: 0}", "must be > 0"),
+        ("train: {learning_rate: fast}", "train.learning_rate = 'fast': expected a finite number"),
+        ("train: {save_model: 1}", "expected true or false"),
+        ("train: {dtype: float31}", "allowed: float32, bfloat16, float16; did you mean float32?"),
+        ("data: {name: 5}", "expected text"),
+        ('data: {data_root: "a\\0b"}', "without NUL"),
+        ("data: {val_split: 1}", "must be >= 0.0 and < 1.0"),
+        ("data: {overlap: 1500}", "data.overlap = 1500 must be smaller than data.events_per_frame = 1500"),
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", "line 2: not valid YAML: key 'train' stands twice"),
+        ("train: {epochs: 1, epochs: 2}", "key 'epochs' stands twice"),
+        ("train: {epochs: 1", "not valid YAML"),
+        ("a: !!python/object:os.system {}", "not valid YAML"),
+        ("- a\n- b", "expected the sections base, data, train, model at the top, got a list"),
+        ("just text", "got a str"),
+        ("", "the config is empty"),
+        ("# nothing", "the config is empty"),
+        ("train:\n\tepochs: 1", "line 2: not valid YAML"),
+        (b"\xff\xfet\x00r\x00", "not a UTF-8 text file"),
+        (bytes(range(256)), "not a UTF-8 text file"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_file_key_and_value(load, text, message):
+    told = error_of(load, text)
+    assert message in told
+    assert "config.yaml" in told
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("", "expected key=value"),
+        ("train.epochs=", "train.epochs = None: expected a whole number"),
+        ("train.epochs=ten", "train.epochs = 'ten': expected a whole number"),
+        ("train=3", "train is a section; override one of its keys"),
+        ("train.dataloader=3", "train.dataloader is a section"),
+        ("trian.epochs=3", "unknown key trian; did you mean train?"),
+        ("train.epochs.more=3", "unknown key train.epochs"),
+        ("train.lr=3", "unknown key train.lr"),
+        ("train.epochs='3", "No closing quotation"),
+        ("train.epochs=[1", "train.epochs = '[1': expected a whole number"),
+    ],
+)
+def test_a_mistake_in_an_override_is_told(load, override, message):
+    assert message in error_of(load, "base:", override)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"none.yaml: cannot read the config: No such file"):
+        Config.from_yaml(tmp_path / "none.yaml")
+
+
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path}: cannot read the config: Is a directory")):
+        Config.from_yaml(tmp_path)
+
+
+def test_differing_keys_are_named_with_both_values():
+    old, new = Config(), Config()
+    new.train.dataloader.batch_size = 7
+    new.base.seed = 3
+    assert differing_keys(old.to_dict(), new.to_dict()) == [
+        ("base.seed", 0, 3),
+        ("train.dataloader.batch_size", 128, 7),
+    ]

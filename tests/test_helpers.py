@@ -1,0 +1,130 @@
+"""Exit codes, signals, and words for people."""
+
+import logging
+import os
+import signal
+
+import pytest
+
+from src.helpers import (
+    LOG,
+    StopSignals,
+    UserError,
+    format_duration,
+    format_size,
+    format_table,
+    log_to_file,
+    run_command,
+    seed_everything,
+)
+
+
+@pytest.fixture(autouse=True)
+def _handlers():
+    """Leave signals and logging as they were."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+    LOG.handlers.clear()
+    LOG.propagate = True
+
+
+def raises(error):
+    def command(stop):
+        raise error
+
+    return command
+
+
+def test_a_command_s_exit_code_is_its_own():
+    assert run_command(lambda stop: 0, debug=False) == 0
+    assert run_command(lambda stop: 1, debug=False) == 1
+
+
+def test_a_user_s_error_is_a_line_and_exit_code_2(capsys):
+    assert run_command(raises(UserError("train.epochs is wrong")), debug=False) == 2
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1
+    assert captured.endswith("ERROR   train.epochs is wrong\n")
+
+
+def test_any_other_error_is_a_line_and_exit_code_1(capsys):
+    assert run_command(raises(RuntimeError("odd")), debug=False) == 1
+    captured = capsys.readouterr().err
+    assert "RuntimeError: odd (run with --debug for the traceback)" in captured
+    assert "Traceback" not in captured
+
+
+@pytest.mark.parametrize("error", [UserError("a"), RuntimeError("b")])
+def test_debug_shows_the_traceback(capsys, error):
+    run_command(raises(error), debug=True)
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+def test_a_signal_is_only_noted_until_it_is_asked_for(number, code):
+    reached = []
+
+    def command(stop):
+        os.kill(os.getpid(), number)
+        reached.append("after the signal")
+        stop.check()
+        reached.append("after the check")
+        return 0
+
+    assert run_command(command, debug=False) == code
+    assert reached == ["after the signal"]
+
+
+def test_a_second_signal_changes_nothing():
+    stop = StopSignals().install()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.received == signal.SIGUSR1
+    assert stop.exit_code == 75
+
+
+def test_log_lines_go_to_the_file_too(tmp_path):
+    LOG.setLevel(logging.INFO)
+    log_to_file(tmp_path / "logs" / "a.log")
+    LOG.info("first")
+    assert (tmp_path / "logs" / "a.log").read_text().endswith("INFO    first\n")
+
+
+def test_seeding_repeats_every_generator():
+    import random
+
+    import numpy as np
+    import torch
+
+    def draw():
+        seed_everything(5)
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    assert draw() == draw()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (10, "10 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7625, "2 h 07 min")],
+)
+def test_durations(seconds, text):
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3.5 * 2**30, "3.5 GiB"), (2**50, "1024.0 TiB")]
+)
+def test_sizes(size, text):
+    assert format_size(size) == text
+
+
+def test_a_table_s_columns_are_aligned():
+    assert format_table(["a", "n"], [["long", "1"], ["b", "200"]]).splitlines() == [
+        "a       n",
+        "----  ---",
+        "long    1",
+        "b     200",
+    ]

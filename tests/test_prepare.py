@@ -1,0 +1,194 @@
+"""Preparation: splits by recording, the same cache from any number of threads, corrupt recordings, interruptions."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from src import cache
+from src.config import Config, Data
+from src.events import denoise, read_recording, to_frames
+from src.events.dataset import Recording
+from src.events.nmnist import NMNIST
+from src.helpers import Stopped, StopSignals, UserError
+from src.io_funcs import project_root, scratch_root
+from src.prepare import assign_splits, prepare
+from tests import small_job
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
+    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
+    return Config.from_yaml(small_job.write_config(tmp_path))
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def recordings_of(folder):
+    return {split: set(cache.read_split(folder, split).recordings.tolist()) for split in cache.SPLITS}
+
+
+def test_the_cache_lies_on_both_storages(config):
+    folder = prepare(config, StopSignals())
+    assert folder.is_relative_to(scratch_root())
+    assert content(folder) == content(project_root() / folder.relative_to(scratch_root()))
+
+
+def test_frames_are_those_of_the_event_functions_in_the_order_of_the_recordings(config, tmp_path):
+    config.data.denoise_time = 5000
+    split = cache.read_split(prepare(config, StopSignals()), "test")
+    found = NMNIST.find_recordings(tmp_path / "recordings" / "NMNIST")
+    at = 0
+    for number in sorted(set(split.recordings.tolist())):
+        frames = to_frames(denoise(read_recording(found[number].path), 5000), (34, 34, 2), 100, 50)
+        packed = np.packbits(frames.reshape(len(frames), -1), axis=1, bitorder="little")
+        assert np.array_equal(split.frames[at : at + len(frames)], packed)
+        assert (split.recordings[at : at + len(frames)] == number).all()
+        assert (split.labels[at : at + len(frames)] == found[number].label).all()
+        at += len(frames)
+    assert at == len(split)
+
+
+def test_no_recording_is_in_two_splits_and_none_is_missing(config):
+    train, val, test = recordings_of(prepare(config, StopSignals())).values()
+    assert len(train | val | test) == len(train) + len(val) + len(test) == 150
+
+
+def test_the_dataset_s_own_test_split_is_kept(config, tmp_path):
+    found = NMNIST.find_recordings(tmp_path / "recordings" / "NMNIST")
+    numbers = recordings_of(prepare(config, StopSignals()))["test"]
+    assert numbers == {i for i, recording in enumerate(found) if recording.is_test}
+
+
+def made_up(n):
+    return [Recording(None, label, False) for label in range(4) for _ in range(n)]
+
+
+def test_splits_are_stratified():
+    data = Data(val_split=0.25, test_split=0.2)
+    splits = assign_splits(made_up(20), data, own_test_split=False)
+    labels = {split: np.bincount([number // 20 for number in numbers]) for split, numbers in splits.items()}
+    assert {split: counts.tolist() for split, counts in labels.items()} == {
+        "train": [12] * 4,
+        "val": [4] * 4,
+        "test": [4] * 4,
+    }
+
+
+def test_splits_follow_the_data_seed():
+    one, same, other = (assign_splits(made_up(20), Data(seed=seed), False) for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+
+
+def test_the_number_of_threads_changes_no_byte(config):
+    folders = []
+    for threads in (1, 3):
+        config.data.num_threads, config.data.reset_cache = threads, True
+        folders.append(content(prepare(config, StopSignals())))
+    assert folders[0] == folders[1]
+
+
+def test_a_cache_that_is_there_is_not_prepared_again(config, caplog):
+    folder = prepare(config, StopSignals())
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    with caplog.at_level("INFO", logger="difflogic_tonic"):
+        prepare(config, StopSignals())
+    assert [record.message for record in caplog.records if "already there" in record.message]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_reset_cache_prepares_it_again(config):
+    folder = prepare(config, StopSignals())
+    before = (folder / "train.safetensors").stat().st_mtime_ns
+    config.data.reset_cache = True
+    prepare(config, StopSignals())
+    assert (folder / "train.safetensors").stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize("root", [project_root, scratch_root])
+def test_a_storage_that_lacks_the_cache_gets_a_copy(config, root):
+    folder = prepare(config, StopSignals())
+    shutil.rmtree(root() / "data")
+    prepare(config, StopSignals())
+    assert content(root() / folder.relative_to(scratch_root())) == content(folder)
+
+
+def test_other_parameters_make_another_cache_beside_it(config):
+    first = prepare(config, StopSignals())
+    config.data.overlap = 10
+    assert prepare(config, StopSignals()) != first
+    assert cache.read_manifest(first)
+
+
+@pytest.fixture
+def many(config, tmp_path):
+    """Enough recordings that one may be corrupt."""
+    shutil.rmtree(tmp_path / "recordings")
+    small_job.write_recordings(tmp_path / "recordings", train=18, test=2)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda raw: raw[:-1], "not a multiple of 5"),
+        (lambda raw: bytes([34]) + raw[1:], "x = 34, outside the sensor (0 to 33)"),
+        (lambda raw: raw[:1] + bytes([99]) + raw[2:], "y = 99, outside the sensor"),
+        (lambda raw: b"", "holds no events"),
+    ],
+)
+def test_a_corrupt_recording_is_named_counted_and_left_out(many, tmp_path, caplog, damage, message):
+    path = tmp_path / "recordings" / "NMNIST" / "Train" / "5" / "00003.bin"
+    path.write_bytes(damage(path.read_bytes()))
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        folder = prepare(many, StopSignals())
+    told = "\n".join(record.message for record in caplog.records)
+    assert str(path) in told
+    assert message in told
+    assert "1 of 200 recordings are corrupt and were left out" in told
+    assert sum(map(len, recordings_of(folder).values())) == 199
+
+
+def test_more_than_one_in_a_hundred_corrupt_fails_and_leaves_no_cache(many, tmp_path):
+    for number in range(3):
+        (tmp_path / "recordings" / "NMNIST" / "Train" / "5" / f"{number:05d}.bin").write_bytes(b"123")
+    with pytest.raises(UserError, match="3 of 200 recordings are corrupt, more than 1%"):
+        prepare(many, StopSignals())
+    assert not list(tmp_path.glob("*/data/*/*/manifest.json"))
+
+
+def test_a_signal_in_the_middle_leaves_no_cache_and_nothing_temporary(config, tmp_path):
+    class Later(StopSignals):
+        asked = 0
+
+        def check(self):
+            self.asked += 1
+            if self.asked > 3:
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        prepare(config, Later())
+    assert not list(tmp_path.glob("*/data/*/*/manifest.json"))
+    assert not list(tmp_path.glob("**/*.tmp"))
+    assert prepare(config, StopSignals())
+
+
+def test_no_recordings_and_no_download_is_a_user_s_error(config, tmp_path, monkeypatch):
+    def obtain(folder, seed):
+        raise OSError("no network")
+
+    config.data.data_root = str(tmp_path / "nothing")
+    monkeypatch.setattr("src.prepare.get_dataset", lambda name: dataclasses.replace(NMNIST, obtain=obtain))
+    with pytest.raises(UserError, match=r"cannot bring the recordings of NMNIST to .*: no network"):
+        prepare(config, StopSignals())
+
+
+def test_fewer_recordings_than_the_full_set_are_said_in_one_warning(config, caplog):
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        prepare(config, StopSignals())
+    assert ["150 of 70000 recordings found" in record.message for record in caplog.records] == [True]
