@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+from src.config import Config
 from src.helpers import StopSignals, run_command
+from src.io_funcs import check_name
 
 
 def _arguments() -> argparse.Namespace:
@@ -35,14 +37,13 @@ def main() -> int:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
     def command(stop: StopSignals) -> int:
-        from src.config import Config
-        from src.train import train
-
         config = Config.from_yaml(arguments.config, arguments.override)
-        job_id = arguments.job_id or config.base.job_id
+        job_id = arguments.job_id if arguments.job_id is not None else config.base.job_id
         if job_id is None:
             job_id = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
-        config.base.job_id = job_id
+        config.base.job_id = check_name(job_id, "job id")
+        from src.train import train  # PyTorch takes seconds to import: a mistake in the config is told before
+
         train(config, job_id, stop, arguments.resume, arguments.restart, arguments.debug)
         return 0
 

@@ -4,6 +4,7 @@
 import argparse
 import sys
 
+from src.config import Config
 from src.helpers import StopSignals, run_command
 
 
@@ -26,10 +27,10 @@ def main() -> int:
     arguments = _arguments()
 
     def command(stop: StopSignals) -> int:
-        from src.config import Config
-        from src.prepare import prepare
+        config = Config.from_yaml(arguments.config, arguments.override)
+        from src.prepare import prepare  # imports numba: a mistake in the config is told before
 
-        prepare(Config.from_yaml(arguments.config, arguments.override), stop)
+        prepare(config, stop)
         return 0
 
     return run_command(command, arguments.debug)

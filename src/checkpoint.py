@@ -122,27 +122,28 @@ def _safetensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> 
     return struct.pack("<Q", len(header)) + header + content[8 + size :]
 
 
-def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write the state after `step` batches; keep the last two checkpoints."""
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any], kept: int = KEPT) -> Path:
+    """Write the state after `step` batches; keep the last `kept` checkpoints of the folder."""
     path = folder / f"step_{step:010d}.safetensors"
     save_tree(path, state)
-    for old in list_checkpoints(folder)[KEPT:]:
+    for old in list_checkpoints(folder)[kept:]:
         old.unlink(missing_ok=True)
     return path
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a job, the newest first."""
-    return sorted((path for path in folder.glob("step_*") if _NAME.fullmatch(path.name)), reverse=True)
+def list_checkpoints(*folders: Path) -> list[Path]:
+    """The checkpoints in these folders, the newest first; of the same step, that of the first folder first."""
+    found = [path for folder in folders for path in folder.glob("step_*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: path.name, reverse=True)
 
 
-def load_newest(folder: Path) -> dict[str, Any] | None:
-    """The state of the newest checkpoint that is whole; None if the job has no checkpoints.
+def load_newest(*folders: Path) -> dict[str, Any] | None:
+    """The state of the newest checkpoint in these folders that is whole; None if there are no checkpoints.
 
     Raises:
         UserError: if there are checkpoints but all are damaged: starting afresh is the user's decision.
     """
-    paths = list_checkpoints(folder)
+    paths = list_checkpoints(*folders)
     for path in paths:
         try:
             state = load_tree(path)
@@ -152,7 +153,8 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
         LOG.info("resuming from %s", path)
         return state
     if paths:
-        raise UserError(f"none of the {len(paths)} checkpoints in {folder} can be read; --restart begins the job anew")
+        where = " and ".join(map(str, folders))
+        raise UserError(f"none of the {len(paths)} checkpoints in {where} can be read; --restart begins the job anew")
     return None
 
 

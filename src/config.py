@@ -66,6 +66,7 @@ class Train:
     dtype: str = _option("float32", choices=("float32", "bfloat16", "float16"))  # activations; weights stay float32
     log_interval: int = _option(50, least=1, most=10**9)  # batches
     checkpoint_interval_minutes: float = _option(10.0, least=0.0, most=1e6)  # 0: after every batch
+    project_checkpoint_interval_minutes: float = _option(30.0, least=0.0, most=1e6)  # copies for when scratch is wiped
     save_model: bool = True  # keep final and best model on project storage
     dataloader: DataLoader = field(default_factory=DataLoader)
 
@@ -174,6 +175,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
             if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key_node.value!r} stands twice", key_node.start_mark

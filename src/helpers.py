@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -40,6 +41,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self.received_at = 0.0  # time.monotonic()
 
     def install(self) -> "StopSignals":
         """Take over the three signals and return self."""
@@ -49,7 +51,7 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
-            self.received = signal.Signals(number)
+            self.received, self.received_at = signal.Signals(number), time.monotonic()
 
     def check(self) -> None:
         """Raise Stopped if a signal has come."""
@@ -82,6 +84,7 @@ def set_up_logging(debug: bool = False) -> None:
     LOG.handlers[:] = [handler]
     LOG.setLevel(logging.DEBUG if debug else logging.INFO)
     LOG.propagate = False
+    logging.raiseExceptions = False  # a full disk under the log file must not end the run
 
 
 def log_to_file(path: Path) -> None:
@@ -102,7 +105,7 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
     try:
         return command(stop)
     except Stopped as error:
-        LOG.warning("%s; stopped cleanly, run the same command again to continue", error)
+        LOG.warning("%s: stopped cleanly", error)
         return stop.exit_code
     except UserError as error:
         LOG.error("%s", error, exc_info=debug)

@@ -27,7 +27,7 @@ from src.helpers import (
     format_size,
     format_table,
 )
-from src.io_funcs import file_lock, from_repository, project_root, scratch_root
+from src.io_funcs import file_lock, from_repository, project_root, remove_leftovers, scratch_root
 
 RECORDINGS_A_TASK = 32
 MOST_CORRUPT_FRACTION = 0.01
@@ -192,27 +192,32 @@ def _build(
     num_threads = data.num_threads or available_cores()
     splits = assign_splits(recordings, data, dataset.own_test_split)
     with contextlib.ExitStack() as stack:
+        stack.callback(_remove_if_empty, folder)
+        remove_leftovers(folder)
         pool = stack.enter_context(ThreadPoolExecutor(num_threads))
         stack.callback(pool.shutdown, cancel_futures=True)
         progress = stack.enter_context(
             tqdm(total=len(recordings), desc=f"preparing {dataset.name}", unit="rec", disable=None)
         )
+        writers = {
+            split: stack.enter_context(cache.split_writer(folder, split, _frame_bytes(dataset))) for split in splits
+        }
         for split, numbers in splits.items():
             split_began = time.perf_counter()
             num_events = 0
-            writer = stack.enter_context(cache.split_writer(folder, split, _frame_bytes(dataset)))
             for part in _in_order(pool, 2 * num_threads, numbers, recordings, dataset, data):
                 stop.check()
-                writer.add(part.frames, part.labels, part.recordings)
+                writers[split].add(part.frames, part.labels, part.recordings)
                 corrupt += part.corrupt
                 num_events += part.num_events
                 progress.update(part.num_recordings)
             speeds[split] = num_events / max(time.perf_counter() - split_began, 1e-9)
+        _report_corrupt(corrupt, len(recordings))
+        if not any(len(labels) for labels in writers["train"].labels):
+            raise UserError(f"no training frames: {len(recordings)} recordings of {dataset.name} leave none for train")
+        for split, writer in writers.items():
             entries[split] = writer.write_safetensors(folder / f"{split}.safetensors")
             entries[split]["recordings_a_class"] = _recordings_a_class(writer, dataset)
-    _report_corrupt(corrupt, len(recordings))
-    if entries["train"]["frames"] == 0:
-        raise UserError(f"no training frames: {len(recordings)} recordings of {dataset.name} leave none for train")
     width, height, polarities = dataset.sensor_size
     manifest: cache.Manifest = {
         "format_version": cache.FORMAT_VERSION,
@@ -226,6 +231,11 @@ def _build(
     }
     cache.write_manifest(folder, manifest)
     LOG.info("prepared %s in %s\n%s", folder, format_duration(time.perf_counter() - began), _table(entries, speeds))
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _recordings_a_class(writer: cache.SplitWriter, dataset: Dataset) -> list[int]:

@@ -1,11 +1,12 @@
 """The training loop: from a Config to a trained, evaluated, saved model, stoppable and resumable at every batch."""
 
 import contextlib
+import copy
 import math
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ from src.helpers import (
     seed_everything,
 )
 from src.io_funcs import (
-    check_name,
     file_lock,
     from_repository,
     project_root,
+    remove_leftovers,
     scratch_root,
     write_atomic,
     write_json,
@@ -56,6 +57,7 @@ MAY_CHANGE = {
     "train.device",
     "train.log_interval",
     "train.checkpoint_interval_minutes",
+    "train.project_checkpoint_interval_minutes",
     "train.save_model",
     "train.dataloader.num_workers",
     "train.dataloader.prefetch_factor",
@@ -92,6 +94,11 @@ class Job:
         return scratch_root() / "checkpoints" / self.job_id
 
     @property
+    def checkpoint_copies(self) -> Path:
+        """On project storage: where a run goes on when scratch was wiped."""
+        return self.models / "checkpoints"
+
+    @property
     def models(self) -> Path:
         """On project storage."""
         return project_root() / "models" / self.job_id
@@ -116,6 +123,7 @@ class Run:
     batches_an_epoch: int
     progress: Progress = field(default_factory=Progress)
     last_checkpoint: float = field(default_factory=time.monotonic)
+    last_copy: float = field(default_factory=time.monotonic)
 
 
 def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart: bool, debug: bool) -> None:
@@ -123,7 +131,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
 
     Args:
         config: what to train, on what.
-        job_id: names the job's folders.
+        job_id: names the job's folders; checked by `check_name`.
         stop: asked at every batch.
         resume: go on from the newest checkpoint; without any, begin.
         restart: begin although the job has checkpoints or models, and replace them.
@@ -133,32 +141,34 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         UserError: the config does not fit the data, the job exists, or its checkpoints do not fit the config.
         Stopped: a signal came; the checkpoint is saved.
     """
-    job = Job(check_name(job_id, "job id"))
+    job = Job(job_id)
     with _job_lock(job):
         if not resume and not restart:
             _refuse_existing(job)
         run = _set_up(config, job, stop, debug)
+        stop.check()
+        for folder in (job.checkpoints, job.checkpoint_copies, job.models, job.logs):
+            remove_leftovers(folder)
         if resume:
             _resume(run)
         elif restart:
             _remove_job(job)
         log_to_file(job.logs / "train.log")
-        write_atomic(job.logs / "config.yaml", config.to_yaml())
-        write_metrics(job.logs / "metrics.csv", run.progress.rows)
+        _attempt("the config", lambda: write_atomic(job.logs / "config.yaml", config.to_yaml()))
+        _write_metrics(run)
         try:
             while run.progress.epoch < config.train.epochs:
                 _train_epoch(run, stop)
                 _end_epoch(run, stop)
             _finish(run, stop)
         except Stopped:
-            began = time.perf_counter()
-            path = _save_checkpoint(run)
+            if not _save_checkpoint(run, to_project=True):
+                raise RuntimeError("stopped by a signal, but no checkpoint of this step could be saved") from None
             LOG.warning(
-                "stopped by a signal after batch %d of epoch %d; saved %s in %s; --resume continues there",
+                "stopped by a signal after batch %d of epoch %d, saved %s after it; --resume continues there",
                 run.progress.batch,
                 run.progress.epoch + 1,
-                path,
-                format_duration(time.perf_counter() - began),
+                format_duration(time.monotonic() - stop.received_at),
             )
             raise
 
@@ -183,16 +193,22 @@ def _set_up(config: Config, job: Job, stop: StopSignals, debug: bool) -> Run:
         batches,
         config.train.dataloader.batch_size,
     )
-    return Run(
-        config,
-        job,
-        cache,
-        device,
-        model,
-        optimizer,
-        scaler,
-        min(batches, DEBUG_BATCHES) if debug else batches,
-    )
+    if debug:
+        batches = min(batches, DEBUG_BATCHES)
+    run = Run(config, job, cache, device, model, optimizer, scaler, batches)
+    _try_out(run)
+    return run
+
+
+@torch.no_grad()
+def _try_out(run: Run) -> None:
+    """One frame through the model: what cannot run here is told before anything is written."""
+    frames = torch.from_numpy(run.cache.splits["train"].frames[:1].copy()).to(run.device)
+    try:
+        with _autocast(run):
+            run.model.forward_packed(frames)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"model.{run.config.model.model_type}: {error}") from error
 
 
 def _cache_for(config: Config, stop: StopSignals) -> FrameCache:
@@ -296,12 +312,11 @@ def _end_epoch(run: Run, stop: StopSignals) -> None:
         _add_row(run, "train", row, epoch=progress.epoch + 1)
     text = ""
     if len(run.cache.splits["val"]):
-        scores = evaluate(run, run.cache.splits["val"], stop)
+        scores = evaluate(run, run.model, run.cache.splits["val"], stop)
         _add_row(run, "val", scores, epoch=progress.epoch + 1)
         text = f"; val {_describe(scores)}"
-        if scores["frame_accuracy"] > progress.best_accuracy:
+        if scores["frame_accuracy"] > progress.best_accuracy and _save_model(run, "best"):
             progress.best_accuracy, progress.best_epoch = scores["frame_accuracy"], progress.epoch + 1
-            _save_model(run, "best")
     LOG.info(
         "epoch %d/%d: train loss %.4f, %s%.2f %%%s",
         progress.epoch + 1,
@@ -314,7 +329,7 @@ def _end_epoch(run: Run, stop: StopSignals) -> None:
     progress.epoch += 1
     progress.batch = progress.frames = progress.correct = 0
     progress.loss_sum = 0.0
-    write_metrics(run.job.logs / "metrics.csv", progress.rows)
+    _write_metrics(run)
 
 
 def _finish(run: Run, stop: StopSignals) -> None:
@@ -328,49 +343,48 @@ def _finish(run: Run, stop: StopSignals) -> None:
         "best_epoch": progress.best_epoch,
         "train_seconds": round(progress.train_seconds, 3),
     }
-    rows = [row for row in progress.rows if row["split"] != "test"]
     if len(test):
-        result["test"] = evaluate(run, test, stop)
-        progress.rows = rows
+        result["test"] = evaluate(run, run.model, test, stop)
+        progress.rows = [row for row in progress.rows if row["split"] != "test"]
         _add_row(run, "test", result["test"], epoch=progress.epoch)
-    _save_model(run, "final")
-    best_path = run.job.models / "best.safetensors"
-    if run.config.train.save_model and progress.best_epoch == 0:  # no val split: the final model is the best
-        _save_model(run, "best")
-    if len(test) and run.config.train.save_model:
-        final_state = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-        run.model.load_state_dict(checkpoint.load_model_state(best_path)[0])
-        result["best_test"] = evaluate(run, test, stop)
-        run.model.load_state_dict(final_state)
-    write_metrics(run.job.logs / "metrics.csv", progress.rows)
-    write_json(run.job.logs / "result.json", result)
-    _save_checkpoint(run)
+    saved = _save_model(run, "final")
+    if progress.best_epoch == 0:  # no val split: the final model is the best
+        saved &= _save_model(run, "best")
+    if len(test) and run.config.train.save_model and saved:
+        best = copy.deepcopy(run.model)
+        best.load_state_dict(checkpoint.load_model_state(run.job.models / "best.safetensors")[0])
+        result["best_test"] = evaluate(run, best, test, stop)
+    _write_metrics(run)
+    saved &= _attempt("the result", lambda: write_json(run.job.logs / "result.json", result))
+    saved &= _save_checkpoint(run, to_project=True)
     for name in ("test", "best_test"):
         if name in result:
             model = f"best model (epoch {progress.best_epoch})" if name == "best_test" else "final model"
             LOG.info("test accuracy of the %s: %s", model, _describe(result[name]))
+    if not saved:
+        raise RuntimeError("the run is done, but not all of it could be saved, see above; free space and --resume")
     LOG.info("trained for %s; results in %s", format_duration(progress.train_seconds), run.job.logs)
 
 
-def evaluate(run: Run, split: Split, stop: StopSignals) -> dict[str, float]:
+def evaluate(run: Run, model: FrameModel, split: Split, stop: StopSignals) -> dict[str, float]:
     """Loss and accuracies on a split; for DiffLogic of the discretised network, and relaxed_* of the relaxed one."""
-    run.model.eval()
-    result = accuracies(_scores(run, split, stop), split.labels, split.recordings)
-    if isinstance(run.model, DiffLogic):
-        run.model.train()
-        relaxed = accuracies(_scores(run, split, stop), split.labels, split.recordings)
+    model.eval()
+    result = accuracies(_scores(run, model, split, stop), split.labels, split.recordings)
+    if isinstance(model, DiffLogic):
+        model.train()
+        relaxed = accuracies(_scores(run, model, split, stop), split.labels, split.recordings)
         result |= {f"relaxed_{name}": value for name, value in relaxed.items()}
     return result
 
 
 @torch.no_grad()
-def _scores(run: Run, split: Split, stop: StopSignals) -> torch.Tensor:
+def _scores(run: Run, model: FrameModel, split: Split, stop: StopSignals) -> torch.Tensor:
     order = train_order(len(split), 0, 0, shuffle=False)
     scores = []
     for packed, _ in load_batches(split, order, run.config.train.dataloader, run.device):
         stop.check()
         with _autocast(run):
-            scores.append(run.model.forward_packed(packed).float().cpu())
+            scores.append(model.forward_packed(packed).float().cpu())
     return torch.cat(scores)
 
 
@@ -443,7 +457,25 @@ def _log_progress(run: Run, bar: tqdm) -> None:  # type: ignore[type-arg]
 # Saving and resuming
 
 
-def _save_checkpoint(run: Run) -> Path:
+def _attempt(what: str, write: Callable[[], object]) -> bool:
+    """Write something; a full or broken disk is a warning, and False: what is there already must not be lost."""
+    try:
+        write()
+    except OSError as error:
+        LOG.warning("cannot save %s: %s", what, error)
+        return False
+    return True
+
+
+def _write_metrics(run: Run) -> None:
+    _attempt("the metrics", lambda: write_metrics(run.job.logs / "metrics.csv", run.progress.rows))
+
+
+def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
+    """Save to scratch and, if `to_project` or a copy is due, to project storage; whether one of them has it now.
+
+    Where neither could take it, the older checkpoint stays, and the next interval tries again.
+    """
     state = {
         "config": run.config.to_dict(),
         "batches_an_epoch": run.batches_an_epoch,
@@ -454,14 +486,21 @@ def _save_checkpoint(run: Run) -> Path:
         "scaler": run.scaler.state_dict(),
         "random": checkpoint.random_states(),
     }
-    path = checkpoint.save_checkpoint(run.job.checkpoints, run.progress.step, state)
+    step = run.progress.step
+    saved = _attempt("a checkpoint on scratch", lambda: checkpoint.save_checkpoint(run.job.checkpoints, step, state))
     run.last_checkpoint = time.monotonic()
-    LOG.debug("saved %s", path)
-    return path
+    if to_project or run.last_checkpoint >= run.last_copy + 60 * run.config.train.project_checkpoint_interval_minutes:
+        saved |= _attempt(
+            "a checkpoint on project storage",
+            lambda: checkpoint.save_checkpoint(run.job.checkpoint_copies, step, state, kept=1),
+        )
+        run.last_copy = run.last_checkpoint
+    LOG.debug("saved checkpoint %d", step)
+    return saved
 
 
 def _resume(run: Run) -> None:
-    state = checkpoint.load_newest(run.job.checkpoints)
+    state = checkpoint.load_newest(run.job.checkpoints, run.job.checkpoint_copies)
     if state is None:
         LOG.info("job %s has no checkpoint yet: starting fresh", run.job.job_id)
         return
@@ -515,29 +554,36 @@ def _environment(run: Run) -> dict[str, Any]:
     }
 
 
-def _save_model(run: Run, name: str) -> None:
-    if run.config.train.save_model:
-        description = {
-            "config": run.config.to_dict(),
-            "class_names": run.cache.class_names,
-            "input_shape": list(run.cache.frame_shape),
-            "step": run.progress.step,
-        }
-        checkpoint.save_model(run.job.models / f"{name}.safetensors", run.model, description)
+def _save_model(run: Run, name: str) -> bool:
+    if not run.config.train.save_model:
+        return True
+    description = {
+        "config": run.config.to_dict(),
+        "class_names": run.cache.class_names,
+        "input_shape": list(run.cache.frame_shape),
+        "step": run.progress.step,
+    }
+    path = run.job.models / f"{name}.safetensors"
+    return _attempt(f"the {name} model", lambda: checkpoint.save_model(path, run.model, description))
 
 
 @contextlib.contextmanager
 def _job_lock(job: Job) -> Iterator[None]:
     """Two processes on one job id would overwrite each other's checkpoints: the second is refused."""
-    try:
-        with file_lock(job.checkpoints / ".lock"):
-            yield
-    except BlockingIOError as error:
-        raise UserError(f"job {job.job_id} is running already; choose another job id") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            # On project storage, which the nodes of a cluster share.
+            stack.enter_context(file_lock(job.logs.with_name(f".{job.job_id}.lock")))
+        except BlockingIOError as error:
+            raise UserError(f"job {job.job_id} is running already; wait for it or choose another job id") from error
+        except OSError as error:
+            raise UserError(f"cannot write to project storage: {error}; see PROJECT_STORAGE_DIR") from error
+        yield
 
 
 def _refuse_existing(job: Job) -> None:
-    if checkpoint.list_checkpoints(job.checkpoints) or (job.models / "final.safetensors").exists():
+    checkpoints = checkpoint.list_checkpoints(job.checkpoints, job.checkpoint_copies)
+    if checkpoints or (job.models / "final.safetensors").exists():
         raise UserError(
             f"job {job.job_id} has checkpoints or a final model already: --resume continues it, --restart begins it "
             f"anew and replaces them, another job id leaves it alone"
@@ -545,7 +591,7 @@ def _refuse_existing(job: Job) -> None:
 
 
 def _remove_job(job: Job) -> None:
-    old = checkpoint.list_checkpoints(job.checkpoints)
+    old = checkpoint.list_checkpoints(job.checkpoints, job.checkpoint_copies)
     old += [job.models / f"{name}.safetensors" for name in ("final", "best")]
     old += [job.logs / name for name in ("metrics.csv", "result.json")]
     for path in old:

@@ -70,11 +70,15 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def start(folder: Path, *command: str) -> subprocess.Popen[str]:
-    """Start `main.py …` or another entry point of the repository; its output is text."""
-    script, *arguments = command
+def command(script: str, *arguments: str) -> list[str]:
+    """The command line of `main.py …` or another entry point of the repository."""
+    return [sys.executable, str(REPOSITORY / script), *arguments]
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start an entry point; its output is text."""
     return subprocess.Popen(
-        [sys.executable, REPOSITORY / script, *arguments],
+        command(*words),
         cwd=folder,
         env=environment(folder),
         text=True,
@@ -83,9 +87,9 @@ def start(folder: Path, *command: str) -> subprocess.Popen[str]:
     )
 
 
-def run(folder: Path, *command: str, expect: int = 0) -> str:
+def run(folder: Path, *words: str, expect: int = 0) -> str:
     """Run an entry point to its end; return its output; its exit code must be as expected."""
-    process = start(folder, *command)
+    process = start(folder, *words)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == expect, output
     return output

@@ -1,14 +1,13 @@
 """A killed and resumed run ends exactly where an uninterrupted one does."""
 
-import csv
-import json
+import re
 import signal
 import time
 
 import pytest
 
-from src.checkpoint import list_checkpoints, load_model_state
-from src.metrics import TIME_COLUMNS
+from benchmarks.crash import outcome
+from src.checkpoint import list_checkpoints
 from tests import small_job
 
 EVERY_BATCH = "train.checkpoint_interval_minutes=0"
@@ -22,20 +21,6 @@ def wait_for_step(folder, job_id, step):
             return
         time.sleep(0.02)
     raise TimeoutError(f"job {job_id} never reached step {step}")
-
-
-def outcome(folder, job_id):
-    """Everything that a run leaves and that may not depend on interruptions."""
-    project = folder / "project"
-    weights = {
-        name: {key: tensor.numpy().tobytes() for key, tensor in load_model_state(path)[0].items()}
-        for name in ("final", "best")
-        if (path := project / "models" / job_id / f"{name}.safetensors")
-    }
-    with (project / "logs" / job_id / "metrics.csv").open() as file:
-        rows = [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in csv.DictReader(file)]
-    result = json.loads((project / "logs" / job_id / "result.json").read_text())
-    return weights, rows, {k: v for k, v in result.items() if k not in ("job_id", "train_seconds")}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +58,8 @@ def test_a_signal_saves_a_checkpoint_and_the_resumed_run_equals_an_uninterrupted
     output, _ = stopped.communicate(timeout=60)
     assert stopped.returncode == exit_code, output
     assert "stopped by a signal" in output
+    seconds = float(re.search(r"saved ([\d.]+) s after it", output)[1])
+    assert seconds < 5  # the promise for the shipped configs; this one is small
     small_job.run(prepared, "main.py", "small.yaml", f"--job_id={job}", "--resume", *many)
     if not (prepared / "project" / "logs" / "uninterrupted").exists():
         small_job.run(prepared, "main.py", "small.yaml", "--job_id=uninterrupted", *many)

@@ -1,0 +1,212 @@
+"""Killed at random moments, on full and vanishing disks, and twice at once: nothing is lost."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from benchmarks.crash import OPTIONS, kill_until_done, outcome
+from src.checkpoint import list_checkpoints
+from tests import small_job
+
+LONG = "train.epochs=12 train.checkpoint_interval_minutes=0"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crash")
+    small_job.write_config(folder)
+    small_job.run(folder, "prepare_data.py", "small.yaml")
+    return folder
+
+
+def train(folder, job_id, options, *flags, expect=0):
+    return small_job.run(
+        folder, "main.py", "small.yaml", f"--job_id={job_id}", *flags, "--override", options, expect=expect
+    )
+
+
+def start(folder, job_id, options):
+    return small_job.start(folder, "main.py", "small.yaml", f"--job_id={job_id}", "--override", options)
+
+
+def wait_for(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model_type", "workers"), [("difflogic", 0), ("cnn", 2), ("mlp", 0)])
+def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(prepared, model_type, workers):
+    options = f"{OPTIONS} model.model_type={model_type} train.dataloader.num_workers={workers}"
+    train(prepared, f"whole_{model_type}", options)
+    rng, kills, run = random.Random(model_type), 0, 0
+    while kills < 7:
+        job_id = f"killed_{model_type}_{run}"
+        kills += kill_until_done(prepared, job_id, options, rng, most_kills=7)
+        assert outcome(prepared, job_id) == outcome(prepared, f"whole_{model_type}")
+        run += 1
+
+
+@pytest.mark.slow
+def test_a_wiped_scratch_does_not_stop_a_run(prepared):
+    job = start(prepared, "wiped", LONG)
+    checkpoints = prepared / "scratch" / "checkpoints" / "wiped"
+    wait_for(lambda: list_checkpoints(checkpoints), job)
+    shutil.rmtree(prepared / "scratch")
+    wait_for(lambda: list_checkpoints(checkpoints), job)
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 0, output
+    train(prepared, "not_wiped", LONG)
+    assert outcome(prepared, "wiped") == outcome(prepared, "not_wiped")
+
+
+@pytest.mark.slow
+def test_where_scratch_is_gone_a_run_resumes_from_project_storage(prepared):
+    job = start(prepared, "moved", LONG + " train.project_checkpoint_interval_minutes=0")
+    wait_for(lambda: list_checkpoints(prepared / "project" / "models" / "moved" / "checkpoints"), job)
+    job.send_signal(signal.SIGKILL)
+    job.communicate()
+    shutil.rmtree(prepared / "scratch")
+    output = train(prepared, "moved", LONG, "--resume")
+    assert "project/models/moved/checkpoints/step_" in output
+    train(prepared, "stayed", LONG)
+    assert outcome(prepared, "moved") == outcome(prepared, "stayed")
+
+
+@pytest.mark.slow
+def test_a_second_process_on_a_job_is_refused_and_the_first_goes_on(prepared):
+    job = start(prepared, "twice", LONG)
+    wait_for(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "twice"), job)
+    for flag in ("--resume", "--restart"):
+        assert "job twice is running already" in train(prepared, "twice", LONG, flag, expect=2)
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 0, output
+
+
+def test_two_preparations_of_one_cache_at_once_both_succeed(prepared):
+    options = ["--override", "data.overlap=7"]
+    both = [small_job.start(prepared, "prepare_data.py", "small.yaml", *options) for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert sum("prepared " in output for output in outputs) == 1
+
+
+@pytest.mark.slow
+def test_a_second_signal_does_not_spoil_the_checkpoint(prepared):
+    job = start(prepared, "signals", LONG)
+    wait_for(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "signals"), job)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM):
+        job.send_signal(number)
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 75, output
+    train(prepared, "signals", LONG, "--resume")
+    train(prepared, "no_signals", LONG)
+    assert outcome(prepared, "signals") == outcome(prepared, "no_signals")
+
+
+def test_a_signal_to_the_whole_group_with_workers_saves_a_checkpoint(prepared):
+    job = subprocess.Popen(
+        [
+            "bash",
+            "-c",
+            'exec "$@"',
+            "bash",
+            *small_job.command("main.py", "small.yaml", "--job_id=group"),
+            "--override",
+            LONG + " train.dataloader.num_workers=2",
+        ],
+        cwd=prepared,
+        env=small_job.environment(prepared),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    wait_for(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "group"), job)
+    os.killpg(job.pid, signal.SIGTERM)
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 75, output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.4, 0.8, 1.2, 1.6, 2.0])
+def test_a_signal_during_set_up_ends_cleanly(prepared, delay):
+    job = start(prepared, f"early_{delay}", LONG)
+    time.sleep(delay)
+    job.send_signal(signal.SIGTERM)
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 75, output
+    assert "Traceback" not in output
+    train(prepared, f"early_{delay}", "train.epochs=12", "--resume")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a file system of so many KiB over a folder; unmounted at the end."""
+    mounted = []
+
+    def mount(folder, kib):
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("mounting a small file system needs root")
+        mounted.append(folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A prepared folder of its own, since a file system is mounted over a part of it."""
+    small_job.write_config(tmp_path)
+    small_job.run(tmp_path, "prepare_data.py", "small.yaml")
+    return tmp_path
+
+
+def leftovers(folder):
+    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_full_scratch_is_a_warning_and_the_older_checkpoint_stays(own, small_disk):
+    checkpoint_kib = 700  # of this model, weights and two moments; one fits, the next does not
+    small_disk(own / "scratch" / "checkpoints", int(1.7 * checkpoint_kib))
+    output = train(own, "full", "train.epochs=3 train.checkpoint_interval_minutes=0")
+    assert "cannot save a checkpoint on scratch: [Errno 28] No space left on device" in output
+    assert len(list_checkpoints(own / "scratch" / "checkpoints" / "full")) == 1
+    assert not leftovers(own / "scratch")
+    assert (own / "project" / "models" / "full" / "final.safetensors").exists()
+    train(own, "full", "train.epochs=3", "--resume")
+
+
+def test_a_full_project_storage_fails_the_run_but_keeps_its_checkpoint(own, small_disk):
+    small_disk(own / "project" / "models", 100)
+    output = train(own, "full", "train.epochs=2", expect=1)
+    assert "cannot save the final model: [Errno 28] No space left on device" in output
+    assert "free space and --resume" in output
+    assert not leftovers(own / "project")
+    subprocess.run(["mount", "-o", "remount,size=64m", own / "project" / "models"], check=True)
+    train(own, "full", "train.epochs=2", "--resume")
+    train(own, "fine", "train.epochs=2")
+    assert outcome(own, "full")[0]["final"] == outcome(own, "fine")[0]["final"]
+
+
+@pytest.mark.slow
+def test_a_scratch_that_turns_read_only_is_a_warning(own, small_disk):
+    small_disk(own / "scratch" / "checkpoints", 65_536)
+    job = start(own, "read_only", LONG)
+    wait_for(lambda: list_checkpoints(own / "scratch" / "checkpoints" / "read_only"), job)
+    subprocess.run(["mount", "-o", "remount,ro", own / "scratch" / "checkpoints"], check=True)
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 0, output
+    assert "cannot save a checkpoint on scratch" in output
+    assert list_checkpoints(own / "scratch" / "checkpoints" / "read_only")
