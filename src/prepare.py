@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ def prepare(config: Config, stop: StopSignals) -> Path:
     dataset = get_dataset(config.data.name)
     if dataset.note:
         LOG.info("%s", dataset.note)
-    root, recordings = obtain_recordings(config.data, dataset)
+    root, recordings = obtain_recordings(config.data, dataset, stop.check)
     parameters = cache.cache_parameters(config.data, dataset)
     fingerprint = cache.source_fingerprint(recordings, root)
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
@@ -66,13 +66,19 @@ def prepare(config: Config, stop: StopSignals) -> Path:
     return scratch
 
 
-def obtain_recordings(data: Data, dataset: Dataset) -> tuple[Path, list[Recording]]:
+def obtain_recordings(
+    data: Data, dataset: Dataset, check: Callable[[], None] = lambda: None
+) -> tuple[Path, list[Recording]]:
     """The folder of the recordings and the recordings in it; downloaded or simulated first if there are none."""
     root = from_repository(data.data_root) / dataset.folder
     recordings = dataset.find_recordings(root)
     if not recordings or not dataset.is_current(root, data.seed):
         try:
-            dataset.obtain(root, data.seed)
+            with file_lock(
+                root.with_name(f".{root.name}.lock"), f"another process brings {root}; waiting for it", check
+            ):
+                if not dataset.find_recordings(root) or not dataset.is_current(root, data.seed):
+                    dataset.obtain(root, data.seed)
         except OSError as error:
             raise UserError(f"cannot bring the recordings of {dataset.name} to {root}: {error}") from error
         recordings = dataset.find_recordings(root)

@@ -1,5 +1,6 @@
 """Denoise: drop events with no recent event beside them."""
 
+import itertools
 from typing import Any
 
 import numba
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from src.events.events import Events
 from src.helpers import LOG
 
+_EMPTY_RECORDINGS = itertools.count(1)
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -25,7 +27,7 @@ def denoise(events: Events, filter_time: int) -> Events:
         filter_time: microseconds.
     """
     if len(events) == 0:
-        LOG.debug("denoise: a recording without events stays without")
+        LOG.warning("denoise: a recording without events stays without (%d so far)", next(_EMPTY_RECORDINGS))
         return events
     return Events(*_denoise(events.x, events.y, events.t, events.p, filter_time))
 

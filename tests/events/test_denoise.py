@@ -35,10 +35,12 @@ def test_a_pixel_without_events_supports_its_neighbours_before_filter_time():
 
 
 @pytest.mark.parametrize("filter_time", [0, 1200])
-def test_no_events_stay_none(filter_time):
+def test_no_events_stay_none_with_a_warning(filter_time, caplog):
     empty = column((0, 0, 0))
     empty = Events(empty.x[:0], empty.y[:0], empty.t[:0], empty.p[:0])
-    assert len(denoise(empty, filter_time)) == 0
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        assert len(denoise(empty, filter_time)) == 0
+    assert "without events" in caplog.text
 
 
 def test_polarities_stay_with_their_events():

@@ -210,3 +210,13 @@ def test_a_scratch_that_turns_read_only_is_a_warning(own, small_disk):
     assert job.returncode == 0, output
     assert "cannot save a checkpoint on scratch" in output
     assert list_checkpoints(own / "scratch" / "checkpoints" / "read_only")
+
+
+@pytest.mark.slow
+def test_two_first_jobs_on_the_demo_at_once_simulate_it_once(tmp_path):
+    options = f"data.data_root={tmp_path / 'data'} train.epochs=1"
+    config = str(small_job.REPOSITORY / "configs" / "demo_difflogic.yaml")
+    jobs = [small_job.start(tmp_path, "main.py", config, f"--job_id=demo{i}", "--override", options) for i in range(2)]
+    outputs = [job.communicate(timeout=300)[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], outputs
+    assert sum("simulating 1797" in output for output in outputs) == 1
