@@ -117,7 +117,13 @@ def _relaxed_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None
         return _backward(ctx, x, coefficients, probabilities, grad, grad_weights), grad_weights
     first, second = ctx.lists.inputs
     numba_kernels.backward_weights(
-        x.numpy(), first, second, probabilities.numpy(), grad.contiguous().numpy(), grad_weights.numpy()
+        x.numpy(),
+        coefficients.numpy(),
+        first,
+        second,
+        probabilities.numpy(),
+        grad.contiguous().numpy(),
+        grad_weights.numpy(),
     )
     return None, grad_weights
 

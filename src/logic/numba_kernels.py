@@ -2,6 +2,10 @@
 
 Every kernel is parallel over neurons or input features, and each of these is computed by one thread in a fixed order:
 results do not depend on the number of threads. The inner loops run along the batch, which is contiguous.
+
+None uses fastmath: numba optimises a kernel differently when it has just compiled it and when it has loaded it from
+its cache, and a resumed run must not differ by that. So every operation is rounded as written, on any processor, and
+sums over the batch, which could not be vectorised in one chain, are written as sums in lanes.
 """
 
 import numba
@@ -14,6 +18,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
 _GATES = gate_coefficients().T.contiguous().numpy()  # [4, 16]; numba compiles it in
+_LANES = 16  # partial sums side by side
+_UNROLLED = 4  # numbers that are added up before they go to a lane
 _LOG2_E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)
 _LN2_LOW = np.float32(-2.12194440e-4)
@@ -68,43 +74,77 @@ def _mix(weights: Floats, probabilities: Floats) -> tuple[np.float32, np.float32
     most = np.float32(-np.inf)
     for i in range(16):
         most = max(most, weights[i])
-    total = np.float32(0)
     for i in range(16):
-        q = _exp(max(weights[i] - most, np.float32(-87)))
-        probabilities[i] = q
-        total += q
-    scale = np.float32(1) / total
-    c0, c1, c2, c3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        probabilities[i] = _exp(max(weights[i] - most, np.float32(-87)))
+    q = probabilities
+    # Sums of the pairs, of their second members, and so on by bits of the gate's number, which is its truth table: the
+    # gates with bit 3 give 1 for (0, 0), with bit 2 for (0, 1), with bit 1 for (1, 0), with bit 0 for (1, 1).
+    p0, p1, p2, p3 = q[0] + q[1], q[2] + q[3], q[4] + q[5], q[6] + q[7]
+    p4, p5, p6, p7 = q[8] + q[9], q[10] + q[11], q[12] + q[13], q[14] + q[15]
+    high = (p4 + p5) + (p6 + p7)
+    scale = np.float32(1) / (((p0 + p1) + (p2 + p3)) + high)
+    f00 = high * scale
+    f01 = ((p2 + p3) + (p6 + p7)) * scale
+    f10 = ((p1 + p3) + (p5 + p7)) * scale
+    f11 = (((q[1] + q[3]) + (q[5] + q[7])) + ((q[9] + q[11]) + (q[13] + q[15]))) * scale
     for i in range(16):
-        q = probabilities[i] * scale
-        probabilities[i] = q
-        c0 += q * _GATES[0, i]
-        c1 += q * _GATES[1, i]
-        c2 += q * _GATES[2, i]
-        c3 += q * _GATES[3, i]
-    return c0, c1, c2, c3
+        probabilities[i] *= scale
+    return f00, f10 - f00, f01 - f00, f11 - f10 - f01 + f00
 
 
 @numba.njit(inline="always")
-def _weight_gradient(a: Floats, b: Floats, g: Floats, probabilities: Floats, grad_weights: Floats) -> None:
-    """Of one neuron: its rows a, b and grad_y [batch], and its probabilities [16] -> grad_weights [16]."""
-    g0, g1, g2, g3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-    for s in range(len(g)):
-        ga = g[s] * a[s]
-        g0 += g[s]
-        g1 += ga
-        g2 += g[s] * b[s]
-        g3 += ga * b[s]
-    mean = np.float32(0)
+def _weight_gradient(
+    a: Floats, b: Floats, g: Floats, coefficients: Floats, probabilities: Floats, grad_weights: Floats, lanes: Floats
+) -> None:
+    """Of one neuron: its rows a, b and grad_y [batch], and its mixture -> grad_weights [16]; `lanes` is for sums."""
+    lane0, lane1 = lanes[:_LANES], lanes[_LANES : 2 * _LANES]
+    lane2, lane3 = lanes[2 * _LANES : 3 * _LANES], lanes[3 * _LANES : 4 * _LANES]
+    for i in range(4 * _LANES):
+        lanes[i] = np.float32(0)
+    block = _LANES * _UNROLLED
+    blocks_end = len(g) // block * block
+    for start in range(0, blocks_end, block):
+        block_a, block_b, block_g = a[start : start + block], b[start : start + block], g[start : start + block]
+        for lane in range(_LANES):
+            s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for u in range(_UNROLLED):
+                value, other = block_g[u * _LANES + lane], block_b[u * _LANES + lane]
+                product = value * block_a[u * _LANES + lane]
+                s0 += value
+                s1 += product
+                s2 += value * other
+                s3 += product * other
+            lane0[lane] += s0
+            lane1[lane] += s1
+            lane2[lane] += s2
+            lane3[lane] += s3
+    for start in range(blocks_end, len(g), _LANES):
+        for s in range(start, min(start + _LANES, len(g))):
+            product = g[s] * a[s]
+            lane0[s - start] += g[s]
+            lane1[s - start] += product
+            lane2[s - start] += g[s] * b[s]
+            lane3[s - start] += product * b[s]
+    g0, g1, g2, g3 = _lane_sum(lane0), _lane_sum(lane1), _lane_sum(lane2), _lane_sum(lane3)
+
+    # The way back through softmax and projection; the mean slope is that of the mixture itself.
+    mean = (g0 * coefficients[0] + g1 * coefficients[1]) + (g2 * coefficients[2] + g3 * coefficients[3])
     for i in range(16):
-        slope = g0 * _GATES[0, i] + g1 * _GATES[1, i] + g2 * _GATES[2, i] + g3 * _GATES[3, i]
-        grad_weights[i] = slope
-        mean += slope * probabilities[i]
-    for i in range(16):
-        grad_weights[i] = probabilities[i] * (grad_weights[i] - mean)
+        slope = (g0 * _GATES[0, i] + g1 * _GATES[1, i]) + (g2 * _GATES[2, i] + g3 * _GATES[3, i])
+        grad_weights[i] = probabilities[i] * (slope - mean)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
+@numba.njit(inline="always")
+def _lane_sum(lane: Floats) -> np.float32:
+    half = _LANES
+    while half > 1:
+        half //= 2
+        for i in range(half):
+            lane[i] += lane[i + half]
+    return lane[0]
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
 def forward_relaxed(
     x: Floats, weights: Floats, first: Ints, second: Ints, probabilities: Floats, coefficients: Floats, y: Floats
 ) -> None:
@@ -129,7 +169,7 @@ def forward_relaxed(
             out[s] = c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def forward_relaxed_sums(
     x: Floats,
     weights: Floats,
@@ -158,7 +198,7 @@ def forward_relaxed_sums(
                 out[s] += c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Floats) -> None:
     """y[n] = c0 + c1 a + c2 b + c3 ab with given coefficients [out_dim, 4], such as those of discretised gates."""
     for n in numba.prange(len(y)):
@@ -168,18 +208,25 @@ def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Float
             out[s] = c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def backward_weights(
-    x: Floats, first: Ints, second: Ints, probabilities: Floats, grad_y: Floats, grad_weights: Floats
+    x: Floats,
+    coefficients: Floats,
+    first: Ints,
+    second: Ints,
+    probabilities: Floats,
+    grad_y: Floats,
+    grad_weights: Floats,
 ) -> None:
     """Gradient of the weights [out_dim, 16] alone, for a layer whose inputs need none; see `backward`."""
     group_size = len(first) // len(grad_y)
     for n in numba.prange(len(first)):
         g = grad_y[n // group_size]
-        _weight_gradient(x[first[n]], x[second[n]], g, probabilities[n], grad_weights[n])
+        lanes = np.empty(4 * _LANES, dtype=np.float32)
+        _weight_gradient(x[first[n]], x[second[n]], g, coefficients[n], probabilities[n], grad_weights[n], lanes)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, parallel=True)
 def backward(
     x: Floats,
     coefficients: Floats,
@@ -204,6 +251,7 @@ def backward(
     factor = np.float32(scale)
     for j in numba.prange(len(x)):
         own, grad = x[j], grad_x[j]
+        lanes = np.empty(4 * _LANES, dtype=np.float32)
         for s in range(len(own)):
             grad[s] = np.float32(0)
         for e in range(starts[j], starts[j + 1]):
@@ -215,4 +263,4 @@ def backward(
             for s in range(len(own)):
                 grad[s] += g[s] * (c + c3 * other[s])
             if role == 0 and len(probabilities) > 0:
-                _weight_gradient(own, other, g, probabilities[n], grad_weights[n])
+                _weight_gradient(own, other, g, coefficients[n], probabilities[n], grad_weights[n], lanes)

@@ -101,6 +101,32 @@ def test_results_do_not_depend_on_the_number_of_threads():
         assert torch.equal(one, many)
 
 
+def test_results_are_the_same_bits_freshly_compiled_from_the_cache_and_not_compiled_at_all(tmp_path):
+    # A run may compile the kernels, its resumed half may load them: the rounding must be the source's, not LLVM's.
+    script = """
+import hashlib, torch
+from src.logic import LogicLayer
+generator = torch.Generator().manual_seed(0)
+torch.manual_seed(0)
+digest = hashlib.sha256()
+for batch in (3, 16, 83):
+    x = torch.rand(40, batch, generator=generator).requires_grad_()
+    layer = LogicLayer(40, 30, implementation="numba")
+    y = layer.forward_features(x)
+    z = LogicLayer(30, 40, implementation="numba").forward_sums(y, 5)
+    for tensor in [y, z, *torch.autograd.grad(z.square().sum(), [x, layer.weights])]:
+        digest.update(tensor.detach().numpy().tobytes())
+print(digest.hexdigest())
+"""
+    digests = []
+    for variable in ({}, {}, {"NUMBA_DISABLE_JIT": "1"}):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **variable}
+        command = [sys.executable, "-c", script]
+        digests.append(subprocess.check_output(command, cwd=REPOSITORY, env=environment, text=True))
+    assert list(tmp_path.iterdir())
+    assert len(set(digests)) == 1
+
+
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_activations_keep_their_dtype_and_come_close(implementation, dtype):
