@@ -6,9 +6,11 @@ repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pw
 # shellcheck source=helper_scripts/launch.sh
 source "$repository/helper_scripts/launch.sh"
 
+[[ ${1:-} != -h && ${1:-} != --help ]] || usage 0
 selection=(-m "not slow")
 if [[ ${1:-} == --all ]]; then
-  selection=()
+  [[ ${1:-} != -h && ${1:-} != --help ]] || usage 0
+selection=()
   shift
 fi
 cd -- "$repository"

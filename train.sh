@@ -6,10 +6,8 @@ repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pw
 # shellcheck source=helper_scripts/launch.sh
 source "$repository/helper_scripts/launch.sh"
 
-if [[ $# -lt 2 || $1 == -* || $2 == -* ]]; then
-  sed -n '2,3s/^# //p' "$repository/train.sh" >&2
-  exit 2
-fi
+[[ ${1:-} != -h && ${1:-} != --help ]] || usage 0
+[[ $# -ge 2 && $1 != -* && $2 != -* ]] || usage 2 >&2
 config=$(absolute_config "$1")
 job_id=$2
 shift 2

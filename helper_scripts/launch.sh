@@ -13,6 +13,12 @@ fail() {
   exit "${2:-1}"
 }
 
+# usage STATUS: the wrapper's own first lines say it.
+usage() {
+  sed -n '2,3s/^# //p' "$0"
+  exit "$1"
+}
+
 # absolute_config FILE: the config's absolute path; a file that is not in the current folder may be in the repository's.
 absolute_config() {
   local path=$1

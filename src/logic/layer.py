@@ -77,8 +77,9 @@ class LogicLayer(nn.Module):
         self._lists: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[batch, in_dim] -> [batch, out_dim], values in 0 to 1."""
-        return self.forward_features(x.T.contiguous()).T
+        """[batch, in_dim] -> [batch, out_dim], values in 0 to 1; there may be several batch dimensions, or none."""
+        y = self.forward_features(x.reshape(-1, x.shape[-1]).T.contiguous()).T
+        return y.reshape(*x.shape[:-1], self.out_dim)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """[in_dim, batch] -> [out_dim, batch]: feature-major, so that a neuron reads whole rows."""

@@ -209,6 +209,17 @@ def test_impossible_options_are_errors_that_say_why(options, message):
         make(**options)
 
 
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (2, 0)])
+def test_there_may_be_any_number_of_batch_dimensions(implementation, shape):
+    layer = make(implementation=implementation)
+    x = torch.rand(*shape, 20)
+    y = layer(x)
+    assert y.shape == (*shape, 30)
+    expected = oracle.layer(x.reshape(-1, 20), layer.weights, layer.indices)
+    torch.testing.assert_close(y.reshape(-1, 30), expected)
+
+
 def test_inputs_of_a_wrong_width_are_an_error():
     with pytest.raises(ValueError, match="expected 20 input features"):
         make()(torch.rand(5, 21))
