@@ -1,5 +1,6 @@
 """Killed at random moments, on full and vanishing disks, and twice at once: nothing is lost."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -42,6 +43,14 @@ def wait_for(condition, process, seconds=60):
         time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def paused(process):
+    """Keep a job from going on meanwhile: what happens to it then does not depend on how fast it is."""
+    process.send_signal(signal.SIGSTOP)
+    yield
+    process.send_signal(signal.SIGCONT)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "workers"), [("difflogic", 0), ("cnn", 2), ("mlp", 0)])
 def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(prepared, model_type, workers):
@@ -60,10 +69,11 @@ def test_a_wiped_scratch_does_not_stop_a_run(prepared):
     job = start(prepared, "wiped", LONG)
     checkpoints = prepared / "scratch" / "checkpoints" / "wiped"
     wait_for(lambda: list_checkpoints(checkpoints), job)
-    shutil.rmtree(prepared / "scratch")
-    wait_for(lambda: list_checkpoints(checkpoints), job)
+    with paused(job):
+        shutil.rmtree(prepared / "scratch")
     output, _ = job.communicate(timeout=120)
     assert job.returncode == 0, output
+    assert list_checkpoints(checkpoints)
     train(prepared, "not_wiped", LONG)
     assert outcome(prepared, "wiped") == outcome(prepared, "not_wiped")
 
@@ -85,8 +95,9 @@ def test_where_scratch_is_gone_a_run_resumes_from_project_storage(prepared):
 def test_a_second_process_on_a_job_is_refused_and_the_first_goes_on(prepared):
     job = start(prepared, "twice", LONG)
     wait_for(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "twice"), job)
-    for flag in ("--resume", "--restart"):
-        assert "job twice is running already" in train(prepared, "twice", LONG, flag, expect=2)
+    with paused(job):
+        for flag in ("--resume", "--restart"):
+            assert "job twice is running already" in train(prepared, "twice", LONG, flag, expect=2)
     output, _ = job.communicate(timeout=120)
     assert job.returncode == 0, output
 
@@ -205,7 +216,8 @@ def test_a_scratch_that_turns_read_only_is_a_warning(own, small_disk):
     small_disk(own / "scratch" / "checkpoints", 65_536)
     job = start(own, "read_only", LONG)
     wait_for(lambda: list_checkpoints(own / "scratch" / "checkpoints" / "read_only"), job)
-    subprocess.run(["mount", "-o", "remount,ro", own / "scratch" / "checkpoints"], check=True)
+    remount = ["mount", "-o", "remount,ro", own / "scratch" / "checkpoints"]
+    wait_for(lambda: subprocess.run(remount, capture_output=True).returncode == 0, job)  # busy while it is written to
     output, _ = job.communicate(timeout=120)
     assert job.returncode == 0, output
     assert "cannot save a checkpoint on scratch" in output
