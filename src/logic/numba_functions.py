@@ -1,5 +1,7 @@
 """The `numba` implementation as PyTorch functions: what autograd needs around the kernels."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,13 +33,24 @@ class ConnectionLists:
         return numba_kernels.input_consumers(self.indices.numpy(), self.in_dim)
 
 
-@torch.compiler.disable
+def _not_compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Have torch.compile leave a function alone, at no cost where nothing is compiled."""
+    left_alone = torch.compiler.disable(function)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> torch.Tensor:
+        return left_alone(*arguments) if torch.compiler.is_compiling() else function(*arguments)
+
+    return call
+
+
+@_not_compiled
 def relaxed(x: torch.Tensor, weights: torch.Tensor, lists: ConnectionLists, grad_factor: float) -> torch.Tensor:
     """The mixture of gates under softmax(weights), float32 whatever x's dtype: [in_dim, batch] -> [out_dim, batch]."""
     return _Relaxed.apply(x.float().contiguous(), weights.float(), lists, grad_factor).to(x.dtype)
 
 
-@torch.compiler.disable
+@_not_compiled
 def relaxed_sums(
     x: torch.Tensor, weights: torch.Tensor, lists: ConnectionLists, grad_factor: float, groups: int
 ) -> torch.Tensor:
@@ -45,7 +58,7 @@ def relaxed_sums(
     return _RelaxedSums.apply(x.float().contiguous(), weights.float(), lists, grad_factor, groups)
 
 
-@torch.compiler.disable
+@_not_compiled
 def discretised(
     x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float
 ) -> torch.Tensor:
@@ -53,7 +66,7 @@ def discretised(
     return _Discretised.apply(x.float().contiguous(), coefficients.contiguous(), lists, grad_factor).to(x.dtype)
 
 
-@torch.compiler.disable
+@_not_compiled
 def unpack_features(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
     """Packed frames uint8 [B, bytes] -> 0 and 1, float32 [num_bits, B]."""
     features = torch.empty(num_bits, len(packed))

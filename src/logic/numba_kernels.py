@@ -71,9 +71,9 @@ def _exp(x: np.float32) -> np.float32:
 @numba.njit(inline="always")
 def _mix(weights: Floats, probabilities: Floats) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """Softmax of a neuron's weights [16] to `probabilities`; returns their mixture's bilinear form."""
-    most = np.float32(-np.inf)
-    for i in range(16):
-        most = max(most, weights[i])
+    w = weights  # the largest by a tree: one comparison after the other would take as long as all the rest
+    low = max(max(max(w[0], w[1]), max(w[2], w[3])), max(max(w[4], w[5]), max(w[6], w[7])))
+    most = max(low, max(max(max(w[8], w[9]), max(w[10], w[11])), max(max(w[12], w[13]), max(w[14], w[15]))))
     for i in range(16):
         probabilities[i] = _exp(max(weights[i] - most, np.float32(-87)))
     q = probabilities
