@@ -9,8 +9,7 @@ source "$repository/helper_scripts/launch.sh"
 [[ ${1:-} != -h && ${1:-} != --help ]] || usage 0
 selection=(-m "not slow")
 if [[ ${1:-} == --all ]]; then
-  [[ ${1:-} != -h && ${1:-} != --help ]] || usage 0
-selection=()
+  selection=()
   shift
 fi
 cd -- "$repository"
