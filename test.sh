@@ -14,4 +14,5 @@ if [[ ${1:-} == --all ]]; then
 fi
 cd -- "$repository"
 extras=(test)
-run_python -m pytest "${selection[@]}" "$@"
+# A process a core; a file's tests share what they prepare, so they stay in one.
+run_python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "${selection[@]}" "$@"

@@ -38,9 +38,11 @@ def difflogic(folder: Path = FOLDER) -> Any:
         (stand_in / "cpp_extension.py").write_text(STAND_IN)
         for package in (stand_in.parent, stand_in):
             (package / "__init__.py").touch()
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "setuptools", "wheel"], check=True)
+        tools = folder / "build_tools"
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tools), "setuptools", "wheel"]
+        subprocess.run(command, check=True)
         options = ["--no-build-isolation", "--no-binary", ":all:"]
-        _pip_download(folder, DIFFLOGIC, *options, PYTHONPATH=str(stand_in.parents[1]))
+        _pip_download(folder, DIFFLOGIC, *options, PYTHONPATH=os.pathsep.join([str(stand_in.parents[1]), str(tools)]))
         with tarfile.open(next(folder.glob("difflogic-*.tar.gz"))) as archive:
             archive.extractall(folder, filter="data")
     if "difflogic" not in sys.modules:

@@ -67,6 +67,8 @@ _find_environment() {
 _make_venv() {
   local base lock
   base=$(_python_311) || fail "Python 3.11 or newer is needed; found none on PATH" 2
+  [[ -w $repository ]] ||
+    fail "cannot write to $repository to make .venv; activate an environment that has the packages of requirements.lock" 2
   exec {lock}>"$repository/.venv.lock"
   if command -v flock >/dev/null; then flock "$lock"; fi # two first jobs at once: one installs, the other waits
   if ! cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock"; then

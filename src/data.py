@@ -45,7 +45,8 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
     if on_scratch is None and on_project is None:
         raise MissingCacheError(
             f"no frame cache of {dataset.name} with this config's data section under "
-            f"{scratch_root() / 'data'} or {project_root() / 'data'}; prepare it with ./prepare_data.sh and this config"
+            f"{scratch_root() / 'data'} or {project_root() / 'data'} (there: {_caches_there(dataset.name)}); "
+            f"prepare it with ./prepare_data.sh, this config and the same overrides of data"
         )
     if on_scratch is not None:
         manifest = cache.read_manifest(on_scratch)
@@ -62,10 +63,18 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
     try:
         cache.copy_cache(on_project, target, check)
     except OSError as error:
-        raise UserError(f"cannot copy the frame cache to scratch: {error}") from error
+        raise UserError(
+            f"cannot copy the frame cache to scratch: {error}; where a copy is damaged, prepare it again with "
+            f"./prepare_data.sh and data.reset_cache=true"
+        ) from error
     manifest = cache.read_manifest(target)
     assert manifest is not None
     return _opened(target, manifest)
+
+
+def _caches_there(name: str) -> str:
+    paths = [path for root in (scratch_root(), project_root()) for path in root.glob(f"data/{name}/*/{cache.MANIFEST}")]
+    return ", ".join(sorted({path.parent.name for path in paths})) or "none"
 
 
 def _choose(folders: list[Path], config: Config) -> Path | None:

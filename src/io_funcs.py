@@ -1,6 +1,7 @@
 """Storage roots, atomic files, checksums, locks and free space: everything that touches a disk with care."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -32,6 +33,17 @@ def scratch_root() -> Path:
 def _storage_root(variable: str, default: str) -> Path:
     value = os.environ.get(variable)
     return Path(value).expanduser().absolute() if value else REPOSITORY / default
+
+
+def require_storages() -> None:
+    """Make both storage roots; raise UserError, naming the variable, where one cannot be written to."""
+    for variable, root in (("PROJECT_STORAGE_DIR", project_root()), ("SCRATCH_STORAGE_DIR", scratch_root())):
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            if not os.access(root, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise UserError(f"{variable} = {root}: cannot write there: {error.strerror}") from error
 
 
 def from_repository(path: str | Path) -> Path:

@@ -27,7 +27,7 @@ from src.helpers import (
     format_size,
     format_table,
 )
-from src.io_funcs import file_lock, from_repository, project_root, remove_leftovers, scratch_root
+from src.io_funcs import file_lock, from_repository, project_root, remove_leftovers, require_storages, scratch_root
 
 RECORDINGS_A_TASK = 32
 MOST_CORRUPT_FRACTION = 0.01
@@ -42,6 +42,7 @@ def prepare(config: Config, stop: StopSignals) -> Path:
         Stopped: after a signal; nothing is left half there.
     """
     dataset = get_dataset(config.data.name)
+    require_storages()
     if dataset.note:
         LOG.info("%s", dataset.note)
     root, recordings = obtain_recordings(config.data, dataset, stop.check)
@@ -56,7 +57,11 @@ def prepare(config: Config, stop: StopSignals) -> Path:
             for folder in (scratch, project):
                 (folder / cache.MANIFEST).unlink(missing_ok=True)
         if _is_there(scratch) or _is_there(project):
-            LOG.info("frame cache %s is already there; data.reset_cache=true prepares it again", relative)
+            LOG.info(
+                "frame cache %s is already there (check_and_sync_data.sh verifies it); data.reset_cache=true prepares "
+                "it again",
+                relative,
+            )
         else:
             _build(config.data, dataset, recordings, parameters, fingerprint, scratch, stop)
         for source, target in ((scratch, project), (project, scratch)):
@@ -222,6 +227,8 @@ def _build(
         if not any(len(labels) for labels in writers["train"].labels):
             raise UserError(f"no training frames: {len(recordings)} recordings of {dataset.name} leave none for train")
         for split, writer in writers.items():
+            if not any(len(labels) for labels in writer.labels) and (split != "val" or data.val_split > 0):
+                LOG.warning("there are no %s frames: too few recordings", split)
             entries[split] = writer.write_safetensors(folder / f"{split}.safetensors")
             entries[split]["recordings_a_class"] = _recordings_a_class(writer, dataset)
     width, height, polarities = dataset.sensor_size

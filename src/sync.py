@@ -70,7 +70,11 @@ def check_and_sync(fast: bool, dry_run: bool, check: Callable[[], None] = lambda
             source, target = target, source
         elif state.scratch != "ok":
             differs = "the copies differ; remove the one that you do not want"
-            reason = differs if state.scratch == "differs" else "no valid copy is left; prepare it again"
+            reason = (
+                differs
+                if state.scratch == "differs"
+                else "no valid copy is left; prepare it again with data.reset_cache=true"
+            )
             LOG.error("%s: %s", state.relative, reason)
             well = False
             continue

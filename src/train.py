@@ -76,6 +76,7 @@ class Progress:
     loss_sum: float = 0.0  # over the frames of the current epoch
     correct: int = 0
     frames: int = 0
+    frames_seen: int = 0  # since the beginning
     best_accuracy: float = -1.0  # val frame accuracy
     best_epoch: int = 0
     train_seconds: float = 0.0
@@ -269,6 +270,11 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
 
     def note_sums() -> None:
         progress.loss_sum, progress.correct = loss_sum.item(), int(correct.item())
+        if not math.isfinite(progress.loss_sum):
+            raise RuntimeError(
+                f"the loss is {progress.loss_sum} by step {progress.step}: lower train.learning_rate or use a wider "
+                f"train.dtype"
+            )
 
     run.model.train()
     seconds_before, began = progress.train_seconds, time.perf_counter()
@@ -285,6 +291,7 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
             loss_sum += loss.detach() * len(labels)
             correct += (scores.argmax(1) == labels).sum()
             progress.frames += len(labels)
+            progress.frames_seen += len(labels)
             progress.batch += 1
             progress.step += 1
             progress.train_seconds = seconds_before + time.perf_counter() - began
@@ -406,9 +413,7 @@ def _add_row(run: Run, split: str, values: dict[str, float], epoch: int) -> None
     row["learning_rate"] = run.optimizer.param_groups[0]["lr"]
     if split == "train":
         row["train_seconds"] = round(run.progress.train_seconds, 3)
-        row["frames_per_second"] = round(
-            run.progress.step * run.config.train.dataloader.batch_size / max(run.progress.train_seconds, 1e-9)
-        )
+        row["frames_per_second"] = round(run.progress.frames_seen / max(run.progress.train_seconds, 1e-9))
     # An evaluation that a signal cut short is done again after the resume: its rows are replaced.
     same = [i for i, old in enumerate(run.progress.rows) if (old["epoch"], old["split"]) == (epoch, split)]
     for i in reversed(same):
@@ -433,12 +438,8 @@ def _progress_bar(run: Run) -> Iterator[tqdm]:  # type: ignore[type-arg]
 def _log_progress(run: Run, bar: tqdm) -> None:  # type: ignore[type-arg]
     progress = run.progress
     loss = progress.loss_sum / progress.frames
-    if not math.isfinite(loss):
-        raise RuntimeError(
-            f"the loss is {loss} after step {progress.step}: lower train.learning_rate or use a wider train.dtype"
-        )
     accuracy = 100 * progress.correct / progress.frames
-    speed = progress.step * run.config.train.dataloader.batch_size / progress.train_seconds
+    speed = progress.frames_seen / progress.train_seconds
     bar.set_postfix_str(f"loss {loss:.4f}, {accuracy:.1f} %, {speed:,.0f} frames/s")
     left = (run.batches_an_epoch * run.config.train.epochs - progress.step) * progress.train_seconds / progress.step
     level = "debug" if sys.stderr.isatty() else "info"  # the bar says it already
@@ -468,7 +469,8 @@ def _attempt(what: str, write: Callable[[], object]) -> bool:
 
 
 def _write_metrics(run: Run) -> None:
-    _attempt("the metrics", lambda: write_metrics(run.job.logs / "metrics.csv", run.progress.rows))
+    if run.progress.rows:
+        _attempt("the metrics", lambda: write_metrics(run.job.logs / "metrics.csv", run.progress.rows))
 
 
 def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
@@ -582,17 +584,22 @@ def _job_lock(job: Job) -> Iterator[None]:
 
 
 def _refuse_existing(job: Job) -> None:
-    checkpoints = checkpoint.list_checkpoints(job.checkpoints, job.checkpoint_copies)
-    if checkpoints or (job.models / "final.safetensors").exists():
+    if any(path.exists() for path in _results(job)):
         raise UserError(
-            f"job {job.job_id} has checkpoints or a final model already: --resume continues it, --restart begins it "
+            f"job {job.job_id} has checkpoints, models or metrics already: --resume continues it, --restart begins it "
             f"anew and replaces them, another job id leaves it alone"
         )
 
 
 def _remove_job(job: Job) -> None:
-    old = checkpoint.list_checkpoints(job.checkpoints, job.checkpoint_copies)
-    old += [job.models / f"{name}.safetensors" for name in ("final", "best")]
-    old += [job.logs / name for name in ("metrics.csv", "result.json")]
-    for path in old:
+    for path in _results(job):
         path.unlink(missing_ok=True)
+
+
+def _results(job: Job) -> list[Path]:
+    """What a job's work is in; some of them may not exist."""
+    return [
+        *checkpoint.list_checkpoints(job.checkpoints, job.checkpoint_copies),
+        *(job.models / f"{name}.safetensors" for name in ("final", "best")),
+        *(job.logs / name for name in ("metrics.csv", "result.json")),
+    ]

@@ -162,7 +162,8 @@ class LogicLayer(nn.Module):
 class GroupSum(nn.Module):
     """Class scores: the sum of each of k equal groups of features, divided by tau."""
 
-    def __init__(self, k: int, tau: float = 1.0) -> None:
+    def __init__(self, k: int, tau: float = 1.0, device: torch.device | str | None = None) -> None:
+        """`device` is difflogic's argument; there is nothing to put on a device."""
         super().__init__()
         self.k, self.tau = k, tau
 

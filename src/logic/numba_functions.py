@@ -34,12 +34,13 @@ class ConnectionLists:
 
 
 def _not_compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Have torch.compile leave a function alone, at no cost where nothing is compiled."""
-    left_alone = torch.compiler.disable(function)
+    """Have torch.compile leave a function alone; the compiler, a second to import, is asked for only where it runs."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> torch.Tensor:
-        return left_alone(*arguments) if torch.compiler.is_compiling() else function(*arguments)
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(function)(*arguments)
+        return function(*arguments)
 
     return call
 

@@ -1,5 +1,6 @@
 """Whatever the user gives wrong: exit code 2, one clear line, no traceback, nothing written or lost."""
 
+import os
 import shutil
 
 import pytest
@@ -240,3 +241,13 @@ def test_a_file_where_a_folder_is_needed(other):
     output = small_job.run(other, *MAIN, expect=2)
     assert "cannot write to project storage" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("variable", ["PROJECT_STORAGE_DIR", "SCRATCH_STORAGE_DIR"])
+def test_a_storage_that_cannot_be_written_to(prepared, monkeypatch, variable):
+    paths = {
+        name: str(prepared / name.split("_")[0].lower()) for name in ("PROJECT_STORAGE_DIR", "SCRATCH_STORAGE_DIR")
+    }
+    paths[variable] = "/proc/nowhere"
+    monkeypatch.setattr(small_job, "environment", lambda folder: {**os.environ, **paths})
+    refused(prepared, *PREPARE, message=f"{variable} = /proc/nowhere: cannot write there")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from safetensors import safe_open
@@ -62,6 +63,25 @@ def test_an_existing_job_is_not_overwritten(jobs):
     output = main(jobs, "--job_id=first", expect=2)
     assert "--resume continues it, --restart begins it anew" in output
     assert "Traceback" not in output
+
+
+def test_a_job_that_has_only_a_best_model_or_metrics_is_not_overwritten(jobs):
+    main(jobs, "--job_id=killed")
+    for path in jobs.glob("*/checkpoints/killed/*"):
+        path.unlink()
+    for name in ("checkpoints", "final.safetensors"):
+        path = jobs / "project/models/killed" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert "--restart begins it anew" in main(jobs, "--job_id=killed", expect=2)
+    (jobs / "project/models/killed/best.safetensors").unlink()
+    assert "--restart begins it anew" in main(jobs, "--job_id=killed", expect=2)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_saved(jobs):
+    options = "model.model_type=mlp train.learning_rate=1000 train.dtype=float16 train.epochs=20"
+    output = main(jobs, "--job_id=nan", "--override", options, expect=1)
+    assert "lower train.learning_rate" in output
+    assert not list(jobs.glob("*/**/nan/**/step_*"))
 
 
 def test_restart_begins_anew_and_gives_the_same(jobs):
