@@ -18,8 +18,21 @@ def _arguments() -> argparse.Namespace:
         metavar='"KEY=VALUE ..."',
         help='such as "data.overlap=500"',
     )
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=_shard,
+        help="make every N-th part only, from the I-th (1 to N); when all N are made, run without --shard",
+    )
     parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
     return parser.parse_args()
+
+
+def _shard(text: str) -> tuple[int, int]:
+    shard, slash, shards = text.partition("/")
+    if not (slash and shard.isdecimal() and shards.isdecimal() and 1 <= int(shard) <= int(shards)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected I/N with 1 <= I <= N, such as 1/8")
+    return int(shard), int(shards)
 
 
 def main() -> int:
@@ -28,9 +41,13 @@ def main() -> int:
 
     def command(stop: StopSignals) -> int:
         config = Config.from_yaml(arguments.config, arguments.override)
-        from src.prepare import prepare  # imports numba: a mistake in the config is told before
+        from src.prepare import prepare, prepare_shard  # imports numba: a mistake in the config is told before
 
-        prepare(config, stop)
+        if arguments.shard is None:
+            prepare(config, stop)
+        else:
+            shard, shards = arguments.shard
+            prepare_shard(config, shard, shards, stop)
         return 0
 
     return run_command(command, arguments.debug)

@@ -4,15 +4,14 @@ A cache is a folder `data/<NAME>/<identity>/` with train, val and test .safetens
 last: without a valid manifest there is no cache.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from src.config import Data
 from src.events.dataset import Dataset, Recording
 from src.helpers import UserError
-from src.io_funcs import CHUNK_BYTES, atomic_file, copy_verified, require_free_space, sha256_of, write_json
+from src.io_funcs import atomic_file, copy_verified, require_free_space, sha256_of, write_json
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -48,9 +47,10 @@ def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
 def source_fingerprint(recordings: list[Recording], root: Path) -> str:
     """SHA-256 over the names and sizes of the recordings: other files give another cache."""
     digest = hashlib.sha256()
+    beginning = f"{root}{os.sep}"
     for recording in recordings:
-        name = recording.path.relative_to(root).as_posix()
-        digest.update(f"{name}\0{recording.path.stat().st_size}\n".encode())
+        name = os.fspath(recording.path).removeprefix(beginning)
+        digest.update(f"{name}\0{recording.size}\n".encode())
     return digest.hexdigest()
 
 
@@ -61,76 +61,65 @@ def cache_identity(parameters: dict[str, Any], fingerprint: str) -> str:
     return f"{framing}_{hashlib.sha256(whole).hexdigest()[:10]}"
 
 
-class SplitWriter:
-    """Streams the frames of one split to disk; memory holds 16 bytes a frame."""
+def write_split(
+    path: Path,
+    frame_bytes: int,
+    labels: NDArray[np.int64],
+    recordings: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    frames: Iterable[bytes],
+) -> dict[str, Any]:
+    """Write one split atomically, its frames streamed; return its entry in the manifest.
 
-    def __init__(self, file: BinaryIO, frame_bytes: int) -> None:
-        self.frames_file = file
-        self.frame_bytes = frame_bytes
-        self.labels: list[NDArray[np.int64]] = []
-        self.recordings: list[NDArray[np.int64]] = []
+    Args:
+        path: the .safetensors file.
+        frame_bytes: of one frame.
+        labels, recordings, counts: label, number and number of frames of each recording, [R].
+        frames: the frames of all recordings, in pieces of any size.
 
-    def add(self, frames: NDArray[np.uint8], labels: NDArray[np.int64], recordings: NDArray[np.int64]) -> None:
-        """Append packed frames [F, bytes] with their labels [F] and recording numbers [F]."""
-        self.frames_file.write(frames.tobytes())
-        self.labels.append(labels)
-        self.recordings.append(recordings)
-
-    def write_safetensors(self, path: Path) -> dict[str, Any]:
-        """Write `path` atomically; return its entry in the manifest."""
-        labels = np.concatenate([np.empty(0, np.int64), *self.labels])
-        recordings = np.concatenate([np.empty(0, np.int64), *self.recordings])
-        # The int64 tensors first: then each begins at a multiple of 8 bytes, as readers want it.
-        ends = np.cumsum([labels.nbytes, recordings.nbytes, len(labels) * self.frame_bytes]).tolist()
-        header = json.dumps(
-            {
-                "labels": _tensor_entry("I64", [len(labels)], 0, ends[0]),
-                "recordings": _tensor_entry("I64", [len(labels)], ends[0], ends[1]),
-                "frames": _tensor_entry("U8", [len(labels), self.frame_bytes], ends[1], ends[2]),
-            }
-        ).encode()
-        header += b" " * (-len(header) % 8)
-        digest = hashlib.sha256()
-        with atomic_file(path) as out:
-
-            def write(part: bytes) -> None:
-                digest.update(part)
-                out.write(part)
-
-            write(struct.pack("<Q", len(header)) + header)
-            write(labels.astype("<i8").tobytes())
-            write(recordings.astype("<i8").tobytes())
-            self.frames_file.seek(0)
-            while chunk := self.frames_file.read(CHUNK_BYTES):
-                write(chunk)
-            size = out.tell()
-        counts = np.unique(recordings, return_counts=True)[1]
-        return {
-            "file": path.name,
-            "size": size,
-            "sha256": digest.hexdigest(),
-            "frames": len(labels),
-            "recordings": len(counts),
-            "frames_a_recording": [int(counts.min()), float(np.median(counts)), int(counts.max())]
-            if len(counts)
-            else [0, 0.0, 0],
+    Raises:
+        ValueError: if the pieces are not as many bytes as the counts say.
+    """
+    num_frames = int(counts.sum())
+    # The int64 tensors first: then each begins at a multiple of 8 bytes, as readers want it.
+    ends = np.cumsum([8 * num_frames, 8 * num_frames, frame_bytes * num_frames]).tolist()
+    header = json.dumps(
+        {
+            "labels": _tensor_entry("I64", [num_frames], 0, ends[0]),
+            "recordings": _tensor_entry("I64", [num_frames], ends[0], ends[1]),
+            "frames": _tensor_entry("U8", [num_frames, frame_bytes], ends[1], ends[2]),
         }
+    ).encode()
+    header += b" " * (-len(header) % 8)
+    digest = hashlib.sha256()
+    with atomic_file(path) as out:
+
+        def write(part: bytes) -> None:
+            digest.update(part)
+            out.write(part)
+
+        write(struct.pack("<Q", len(header)) + header)
+        write(np.repeat(labels, counts).astype("<i8").tobytes())
+        write(np.repeat(recordings, counts).astype("<i8").tobytes())
+        for piece in frames:
+            write(piece)
+        size = out.tell()
+        if size != 8 + len(header) + ends[2]:
+            raise ValueError(f"{path}: {size} bytes written where {8 + len(header) + ends[2]} were to be")
+    return {
+        "file": path.name,
+        "size": size,
+        "sha256": digest.hexdigest(),
+        "frames": num_frames,
+        "recordings": int((counts > 0).sum()),
+        "frames_a_recording": [int(counts.min()), float(np.median(counts)), int(counts.max())]
+        if len(counts)
+        else [0, 0.0, 0],
+    }
 
 
 def _tensor_entry(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
-
-
-@contextlib.contextmanager
-def split_writer(folder: Path, split: str, frame_bytes: int) -> Iterator[SplitWriter]:
-    """A SplitWriter whose streamed frames lie in a temporary file in `folder`, removed at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{split}.frames.{os.getpid()}.tmp"
-    try:
-        with temporary.open("w+b") as file:
-            yield SplitWriter(file, frame_bytes)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -37,7 +37,7 @@ class Data:
     events_per_frame: int = _option(1500, least=1, most=10**9)
     overlap: int = _option(1000, least=0, most=10**9)  # events that consecutive frames share
     denoise_time: int = _option(1200, least=0, most=10**12)  # microseconds; 0: no denoising
-    num_threads: int = _option(0, least=0, most=4096)  # 0: every core of the process
+    num_threads: int = _option(0, least=0, most=4096)  # processes; 0: one for every core that there is to use
     val_split: float = _option(0.1, least=0.0, below=1.0)  # of the training recordings
     test_split: float = _option(0.2, above=0.0, below=1.0)  # of all, where the dataset has no test split of its own
     seed: int = _option(0, least=0, most=2**63 - 1)  # of the splits, and of simulated recordings

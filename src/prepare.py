@@ -1,10 +1,9 @@
-"""A dataset's recordings -> splits by recording -> frame cache, in parallel and in bounded memory."""
+"""A dataset's recordings -> splits by recording -> parts -> frame cache, in processes, on any number of machines."""
 
 import contextlib
+import shutil
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from tqdm import tqdm
 
 from src import cache
 from src.config import Config, Data
-from src.events.dataset import CorruptRecordingError, Dataset, Recording
+from src.events.dataset import Dataset, Recording
 from src.events.datasets import get_dataset
-from src.events.frames import to_packed_frames
 from src.helpers import (
     LOG,
     StopSignals,
@@ -27,20 +25,51 @@ from src.helpers import (
     format_size,
     format_table,
 )
-from src.io_funcs import file_lock, from_repository, project_root, remove_leftovers, require_storages, scratch_root
+from src.io_funcs import (
+    file_lock,
+    from_repository,
+    project_root,
+    remove_leftovers,
+    require_free_space,
+    require_storages,
+    scratch_root,
+)
+from src.parts import (
+    DamagedPartError,
+    Made,
+    Part,
+    frames_of_part,
+    make_parts,
+    plan_parts,
+    read_part,
+    remove_part,
+)
 
-RECORDINGS_A_TASK = 32
 MOST_CORRUPT_FRACTION = 0.01
 MOST_CORRUPT_NAMED = 20
 
 
-def prepare(config: Config, stop: StopSignals) -> Path:
-    """Bring the config's frame cache to scratch and project storage; return its folder on scratch.
+@dataclass(frozen=True)
+class _Job:
+    """What is to be prepared, and where."""
 
-    Raises:
-        UserError: no recordings can be had, too many are corrupt, or there is no space.
-        Stopped: after a signal; nothing is left half there.
-    """
+    dataset: Dataset
+    recordings: list[Recording]
+    parameters: dict[str, Any]
+    fingerprint: str
+    parts: list[Part]
+    relative: Path  # of the cache's folder, under both storage roots
+
+    @property
+    def scratch(self) -> Path:
+        return scratch_root() / self.relative
+
+    @property
+    def project(self) -> Path:
+        return project_root() / self.relative
+
+
+def _plan(config: Config, stop: StopSignals) -> _Job:
     dataset = get_dataset(config.data.name)
     require_storages()
     if dataset.note:
@@ -48,27 +77,40 @@ def prepare(config: Config, stop: StopSignals) -> Path:
     root, recordings = obtain_recordings(config.data, dataset, stop.check)
     parameters = cache.cache_parameters(config.data, dataset)
     fingerprint = cache.source_fingerprint(recordings, root)
+    parts = plan_parts(assign_splits(recordings, config.data, dataset.own_test_split), recordings)
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
-    scratch, project = scratch_root() / relative, project_root() / relative
+    return _Job(dataset, recordings, parameters, fingerprint, parts, relative)
 
-    waiting = f"another process is preparing {relative}; waiting for it"
-    with file_lock(project.with_name(f".{project.name}.lock"), waiting, stop.check):
+
+def prepare(config: Config, stop: StopSignals) -> Path:
+    """Bring the config's frame cache to scratch and project storage; return its folder on scratch.
+
+    What an interrupted preparation, or shards, have made of it is used.
+
+    Raises:
+        UserError: no recordings can be had, too many are corrupt, or there is no space.
+        Stopped: after a signal; the parts that are made stay.
+    """
+    job = _plan(config, stop)
+    waiting = f"another process is preparing {job.relative}; waiting for it"
+    with file_lock(job.project.with_name(f".{job.project.name}.lock"), waiting, stop.check):
         if config.data.reset_cache:
-            for folder in (scratch, project):
+            for folder in (job.scratch, job.project):
                 (folder / cache.MANIFEST).unlink(missing_ok=True)
-        if _is_there(scratch) or _is_there(project):
+                shutil.rmtree(_parts_folder(folder), ignore_errors=True)
+        if _is_there(job.scratch) or _is_there(job.project):
             LOG.info(
                 "frame cache %s is already there (check_and_sync_data.sh verifies it); data.reset_cache=true prepares "
                 "it again",
-                relative,
+                job.relative,
             )
         else:
-            _build(config.data, dataset, recordings, parameters, fingerprint, scratch, stop)
-        for source, target in ((scratch, project), (project, scratch)):
+            _build(job, config.data, stop)
+        for source, target in ((job.scratch, job.project), (job.project, job.scratch)):
             if _is_there(source) and not _is_there(target):
                 cache.copy_cache(source, target, stop.check)
                 LOG.info("copied the cache to %s", target)
-    return scratch
+    return job.scratch
 
 
 def obtain_recordings(
@@ -76,7 +118,10 @@ def obtain_recordings(
 ) -> tuple[Path, list[Recording]]:
     """The folder of the recordings and the recordings in it; downloaded or simulated first if there are none."""
     root = from_repository(data.data_root) / dataset.folder
-    recordings = dataset.find_recordings(root)
+    try:
+        recordings = dataset.find_recordings(root)
+    except OSError as error:
+        raise UserError(f"cannot list the recordings of {dataset.name} under {root}: {error}") from error
     if not recordings or not dataset.is_current(root, data.seed):
         try:
             with file_lock(
@@ -123,140 +168,165 @@ def _stratified(
     return marked
 
 
-@dataclass
-class _Part:
-    """What a task makes of a few consecutive recordings."""
-
-    frames: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    recordings: NDArray[np.int64]
-    num_recordings: int
-    num_events: int
-    corrupt: list[str]
-
-
-def _frames_of(numbers: list[int], recordings: list[Recording], dataset: Dataset, data: Data) -> _Part:
-    parts, counts, kept, corrupt, num_events = [], [], [], [], 0
-    for number in numbers:
-        path = recordings[number].path
-        try:
-            events = dataset.read(path)
-            frames = to_packed_frames(
-                events, dataset.sensor_size, data.events_per_frame, data.overlap, data.denoise_time
-            )
-        except (CorruptRecordingError, ValueError) as error:
-            corrupt.append(f"{path}: {error}")
-            continue
-        except OSError as error:
-            raise UserError(f"{path}: cannot read the recording: {error.strerror}") from error
-        parts.append(frames)
-        counts.append(len(frames))
-        kept.append(number)
-        num_events += len(events)
-    return _Part(
-        np.concatenate([np.empty((0, _frame_bytes(dataset)), np.uint8), *parts]),
-        np.repeat(np.array([recordings[number].label for number in kept], np.int64), counts),
-        np.repeat(np.array(kept, np.int64), counts),
-        len(numbers),
-        num_events,
-        corrupt,
-    )
-
-
 def _frame_bytes(dataset: Dataset) -> int:
     width, height, polarities = dataset.sensor_size
     return -(-polarities * height * width // 8)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    tasks_ahead: int,
-    numbers: list[int],
-    recordings: list[Recording],
-    dataset: Dataset,
-    data: Data,
-) -> Iterator[_Part]:
-    """The parts of the recordings in their order, with only a few tasks ahead of the reader: memory stays bounded."""
-    ahead: deque[Future[_Part]] = deque()
-    for begin in range(0, len(numbers), RECORDINGS_A_TASK):
-        task = numbers[begin : begin + RECORDINGS_A_TASK]
-        ahead.append(pool.submit(_frames_of, task, recordings, dataset, data))
-        if len(ahead) > tasks_ahead:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
+def _parts_folder(folder: Path) -> Path:
+    """Beside a cache's folder; hidden, so that it is not taken for a cache."""
+    return folder.with_name(f".{folder.name}.parts")
 
 
-def _build(
-    data: Data,
-    dataset: Dataset,
-    recordings: list[Recording],
-    parameters: dict[str, Any],
-    fingerprint: str,
-    folder: Path,
-    stop: StopSignals,
-) -> None:
+def _make_missing(
+    missing: list[Part], dataset: Dataset, data: Data, folder: Path, num_recordings: int, stop: StopSignals
+) -> dict[Part, Made]:
+    """Make these parts in the folder, with a progress bar over all recordings; corrupt ones are named as they come."""
+    found: dict[Part, Made] = {}
+    num_corrupt = 0
+    with tqdm(
+        total=num_recordings,
+        initial=num_recordings - sum(len(part.numbers) for part in missing),
+        desc=f"preparing {dataset.name}",
+        unit="rec",
+        disable=None,
+    ) as progress:
+        processes = data.num_threads or available_cores()
+        for part, made in make_parts(missing, dataset, data, folder, processes, stop.check):
+            found[part] = made
+            progress.update(len(part.numbers))
+            num_corrupt += len(made.corrupt)
+            if num_corrupt > MOST_CORRUPT_FRACTION * num_recordings:
+                break
+    return found
+
+
+def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) -> None:
+    """Make every `shards`-th part of the config's frame cache on project storage, from the `shard`-th (1 is the first).
+
+    Processes on any number of machines do so at the same time; when all are done, `prepare` puts the parts together.
+
+    Raises:
+        As `prepare`; parts that are made stay.
+    """
+    job = _plan(config, stop)
+    folder = _parts_folder(job.project)
+    if _is_there(job.project):
+        LOG.info("frame cache %s is already there", job.relative)
+        return
+    mine = job.parts[shard - 1 :: shards]
+    with file_lock(
+        folder / f".shard-{shard}-of-{shards}.lock", "another process makes this shard; waiting", stop.check
+    ):
+        missing = [part for part in mine if read_part(folder, part) is None]
+        _make_missing(missing, job.dataset, config.data, folder, len(job.recordings), stop)
+    LOG.info(
+        "shard %d of %d: %d parts are made (%d of them now); when all shards are, prepare without --shard",
+        shard,
+        shards,
+        len(mine),
+        len(missing),
+    )
+
+
+def _build(job: _Job, data: Data, stop: StopSignals) -> None:
+    """Make what parts are missing and put them together, on scratch."""
     began = time.perf_counter()
-    corrupt: list[str] = []
-    entries: dict[str, Any] = {}
-    speeds: dict[str, float] = {}
-    num_threads = data.num_threads or available_cores()
-    splits = assign_splits(recordings, data, dataset.own_test_split)
+    own, of_shards = _parts_folder(job.scratch), _parts_folder(job.project)
     with contextlib.ExitStack() as stack:
-        stack.callback(_remove_if_empty, folder)
-        remove_leftovers(folder)
-        pool = stack.enter_context(ThreadPoolExecutor(num_threads))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        progress = stack.enter_context(
-            tqdm(total=len(recordings), desc=f"preparing {dataset.name}", unit="rec", disable=None)
-        )
-        writers = {
-            split: stack.enter_context(cache.split_writer(folder, split, _frame_bytes(dataset))) for split in splits
-        }
-        for split, numbers in splits.items():
-            split_began = time.perf_counter()
-            num_events = 0
-            for part in _in_order(pool, 2 * num_threads, numbers, recordings, dataset, data):
-                stop.check()
-                writers[split].add(part.frames, part.labels, part.recordings)
-                corrupt += part.corrupt
-                num_events += part.num_events
-                progress.update(part.num_recordings)
-            speeds[split] = num_events / max(time.perf_counter() - split_began, 1e-9)
-        _report_corrupt(corrupt, len(recordings))
-        if not any(len(labels) for labels in writers["train"].labels):
-            raise UserError(f"no training frames: {len(recordings)} recordings of {dataset.name} leave none for train")
-        for split, writer in writers.items():
-            if not any(len(labels) for labels in writer.labels) and (split != "val" or data.val_split > 0):
-                LOG.warning("there are no %s frames: too few recordings", split)
-            entries[split] = writer.write_safetensors(folder / f"{split}.safetensors")
-            entries[split]["recordings_a_class"] = _recordings_a_class(writer, dataset)
-    width, height, polarities = dataset.sensor_size
+        stack.callback(_remove_if_empty, job.scratch)
+        remove_leftovers(job.scratch)
+        remove_leftovers(own)
+        while True:
+            made = {
+                part: (folder, it) for folder in (of_shards, own) for part, it in _made_in(folder, job.parts).items()
+            }
+            if made:
+                LOG.info("going on with %d of %d parts that are there already", len(made), len(job.parts))
+            missing = [part for part in job.parts if part not in made]
+            new = _make_missing(missing, job.dataset, data, own, len(job.recordings), stop)
+            made |= {part: (own, it) for part, it in new.items()}
+            try:
+                _report_corrupt([line for _, it in made.values() for line in it.corrupt], len(job.recordings))
+            except UserError:
+                shutil.rmtree(own, ignore_errors=True)
+                shutil.rmtree(of_shards, ignore_errors=True)
+                raise
+            try:
+                entries = _put_together(job, made, stop.check)
+                break
+            except DamagedPartError as error:
+                LOG.warning("%s: making it again", error)
+    width, height, polarities = job.dataset.sensor_size
+    num_corrupt = sum(len(it.corrupt) for _, it in made.values())
     manifest: cache.Manifest = {
         "format_version": cache.FORMAT_VERSION,
-        "parameters": parameters,
-        "sources": {"recordings": len(recordings), "fingerprint": fingerprint, "corrupt": len(corrupt)},
-        "class_names": list(dataset.classes),
-        "sensor_size": list(dataset.sensor_size),
+        "parameters": job.parameters,
+        "sources": {"recordings": len(job.recordings), "fingerprint": job.fingerprint, "corrupt": num_corrupt},
+        "class_names": list(job.dataset.classes),
+        "sensor_size": list(job.dataset.sensor_size),
         "frame_shape": [polarities, height, width],
-        "note": dataset.note,
+        "note": job.dataset.note,
         "splits": entries,
     }
-    cache.write_manifest(folder, manifest)
-    LOG.info("prepared %s in %s\n%s", folder, format_duration(time.perf_counter() - began), _table(entries, speeds))
+    cache.write_manifest(job.scratch, manifest)
+    for folder in (own, of_shards):
+        shutil.rmtree(folder, ignore_errors=True)
+    speeds = {}
+    for split in cache.SPLITS:
+        of_split = [it for part, (_, it) in made.items() if part.split == split]
+        speeds[split] = sum(it.num_events for it in of_split) / max(sum(it.seconds for it in of_split), 1e-9)
+    LOG.info(
+        "prepared %s in %s\n%s", job.scratch, format_duration(time.perf_counter() - began), _table(entries, speeds)
+    )
+
+
+def _made_in(folder: Path, parts: list[Part]) -> dict[Part, Made]:
+    if not folder.is_dir():
+        return {}
+    return {part: made for part in parts if (made := read_part(folder, part)) is not None}
+
+
+def _put_together(
+    job: _Job, made: dict[Part, tuple[Path, Made]], check: Callable[[], None]
+) -> dict[str, dict[str, Any]]:
+    """Write the splits on scratch; a damaged part is forgotten and DamagedPartError raised."""
+    require_free_space(job.scratch, sum(it.size for _, it in made.values()))
+    entries = {}
+    for split in cache.SPLITS:
+        parts = [part for part in job.parts if part.split == split]
+
+        def frames(parts: list[Part] = parts) -> Iterator[bytes]:
+            for part in parts:
+                folder, it = made[part]
+                try:
+                    for piece in frames_of_part(folder, part, it):
+                        check()
+                        yield piece
+                except DamagedPartError:
+                    remove_part(folder, part)
+                    raise
+
+        labels, numbers, counts = (
+            np.array([value for part in parts for value in getattr(made[part][1], name)], np.int64)
+            for name in ("labels", "kept", "counts")
+        )
+        if counts.sum() == 0:
+            if split == "train":
+                raise UserError(
+                    f"no training frames: {len(job.recordings)} recordings of {job.dataset.name} leave none"
+                )
+            if split == "test" or job.parameters["val_split"] > 0:
+                LOG.warning("there are no %s frames: too few recordings", split)
+        path = job.scratch / f"{split}.safetensors"
+        entries[split] = cache.write_split(path, _frame_bytes(job.dataset), labels, numbers, counts, frames())
+        entries[split]["recordings_a_class"] = np.bincount(labels, minlength=len(job.dataset.classes)).tolist()
+    return entries
 
 
 def _remove_if_empty(folder: Path) -> None:
     with contextlib.suppress(OSError):
         folder.rmdir()
-
-
-def _recordings_a_class(writer: cache.SplitWriter, dataset: Dataset) -> list[int]:
-    pairs = Counter[int]()
-    for labels, recordings in zip(writer.labels, writer.recordings, strict=True):
-        first = np.unique(recordings, return_index=True)[1]
-        pairs.update(labels[first].tolist())
-    return [pairs[label] for label in range(len(dataset.classes))]
 
 
 def _report_corrupt(corrupt: list[str], num_recordings: int) -> None:
@@ -282,7 +352,7 @@ def _table(entries: dict[str, Any], speeds: dict[str, float]) -> str:
         "frames a recording",
         "recordings a class",
         "on disk",
-        "events/s",
+        "events/s, a core",
     ]
     rows = []
     for split, entry in entries.items():

@@ -21,11 +21,10 @@ def write(folder, note="", frames=(3, 0, 2)):
     entries = {}
     rng = np.random.default_rng(0)
     for split, count in zip(cache.SPLITS, frames, strict=True):
-        with cache.split_writer(folder, split, 289) as writer:
-            if count:
-                packed = rng.integers(0, 256, (count, 289)).astype(np.uint8)
-                writer.add(packed, np.arange(count), np.arange(count) // 2)
-            entries[split] = writer.write_safetensors(folder / f"{split}.safetensors")
+        pieces = [rng.integers(0, 256, 289).astype(np.uint8).tobytes() for _ in range(count)]
+        ones = np.ones(count, np.int64)
+        path = folder / f"{split}.safetensors"
+        entries[split] = cache.write_split(path, 289, np.arange(count), np.arange(count), ones, pieces)
     manifest = {"format_version": cache.FORMAT_VERSION, "parameters": PARAMETERS, "splits": entries, "note": note}
     cache.write_manifest(folder, manifest)
     return manifest
@@ -50,13 +49,21 @@ def test_a_split_may_be_empty(tmp_path):
     assert load_file(tmp_path / "val.safetensors")["frames"].shape == (0, 289)
 
 
-def test_frames_added_in_parts_follow_each_other(tmp_path):
-    with cache.split_writer(tmp_path, "train", 2) as writer:
-        for value in (1, 2):
-            writer.add(np.full((1, 2), value, np.uint8), np.array([value]), np.array([value]))
-        entry = writer.write_safetensors(tmp_path / "train.safetensors")
-    assert cache.read_split(tmp_path, "train").frames.tolist() == [[1, 1], [2, 2]]
-    assert (entry["frames"], entry["recordings"], entry["frames_a_recording"]) == (2, 2, [1, 1.0, 1])
+def test_a_recording_s_label_and_number_stand_beside_each_of_its_frames(tmp_path):
+    counts = np.array([2, 0, 1])
+    path = tmp_path / "train.safetensors"
+    entry = cache.write_split(path, 2, np.array([7, 8, 9]), np.array([3, 4, 6]), counts, [b"abcd", b"ef"])
+    split = cache.read_split(tmp_path, "train")
+    assert [frame.tobytes() for frame in split.frames] == [b"ab", b"cd", b"ef"]
+    assert split.labels.tolist() == [7, 7, 9]
+    assert split.recordings.tolist() == [3, 3, 6]
+    assert (entry["frames"], entry["recordings"], entry["frames_a_recording"]) == (3, 2, [0, 1.0, 2])
+
+
+def test_frames_that_are_not_as_many_as_counted_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="bytes written where"):
+        cache.write_split(tmp_path / "a", 2, np.array([0]), np.array([0]), np.array([2]), [b"abc"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_whole_cache_has_no_damages(tmp_path):
@@ -128,13 +135,14 @@ def test_the_identity_can_be_read(tmp_path):
 
 
 def test_other_recordings_or_sizes_give_another_fingerprint(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).write_bytes(b"1")
-    a, b = (Recording(tmp_path / name, 0, False) for name in ("a", "b"))
-    prints = [cache.source_fingerprint(recordings, tmp_path) for recordings in ([a], [b], [a, b])]
-    (tmp_path / "a").write_bytes(b"12")
-    prints.append(cache.source_fingerprint([a], tmp_path))
+    a, longer, b = (Recording(tmp_path / name, 0, size, False) for name, size in (("a", 1), ("a", 2), ("b", 1)))
+    prints = [cache.source_fingerprint(recordings, tmp_path) for recordings in ([a], [longer], [b], [a, b])]
     assert len(set(prints)) == 4
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_recordings_lie(tmp_path):
+    here, there = (Recording(folder / "x" / "a.bin", 0, 1, False) for folder in (tmp_path, tmp_path / "y"))
+    assert cache.source_fingerprint([here], tmp_path) == cache.source_fingerprint([there], tmp_path / "y")
 
 
 def test_caches_are_found_by_their_parameters(tmp_path):

@@ -2,18 +2,19 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from src import cache
+from src import cache, parts
 from src.config import Config, Data
 from src.events import denoise, read_recording, to_frames
 from src.events.dataset import Recording
 from src.events.nmnist import NMNIST
 from src.helpers import Stopped, StopSignals, UserError
 from src.io_funcs import project_root, scratch_root
-from src.prepare import assign_splits, prepare
+from src.prepare import assign_splits, prepare, prepare_shard
 from tests import small_job
 
 
@@ -65,7 +66,7 @@ def test_the_dataset_s_own_test_split_is_kept(config, tmp_path):
 
 
 def made_up(n):
-    return [Recording(None, label, False) for label in range(4) for _ in range(n)]
+    return [Recording(Path(), label, 0, False) for label in range(4) for _ in range(n)]
 
 
 def test_splits_are_stratified():
@@ -85,12 +86,108 @@ def test_splits_follow_the_data_seed():
     assert one != other
 
 
-def test_the_number_of_threads_changes_no_byte(config):
-    folders = []
-    for threads in (1, 3):
-        config.data.num_threads, config.data.reset_cache = threads, True
-        folders.append(content(prepare(config, StopSignals())))
-    assert folders[0] == folders[1]
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Cut the preparation into about fifteen parts."""
+    monkeypatch.setattr(parts, "PART_BYTES", 20_000)
+
+
+def test_neither_processes_nor_parts_change_a_byte(config, monkeypatch):
+    whole = content(prepare(config, StopSignals()))
+    monkeypatch.setattr(parts, "PART_BYTES", 20_000)
+    monkeypatch.setattr(parts, "WORTH_PROCESSES", 0)
+    config.data.num_threads, config.data.reset_cache = 3, True
+    assert content(prepare(config, StopSignals())) == whole
+
+
+def interrupt(config, after):
+    """Prepare until so many recordings are read; then a signal comes."""
+
+    class Later(StopSignals):
+        asked = 0
+
+        def check(self):
+            self.asked += 1
+            if self.asked > after:
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        prepare(config, Later())
+
+
+def reads(monkeypatch):
+    """Counts the recordings that are read from now on."""
+    numbers = []
+    make_part = parts.make_part
+    monkeypatch.setattr(
+        parts, "make_part", lambda part, *rest: (numbers.extend(part.numbers), make_part(part, *rest))[1]
+    )
+    return numbers
+
+
+def test_an_interrupted_preparation_goes_on_where_it_was(config, small_parts, monkeypatch):
+    whole = content(prepare(config, StopSignals()))
+    config.data.reset_cache = True
+    interrupt(config, after=100)
+    config.data.reset_cache = False
+    numbers = reads(monkeypatch)
+    folder = prepare(config, StopSignals())
+    assert 0 < len(numbers) < 80
+    assert content(folder) == whole
+    assert not list(folder.parent.glob(".*.parts"))
+
+
+def test_reset_cache_forgets_what_an_interrupted_preparation_made(config, small_parts, monkeypatch):
+    interrupt(config, after=100)
+    config.data.reset_cache = True
+    numbers = reads(monkeypatch)
+    prepare(config, StopSignals())
+    assert len(numbers) == 150
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-1], lambda raw: bytes([raw[0] ^ 1]) + raw[1:]])
+@pytest.mark.parametrize("suffix", ["frames", "json"])
+def test_a_damaged_part_is_made_again(config, small_parts, damage, suffix):
+    whole = content(prepare(config, StopSignals()))
+    config.data.reset_cache = True
+    interrupt(config, after=100)
+    config.data.reset_cache = False
+    path = sorted(scratch_root().glob(f"data/NMNIST/.*.parts/train-*.{suffix}"))[1]
+    path.write_bytes(damage(path.read_bytes()))
+    assert content(prepare(config, StopSignals())) == whole
+
+
+@pytest.mark.parametrize("shards", [1, 4, 40])
+def test_shards_put_together_are_the_unsharded_cache(config, small_parts, monkeypatch, shards):
+    whole = prepare(config, StopSignals())
+    expected = content(whole)
+    shutil.rmtree(scratch_root())
+    shutil.rmtree(project_root())
+    for shard in range(shards, 0, -1):
+        prepare_shard(config, shard, shards, StopSignals())
+        shutil.rmtree(scratch_root(), ignore_errors=True)  # each machine has a scratch of its own
+    assert cache.read_manifest(project_root() / whole.relative_to(scratch_root())) is None
+    numbers = reads(monkeypatch)
+    assert content(prepare(config, StopSignals())) == expected
+    assert numbers == []
+    assert not list(project_root().glob("data/*/.*.parts"))
+
+
+def test_a_lost_shard_is_made_when_the_cache_is_put_together(config, small_parts, monkeypatch):
+    expected = content(prepare(config, StopSignals()))
+    for root in (scratch_root(), project_root()):
+        shutil.rmtree(root)
+    prepare_shard(config, 1, 2, StopSignals())
+    numbers = reads(monkeypatch)
+    assert content(prepare(config, StopSignals())) == expected
+    assert 0 < len(numbers) < 150
+
+
+def test_a_shard_of_a_cache_that_is_there_makes_nothing(config, small_parts, monkeypatch):
+    prepare(config, StopSignals())
+    numbers = reads(monkeypatch)
+    prepare_shard(config, 1, 2, StopSignals())
+    assert numbers == []
 
 
 def test_a_cache_that_is_there_is_not_prepared_again(config, caplog):
@@ -163,19 +260,9 @@ def test_more_than_one_in_a_hundred_corrupt_fails_and_leaves_no_cache(many, tmp_
 
 
 def test_a_signal_in_the_middle_leaves_no_cache_and_nothing_temporary(config, tmp_path):
-    class Later(StopSignals):
-        asked = 0
-
-        def check(self):
-            self.asked += 1
-            if self.asked > 3:
-                raise Stopped
-
-    with pytest.raises(Stopped):
-        prepare(config, Later())
+    interrupt(config, after=3)
     assert not list(tmp_path.glob("*/data/*/*/manifest.json"))
     assert not list(tmp_path.glob("**/*.tmp"))
-    assert prepare(config, StopSignals())
 
 
 def test_no_recordings_and_no_download_is_a_user_s_error(config, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What a dataset of recordings is: the description that each dataset's file gives of itself."""
 
+import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +15,11 @@ class CorruptRecordingError(Exception):
 
 @dataclass(frozen=True)
 class Recording:
-    """One file of a dataset."""
+    """One file of a dataset; `size` in bytes."""
 
     path: Path
     label: int
+    size: int
     is_test: bool  # it belongs to the dataset's own test split
 
 
@@ -55,9 +58,10 @@ def recordings_in_class_folders(
     folder: Path, class_folders: Sequence[str], suffix: str, is_test: bool
 ) -> list[Recording]:
     """Files `folder/<class folder>/*suffix`; the label is the class folder's place in the list."""
-    return [
-        Recording(path, label, is_test)
-        for label, name in enumerate(class_folders)
-        for path in sorted((folder / name).glob(f"*{suffix}"))
-        if path.is_file()
-    ]
+    found = []
+    for label, name in enumerate(class_folders):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / name) as entries:
+            files = [entry for entry in entries if entry.name.endswith(suffix) and entry.is_file()]
+            for entry in sorted(files, key=lambda entry: entry.name):
+                found.append(Recording(Path(entry.path), label, entry.stat().st_size, is_test))
+    return found

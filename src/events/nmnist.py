@@ -1,5 +1,6 @@
 """N-MNIST: its .bin format, its folders and its download."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,22 @@ def encode(events: Events) -> bytes:
 
 def read(path: Path) -> Events:
     """Events of an N-MNIST .bin file; CorruptRecordingError if it is none, or empty."""
-    with path.open("rb", buffering=0) as file:  # several times as fast as np.fromfile on small files
-        events = decode(np.frombuffer(file.read(), dtype=np.uint8))
+    events = decode(np.frombuffer(read_bytes(path), dtype=np.uint8))
     if len(events) == 0:
         raise CorruptRecordingError("it holds no events")
     return events
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; on files of a few KiB, several times as fast as a file object."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = os.read(descriptor, os.fstat(descriptor).st_size + 1)
+        while more := os.read(descriptor, 1 << 20):
+            content += more
+    finally:
+        os.close(descriptor)
+    return content
 
 
 def find_recordings(folder: Path) -> list[Recording]:

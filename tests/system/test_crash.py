@@ -232,3 +232,30 @@ def test_two_first_jobs_on_the_demo_at_once_simulate_it_once(tmp_path):
     outputs = [job.communicate(timeout=300)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], outputs
     assert sum("simulating 1797" in output for output in outputs) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_killed_preparation_goes_on_and_gives_the_same_bytes(tmp_path, threads):
+    small_job.write_config(tmp_path)
+    raw = b"".join(path.read_bytes() for path in sorted((tmp_path / "recordings/NMNIST/Train").glob("*/*.bin")))
+    for number in range(40):  # several parts, each of several recordings
+        path = tmp_path / "recordings/NMNIST/Train" / str(number % 10) / f"9{number:04d}.bin"
+        path.write_bytes(raw * 20)
+    words = ("prepare_data.py", "small.yaml", "--override", f"data.num_threads={threads}")
+    small_job.run(tmp_path, *words)
+
+    def cache():
+        return {path.name: path.read_bytes() for path in tmp_path.glob("scratch/data/NMNIST/events*/*")}
+
+    expected = cache()
+    assert len(expected) == 4
+    for root in ("scratch", "project"):
+        shutil.rmtree(tmp_path / root)
+    killed = small_job.start(tmp_path, *words)
+    wait_for(lambda: len(list(tmp_path.glob("scratch/data/NMNIST/.*.parts/*.json"))) >= 1, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not cache()
+    assert "parts that are there already" in small_job.run(tmp_path, *words)
+    assert cache() == expected

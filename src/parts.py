@@ -1,0 +1,222 @@
+"""Parts of a preparation: the frames of a few recordings each, made in parallel, kept when it is interrupted.
+
+A part is two files in a folder of the preparation's own: `<split>-<number>.frames`, the packed frames one after the
+other, and then `<split>-<number>.json`, which says what they are and holds their checksum: without it there is no part.
+"""
+
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import connection
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+from src.config import Data
+from src.events.dataset import CorruptRecordingError, Dataset, Recording
+from src.events.datasets import get_dataset
+from src.events.frames import to_packed_frames
+from src.helpers import Stopped, UserError, ignore_stop_signals
+from src.io_funcs import CHUNK_BYTES, atomic_file, write_json
+
+# Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
+# not depend on the number of processes or shards: each can go on with what another began.
+PART_BYTES = 1 << 25
+WORTH_PROCESSES = 1 << 26  # bytes of recordings; fewer are done before other processes have started
+
+
+class DamagedPartError(Exception):
+    """A part's frames do not have the checksum that was noted when they were written."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A few consecutive recordings of one split: `recordings` with their `numbers` in the dataset's sorted list."""
+
+    split: str
+    number: int
+    numbers: tuple[int, ...]
+    recordings: tuple[Recording, ...]
+
+    def frames_file(self, folder: Path) -> Path:
+        """Where the frames lie."""
+        return folder / f"{self.split}-{self.number:05d}.frames"
+
+    def description_file(self, folder: Path) -> Path:
+        """What is written last."""
+        return folder / f"{self.split}-{self.number:05d}.json"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a part that is made holds.
+
+    Attributes:
+        numbers: the part's recordings, the corrupt ones too.
+        kept, labels, counts: of each recording that is not corrupt, its number, label and number of frames.
+        corrupt: a line for each corrupt recording.
+        num_events: of the recordings that were kept.
+        seconds: of work, on one core.
+        size: bytes of the frames.
+        sha256: of the frames.
+    """
+
+    numbers: list[int]
+    kept: list[int]
+    labels: list[int]
+    counts: list[int]
+    corrupt: list[str]
+    num_events: int
+    seconds: float
+    size: int
+    sha256: str
+
+
+def plan_parts(splits: dict[str, list[int]], recordings: list[Recording]) -> list[Part]:
+    """Cut each split's recordings (numbers) into parts, by the sizes of their files alone."""
+    parts = []
+    for split, numbers in splits.items():
+        begin = size = index = 0
+        for end, number in enumerate(numbers, start=1):
+            size += recordings[number].size
+            if size >= PART_BYTES or end == len(numbers):
+                mine = tuple(numbers[begin:end])
+                parts.append(Part(split, index, mine, tuple(recordings[n] for n in mine)))
+                begin, size, index = end, 0, index + 1
+    return parts
+
+
+def read_part(folder: Path, part: Part) -> Made | None:
+    """What the folder holds of the part; None if it is not made, or not whole."""
+    try:
+        made = Made(**json.loads(part.description_file(folder).read_text()))
+        whole = made.numbers == list(part.numbers) and part.frames_file(folder).stat().st_size == made.size
+    except (OSError, ValueError, TypeError):
+        return None
+    return made if whole else None
+
+
+def remove_part(folder: Path, part: Part) -> None:
+    """Forget a part, so that it is made again."""
+    part.description_file(folder).unlink(missing_ok=True)
+
+
+def frames_of_part(folder: Path, part: Part, made: Made) -> Iterator[bytes]:
+    """The part's frames, a few MiB at a time; DamagedPartError at the end if they are not what was written."""
+    digest = hashlib.sha256()
+    with part.frames_file(folder).open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            yield chunk
+    if digest.hexdigest() != made.sha256:
+        raise DamagedPartError(f"{part.frames_file(folder)} is damaged")
+
+
+def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Callable[[], None]) -> Made:
+    """Read, denoise, frame and pack the part's recordings into the folder; memory holds one recording's frames.
+
+    Raises:
+        UserError: a recording cannot be read from the disk.
+        Whatever `check`, called for each recording, raises.
+    """
+    began = time.perf_counter()
+    kept, labels, counts, corrupt, num_events = [], [], [], [], 0
+    digest = hashlib.sha256()
+    with atomic_file(part.frames_file(folder)) as file:
+        for number, recording in zip(part.numbers, part.recordings, strict=True):
+            check()
+            try:
+                events = dataset.read(recording.path)
+                frames = to_packed_frames(
+                    events, dataset.sensor_size, data.events_per_frame, data.overlap, data.denoise_time
+                )
+            except (CorruptRecordingError, ValueError) as error:
+                corrupt.append(f"{recording.path}: {error}")
+                continue
+            except OSError as error:
+                raise UserError(f"{recording.path}: cannot read the recording: {error.strerror}") from error
+            content = frames.data if frames.flags.c_contiguous else frames.tobytes()
+            file.write(content)
+            digest.update(content)
+            kept.append(number)
+            labels.append(recording.label)
+            counts.append(len(frames))
+            num_events += len(events)
+        size = file.tell()
+    seconds = time.perf_counter() - began
+    made = Made(list(part.numbers), kept, labels, counts, corrupt, num_events, seconds, size, digest.hexdigest())
+    write_json(part.description_file(folder), asdict(made))
+    return made
+
+
+def make_parts(
+    parts: list[Part], dataset: Dataset, data: Data, folder: Path, processes: int, check: Callable[[], None]
+) -> Iterator[tuple[Part, Made]]:
+    """Make the parts in any order, in several processes where that is worth while; each is given out when it is there.
+
+    Raises:
+        RuntimeError: a process was killed.
+        Whatever `make_part` and `check` raise; parts that are made stay.
+    """
+    processes = min(processes, len(parts))
+    if processes < 2 or sum(recording.size for part in parts for recording in part.recordings) < WORTH_PROCESSES:
+        for part in parts:
+            yield part, make_part(part, dataset, data, folder, check)
+        return
+    # Spawned, not forked: the caller may have threads (progress bar, PyTorch) that a fork would leave half there.
+    context = multiprocessing.get_context("spawn")
+    stopping = context.Event()
+    with ProcessPoolExecutor(processes, context, _start_worker, (stopping,)) as pool:
+        waiting = iter(parts)
+        running: dict[Future[Made], Part] = {}
+        try:
+            while True:
+                for part in itertools.islice(waiting, 2 * processes - len(running)):
+                    running[pool.submit(_work, part, dataset.name, data, folder)] = part
+                if not running:
+                    return
+                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                check()
+                for future in done:
+                    yield running.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "a process of the preparation was killed, perhaps for its memory; run the same command again, with a "
+                "lower data.num_threads: it goes on from the parts that are done"
+            ) from error
+        finally:
+            stopping.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_stopping: Event
+
+
+def _start_worker(stopping: Event) -> None:
+    """Of a process of the pool: it ends when it is told to, or with the process that started it."""
+    global _stopping
+    _stopping = stopping
+    ignore_stop_signals()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _work(part: Part, dataset_name: str, data: Data, folder: Path) -> Made:
+    def check() -> None:
+        if _stopping.is_set():
+            raise Stopped("the preparation is stopping")
+
+    return make_part(part, get_dataset(dataset_name), data, folder, check)
