@@ -49,7 +49,7 @@ def source_fingerprint(recordings: list[Recording], root: Path) -> str:
     digest = hashlib.sha256()
     beginning = f"{root}{os.sep}"
     for recording in recordings:
-        name = os.fspath(recording.path).removeprefix(beginning)
+        name = recording.path.removeprefix(beginning)
         digest.update(f"{name}\0{recording.size}\n".encode())
     return digest.hexdigest()
 

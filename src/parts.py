@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -152,7 +152,7 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
         size = file.tell()
     seconds = time.perf_counter() - began
     made = Made(list(part.numbers), kept, labels, counts, corrupt, num_events, seconds, size, digest.hexdigest())
-    write_json(part.description_file(folder), asdict(made))
+    write_json(part.description_file(folder), vars(made))
     return made
 
 

@@ -135,13 +135,13 @@ def test_the_identity_can_be_read(tmp_path):
 
 
 def test_other_recordings_or_sizes_give_another_fingerprint(tmp_path):
-    a, longer, b = (Recording(tmp_path / name, 0, size, False) for name, size in (("a", 1), ("a", 2), ("b", 1)))
+    a, longer, b = (Recording(str(tmp_path / name), 0, size, False) for name, size in (("a", 1), ("a", 2), ("b", 1)))
     prints = [cache.source_fingerprint(recordings, tmp_path) for recordings in ([a], [longer], [b], [a, b])]
     assert len(set(prints)) == 4
 
 
 def test_the_fingerprint_does_not_depend_on_where_the_recordings_lie(tmp_path):
-    here, there = (Recording(folder / "x" / "a.bin", 0, 1, False) for folder in (tmp_path, tmp_path / "y"))
+    here, there = (Recording(str(folder / "x" / "a.bin"), 0, 1, False) for folder in (tmp_path, tmp_path / "y"))
     assert cache.source_fingerprint([here], tmp_path) == cache.source_fingerprint([there], tmp_path / "y")
 
 

@@ -15,9 +15,9 @@ class CorruptRecordingError(Exception):
 
 @dataclass(frozen=True)
 class Recording:
-    """One file of a dataset; `size` in bytes."""
+    """One file of a dataset; `size` in bytes. The path is text: a Path takes longer to make than a file to read."""
 
-    path: Path
+    path: str
     label: int
     size: int
     is_test: bool  # it belongs to the dataset's own test split
@@ -48,7 +48,7 @@ class Dataset:
     full_size: int
     own_test_split: bool
     find_recordings: Callable[[Path], list[Recording]]
-    read: Callable[[Path], Events]
+    read: Callable[[str | Path], Events]
     obtain: Callable[[Path, int], None]
     is_current: Callable[[Path, int], bool] = lambda folder, seed: True
     note: str = ""
@@ -63,5 +63,5 @@ def recordings_in_class_folders(
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / name) as entries:
             files = [entry for entry in entries if entry.name.endswith(suffix) and entry.is_file()]
             for entry in sorted(files, key=lambda entry: entry.name):
-                found.append(Recording(Path(entry.path), label, entry.stat().st_size, is_test))
+                found.append(Recording(entry.path, label, entry.stat().st_size, is_test))
     return found

@@ -86,7 +86,7 @@ def encode(events: Events) -> bytes:
     return raw.tobytes()
 
 
-def read(path: Path) -> Events:
+def read(path: str | Path) -> Events:
     """Events of an N-MNIST .bin file; CorruptRecordingError if it is none, or empty."""
     events = decode(np.frombuffer(read_bytes(path), dtype=np.uint8))
     if len(events) == 0:
@@ -94,7 +94,7 @@ def read(path: Path) -> Events:
     return events
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
     """A file's bytes; on files of a few KiB, several times as fast as a file object."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -6,6 +6,7 @@ import threading
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,7 +92,9 @@ def test_recordings_are_found_by_split_and_digit_in_sorted_order(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = [(r.path.relative_to(tmp_path).as_posix(), r.label, r.is_test) for r in nmnist.find_recordings(tmp_path)]
+    found = [
+        (Path(r.path).relative_to(tmp_path).as_posix(), r.label, r.is_test) for r in nmnist.find_recordings(tmp_path)
+    ]
     assert found == [
         ("Train/0/z.bin", 0, False),
         ("Train/3/a.bin", 3, False),
