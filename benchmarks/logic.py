@@ -84,7 +84,7 @@ def contestants(
         )
     assert reference is not None
     if device.type == "cpu" and dtype == torch.float32:
-        for name, build in (("difflogic, Python", _difflogic), ("torchlogix, raw", _torchlogix)):
+        for name, build in (("difflogic, Python", difflogic_network), ("torchlogix, raw", _torchlogix)):
             network = build(reference)
             parameters = list(network.parameters())
             optimizer = torch.optim.Adam(parameters, lr=0.01)
@@ -100,7 +100,8 @@ def _ours(model: DiffLogic, packed: torch.Tensor, dtype: torch.dtype) -> Callabl
     return forward
 
 
-def _difflogic(model: DiffLogic) -> nn.Module:
+def difflogic_network(model: DiffLogic) -> nn.Module:
+    """The same network in difflogic's own layers."""
     package = peers.difflogic()
     layers: list[Any] = []
     for ours in model.logic_layers():
