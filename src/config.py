@@ -34,6 +34,7 @@ class Data:
 
     name: str = "NMNIST"  # a dataset of src/events/datasets.py
     data_root: str = "data"  # folder that holds the recordings' folder; relative to the repository
+    url: str | None = None  # folder or base URL (http, https, file) of the dataset's archives, instead of their own
     events_per_frame: int = _option(1500, least=1, most=10**9)
     overlap: int = _option(1000, least=0, most=10**9)  # events that consecutive frames share
     denoise_time: int = _option(1200, least=0, most=10**12)  # microseconds; 0: no denoising

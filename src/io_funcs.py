@@ -144,27 +144,44 @@ def require_free_space(folder: Path, size: int) -> None:
 
 
 @contextlib.contextmanager
-def file_lock(path: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+def file_lock(
+    path: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None, remove: bool = False
+) -> Iterator[None]:
     """Hold an exclusive lock on `path` that ends with the process, however it dies (flock).
 
     Args:
         path: the lock file; it stays, empty.
         waiting: what to log, once, while another process holds the lock; None: do not wait, raise BlockingIOError.
         check: called while waiting; may raise to stop.
+        remove: remove the lock file at the end; every process that locks this path must ask for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        said = False
-        while True:
+    said = False
+    while True:
+        with path.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
                 if waiting is None:
                     raise
-            if not said:
-                LOG.info("%s", waiting)
-                said = True
-            check()
-            time.sleep(0.2)
-        yield
+                if not said:
+                    LOG.info("%s", waiting)
+                    said = True
+                check()
+                time.sleep(0.2)
+                continue
+            if remove and not _is_file_at(path, file):  # its holder removed it meanwhile: another may hold a new one
+                continue
+            try:
+                yield
+            finally:
+                if remove:
+                    path.unlink(missing_ok=True)
+            return
+
+
+def _is_file_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

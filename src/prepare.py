@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from src import cache
 from src.config import Config, Data
+from src.events.archives import fetch
 from src.events.dataset import Dataset, Recording
 from src.events.datasets import get_dataset
 from src.helpers import (
@@ -124,11 +125,7 @@ def obtain_recordings(
         raise UserError(f"cannot list the recordings of {dataset.name} under {root}: {error}") from error
     if not recordings or not dataset.is_current(root, data.seed):
         try:
-            with file_lock(
-                root.with_name(f".{root.name}.lock"), f"another process brings {root}; waiting for it", check
-            ):
-                if not dataset.find_recordings(root) or not dataset.is_current(root, data.seed):
-                    dataset.obtain(root, data.seed)
+            _bring_recordings(data, dataset, root, check)
         except OSError as error:
             raise UserError(f"cannot bring the recordings of {dataset.name} to {root}: {error}") from error
         recordings = dataset.find_recordings(root)
@@ -143,6 +140,29 @@ def obtain_recordings(
             root,
         )
     return root, recordings
+
+
+def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[[], None]) -> None:
+    """Download or simulate; a failed download leaves nothing but what the next one goes on with."""
+    made_data_root = not root.parent.exists()
+    if dataset.archives and made_data_root and root.parent != from_repository(Data().data_root):
+        size = format_size(sum(archive.size for archive in dataset.archives))
+        raise UserError(
+            f"data.data_root = {data.data_root}: there is no such folder; correct it, or make the folder if "
+            f"{dataset.name} ({size}) is to be downloaded to it"
+        )
+    lock, waiting = root.with_name(f".{root.name}.lock"), f"another process brings {root}; waiting for it"
+    try:
+        with file_lock(lock, waiting, check, remove=True):
+            if dataset.find_recordings(root) and dataset.is_current(root, data.seed):
+                return
+            if dataset.archives:
+                fetch(dataset.archives, root, data.url, check)
+            elif dataset.obtain:
+                dataset.obtain(root, data.seed)
+    finally:
+        if made_data_root:
+            _remove_if_empty(root.parent)
 
 
 def assign_splits(recordings: list[Recording], data: Data, own_test_split: bool) -> dict[str, list[int]]:

@@ -50,6 +50,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 MAY_CHANGE = {
     "base.job_id",
     "data.data_root",
+    "data.url",
     "data.num_threads",
     "data.reset_cache",
     "data.prepare_if_missing",
@@ -223,6 +224,7 @@ def _cache_for(config: Config, stop: StopSignals) -> FrameCache:
     LOG.info("no frame cache yet: preparing it with %s", path)
     preparation = Config.from_yaml(path)
     preparation.data.data_root = config.data.data_root
+    preparation.data.url = config.data.url or preparation.data.url
     preparation.data.num_threads = config.data.num_threads
     wanted, made = (cache_parameters(data, get_dataset(data.name)) for data in (config.data, preparation.data))
     if differing := differing_keys(made, wanted):

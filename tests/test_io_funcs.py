@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -145,3 +146,28 @@ def test_a_lock_can_be_taken_again(tmp_path):
     for _ in range(2):
         with io_funcs.file_lock(tmp_path / "lock"):
             pass
+
+
+def test_a_lock_that_is_removed_leaves_nothing(tmp_path):
+    with io_funcs.file_lock(tmp_path / "lock", remove=True):
+        assert (tmp_path / "lock").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_removed_is_held_by_one_at_a_time(tmp_path):
+    inside, most = [], []
+
+    def work():
+        for _ in range(20):
+            with io_funcs.file_lock(tmp_path / "lock", "waiting", remove=True):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.001)
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 80

@@ -9,7 +9,7 @@ import pytest
 from src import cache, parts
 from src.config import Config, Data
 from src.events import denoise, read_recording, to_frames
-from src.events.dataset import Recording
+from src.events.dataset import UNPACKED, Recording
 from src.events.nmnist import NMNIST
 from src.helpers import Stopped, StopSignals, UserError
 from src.io_funcs import project_root, scratch_root
@@ -264,14 +264,52 @@ def test_a_signal_in_the_middle_leaves_no_cache_and_nothing_temporary(config, tm
     assert not list(tmp_path.glob("**/*.tmp"))
 
 
-def test_no_recordings_and_no_download_is_a_user_s_error(config, tmp_path, monkeypatch):
+@pytest.fixture
+def offline(config, tmp_path):
+    """A config whose recordings are to be downloaded from where there is nothing."""
+    (tmp_path / "empty").mkdir()
+    config.data.data_root, config.data.url = str(tmp_path / "empty"), str(tmp_path / "nowhere")
+    return config
+
+
+def test_no_recordings_and_no_download_is_a_user_s_error_that_leaves_nothing(offline, tmp_path):
+    with pytest.raises(UserError, match=r"nowhere/train.zip: No such file or directory. Fetch by hand train.zip"):
+        prepare(offline, StopSignals())
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_data_root_that_does_not_exist_starts_no_download(offline, tmp_path):
+    offline.data.data_root = str(tmp_path / "mistyped")
+    with pytest.raises(UserError, match=r"data.data_root = .*/mistyped: there is no such folder"):
+        prepare(offline, StopSignals())
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_the_default_data_root_is_made_for_a_download_and_goes_if_nothing_came(offline, tmp_path, monkeypatch):
+    monkeypatch.setattr("src.io_funcs.REPOSITORY", tmp_path)
+    offline.data.data_root = Data().data_root
+    with pytest.raises(UserError, match="Fetch by hand"):
+        prepare(offline, StopSignals())
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_disk_error_while_recordings_are_brought_is_a_user_s_error(config, tmp_path, monkeypatch):
     def obtain(folder, seed):
-        raise OSError("no network")
+        raise OSError("no space")
 
     config.data.data_root = str(tmp_path / "nothing")
-    monkeypatch.setattr("src.prepare.get_dataset", lambda name: dataclasses.replace(NMNIST, obtain=obtain))
-    with pytest.raises(UserError, match=r"cannot bring the recordings of NMNIST to .*: no network"):
+    simulated = dataclasses.replace(NMNIST, archives=(), obtain=obtain)
+    monkeypatch.setattr("src.prepare.get_dataset", lambda name: simulated)
+    with pytest.raises(UserError, match=r"cannot bring the recordings of NMNIST to .*: no space"):
         prepare(config, StopSignals())
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_recordings_that_are_half_moved_to_their_places_are_moved_on_first(config, tmp_path):
+    folder = tmp_path / "recordings" / "NMNIST"
+    (folder / UNPACKED).mkdir()
+    (folder / "Test").rename(folder / UNPACKED / "Test")
+    assert sum(map(len, recordings_of(prepare(config, StopSignals())).values())) == 150
 
 
 def test_fewer_recordings_than_the_full_set_are_said_in_one_warning(config, caplog):

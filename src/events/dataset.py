@@ -8,6 +8,8 @@ from pathlib import Path
 
 from src.events.events import Events
 
+UNPACKED = ".unpacked"  # in a dataset's folder: recordings that have come, but are not all moved to their places yet
+
 
 class CorruptRecordingError(Exception):
     """A recording cannot be read; its text says why."""
@@ -24,6 +26,27 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A zip file that holds recordings.
+
+    Attributes:
+        url: where it can be downloaded.
+        file_name: its name on disk, and under `data.url`.
+        md5: of the file, in hexadecimal.
+        size: bytes, about; for the check of free space before the download.
+        unpacked_size: bytes, about, with zip files inside it that are unpacked in their turn.
+        unpacks_to: names that it brings into the dataset's folder.
+    """
+
+    url: str
+    file_name: str
+    md5: str
+    size: int
+    unpacked_size: int
+    unpacks_to: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A dataset of labelled recordings.
 
@@ -36,7 +59,8 @@ class Dataset:
         own_test_split: whether recordings say that they are for the test.
         find_recordings: folder -> its recordings, in an order that depends on their names only.
         read: path -> events; raises CorruptRecordingError.
-        obtain: (folder, seed) -> None; downloads or simulates the recordings into the folder; raises UserError.
+        archives: from where the recordings are downloaded (archives.py); none if they are simulated.
+        obtain: (folder, seed) -> None; simulates the recordings into the folder; None if they are downloaded.
         is_current: (folder, seed) -> whether what lies in the folder can be used as it is.
         note: a line to say whenever this dataset is prepared.
     """
@@ -49,8 +73,9 @@ class Dataset:
     own_test_split: bool
     find_recordings: Callable[[Path], list[Recording]]
     read: Callable[[str | Path], Events]
-    obtain: Callable[[Path, int], None]
-    is_current: Callable[[Path, int], bool] = lambda folder, seed: True
+    archives: tuple[Archive, ...] = ()
+    obtain: Callable[[Path, int], None] | None = None
+    is_current: Callable[[Path, int], bool] = lambda folder, seed: not (folder / UNPACKED).exists()
     note: str = ""
 
 

@@ -1,4 +1,4 @@
-"""N-MNIST: its .bin format, its folders and its download."""
+"""N-MNIST: its .bin format, its folders and its archives."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from src.events.dataset import CorruptRecordingError, Dataset, Recording, recordings_in_class_folders
+from src.events.dataset import Archive, CorruptRecordingError, Dataset, Recording, recordings_in_class_folders
 from src.events.events import Events
-from src.helpers import LOG, UserError
 
 EVENT_BYTES = 5
 OVERFLOW_Y = 240  # marks a timestamp overflow; it is no event
@@ -116,24 +115,25 @@ def find_recordings(folder: Path) -> list[Recording]:
     ]
 
 
-def download(folder: Path, seed: int) -> None:
-    """Fetch and unpack both archives with tonic's downloader; the seed plays no part."""
-    import tonic
-
-    sources = tonic.datasets.NMNIST
-    LOG.info("no recordings under %s: downloading N-MNIST (1.2 GB)", folder)
-    try:
-        for train in (True, False):
-            sources(save_to=str(folder.parent), train=train)
-    except Exception as error:
-        raise UserError(
-            f"downloading N-MNIST failed ({type(error).__name__}: {error}). Fetch by hand, from "
-            f"https://www.garrickorchard.com/datasets/n-mnist, "
-            f"{sources.train_filename} (MD5 {sources.train_md5}) and "
-            f"{sources.test_filename} (MD5 {sources.test_md5}), and unpack them to {folder / 'Train'} and "
-            f"{folder / 'Test'}, so that {folder / 'Train' / '0'} holds .bin files"
-        ) from error
-
+_MENDELEY = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files"
+ARCHIVES = (  # as tonic.datasets.NMNIST has them
+    Archive(
+        url=f"{_MENDELEY}/39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
+        file_name="train.zip",
+        md5="20959b8e626244a1b502305a9e6e2031",
+        size=1_010_000_000,
+        unpacked_size=1_400_000_000,
+        unpacks_to=("Train",),
+    ),
+    Archive(
+        url=f"{_MENDELEY}/05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
+        file_name="test.zip",
+        md5="69ca8762b2fe404d9b9bad1103e97832",
+        size=170_000_000,
+        unpacked_size=240_000_000,
+        unpacks_to=("Test",),
+    ),
+)
 
 NMNIST = Dataset(
     name="NMNIST",
@@ -144,5 +144,5 @@ NMNIST = Dataset(
     own_test_split=True,
     find_recordings=find_recordings,
     read=read,
-    obtain=download,
+    archives=ARCHIVES,
 )

@@ -1,11 +1,6 @@
 """N-MNIST's format: equal to tonic's reader, and its own inverse."""
 
-import hashlib
 import io
-import threading
-import zipfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +12,6 @@ from tonic.io import read_mnist_file
 
 from src.events import Events, nmnist
 from src.events.dataset import CorruptRecordingError
-from src.helpers import UserError
 from tests.recordings import real_recordings, same
 
 
@@ -103,26 +97,9 @@ def test_recordings_are_found_by_split_and_digit_in_sorted_order(tmp_path):
     ]
 
 
-def test_a_failed_download_says_what_to_fetch_and_where_to_put_it(tmp_path, monkeypatch):
-    for name in ("train_url", "test_url"):
-        monkeypatch.setattr(NMNIST, name, "http://127.0.0.1:9/nothing")
-    with pytest.raises(UserError) as error:
-        nmnist.download(tmp_path / "NMNIST", seed=0)
-    for part in ("train.zip", NMNIST.train_md5, "test.zip", NMNIST.test_md5, str(tmp_path / "NMNIST" / "Train")):
-        assert part in str(error.value)
-
-
-def test_the_downloader_unpacks_to_where_recordings_are_looked_for(tmp_path, monkeypatch):
-    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    for split, name in (("Train", "train"), ("Test", "test")):
-        archive = tmp_path / f"{name}.zip"
-        with zipfile.ZipFile(archive, "w") as file:
-            file.writestr(f"{split}/4/00001.bin", bytes([1, 2, 3, 4, 5]))
-        monkeypatch.setattr(NMNIST, f"{name}_url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
-        monkeypatch.setattr(NMNIST, f"{name}_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    nmnist.download(tmp_path / "data" / "NMNIST", seed=0)
-    server.shutdown()
-    found = nmnist.find_recordings(tmp_path / "data" / "NMNIST")
-    assert [(recording.label, recording.is_test) for recording in found] == [(4, False), (4, True)]
+def test_the_archives_are_those_of_tonic():
+    ours = {(archive.url, archive.file_name, archive.md5, archive.unpacks_to) for archive in nmnist.ARCHIVES}
+    assert ours == {
+        (NMNIST.train_url, NMNIST.train_filename, NMNIST.train_md5, (NMNIST.train_folder,)),
+        (NMNIST.test_url, NMNIST.test_filename, NMNIST.test_md5, (NMNIST.test_folder,)),
+    }

@@ -230,9 +230,25 @@ def test_corrupt_recordings(other, content, message):
 def test_recordings_in_wrong_folders(other):
     (other / "recordings/NMNIST/Train").rename(other / "recordings/NMNIST/train")
     (other / "recordings/NMNIST/Test").rename(other / "recordings/NMNIST/t10k")
-    output = small_job.run(other, *PREPARE, expect=2)
-    assert "Fetch by hand" in output  # nothing found, and no network to download from
+    output = small_job.run(other, *PREPARE, "--override", f"data.url={other / 'nowhere'}", expect=2)
+    assert "Fetch by hand" in output  # nothing found, and nothing there to download
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.data_root=mistyped", "data.data_root = mistyped: there is no such folder"),
+        (
+            "data.data_root={folder} data.url=ftp://host/folder",
+            "data.url = 'ftp://host/folder': expected an http://host",
+        ),
+        ("data.data_root={folder} data.url=http://127.0.0.1:9/", "http://127.0.0.1:9/train.zip: Connection refused"),
+    ],
+)
+def test_recordings_that_cannot_be_had(prepared, tmp_path, override, message):
+    refused(prepared, *PREPARE, "--override", override.format(folder=tmp_path), message=message)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_where_a_folder_is_needed(other):

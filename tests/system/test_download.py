@@ -1,0 +1,97 @@
+"""The real command downloads, is killed in the middle, and goes on."""
+
+import hashlib
+import io
+import signal
+import time
+import zipfile
+
+import pytest
+
+from tests import http_server, small_job
+from tests.http_server import running_server
+
+# prepare_data.py with small archives in N-MNIST's place: the real ones are a gigabyte, with an MD5 that is known.
+COMMAND = """
+import dataclasses, sys
+sys.path.insert(0, {repository!r})
+import prepare_data
+from src.events.dataset import Archive
+from src.events.datasets import DATASETS
+archives = tuple(Archive(*words) for words in {archives!r})
+DATASETS["NMNIST"] = dataclasses.replace(DATASETS["NMNIST"], archives=archives)
+sys.exit(prepare_data.main())
+"""
+
+
+def packed(folder):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for path in sorted(folder.rglob("*.bin")):
+            archive.write(path, path.relative_to(folder.parent))
+    return content.getvalue()
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serves the archives of a small dataset, whose script is tmp_path/download.py and whose config is small.yaml."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    small_job.write_config(tmp_path)
+    contents = {name: packed(tmp_path / "recordings" / "NMNIST" / name) for name in ("Train", "Test")}
+    (tmp_path / "recordings").rename(tmp_path / "original")
+    (tmp_path / "recordings").mkdir()
+    with running_server() as server:
+        archives = []
+        for name, content in contents.items():
+            file_name = f"{name.lower()}.zip"
+            server.files[f"/{file_name}"] = content
+            md5 = hashlib.md5(content).hexdigest()
+            archives.append((f"{server.url}/{file_name}", file_name, md5, len(content), len(content), (name,)))
+        script = COMMAND.format(repository=str(small_job.REPOSITORY), archives=archives)
+        (tmp_path / "download.py").write_text(script)
+        yield server
+
+
+def start(folder):
+    return small_job.start(folder, str(folder / "download.py"), "small.yaml")
+
+
+def recordings(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def wait_for_part(folder, size, process):
+    part = folder / "recordings" / "NMNIST" / "train.zip.part"
+    end = time.monotonic() + 60
+    while not part.exists() or part.stat().st_size < size:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return part
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGKILL, -9),
+        pytest.param(signal.SIGTERM, 75, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
+)
+def test_a_download_ended_by_a_signal_goes_on_where_it_was(server, tmp_path, number, code):
+    content = server.files["/train.zip"]
+    server.faults = [http_server.slowly(len(content) // 5)]
+    process = start(tmp_path)
+    part = wait_for_part(tmp_path, len(content) // 5, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == code, output
+    came = part.stat().st_size
+    assert content.startswith(part.read_bytes())
+    assert came < len(content)
+
+    process = start(tmp_path)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert ("/train.zip", f"bytes={came}-") in server.requests
+    assert recordings(tmp_path / "recordings") == recordings(tmp_path / "original")
