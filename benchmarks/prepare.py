@@ -1,13 +1,18 @@
-"""Events to frames beside tonic's: decode, denoise and frame the same N-MNIST recordings on one core, in one run.
+"""Events to frames beside tonic's: the same recordings, in one run.
 
-    python benchmarks/prepare.py [FOLDER with Train/<digit>/*.bin] [--recordings N]
+    python benchmarks/prepare.py [FOLDER with Train/<digit>/*.bin] [--recordings N] [--scale]
 
-Without a folder the demo's simulated recordings are used. Prints a table; every frame is compared bit by bit.
+First decode, denoise and frame, on one core; every frame is compared bit by bit. Without a folder the demo's simulated
+recordings are used. With --scale then whole preparations, from files to a cache on both storages, by the real command
+from its start to its end, on one core and with two processes: the folder's recordings repeated to N-MNIST's 70,000, and
+200 simulated ones of CIFAR10-DVS; of tonic only reading, Denoise and ToFrame, on a part of them.
 """
 
 import argparse
 import os
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,14 +24,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from tonic import datasets
-from tonic.io import read_mnist_file
+from tonic.io import read_aedat4, read_mnist_file
 from tonic.transforms import Denoise, ToFrame
 
 from benchmarks.machine import describe_machine
+from src.config import Config
 from src.events import demo, denoise, nmnist, read_recording, to_frames
+from src.events.datasets import get_dataset
 from src.events.frames import to_packed_frames
-from src.helpers import format_table
+from src.helpers import format_size, format_table
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 SENSOR_SIZE = (34, 34, 2)
 EVENTS_PER_FRAME, OVERLAP, DENOISE_TIME = 1500, 1000, 1200
 REPEATS = 7
@@ -37,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--recordings", type=int, default=200)
+    parser.add_argument("--scale", action="store_true", help="whole preparations too")
     arguments = parser.parse_args()
     folder = arguments.folder
     if folder is None:
@@ -98,6 +107,110 @@ def main() -> None:
     print(describe_machine())
     print(f"{len(paths)} recordings of {folder.name}, {num_events:,} events, one core, equal bit by bit")
     print(format_table(["", "million events/s", "ns an event", "spread", "times tonic"], rows))
+    if arguments.scale:
+        with tempfile.TemporaryDirectory() as scratch:
+            _scale(folder, Path(scratch))
+
+
+def _scale(nmnist_folder: Path, scratch: Path) -> None:
+    print(f"\nfrom files to a cache, {describe_machine()}")
+    print("repeating the N-MNIST recordings and simulating CIFAR10-DVS", file=sys.stderr)
+    _repeat(nmnist_folder, scratch / "recordings" / "NMNIST")
+    demo.create_cifar10dvs(scratch / "recordings" / "CIFAR10DVS", recordings_a_class=20, seed=0)
+    rows = []
+    for config, parts, read in (
+        ("prepare_nmnist", 200, lambda path: read_mnist_file(path, datasets.NMNIST.dtype)),
+        ("prepare_cifar10dvs", 6, read_aedat4),
+    ):
+        data = Config.from_yaml(REPOSITORY / "configs" / f"{config}.yaml").data
+        dataset = get_dataset(data.name)
+        recordings = dataset.find_recordings(scratch / "recordings" / dataset.folder)
+        num_events = _count_events([recording.path for recording in recordings])
+        chosen = [recordings[i].path for i in np.random.default_rng(0).permutation(len(recordings))[:parts]]
+        tonic_denoise = Denoise(data.denoise_time)
+        tonic_frame = ToFrame(dataset.sensor_size, event_count=data.events_per_frame, overlap=int(data.overlap))
+        began = time.perf_counter()
+        for path in chosen:
+            tonic_frame(tonic_denoise(read(path)))
+        tonic_speed = sum(len(read_recording(path)) for path in chosen) / (time.perf_counter() - began)
+        rows.append([f"{dataset.name}: tonic, {parts} recordings", "", f"{tonic_speed / 1e6:.2f}", "", "1"])
+        for processes in (1, 2):
+            seconds, memory = _prepare(config, scratch, processes)
+            speed = num_events / seconds
+            name = (
+                f"{dataset.name}: {len(recordings):,} recordings, {num_events / 1e6:.0f} million events, {processes} "
+            )
+            name += "process" if processes == 1 else "processes"
+            rows.append(
+                [name, f"{seconds:.1f}", f"{speed / 1e6:.2f}", format_size(memory), f"{speed / tonic_speed:.0f}"]
+            )
+    print(format_table(["", "seconds", "million events/s", "peak memory", "times tonic"], rows))
+
+
+def _repeat(source: Path, target: Path) -> None:
+    """60,000 and 10,000 hard links to copies of the recordings."""
+    for split, total in (("Train", 60_000), ("Test", 10_000)):
+        copies = []
+        for path in sorted((source / split).glob("*/*.bin")):
+            copies.append(target.parent / "copies" / split / path.parent.name / path.name)
+            copies[-1].parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copies[-1])
+        for number in range(total):
+            copy = copies[number % len(copies)]
+            link = target / split / copy.parent.name / f"{number:05d}.bin"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.hardlink_to(copy)
+
+
+def _count_events(paths: list[str]) -> int:
+    counts: dict[int, int] = {}
+    total = 0
+    for path in paths:
+        inode = os.stat(path).st_ino  # noqa: PTH116 - a Path for each of 70,000 takes seconds
+        if inode not in counts:
+            counts[inode] = len(read_recording(path))
+        total += counts[inode]
+    return total
+
+
+def _prepare(config: str, scratch: Path, processes: int) -> tuple[float, int]:
+    """Seconds of a whole preparation by the real command, and the most memory (bytes) of its processes together."""
+    for storage in ("project", "fast"):
+        shutil.rmtree(scratch / storage, ignore_errors=True)
+    variables = {
+        **os.environ,
+        "PROJECT_STORAGE_DIR": str(scratch / "project"),
+        "SCRATCH_STORAGE_DIR": str(scratch / "fast"),
+    }
+    overrides = f"data.data_root={scratch / 'recordings'} data.num_threads={processes}"
+    command = [sys.executable, "prepare_data.py", f"configs/{config}.yaml", "--override", overrides]
+    if processes == 1:
+        command = ["taskset", "-c", str(max(os.sched_getaffinity(0))), *command]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=variables, stderr=subprocess.PIPE, text=True)
+    most = 0
+    while process.poll() is None:
+        most = max(most, _memory_of(process.pid))
+        time.sleep(0.05)
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        assert process.stderr is not None
+        sys.exit(process.stderr.read())
+    return seconds, most
+
+
+def _memory_of(pid: int) -> int:
+    """Bytes of a process and its descendants, shared pages counted once (Linux)."""
+    total = 0
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total = 1024 * int(line.split()[1])
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            total += _memory_of(int(child))
+    except OSError:
+        pass  # it has just ended
+    return total
 
 
 def _interleaved(functions: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
