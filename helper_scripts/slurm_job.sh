@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# The batch script of every SLURM job: slurm_job.sh REPOSITORY {COUNT WRAPPER ARGUMENT...}...
+# Runs the wrapper (train.sh, prepare_data.sh) with its arguments; an array holds one such group a task, each led by the
+# number of its words. SLURM copies this file when a job is submitted, so it sources nothing.
+#
+# The wrapper is a direct child of this shell, not a step of srun: SLURM signals this shell (--signal=B:), the wrappers
+# exec, so one kill reaches Python, or the container's runtime, which passes signals on where there is no terminal.
+# srun would stand between them, abort the step at the first SIGTERM, and needs its own copies of sbatch's options.
+set -u
+
+received= # the last signal
+again=    # set when a signal broke off `wait`
+child=
+# forward SIGNAL: a second signal changes nothing in Python, which ends the batch and saves a checkpoint.
+# shellcheck disable=SC2329 # the traps call it
+forward() {
+  received=$1 again=yes
+  [[ -z $child ]] || kill -s "$1" "$child" 2>/dev/null
+}
+trap 'forward USR1' USR1 # before the time limit, and at `scancel --batch --signal=USR1`
+trap 'forward TERM' TERM # at the end of a preemption's grace time, and at scancel
+
+say() { printf 'slurm_job.sh: %s\n' "$1"; }
+
+id=$SLURM_JOB_ID # of an array, the bare id would mean all its tasks
+[[ -z ${SLURM_ARRAY_JOB_ID:-} ]] || id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+restarts=${SLURM_RESTART_COUNT:-0}
+repository=$1
+shift
+for ((task = ${SLURM_ARRAY_TASK_ID:-1}; task > 1; task--)); do shift "$(($1 + 1))"; done
+words=("${@:2:$1}")
+
+if [[ ${words[0]} == train.sh && -n ${SLURM_ARRAY_JOB_ID:-} ]]; then
+  # SLURM names all tasks and logs of an array alike; give each its job's name, and its log a place in the job's folder.
+  scontrol update JobId="$id" JobName="${words[2]}"
+  logs=$PROJECT_STORAGE_DIR/logs/${words[2]}
+  mkdir -p -- "$logs"
+  ln -f -- "$PROJECT_STORAGE_DIR/slurm/slurm-$id.out" "$logs/"
+fi
+if [[ ${words[0]} == train.sh && $restarts -gt 0 ]]; then
+  for i in "${!words[@]}"; do
+    [[ ${words[i]} != --rest* ]] || unset "words[i]" # --restart is for the first start; it may be abbreviated
+  done
+  words+=(--resume)
+fi
+
+say "job $id, $restarts restarts, on $(uname -n): ${words[*]@Q}"
+"$repository/${words[0]}" "${words[@]:1}" &
+child=$!
+[[ -z $received ]] || kill -s "$received" "$child" # it came before there was a child
+code=127
+while
+  again=
+  wait "$child"
+  status=$?
+  [[ $status == 127 && $code != 127 ]] || code=$status # 127: the wait before had the exit code already
+  [[ -n $again ]]
+do :; done
+
+# Death by the signal itself: it came before Python was there to note it.
+if [[ -n $received && $code -gt 128 && $code == $((128 + $(kill -l "$received"))) ]]; then
+  say "$received came before the program had begun"
+  code=75
+fi
+if [[ $code != 75 ]]; then
+  say "ended with exit code $code"
+  exit "$code"
+fi
+
+# Who cancels a job does not want it back. SLURM ends a job at its time limit or for preemption in the same way, but notes
+# it; a job that it has queued again by itself, it refuses to queue twice.
+job=$(scontrol show job "$id")
+if [[ $job =~ JobState=(COMPLETING|CANCELLED) && ! $job =~ Reason=TimeLimit|PreemptTime=[0-9] ]]; then
+  say "cancelled; submit it with --resume to go on from the checkpoint"
+elif answer=$(scontrol requeue "$id" 2>&1) || [[ $answer == *"pending execution"* ]]; then
+  say "stopped with a checkpoint: queued again"
+else
+  say "stopped with a checkpoint, but it cannot be queued again: $answer; submit it with --resume"
+fi
+exit 75

@@ -1,0 +1,120 @@
+# shellcheck shell=bash
+# Sourced by slurm_train.sh, slurm_prepare.sh and slurm_array.sh, which set $repository: sbatch's options, submitting.
+
+# shellcheck source=helper_scripts/launch.sh
+source "${repository:?}/helper_scripts/launch.sh"
+
+resources_file=$repository/helper_scripts/slurm_resources.yaml
+dry_run=
+declare -A given=() # option name -> the whole option of the command line
+declare -A resources=()  # option name -> value, from the YAML
+
+# read_options ARGUMENT...: takes the options before CONFIG; what is left is in $rest.
+read_options() {
+  local name
+  while [[ ${1:-} == -* ]]; do
+    name=${1#--}
+    name=${name%%=*}
+    case $1 in
+      -h | --help) usage 0 ;;
+      --dry-run) dry_run=yes ;;
+      --resources=*) resources_file=${1#*=} ;;
+      --?*) _check_option "$name" "$1" && given[$name]=$1 ;;
+      *) fail "$1: give sbatch's options by their long names, as --name=value" 2 ;;
+    esac
+    shift
+  done
+  rest=("$@")
+  _read_resources
+}
+
+_check_option() {
+  case $1 in
+    output | error | open-mode | export | requeue | no-requeue | parsable | wrap | resources)
+      fail "$2: this option cannot be set, since the job relies on it" 2 ;;
+    array) [[ $0 == *slurm_array.sh ]] || fail "$2: slurm_array.sh submits several jobs" 2 ;;
+  esac
+}
+
+# Reads $resources_file: a flat YAML of sbatch's long option names; values are text, empty ones are skipped.
+_read_resources() {
+  local line value number=0
+  local entry='^([A-Za-z][A-Za-z0-9-]*):([[:blank:]]+(.*))?$'
+  local quoted='^("([^"\]*)"|'\''([^'\'']*)'\'')[[:blank:]]*(#.*)?$'
+  [[ -f $resources_file && -r $resources_file ]] || fail "$resources_file: cannot read this file of resources" 2
+  while IFS= read -r line || [[ -n $line ]]; do
+    number=$((number + 1))
+    line=${line%$'\r'}
+    [[ ! $line =~ ^[[:blank:]]*(#.*)?$ ]] || continue
+    [[ $line =~ $entry ]] || _bad_resource "$number" "$line"
+    local name=${BASH_REMATCH[1]}
+    value=${BASH_REMATCH[3]}
+    if [[ $value =~ $quoted ]]; then
+      value=${BASH_REMATCH[2]}${BASH_REMATCH[3]}
+    else
+      [[ $value != [\"\'\[\{\|\>\&\*\!]* ]] || _bad_resource "$number" "$line"
+      [[ $value != '#'* ]] || value=
+      value=${value%%[[:blank:]]#*}
+      value=${value%"${value##*[![:blank:]]}"}
+    fi
+    [[ -z ${resources[$name]+set} ]] || fail "$resources_file, line $number: $name stands twice" 2
+    _check_option "$name" "$resources_file, line $number: $name"
+    resources[$name]=$value
+  done <"$resources_file"
+}
+
+_bad_resource() {
+  fail "$resources_file, line $1: cannot read '$2'; a line is 'name: value', with a long option name of sbatch" 2
+}
+
+# check_job_id ID WHERE: what main.py allows; a folder is named after it.
+check_job_id() {
+  local LC_ALL=C
+  [[ $1 =~ ^[A-Za-z0-9._][A-Za-z0-9._-]{0,127}$ && $1 != . && $1 != .. ]] ||
+    fail "$2job id '$1' is not allowed: use 1 to 128 letters, digits, '.', '_' and '-', not '.' or '..'" 2
+}
+
+# check_config CONFIG WHERE: prints its absolute path.
+check_config() {
+  local path
+  path=$(absolute_config "$1")
+  [[ -f $path ]] || fail "$2config $1 does not exist (options of sbatch are given as --name=value)" 2
+  printf '%s' "$path"
+}
+
+# submit NAME LOG WORD...: one job for slurm_job.sh's WORDs. LOG is relative to project storage; sbatch fills in %j.
+submit() {
+  local name=$1 log=$2 option id variable
+  shift 2
+  for variable in PROJECT_STORAGE_DIR SCRATCH_STORAGE_DIR SINGULARITY_CONTAINER; do
+    # The job may start elsewhere (--chdir).
+    [[ -z ${!variable} || ${!variable} == [/~]* ]] || printf -v "$variable" '%s/%s' "$PWD" "${!variable}"
+    export "${variable?}"
+  done
+  local options=(--parsable --job-name="$name" --output="${PROJECT_STORAGE_DIR//%/%%}/$log")
+  options+=(--open-mode=append --requeue --signal=B:USR1@90 --export=ALL)
+  for option in "${!resources[@]}"; do
+    [[ -n ${given[$option]:-} || -z ${resources[$option]} ]] || options+=("--$option=${resources[$option]}")
+  done
+  for option in "${given[@]}"; do
+    [[ $option == *= ]] || options+=("$option") # an empty value only takes the YAML's away
+  done
+  local command=(sbatch "${options[@]}" "$repository/helper_scripts/slurm_job.sh" "$repository" "$@")
+  if [[ -n $dry_run ]]; then
+    printf '%s\n\n' "${command[*]@Q}"
+    cat -- "$repository/helper_scripts/slurm_job.sh"
+    return
+  fi
+  command -v sbatch >/dev/null ||
+    fail "sbatch is not on PATH: run this where SLURM is, such as a cluster's login node; --dry-run needs no SLURM" 2
+  local folder
+  folder=$(dirname -- "$PROJECT_STORAGE_DIR/$log")
+  mkdir -p -- "$folder" || fail "PROJECT_STORAGE_DIR = $PROJECT_STORAGE_DIR: cannot write there" 2
+  if ! id=$("${command[@]}"); then
+    rmdir -- "$folder" 2>/dev/null || true # only if it was made just now
+    fail "sbatch refused the job"
+  fi
+  id=${id%%;*}
+  log=${log//%[jA]/$id}
+  printf 'SLURM job %s: %s\nlog: %s\n' "$id" "$name" "$PROJECT_STORAGE_DIR/${log//%a/TASK}"
+}

@@ -1,0 +1,489 @@
+"""Jobs in a real SLURM: submitted, preempted, queued again, resumed to the same bits; mistakes are told early."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from benchmarks.crash import outcome
+from src.checkpoint import list_checkpoints
+from tests import small_job
+from tests.small_job import REPOSITORY
+from tests.system.slurm_cluster import Slurm
+from tests.system.test_resume import wait_for_step
+
+EPOCHS = "train.epochs=6 model.difflogic.num_neurons=4000"
+EVERY_BATCH = "train.checkpoint_interval_minutes=0"
+LONG = ("--override", f"{EPOCHS} {EVERY_BATCH}")
+
+
+# What needs no SLURM
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a config whose contents do not matter."""
+    (tmp_path / "small.yaml").touch()
+    (tmp_path / "resources.yaml").touch()
+    return tmp_path
+
+
+def script(folder, name, *arguments, expect=0, **variables):
+    """Run a script of helper_scripts; return what it prints."""
+    result = subprocess.run(
+        [REPOSITORY / "helper_scripts" / name, *arguments],
+        cwd=folder,
+        env={**small_job.environment(folder), **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == expect, result.stdout + result.stderr
+    assert "unbound" not in result.stderr
+    return result.stdout + result.stderr
+
+
+def refused(folder, name, *arguments):
+    """The one line that says why nothing was submitted."""
+    lines = script(folder, name, *arguments, expect=2).splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def dry_run(folder, name, *arguments, resources="", **variables):
+    """The words of the sbatch command."""
+    (folder / "resources.yaml").write_text(resources)
+    output = script(folder, name, "--dry-run", "--resources=resources.yaml", *arguments, **variables)
+    line = output.split("\n\n#!")[0]
+    return subprocess.check_output(["bash", "-c", f"printf '%s\\0' {line}"], text=True).split("\0")[:-1]
+
+
+def test_dry_run_shows_command_and_script_and_writes_nothing(folder):
+    before = sorted(folder.rglob("*"))
+    output = script(folder, "slurm_train.sh", "--dry-run", "small.yaml", "job")
+    assert output.startswith("'sbatch' ")
+    assert (REPOSITORY / "helper_scripts/slurm_job.sh").read_text() in output
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_job_is_preemptible(folder):
+    words = dry_run(folder, "slurm_train.sh", "small.yaml", "job")
+    assert {"--signal=B:USR1@90", "--requeue", "--open-mode=append", "--export=ALL", "--job-name=job"} <= set(words)
+
+
+def test_the_log_lies_in_the_job_s_folder_whatever_its_name(folder):
+    words = dry_run(folder, "slurm_train.sh", "small.yaml", "job", PROJECT_STORAGE_DIR="a %j b")
+    assert f"--output={folder}/a %%j b/logs/job/slurm-%j.out" in words
+
+
+def test_options_of_the_command_line_win_over_the_yaml_and_empty_ones_are_left_out(folder):
+    resources = "# all\ntime: 24:00:00 # a day\npartition:\n\ngpus: 2\nmem: '8G'\ncomment: \"a # b\"\r\n"
+    words = dry_run(folder, "slurm_train.sh", "--time=5", "--gpus=", "small.yaml", "job", resources=resources)
+    options = [
+        word for word in words if word.split("=")[0] in ("--time", "--partition", "--gpus", "--mem", "--comment")
+    ]
+    assert sorted(options) == ["--comment=a # b", "--mem=8G", "--time=5"]
+
+
+def test_the_shipped_resources_are_read(folder):
+    assert "'--cpus-per-task=4'" in script(folder, "slurm_train.sh", "--dry-run", "small.yaml", "job")
+
+
+def test_a_preparation_asks_for_no_gpu_of_the_yaml(folder):
+    words = dry_run(folder, "slurm_prepare.sh", "small.yaml", resources="gpus: 1\ngres: gpu\nmem: 1G\n")
+    assert "--mem=1G" in words
+    assert not [word for word in words if word.startswith(("--gpus", "--gres"))]
+    assert "--gpus=1" in dry_run(folder, "slurm_prepare.sh", "--gpus=1", "small.yaml")
+
+
+@pytest.mark.parametrize(
+    "line", ["time 5", "time:5", "  mem: 1G", "- mem", "mem: {a: 1}", "mem: [1]", 'mem: "1G', "a b: c", ": 1", "mem: |"]
+)
+def test_an_unreadable_line_of_the_yaml_is_one_error(folder, line):
+    (folder / "resources.yaml").write_text(f"# resources\n{line}\n")
+    output = refused(folder, "slurm_train.sh", "--resources=resources.yaml", "small.yaml", "job")
+    assert "resources.yaml, line 2: cannot read" in output
+    assert line in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--time", "5", "small.yaml", "job"], "config 5 does not exist"),
+        (["-t5", "small.yaml", "job"], "long names"),
+        (["--output=a", "small.yaml", "job"], "--output=a: this option cannot be set"),
+        (["--array=1-2", "small.yaml", "job"], "slurm_array.sh submits several jobs"),
+        (["--resources=none", "small.yaml", "job"], "none: cannot read"),
+        (["none.yaml", "job"], "config none.yaml does not exist"),
+        (["small.yaml", "a/b"], "job id 'a/b' is not allowed"),
+        (["small.yaml", ".."], "job id '..' is not allowed"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_submitted(folder, arguments, message):
+    assert message in refused(folder, "slurm_train.sh", *arguments)
+    assert not (folder / "project").exists()
+
+
+@pytest.mark.parametrize("name", ["slurm_train.sh", "slurm_prepare.sh", "slurm_array.sh"])
+def test_help_shows_the_usage(folder, name):
+    assert f"Usage: {name} [--dry-run]" in script(folder, name, "--help")
+    assert f"Usage: {name} [--dry-run]" in script(folder, name, expect=2)
+
+
+def test_without_sbatch_an_error_says_where_to_run_it(folder):
+    tools = folder / "tools"
+    tools.mkdir()
+    for tool in ("bash", "basename", "dirname", "env", "readlink"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    output = script(folder, "slurm_train.sh", "small.yaml", "job", expect=2, PATH=str(tools))
+    assert output.startswith("slurm_train.sh: sbatch is not on PATH")
+    assert not (folder / "project").exists()
+
+
+def listed(folder, text):
+    """The jobs that slurm_array.sh reads from a list: their words after the config."""
+    (folder / "a list.txt").write_text(text)
+    words = dry_run(folder, "slurm_array.sh", "a list.txt")
+    groups = words[words.index(str(REPOSITORY)) + 1 :]
+    jobs = []
+    while groups:
+        count = int(groups[0])
+        assert groups[1:3] == ["train.sh", str(folder / "small.yaml")]
+        jobs.append(groups[3 : count + 1])
+        groups = groups[count + 1 :]
+    assert f"--array=1-{len(jobs)}" in words
+    return jobs
+
+
+def test_a_list_has_a_job_a_line_and_comments_and_blank_lines(folder):
+    text = "# jobs\n\nsmall.yaml a --resume # why\r\n  'small.yaml'\tb x#y\n \t\nsmall.yaml c"
+    assert listed(folder, text) == [["a", "--resume"], ["b", "x#y"], ["c"]]
+
+
+@hypothesis.settings(
+    max_examples=20, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r")), min_size=1, max_size=8))
+def test_words_that_were_quoted_for_the_shell_are_read_as_they_were(folder, words):
+    assert listed(folder, f"small.yaml a {shlex.join(words)}\nsmall.yaml b\n") == [["a", *words], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (r'"a \" \\ \q \$x \`y"', [r'a " \ \q $x `y']),
+        (r"it\'s \\ \ ", ["it's", "\\", " "]),
+        (r"""a"b"'c'\d ''""", ["abcd", ""]),
+        (r"'a\b'", [r"a\b"]),
+        (
+            "$(touch trap) `touch trap` $HOME * ; ~ >x",
+            ["$(touch", "trap)", "`touch", "trap`", "$HOME", "*", ";", "~", ">x"],
+        ),
+    ],
+)
+def test_quotes_mean_what_they_mean_in_a_shell_and_nothing_is_run(folder, text, words):
+    assert listed(folder, f"small.yaml a {text}") == [["a", *words]]
+    assert not (folder / "trap").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no jobs"),
+        ("# nothing\n\n", "has no jobs"),
+        ("small.yaml a\nsmall.yaml\n", "line 2: a line is CONFIG JOB_ID"),
+        ("none.yaml a", "line 1: config none.yaml does not exist"),
+        ("small.yaml a/b", "line 1: job id 'a/b' is not allowed"),
+        ("small.yaml a\nsmall.yaml b\nsmall.yaml 'a'", "line 3: job id a stands in line 1 already"),
+        ("small.yaml a 'b", "line 1: a quote is not closed"),
+        ('small.yaml a "b', "line 1: a quote is not closed"),
+    ],
+)
+def test_a_list_is_checked_before_anything_is_submitted(folder, content, message):
+    (folder / "list").write_text(content)
+    assert message in refused(folder, "slurm_array.sh", "list")
+
+
+@pytest.mark.parametrize("tasks", ["0-1", "1-3", "3", "1,3", "a"])
+def test_tasks_that_the_list_does_not_have_are_refused(folder, tasks):
+    (folder / "list").write_text("small.yaml a\nsmall.yaml b\n")
+    assert "has the tasks 1 to 2" in refused(folder, "slurm_array.sh", f"--array={tasks}", "list")
+
+
+def test_how_many_tasks_run_at_once_is_sbatch_s_option(folder):
+    (folder / "list").write_text("small.yaml a\nsmall.yaml b\n")
+    assert "--array=1-2%1" in dry_run(folder, "slurm_array.sh", "--array=1-2%1", "list")
+
+
+# The batch script, as SLURM starts it, on a wrapper that says what it was given
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A train.sh and a prepare_data.sh that print their arguments, then run $THEN or end with $CODE."""
+    for name in ("train.sh", "prepare_data.sh"):
+        path = tmp_path / name
+        path.write_text("#!/bin/sh\n[ $# = 0 ] || printf '<%s>\\n' \"$@\"\n${THEN:-exit $CODE}\n")
+        path.chmod(0o755)
+    return tmp_path
+
+
+def batch_script(repository, *words, **variables):
+    command = [REPOSITORY / "helper_scripts/slurm_job.sh", repository, *words]
+    environment = {**os.environ, "SLURM_JOB_ID": "1", "CODE": "0", **variables}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def given(repository, *words, **variables):
+    """What reaches the wrapper."""
+    output, _ = batch_script(repository, *words, **variables).communicate()
+    return re.findall(r"^<(.*?)>$", output, re.MULTILINE | re.DOTALL)
+
+
+def test_the_first_start_gets_the_arguments_as_they_are(repository):
+    words = ["train.sh", "con fig", "job", "--restart", "a\n'\"*$HOME"]
+    assert given(repository, "5", *words) == words[1:]
+
+
+def test_every_later_start_resumes(repository):
+    job = ("3", "train.sh", "config", "job")
+    assert given(repository, *job, SLURM_RESTART_COUNT="1") == ["config", "job", "--resume"]
+    job = ("6", "train.sh", "config", "job", "--restart", "--override", "a=1")
+    assert given(repository, *job, SLURM_RESTART_COUNT="2") == ["config", "job", "--override", "a=1", "--resume"]
+
+
+def test_a_preparation_has_nothing_to_resume(repository):
+    assert given(repository, "2", "prepare_data.sh", "config", SLURM_RESTART_COUNT="1") == ["config"]
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 127, 130, 137])
+def test_an_exit_code_other_than_75_is_the_job_s(repository, code):
+    job = batch_script(repository, "3", "train.sh", "config", "job", CODE=str(code))
+    assert f"ended with exit code {code}" in job.communicate()[0]
+    assert job.returncode == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_is_passed_on_as_often_as_it_comes_and_the_exit_code_is_kept(repository, number):
+    (repository / "wait.py").write_text(
+        "import signal, sys\n"
+        "stop = (signal.SIGUSR1, signal.SIGTERM)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, stop)\n"
+        "print('ready', flush=True)\n"
+        "for _ in range(3): print(int(signal.sigwait(stop)), flush=True)\n"
+        "sys.exit(3)\n"
+    )
+    job = batch_script(repository, "1", "train.sh", THEN=f"exec python3 {repository}/wait.py")
+    while job.stdout.readline() != "ready\n":
+        pass
+    for _ in range(3):
+        job.send_signal(number)
+        assert job.stdout.readline() == f"{int(number)}\n"
+    assert "ended with exit code 3" in job.communicate()[0]
+    assert job.returncode == 3
+
+
+# In SLURM
+
+
+@dataclass
+class Cluster(Slurm):
+    """SLURM, and the folder of its user."""
+
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def cluster(slurm, tmp_path_factory):
+    """A folder with an awkward name, its cache prepared by SLURM, and the job `whole`, which nothing interrupted."""
+    folder = tmp_path_factory.mktemp("it's 100%j a folder; $(no) trap")
+    small_job.write_config(folder)
+    job = slurm.submit("slurm_prepare.sh", "small.yaml", folder=folder)
+    assert slurm.wait_for_end(job)["JobState"] == "COMPLETED", log_of(folder, "slurm", job)
+    small_job.run(folder, "main.py", "small.yaml", "--job_id=whole", "--override", EPOCHS)
+    return Cluster(slurm.config, folder)
+
+
+def log_of(folder, *parts):
+    """A job's log: the folder under project storage, then SLURM's id."""
+    *place, job = parts
+    return (folder / "project" / Path(*place) / f"slurm-{job}.out").read_text()
+
+
+def train(cluster, job_id, *arguments, options=()):
+    return cluster.submit("slurm_train.sh", *options, "small.yaml", job_id, *arguments, folder=cluster.folder)
+
+
+def log(cluster, job_id, job):
+    return log_of(cluster.folder, "logs", job_id, job)
+
+
+def process_of(job_id):
+    """The pid of the Python that trains the job."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"--job_id={job_id}".encode() in words:
+            return int(path.parent.name)
+    raise LookupError(job_id)
+
+
+def signal_pending(pid, number):
+    mask = re.search(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
+    return int(mask, 16) >> (number - 1) & 1
+
+
+def wait_until(ready, seconds=90):
+    last = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < last
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_job_preempted_by_the_signal_resumes_and_ends_with_the_same_bits(cluster):
+    job = train(cluster, "signalled", *LONG)
+    wait_for_step(cluster.folder, "signalled", 5)
+    cluster.control("scancel", "--batch", "--signal=USR1", job)
+    ended = cluster.wait_for_end(job)
+    text = log(cluster, "signalled", job)
+    assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("COMPLETED", "0:0", "1"), text
+    assert ended["JobName"] == "signalled"
+    assert text.count("queued again") == text.count("resuming after batch") == 1
+    assert outcome(cluster.folder, "signalled") == outcome(cluster.folder, "whole")
+
+
+@pytest.mark.slow
+def test_a_job_at_its_time_limit_resumes_and_ends_with_the_same_bits(cluster):
+    # SLURM looks at time limits twice a minute; the job is held still until the signal is there.
+    job = train(cluster, "limit", *LONG, options=("--time=1", "--signal=B:USR1@5"))
+    wait_for_step(cluster.folder, "limit", 5)
+    python = process_of("limit")
+    os.kill(python, signal.SIGSTOP)
+    wait_until(lambda: signal_pending(python, signal.SIGUSR1))
+    os.kill(python, signal.SIGCONT)
+    wait_until(lambda: "queued again" in log(cluster, "limit", job))
+    cluster.control("scontrol", "update", f"JobId={job}", "TimeLimit=10")
+    ended = cluster.wait_for_end(job)
+    text = log(cluster, "limit", job)
+    assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text
+    assert "resuming after batch" in text
+    assert outcome(cluster.folder, "limit") == outcome(cluster.folder, "whole")
+
+
+@pytest.mark.slow
+def test_a_job_that_another_one_preempts_resumes_once_and_ends_with_the_same_bits(cluster):
+    job = train(cluster, "preempted", *LONG, options=("--exclusive",))
+    wait_for_step(cluster.folder, "preempted", 5)
+    os.kill(python := process_of("preempted"), signal.SIGSTOP)
+    other = cluster.control(
+        "sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=true"
+    ).strip()
+    wait_until(lambda: "DUE TO PREEMPTION" in log(cluster, "preempted", job))
+    os.kill(python, signal.SIGCONT)
+    cluster.wait_for_end(other)
+    ended = cluster.wait_for_end(job)
+    text = log(cluster, "preempted", job)
+    assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text
+    assert "cannot be queued" not in text
+    assert outcome(cluster.folder, "preempted") == outcome(cluster.folder, "whole")
+
+
+@pytest.mark.slow
+def test_a_cancelled_job_saves_a_checkpoint_and_stays_cancelled(cluster):
+    job = train(cluster, "cancelled", *LONG)
+    wait_for_step(cluster.folder, "cancelled", 5)
+    cluster.control("scancel", job)
+    ended = cluster.wait_for_end(job)
+    assert (ended["JobState"], ended["Restarts"]) == ("CANCELLED", "0")
+    assert "submit it with --resume" in log(cluster, "cancelled", job)
+    assert list_checkpoints(cluster.folder / "project/models/cancelled/checkpoints")
+
+
+@pytest.mark.slow
+def test_a_signal_that_comes_before_python_can_note_it_queues_the_job_again(cluster, tmp_path):
+    (tmp_path / "train.sh").write_text("#!/bin/sh\n[ $SLURM_RESTART_COUNT ] || exec sleep 60\nexit 0\n")
+    (tmp_path / "train.sh").chmod(0o755)
+    body = str(REPOSITORY / "helper_scripts/slurm_job.sh")
+    options = ("--parsable", "--mem=100", "--requeue", "--open-mode=append", f"--output={tmp_path}/slurm-%j.out")
+    job = cluster.control("sbatch", *options, body, str(tmp_path), "3", "train.sh", "config", "job").strip()
+    cluster.wait(job, lambda fields: fields["JobState"] == "RUNNING")
+    text = tmp_path / f"slurm-{job}.out"
+    wait_until(lambda: text.exists() and "0 restarts" in text.read_text())
+    time.sleep(0.5)  # from the line to `exec sleep`
+    cluster.control("scancel", "--batch", "--signal=USR1", job)
+    ended = cluster.wait_for_end(job)
+    assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text.read_text()
+    assert "USR1 came before the program had begun" in text.read_text()
+
+
+@pytest.mark.slow
+def test_a_mistake_ends_the_job_for_good_and_the_log_tells_it_word_for_word(cluster):
+    values = ["a b", "$(touch trap)", "'; touch trap; '", "*", "%j"]
+    lines = [shlex.join(["small.yaml", f"mistake_{i}", "--override", f'data.name="{v}"']) for i, v in enumerate(values)]
+    (cluster.folder / "mistakes").write_text("\n".join(lines))
+    array = cluster.submit("slurm_array.sh", "mistakes", folder=cluster.folder)
+    other = train(cluster, "mistake", "--override", 'data.name="a\nb"')
+    jobs = {f"{array}_{i + 1}": (f"mistake_{i}", value) for i, value in enumerate(values)}
+    for job, (job_id, value) in (jobs | {other: ("mistake", "a\nb")}).items():
+        ended = cluster.wait_for_end(job)
+        text = log(cluster, job_id, job)
+        assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("FAILED", "2:0", "0"), text
+        assert repr(value) in text
+    assert not (cluster.folder / "trap").exists()
+
+
+@pytest.mark.slow
+def test_a_job_that_exists_is_refused_unless_resume_is_given(cluster):
+    refused = cluster.wait_for_end(job := train(cluster, "whole", "--override", EPOCHS))
+    assert refused["ExitCode"] == "2:0"
+    assert "--resume continues it" in log(cluster, "whole", job)
+    ended = cluster.wait_for_end(job := train(cluster, "whole", "--resume", "--override", EPOCHS))
+    assert ended["ExitCode"] == "0:0", log(cluster, "whole", job)
+
+
+@pytest.mark.slow
+def test_of_an_array_only_the_preempted_task_starts_again(cluster):
+    jobs = cluster.folder / "jobs.txt"
+    jobs.write_text(
+        f"# two\nsmall.yaml array_1 --override '{EPOCHS} base.seed=1'\n"
+        f'"{cluster.folder}/small.yaml" array_2 --override "{EPOCHS} {EVERY_BATCH}"\n'
+    )
+    job = cluster.submit("slurm_array.sh", "jobs.txt", folder=cluster.folder)
+    jobs.write_text("what was submitted is as it was\n")
+    wait_for_step(cluster.folder, "array_2", 5)
+    cluster.control("scancel", "--batch", "--signal=USR1", f"{job}_2")
+    for task, restarts in ((1, "0"), (2, "1")):
+        ended = cluster.wait_for_end(f"{job}_{task}")
+        text = log(cluster, f"array_{task}", f"{job}_{task}")
+        assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", restarts), text
+        assert ended["JobName"] == f"array_{task}"
+        assert text.count("test accuracy of the final model") == 1
+    assert outcome(cluster.folder, "array_2") == outcome(cluster.folder, "whole")
+
+
+@pytest.mark.slow
+def test_resources_of_the_yaml_and_the_command_line_reach_slurm(cluster):
+    job = train(cluster, "resources", options=("--begin=now+1hour", "--time=7", "--comment=two words"))
+    fields = cluster.job(job)
+    cluster.control("scancel", job)
+    assert (fields["TimeLimit"], fields["CPUs/Task"], fields["MinMemoryNode"]) == ("00:07:00", "1", "1500M")
+    assert fields["Comment"] == "two words"
+
+
+@pytest.mark.slow
+def test_a_job_that_sbatch_refuses_leaves_nothing(cluster):
+    path = REPOSITORY / "helper_scripts/slurm_train.sh"
+    output = cluster.run(path, "--partition=none", "--gpus=", "small.yaml", "none", folder=cluster.folder, expect=1)
+    assert "invalid partition specified: none" in output
+    assert not (cluster.folder / "project/logs/none").exists()
