@@ -10,7 +10,13 @@ from src.helpers import StopSignals, run_command
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="check_and_sync_data", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="compare sizes only, not checksums")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be copied, change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
+    parser.add_argument("--dataset", metavar="NAME", help="look at the caches of this dataset only")
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="remove damaged and incomplete caches of which there is no valid copy, and orphaned temporary files",
+    )
     parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
     return parser.parse_args()
 
@@ -22,7 +28,8 @@ def main() -> int:
     def command(stop: StopSignals) -> int:
         from src.sync import check_and_sync
 
-        return 0 if check_and_sync(arguments.fast, arguments.dry_run, stop.check) else 1
+        well = check_and_sync(arguments.fast, arguments.dry_run, stop.check, arguments.dataset, arguments.prune)
+        return 0 if well else 1
 
     return run_command(command, arguments.debug)
 

@@ -4,26 +4,43 @@ A cache is a folder `data/<NAME>/<identity>/` with train, val and test .safetens
 last: without a valid manifest there is no cache.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from src.config import Data
 from src.events.dataset import Dataset, Recording
 from src.helpers import UserError
-from src.io_funcs import atomic_file, copy_verified, require_free_space, sha256_of, write_json
+from src.io_funcs import (
+    atomic_file,
+    copy_verified,
+    file_lock,
+    leftovers,
+    project_root,
+    remove_leftovers,
+    require_free_space,
+    scratch_root,
+    sha256_of,
+    write_json,
+)
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"
+_IDENTITY = re.compile(r"events\d+_overlap\d+_denoise\d+_[0-9a-f]{10}")
+
+_FILES = {split: f"{split}.safetensors" for split in SPLITS}
 
 Manifest = dict[str, Any]
 
@@ -128,11 +145,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a cache folder; None if it is missing, damaged or of another format version."""
+    """The manifest of a cache folder; None if it is missing, damaged, no cache's or of another format version."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         checksum = manifest.pop("manifest_sha256")
         valid = checksum == _manifest_checksum(manifest) and manifest["format_version"] == FORMAT_VERSION
+        # The names lead to files that are copied and removed.
+        valid = valid and {split: entry["file"] for split, entry in manifest["splits"].items()} == _FILES
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return manifest if valid else None
@@ -143,9 +162,16 @@ def _manifest_checksum(manifest: Manifest) -> str:
 
 
 def damages(
-    folder: Path, manifest: Manifest, fast: bool = False, check: Callable[[], None] = lambda: None
+    folder: Path,
+    manifest: Manifest,
+    fast: bool = False,
+    check: Callable[[], None] = lambda: None,
+    advance: Callable[[int], object] = lambda size: None,
 ) -> list[str]:
-    """What is wrong with a cache's files: one line a damaged file. `fast` compares sizes, not checksums."""
+    """What is wrong with a cache's files: one line a damaged file. `fast` compares sizes, not checksums.
+
+    `check` and `advance` as for `io_funcs.sha256_of`.
+    """
     found = []
     for entry in manifest["splits"].values():
         path = folder / entry["file"]
@@ -153,7 +179,7 @@ def damages(
             found.append(f"{path} is missing")
         elif path.stat().st_size != entry["size"]:
             found.append(f"{path} has {path.stat().st_size} bytes instead of {entry['size']}")
-        elif not fast and sha256_of(path, check) != entry["sha256"]:
+        elif not fast and sha256_of(path, check, advance) != entry["sha256"]:
             found.append(f"{path} does not have the checksum that its manifest names")
     return found
 
@@ -169,7 +195,7 @@ def find_caches(root: Path, parameters: dict[str, Any]) -> list[Path]:
 
 
 def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: None) -> None:
-    """Copy a cache file by file, verified, the manifest last.
+    """Copy a cache file by file, verified, the manifest last; the caller holds the target's lock.
 
     Raises:
         UserError: if the source is no valid cache, or the target's disk is too full.
@@ -178,11 +204,56 @@ def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: N
     manifest = read_manifest(source)
     if manifest is None:
         raise UserError(f"{source} holds no valid cache manifest; prepare the cache again")
+    remove_leftovers(target)
     require_free_space(target, cache_size(manifest))
     (target / MANIFEST).unlink(missing_ok=True)
-    for entry in manifest["splits"].values():
-        copy_verified(source / entry["file"], target / entry["file"], entry["sha256"], check)
+    with byte_bar("copying", 2 * cache_size(manifest)) as bar:
+        for entry in manifest["splits"].values():
+            copy_verified(source / entry["file"], target / entry["file"], entry["sha256"], check, bar.update)
     write_manifest(target, manifest)
+
+
+def remove_cache(folder: Path) -> None:
+    """Remove a cache's files and its folder; the caller holds its lock.
+
+    Raises:
+        OSError: if something else is in the folder; it stays.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)  # first: half a cache must not look like one
+    for name in _FILES.values():
+        (folder / name).unlink(missing_ok=True)
+    remove_leftovers(folder)
+    folder.rmdir()
+
+
+def is_cache_folder(folder: Path) -> bool:
+    """Whether a folder is a cache's, whole or not: by its name or by a file in it. Others are not ours to touch."""
+    if not folder.is_dir() or folder.name.startswith("."):
+        return False
+    names = {MANIFEST, *_FILES.values()}
+    return bool(
+        _IDENTITY.fullmatch(folder.name) or any((folder / name).exists() for name in names) or leftovers(folder)
+    )
+
+
+def lock_path(folder: Path) -> Path:
+    """The lock of a cache folder, beside it: whoever writes in the folder holds it."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+@contextlib.contextmanager
+def both_locked(relative: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the locks of a cache (data/<NAME>/<identity>) on project storage and scratch; else as `file_lock`."""
+    folders = dict.fromkeys((root / relative).resolve() for root in (project_root(), scratch_root()))
+    with contextlib.ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(file_lock(lock_path(folder), waiting, check))
+        yield
+
+
+def byte_bar(description: str, total: int) -> "tqdm[Any]":
+    """A progress bar that counts bytes; silent where there is no terminal."""
+    return tqdm(total=total, desc=description, unit="B", unit_scale=True, unit_divisor=1024, disable=None, leave=False)
 
 
 def cache_size(manifest: Manifest) -> int:

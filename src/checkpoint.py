@@ -7,7 +7,6 @@ SHA-256 over both. Nothing is unpickled.
 import hashlib
 import json
 import random
-import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from safetensors.torch import save
 
 from src.helpers import LOG, UserError
 from src.io_funcs import write_atomic
+from src.job import list_checkpoints
 
 FORMAT_VERSION = "1"
 KEPT = 2
 _TENSOR = "__tensor__"
-_NAME = re.compile(r"step_(\d{10})\.safetensors")
 
 
 class DamagedCheckpointError(Exception):
@@ -129,12 +128,6 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], kept: int = 
     for old in list_checkpoints(folder)[kept:]:
         old.unlink(missing_ok=True)
     return path
-
-
-def list_checkpoints(*folders: Path) -> list[Path]:
-    """The checkpoints in these folders, the newest first; of the same step, that of the first folder first."""
-    found = [path for folder in folders for path in folder.glob("step_*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def load_newest(*folders: Path) -> dict[str, Any] | None:

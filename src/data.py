@@ -12,7 +12,7 @@ from src import cache
 from src.config import Config, DataLoader
 from src.events.datasets import get_dataset
 from src.helpers import LOG, UserError, format_size, ignore_stop_signals
-from src.io_funcs import from_repository, project_root, scratch_root
+from src.io_funcs import file_lock, from_repository, project_root, scratch_root
 
 
 class MissingCacheError(UserError):
@@ -59,17 +59,25 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
         LOG.warning("%s; taking the copy on project storage", broken[0])
     assert on_project is not None
     target = scratch_root() / on_project.relative_to(project_root())
-    LOG.info("copying the frame cache to %s", target)
+    waiting = f"another process is bringing the frame cache to {target}; waiting for it"
     try:
-        cache.copy_cache(on_project, target, check)
+        with file_lock(cache.lock_path(target), waiting, check):
+            if not _is_valid(target, check):  # another job may have brought it meanwhile
+                LOG.info("copying the frame cache to %s", target)
+                cache.copy_cache(on_project, target, check)
+            manifest = cache.read_manifest(target)
     except OSError as error:
         raise UserError(
             f"cannot copy the frame cache to scratch: {error}; where a copy is damaged, prepare it again with "
             f"./prepare_data.sh and data.reset_cache=true"
         ) from error
-    manifest = cache.read_manifest(target)
     assert manifest is not None
     return _opened(target, manifest)
+
+
+def _is_valid(folder: Path, check: Callable[[], None]) -> bool:
+    manifest = cache.read_manifest(folder)
+    return manifest is not None and not cache.damages(folder, manifest, check=check)
 
 
 def _caches_there(name: str) -> str:

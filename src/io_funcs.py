@@ -17,6 +17,7 @@ from src.helpers import LOG, UserError, format_size
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHUNK_BYTES = 1 << 22
+LOCK_GRACE_SECONDS = 0.5
 _SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -90,9 +91,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     sync_directory(path.parent)
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """Temporary files in a folder: of processes that were killed, if the caller holds the lock of what lies there."""
+    return sorted(path for path in folder.glob(".*.tmp") if not path.is_dir())
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that were killed; the caller holds the lock of what lies there."""
-    for path in folder.glob(".*.tmp"):
+    for path in leftovers(folder):
         path.unlink(missing_ok=True)
 
 
@@ -107,27 +113,43 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=2) + "\n")
 
 
-def sha256_of(path: Path, check: Callable[[], None] = lambda: None) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal. `check` is called every few MiB and may raise to stop."""
+def sha256_of(
+    path: Path, check: Callable[[], None] = lambda: None, advance: Callable[[int], object] = lambda size: None
+) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Every few MiB, `advance` is told how many bytes were read, and `check` is called, which may raise to stop.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
+            advance(len(chunk))
             check()
     return digest.hexdigest()
 
 
-def copy_verified(source: Path, target: Path, sha256: str, check: Callable[[], None] = lambda: None) -> None:
-    """Copy atomically; raise OSError unless what was read, and what lies at the target, has this checksum."""
+def copy_verified(
+    source: Path,
+    target: Path,
+    sha256: str,
+    check: Callable[[], None] = lambda: None,
+    advance: Callable[[int], object] = lambda size: None,
+) -> None:
+    """Copy atomically; raise OSError unless what was read, and what lies at the target, has this checksum.
+
+    `check` and `advance` as for `sha256_of`; each byte counts twice, copied and read back.
+    """
     digest = hashlib.sha256()
     with atomic_file(target) as out, source.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             out.write(chunk)
+            advance(len(chunk))
             check()
         if digest.hexdigest() != sha256:
             raise OSError(f"{source} does not have the checksum that its manifest names")
-    if sha256_of(target, check) != sha256:
+    if sha256_of(target, check, advance) != sha256:
         raise OSError(f"{target} reads back differently from what was written: is its disk failing?")
 
 
@@ -152,18 +174,23 @@ def file_lock(
     Args:
         path: the lock file; it stays, empty.
         waiting: what to log, once, while another process holds the lock; None: do not wait, raise BlockingIOError.
+            The lock is then tried for half a second, since `is_locked` holds it for a moment.
         check: called while waiting; may raise to stop.
         remove: remove the lock file at the end; every process that locks this path must ask for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     said = False
+    last_try = time.monotonic() + LOCK_GRACE_SECONDS
     while True:
         with path.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if waiting is None:
-                    raise
+                    if time.monotonic() >= last_try:
+                        raise
+                    time.sleep(0.01)
+                    continue
                 if not said:
                     LOG.info("%s", waiting)
                     said = True
@@ -185,3 +212,15 @@ def _is_file_at(path: Path, file: BinaryIO) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock `path` now; changes nothing on disk."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except BlockingIOError:
+        return True
+    return False

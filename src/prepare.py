@@ -94,7 +94,7 @@ def prepare(config: Config, stop: StopSignals) -> Path:
     """
     job = _plan(config, stop)
     waiting = f"another process is preparing {job.relative}; waiting for it"
-    with file_lock(job.project.with_name(f".{job.project.name}.lock"), waiting, stop.check):
+    with cache.both_locked(job.relative, waiting, stop.check):
         if config.data.reset_cache:
             for folder in (job.scratch, job.project):
                 (folder / cache.MANIFEST).unlink(missing_ok=True)

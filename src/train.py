@@ -30,15 +30,8 @@ from src.helpers import (
     log_to_file,
     seed_everything,
 )
-from src.io_funcs import (
-    file_lock,
-    from_repository,
-    project_root,
-    remove_leftovers,
-    scratch_root,
-    write_atomic,
-    write_json,
-)
+from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
+from src.job import Job
 from src.metrics import accuracies, write_metrics
 from src.model import DiffLogic, FrameModel, create_model
 from src.prepare import prepare
@@ -82,33 +75,6 @@ class Progress:
     best_epoch: int = 0
     train_seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv
-
-
-@dataclass
-class Job:
-    """The folders of a job."""
-
-    job_id: str
-
-    @property
-    def checkpoints(self) -> Path:
-        """On scratch."""
-        return scratch_root() / "checkpoints" / self.job_id
-
-    @property
-    def checkpoint_copies(self) -> Path:
-        """On project storage: where a run goes on when scratch was wiped."""
-        return self.models / "checkpoints"
-
-    @property
-    def models(self) -> Path:
-        """On project storage."""
-        return project_root() / "models" / self.job_id
-
-    @property
-    def logs(self) -> Path:
-        """On project storage."""
-        return project_root() / "logs" / self.job_id
 
 
 @dataclass
@@ -576,8 +542,7 @@ def _job_lock(job: Job) -> Iterator[None]:
     """Two processes on one job id would overwrite each other's checkpoints: the second is refused."""
     with contextlib.ExitStack() as stack:
         try:
-            # On project storage, which the nodes of a cluster share.
-            stack.enter_context(file_lock(job.logs.with_name(f".{job.job_id}.lock")))
+            stack.enter_context(file_lock(job.lock))
         except BlockingIOError as error:
             raise UserError(f"job {job.job_id} is running already; wait for it or choose another job id") from error
         except OSError as error:

@@ -1,0 +1,31 @@
+"""Print the checksums in a frame cache's manifest as `sha256sum --check` reads them; exit 1 where it is not whole.
+
+For the sync scripts, on a laptop that may have a bare Python only: it knows what src/cache.py knows, without NumPy.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Run the command line: manifest_checksums.py MANIFEST."""
+    try:
+        manifest = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        checksum = manifest.pop("manifest_sha256")
+        lines = [f"{entry['sha256']}  {entry['file']}" for entry in manifest["splits"].values()]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        print(f"{sys.argv[1]}: not a cache's manifest: {error!r}", file=sys.stderr)
+        return 1
+    whole = checksum == hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    if not whole or not all(re.fullmatch(r"[0-9a-f]{64}  [a-z]+\.safetensors", line) for line in lines):
+        print(f"{sys.argv[1]}: damaged", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

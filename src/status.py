@@ -1,0 +1,187 @@
+"""Where every job is, from its files alone: cheap, and whatever lies there cannot break it."""
+
+import contextlib
+import csv
+import io
+import json
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.helpers import UserError, format_duration, format_table
+from src.io_funcs import check_name, is_locked, project_root, scratch_root
+from src.job import Job, list_checkpoints
+
+MOST_BYTES = 100_000_000  # of a text or a safetensors header; nothing that a job writes is near it
+
+# What files that are damaged, or of another program, make their readers raise.
+_BAD_CONTENT = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+    csv.Error,
+    yaml.YAMLError,
+)
+
+
+@dataclass
+class _Source:
+    """What one file says about a job."""
+
+    step: int = 0
+    epoch: int = 0  # epochs that are done
+    val_accuracies: tuple[float, ...] = ()  # of frames, by epoch
+
+
+@dataclass
+class JobStatus:
+    """Where a job is; None is what no file says.
+
+    Attributes:
+        state: running (its lock is held), done (its result is there), stopped, or unknown (the lock cannot be tried).
+        step: batches that are done, as of the last checkpoint or evaluation.
+        epoch: epochs that are done.
+        epochs: epochs of the config.
+        last_accuracy: fraction of the val frames, after the last epoch.
+        best_accuracy: the highest one.
+        checkpoint_age: seconds since the newest readable checkpoint was written.
+    """
+
+    job_id: str
+    state: str
+    step: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    last_accuracy: float | None = None
+    best_accuracy: float | None = None
+    checkpoint_age: float | None = None
+
+
+def find_jobs() -> list[str]:
+    """The ids of all jobs that have a folder on scratch or project storage, or are just starting."""
+    parents = (project_root() / "logs", project_root() / "models", scratch_root() / "checkpoints")
+    found = {path.name for parent in parents for path in parent.glob("[!.]*") if path.is_dir()}
+    for lock in (project_root() / "logs").glob(".*.lock"):
+        if _is_running(job_id := lock.name[1 : -len(".lock")]):
+            found.add(job_id)
+    return sorted(job_id for job_id in found if _is_job_id(job_id))
+
+
+def _is_job_id(name: str) -> bool:
+    try:
+        check_name(name, "job id")
+    except UserError:
+        return False
+    return True
+
+
+def _is_running(job_id: str) -> bool | None:
+    """None: the lock cannot be tried."""
+    try:
+        return is_locked(Job(job_id).lock)
+    except OSError:
+        return None
+
+
+def job_status(job_id: str) -> JobStatus:
+    """Where one job is."""
+    job = Job(job_id)
+    status = JobStatus(job_id, {True: "running", False: "stopped", None: "unknown"}[_is_running(job_id)])
+    sources = []
+    for path in list_checkpoints(job.checkpoints, job.checkpoint_copies):
+        try:
+            source, status.epochs = _read_checkpoint(path)
+            status.checkpoint_age = max(0.0, time.time() - path.stat().st_mtime)
+        except _BAD_CONTENT:
+            continue  # the one before counts then, as for --resume
+        sources.append(source)
+        break
+    with contextlib.suppress(*_BAD_CONTENT):
+        sources.append(_read_metrics(job.logs / "metrics.csv"))
+    with contextlib.suppress(*_BAD_CONTENT):
+        # Newer than the checkpoint's: a job may be resumed with more epochs.
+        config = yaml.safe_load(_read(job.logs / "config.yaml", most=1 << 20))
+        status.epochs = int(config["train"]["epochs"])
+    if sources:
+        status.step = max(source.step for source in sources)
+        status.epoch = max(source.epoch for source in sources)
+        accuracies = max((source.val_accuracies for source in sources), key=len)
+        if accuracies:
+            status.last_accuracy, status.best_accuracy = accuracies[-1], max(accuracies)
+    with contextlib.suppress(*_BAD_CONTENT):
+        steps = int(json.loads(_read(job.logs / "result.json"))["steps"])
+        if status.state == "stopped" and steps >= (status.step or 0):  # else it was resumed with more epochs
+            status.state, status.step = "done", steps
+    return status
+
+
+def _read_checkpoint(path: Path) -> tuple[_Source, int]:
+    """A checkpoint's progress and its config's epochs, from the header of the safetensors file: no tensor is read."""
+    (size,) = struct.unpack("<Q", _read(path, most=8))
+    if size > min(MOST_BYTES, path.stat().st_size):
+        raise ValueError("no safetensors file")
+    values = json.loads(json.loads(_read(path, begin=8, most=size))["__metadata__"]["values"])
+    progress = values["progress"]
+    source = _Source(int(progress["step"]), int(progress["epoch"]), _val_accuracies(progress["rows"]))
+    return source, int(values["config"]["train"]["epochs"])
+
+
+def _read_metrics(path: Path) -> _Source:
+    rows = list(csv.DictReader(io.StringIO(_read(path).decode())))
+    return _Source(
+        max((int(row["step"]) for row in rows), default=0),
+        max((int(row["epoch"]) for row in rows), default=0),
+        _val_accuracies(rows),
+    )
+
+
+def _val_accuracies(rows: list[dict[str, Any]]) -> tuple[float, ...]:
+    return tuple(float(row["frame_accuracy"]) for row in rows if row["split"] == "val")
+
+
+def _read(path: Path, begin: int = 0, most: int = MOST_BYTES) -> bytes:
+    if not path.is_file():  # opening a pipe would wait
+        raise FileNotFoundError(path)
+    with path.open("rb") as file:
+        file.seek(begin)
+        return file.read(most)
+
+
+def status_table(job_ids: list[str]) -> str:
+    """A table of these jobs, or of all.
+
+    Raises:
+        UserError: if a job that is named is not there.
+    """
+    there = find_jobs()
+    for job_id in job_ids:
+        if job_id not in there:
+            raise UserError(f"no job {job_id!r}; there: {', '.join(there) or 'none'}")
+    if not there:
+        return f"no jobs under {project_root()} or {scratch_root()}"
+    header = ["job", "state", "step", "epoch", "last val accuracy", "best", "last checkpoint"]
+    return format_table(header, [_row(job_status(job_id)) for job_id in job_ids or there])
+
+
+def _row(status: JobStatus) -> list[str]:
+    def text(value: Any, form: str = "{}") -> str:
+        return "-" if value is None else form.format(value)
+
+    return [
+        status.job_id,
+        status.state,
+        text(status.step, "{:,}"),
+        f"{text(status.epoch)}/{text(status.epochs)}",
+        text(status.last_accuracy, "{:.2%}"),
+        text(status.best_accuracy, "{:.2%}"),
+        "-" if status.checkpoint_age is None else f"{format_duration(status.checkpoint_age)} ago",
+    ]

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Show where jobs are: state, step, epoch, validation accuracy and age of the last checkpoint."""
+
+import argparse
+import sys
+
+from src.helpers import StopSignals, run_command
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="status", description=__doc__)
+    parser.add_argument("job_id", nargs="*", help="the jobs to show; default: all on scratch and project storage")
+    parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = _arguments()
+
+    def command(stop: StopSignals) -> int:
+        from src.status import status_table
+
+        print(status_table(arguments.job_id))
+        return 0
+
+    return run_command(command, arguments.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
