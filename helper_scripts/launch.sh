@@ -5,8 +5,13 @@
 
 # shellcheck source=helper_scripts/project_variables.sh
 source "${repository:?}/helper_scripts/project_variables.sh"
+# shellcheck source=helper_scripts/container.sh
+source "$repository/helper_scripts/container.sh"
+# shellcheck source=helper_scripts/image_on_scratch.sh
+source "$repository/helper_scripts/image_on_scratch.sh"
 
 extras=() # of pyproject.toml, that the active environment must have
+config="" # the command's, if it has one: its absolute path
 
 fail() {
   printf '%s: %s\n' "$(basename -- "$0")" "$1" >&2
@@ -21,35 +26,21 @@ usage() {
 
 # absolute_config FILE: the config's absolute path; a file that is not in the current folder may be in the repository's.
 absolute_config() {
-  local path=$1
+  local path=$1 folder
   [[ -e $path || ! -e $repository/$path ]] || path=$repository/$path
-  [[ $path == /* ]] || path=$PWD/$path
-  printf '%s' "$path"
+  # Without links and '..' in the folder's name, the path means the same in a container.
+  folder=$(CDPATH="" cd -P -- "$(dirname -- "$path")" 2>/dev/null && pwd) || folder=$(dirname -- "$path")
+  printf '%s/%s' "$folder" "$(basename -- "$path")"
 }
 
 run_python() {
   # Inside a running container its runtime sets SINGULARITY_CONTAINER itself: there, Python is at hand.
   if [[ -n $SINGULARITY_CONTAINER && -z ${SINGULARITY_NAME:-}${APPTAINER_NAME:-} ]]; then
-    _exec_in_container "$@"
+    exec_in_container "$@"
   fi
   local python
   _find_environment
   exec "$python" "$@"
-}
-
-_exec_in_container() {
-  local runtime folder
-  runtime=$(command -v apptainer || command -v singularity) ||
-    fail "SINGULARITY_CONTAINER is set, but neither apptainer nor singularity is on PATH; unset it to use Python" 2
-  [[ -e $SINGULARITY_CONTAINER ]] || fail "SINGULARITY_CONTAINER = $SINGULARITY_CONTAINER does not exist" 2
-  local options=(--pwd "$PWD")
-  [[ ! -e /dev/nvidiactl ]] || options+=(--nv)
-  mkdir -p -- "$PROJECT_STORAGE_DIR" "$SCRATCH_STORAGE_DIR"
-  for folder in "$repository" "$PROJECT_STORAGE_DIR" "$SCRATCH_STORAGE_DIR" "$PWD"; do
-    [[ $folder != *[:,]* ]] || fail "$folder: a container cannot bind a path with ':' or ','" 2
-    options+=(--bind "$(cd -- "$folder" && pwd)")
-  done
-  exec "$runtime" exec "${options[@]}" "$SINGULARITY_CONTAINER" python3 "$@"
 }
 
 # Sets $python.

@@ -8,7 +8,13 @@ import pytest
 
 from tests.small_job import REPOSITORY
 
-SCRIPTS = sorted([*REPOSITORY.glob("*.sh"), *REPOSITORY.glob("helper_scripts/*.sh"), REPOSITORY / ".ci" / "run"])
+SCRIPTS = sorted(
+    [
+        path
+        for pattern in ("*.sh", "helper_scripts/*.sh", "singularity/*.sh", ".ci/run")
+        for path in REPOSITORY.glob(pattern)
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +30,7 @@ SCRIPTS = sorted([*REPOSITORY.glob("*.sh"), *REPOSITORY.glob("helper_scripts/*.s
             "check_and_sync_data.py",
             "status.py",
             "helper_scripts",
+            "singularity",
             "benchmarks",
         ],
         ["shellcheck", "-x", *map(str, SCRIPTS)],

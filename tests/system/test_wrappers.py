@@ -14,9 +14,12 @@ from tests import small_job
 from tests.small_job import REPOSITORY
 
 FAKE_SINGULARITY = """#!/usr/bin/env bash
-# Notes the command line, one argument a line, then runs the command as the container would.
+# Notes the command line, one argument a line, then runs the command where the container would.
 printf '%s\\n' "$@" >"$NOTES"
-while [[ $1 != *.sif ]]; do shift; done
+while [[ $1 != *.sif ]]; do
+  [[ $1 != --pwd ]] || cd "$2"
+  shift
+done
 shift
 exec "$@"
 """
@@ -114,19 +117,43 @@ def container(folder):
     image.touch()
     return {
         "SINGULARITY_CONTAINER": str(image),
+        "SINGULARITY_NAME": "",  # as outside of a container, should the tests run in one
         "NOTES": str(folder / "notes"),
         "PATH": f"{tools}:{Path(sys.executable).parent}:/usr/bin:/bin",
     }
 
 
-def test_the_container_gets_code_and_storages_bound_and_runs_the_command(folder):
+def test_the_container_gets_its_binds_and_runs_the_command(folder):
     wrapper(folder, "prepare_data.sh", "small.yaml", **container(folder))
     words = (folder / "notes").read_text().splitlines()
-    bound = [words[i + 1] for i, word in enumerate(words) if word == "--bind"]
+    bound = {words[i + 1] for i, word in enumerate(words) if word == "--bind"}
+    writable = [folder / "project", folder / "scratch", folder / "recordings"]
+    readable = [REPOSITORY, folder / "small.yaml"]
     assert words[0] == "exec"
-    assert {str(REPOSITORY), str(folder / "project"), str(folder / "scratch"), str(folder)} <= set(bound)
-    assert words[words.index(str(folder / "image.sif")) + 1 :][0] == "python3"
-    assert words[-1] == str(folder / "small.yaml")
+    assert bound == {f"{path}:{path}" for path in writable} | {f"{path}:{path}:ro" for path in readable}
+    command = words[words.index(str(folder / "image.sif")) + 1 :]
+    assert command[0] == "env"
+    assert command[-3:] == ["python3", str(REPOSITORY / "prepare_data.py"), str(folder / "small.yaml")]
+    assert ("--nv" in words) == Path("/dev/nvidiactl").exists()
+
+
+def test_a_command_without_config_gets_code_and_storages_only(folder):
+    wrapper(folder, "check_and_sync_data.sh", **container(folder))
+    words = (folder / "notes").read_text().splitlines()
+    bound = [words[i + 1].split(":")[0] for i, word in enumerate(words) if word == "--bind"]
+    assert sorted(bound) == sorted(map(str, [REPOSITORY, folder / "project", folder / "scratch"]))
+
+
+def test_apptainer_is_taken_where_it_is_there_too(folder):
+    variables = container(folder)
+    (folder / "notes").unlink(missing_ok=True)
+    other = folder / "apptainer"
+    other.mkdir(exist_ok=True)
+    (other / "apptainer").write_text("#!/bin/sh\nexit 42\n")
+    (other / "apptainer").chmod(0o755)
+    variables["PATH"] += f":{other}"
+    wrapper(folder, "check_and_sync_data.sh", expect=42, **variables)
+    assert not (folder / "notes").exists()
 
 
 def test_a_container_s_exit_code_comes_through(folder):

@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# Sourced by launch.sh: runs Python in the container that SINGULARITY_CONTAINER names. Only what the command needs is
+# bound: the code, read-only, both storages, and what its config names.
+
+# Prints the container runtime's path.
+container_runtime() {
+  command -v apptainer || command -v singularity
+}
+
+# make_storage VARIABLE: makes a storage root, and its variable its physical path: links that lead there may not be in
+# the container.
+make_storage() {
+  local folder=${!1}
+  [[ $folder != \~ && $folder != \~/* ]] || folder=$HOME${folder#\~}
+  mkdir -p -- "$folder" 2>/dev/null || fail "$1 = $folder: cannot make this folder" 2
+  printf -v "$1" '%s' "$(readlink -f -- "$folder")"
+}
+
+exec_in_container() {
+  local runtime image cache
+  runtime=$(container_runtime) ||
+    fail "SINGULARITY_CONTAINER is set, but neither apptainer nor singularity is on PATH; unset it to use Python" 2
+  [[ -e $SINGULARITY_CONTAINER ]] || fail "SINGULARITY_CONTAINER = $SINGULARITY_CONTAINER does not exist" 2
+  image=$(readlink -f -- "$SINGULARITY_CONTAINER")
+  make_storage PROJECT_STORAGE_DIR
+  make_storage SCRATCH_STORAGE_DIR
+
+  local -A sources=() modes=() # of each path in the container
+  _bind "${repository:?}" ro
+  _bind "$PROJECT_STORAGE_DIR" rw
+  _bind "$SCRATCH_STORAGE_DIR" rw
+
+  # The user's own packages (~/.local, PYTHONPATH) must not hide the image's. What is compiled at run time is kept on
+  # scratch, since the code is read-only.
+  cache=$SCRATCH_STORAGE_DIR/cache
+  local python=(
+    env -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1
+    NUMBA_CACHE_DIR="$cache/numba" TRITON_CACHE_DIR="$cache/triton"
+    PROJECT_STORAGE_DIR="$PROJECT_STORAGE_DIR" SCRATCH_STORAGE_DIR="$SCRATCH_STORAGE_DIR" python3
+  )
+  if [[ -n $config ]]; then
+    use_image_on_scratch
+    _bind_what_the_config_names "$@"
+  fi
+  local options
+  _runtime_options
+  exec "$runtime" exec "${options[@]}" "$image" "${python[@]}" "$@"
+}
+
+# _bind PATH MODE: has PATH be in the container, read-only (ro) or not (rw). A link is bound by its own name and by that
+# of what it leads to; only by the latter where a bound folder holds the link.
+_bind() {
+  local target name
+  target=$(readlink -f -- "$1")
+  for name in "$target" "$1"; do
+    ! _is_visible "$name" || [[ $2 == rw && $name == "$target" ]] || continue
+    [[ $name != *[:,\\]* && $name != *$'\n'* ]] ||
+      fail "$name: a container cannot bind a path with ':', ',', '\\' or a line break; move or rename it" 2
+    [[ $name != / ]] || fail "$1: the whole file system cannot be bound into a container" 2
+    sources[$name]=$target
+    [[ ${modes[$name]:-} == rw ]] || modes[$name]=$2
+  done
+}
+
+# Whether a path lies in a bound folder.
+_is_visible() {
+  local folder
+  for folder in "${!sources[@]}"; do
+    [[ $1 != "$folder"/* ]] || return 0
+  done
+  return 1
+}
+
+# Reads the config in the container, where PyYAML is; a mistake in it ends here.
+_bind_what_the_config_names() {
+  local options paths line mode path turn
+  [[ ! -e $config ]] || _bind "$config" ro
+  for turn in 1 2; do
+    _runtime_options
+    paths=$("$runtime" exec "${options[@]}" "$image" "${python[@]}" -m helper_scripts.config_paths "$@") || exit
+    while IFS= read -r line; do
+      mode=${line%% *} path=${line#* }
+      [[ $mode != make ]] || mkdir -p -- "$path" 2>/dev/null || true # if not, Python says it
+      case $mode in
+        ro) [[ ! -e $path ]] || _bind "$path" ro ;;
+        rw | make) [[ ! -e $path ]] || _bind "$path" rw ;;
+      esac
+    done <<<"$paths"
+    [[ $turn == 1 && $paths == *"again ."* ]] || break
+  done
+}
+
+# Sets $options. The outer of two binds comes first, else it would hide the inner one. All paths that reach Python are
+# absolute or, in configs, relative to the repository, so the command can start there.
+_runtime_options() {
+  local name
+  options=(--pwd "$repository")
+  [[ ! -e /dev/nvidiactl ]] || options+=(--nv)
+  while IFS= read -r name; do
+    options+=(--bind "${sources[$name]}:$name$([[ ${modes[$name]} == rw ]] || echo :ro)")
+  done < <(printf '%s\n' "${!sources[@]}" | LC_ALL=C sort)
+}

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Usage: singularity/build.sh [--fakeroot | --remote]
+# Builds the container, tests it, and moves it to $PROJECT_STORAGE_DIR/singularity/difflogic.sif.
+set -euo pipefail
+repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
+# shellcheck source=helper_scripts/launch.sh
+source "$repository/helper_scripts/launch.sh"
+
+# The image takes about 5 GiB. A build here also unpacks both PyTorch images.
+image_gib=8
+unpacked_gib=40
+
+# require_space FOLDER GIB ADVICE
+require_space() {
+  local free
+  free=$(df --output=avail -B1G -- "$1" | tail -n 1) || fail "cannot tell the free space of $1"
+  ((free >= $2)) || fail "$1 has $((free)) GiB free, the build needs $2; $3" 2
+}
+
+[[ ${1:-} != -h && ${1:-} != --help ]] || usage 0
+case $#:${1:-} in 0: | 1:--fakeroot | 1:--remote) ;; *) usage 2 >&2 ;; esac
+
+runtime=$(container_runtime) || fail "neither apptainer nor singularity is on PATH; one of them builds the image" 2
+make_storage PROJECT_STORAGE_DIR
+folder=$PROJECT_STORAGE_DIR/singularity
+image=$folder/difflogic.sif
+mkdir -p -- "$folder" || fail "$folder: cannot make this folder" 2
+require_space "$folder" "$image_gib" "set PROJECT_STORAGE_DIR to a folder with more"
+if [[ ${1:-} != --remote ]]; then
+  unpack_in=${APPTAINER_TMPDIR:-${SINGULARITY_TMPDIR:-${TMPDIR:-/tmp}}}
+  require_space "$unpack_in" "$unpacked_gib" "set APPTAINER_TMPDIR (or SINGULARITY_TMPDIR) to a folder with more, or use --remote"
+fi
+
+exec {lock}>"$folder/.difflogic.sif.lock"
+flock --nonblock "$lock" || fail "another build into $folder is running" 2
+rm -f -- "$folder"/.difflogic.sif.*.tmp # of builds that were killed
+temporary=$folder/.difflogic.sif.$$.tmp
+trap 'rm -f -- "$temporary"' EXIT
+
+cd -- "$repository" # the definition's %files are relative to it
+# The test comes apart, so that it runs in the finished image, and with a remote build too.
+"$runtime" build "$@" --notest "$temporary" singularity/difflogic.def ||
+  fail "the build failed, see $(basename -- "$runtime")'s messages above; $image is as it was"
+[[ -s $temporary ]] || fail "$(basename -- "$runtime") built nothing; $image is as it was"
+"$runtime" test "$temporary" ||
+  fail "the new image fails its test, see the messages above; $image is as it was"
+sync -- "$temporary"
+mv -f -- "$temporary" "$image"
+sync -- "$folder"
+printf 'built and tested; use it with: export SINGULARITY_CONTAINER=%q\n' "$image"

@@ -1,0 +1,58 @@
+"""Check an image: each package of a lock file is there in its version, and each of its top-level modules imports.
+
+Run by the definition's %test as `check_image.py LOCK [NAME==VERSION ...]`; it needs the standard library only.
+"""
+
+import importlib
+import re
+import sys
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+
+def locked_requirements(lock: str) -> list[tuple[str, str]]:
+    """(name, version) of each line `NAME==VERSION [; marker]` of a lock file's text; a marker is not looked at."""
+    lines = [line.split("#")[0].split(";")[0].strip() for line in lock.splitlines()]
+    return [(name, version) for name, _, version in (line.partition("==") for line in lines if line)]
+
+
+def module_names(package: Distribution) -> list[str]:
+    """The top-level modules that a distribution installed; none for one of stubs or of programs only."""
+    names = set()
+    for file in package.files or []:
+        if file.suffix in (".py", ".so"):
+            name = file.parts[0] if len(file.parts) > 1 else file.name.partition(".")[0]
+            names.add(name)
+    return sorted(name for name in names if name.isidentifier())
+
+
+def problems(requirements: list[tuple[str, str]]) -> list[str]:
+    """What is wrong with the installed packages, a line each; a local version such as 2.13.0+cu126 is as good."""
+    found = []
+    for name, version in requirements:
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:
+            found.append(f"{name}=={version} is not installed")
+            continue
+        if re.sub(r"\+.*", "", package.version) != version:
+            found.append(f"{name}=={version} is locked, {package.version} is installed")
+        for module in module_names(package):
+            try:
+                importlib.import_module(module)
+            except Exception as error:
+                found.append(f"{name}: import {module}: {type(error).__name__}: {error}")
+    return found
+
+
+def main() -> int:
+    """Check the lock file and the requirements of the command line; print what is wrong."""
+    lock, *more = sys.argv[1:]
+    requirements = locked_requirements("\n".join([Path(lock).read_text(encoding="utf-8"), *more]))
+    found = problems(requirements)
+    print("\n".join(found) or f"{len(requirements)} packages are there, and all of their modules import")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
