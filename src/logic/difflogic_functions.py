@@ -39,8 +39,9 @@ def kernels() -> Any:
         return importlib.import_module("difflogic_cuda")
     except ImportError as error:
         raise ImportError(
-            "implementation 'difflogic' needs the package difflogic with its CUDA extension: on a machine with nvcc, "
-            "pip install --no-build-isolation difflogic; or use the implementation 'auto', which needs nothing"
+            "implementation 'difflogic' needs the package difflogic with its CUDA extension: the image of "
+            "singularity/difflogic.def has it, and shows how to build it with nvcc (pip alone fails on current PyTorch); "
+            "or use the implementation 'auto', which needs nothing"
         ) from error
 
 
