@@ -31,12 +31,13 @@ from benchmarks.machine import describe_machine
 from src.config import Config
 from src.events import demo, denoise, nmnist, read_recording, to_frames
 from src.events.datasets import get_dataset
-from src.events.frames import to_packed_frames
+from src.events.framing import Framing, frames_of, framing_of
 from src.helpers import format_size, format_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SENSOR_SIZE = (34, 34, 2)
 EVENTS_PER_FRAME, OVERLAP, DENOISE_TIME = 1500, 1000, 1200
+FRAMING = Framing("event_count", EVENTS_PER_FRAME, OVERLAP, denoise_time=DENOISE_TIME)
 REPEATS = 7
 
 
@@ -69,18 +70,12 @@ def main() -> None:
         ]
 
     def fused() -> list[np.ndarray]:
-        return [
-            to_packed_frames(read_recording(path), SENSOR_SIZE, EVENTS_PER_FRAME, OVERLAP, DENOISE_TIME)
-            for path in paths
-        ]
+        return [frames_of(read_recording(path), SENSOR_SIZE, FRAMING) for path in paths]
 
-    raw = [np.frombuffer(path.read_bytes(), np.uint8) for path in paths]
+    raw = [np.frombuffer(Path(path).read_bytes(), np.uint8) for path in paths]
 
     def from_memory() -> list[np.ndarray]:
-        return [
-            to_packed_frames(nmnist.decode(content), SENSOR_SIZE, EVENTS_PER_FRAME, OVERLAP, DENOISE_TIME)
-            for content in raw
-        ]
+        return [frames_of(nmnist.decode(content), SENSOR_SIZE, FRAMING) for content in raw]
 
     expected = with_tonic()
     for ours, packed, theirs in zip(with_functions(), fused(), expected, strict=True):
@@ -91,7 +86,7 @@ def main() -> None:
     names = {
         "tonic": "tonic: read_mnist_file, Denoise, ToFrame",
         "functions": "read_recording, denoise, to_frames",
-        "fused": "read_recording, to_packed_frames (as prepare does)",
+        "fused": "read_recording, frames_of (as prepare does)",
         "memory": "the same, files already in memory",
     }
     rows = [
@@ -128,7 +123,8 @@ def _scale(nmnist_folder: Path, scratch: Path) -> None:
         num_events = _count_events([recording.path for recording in recordings])
         chosen = [recordings[i].path for i in np.random.default_rng(0).permutation(len(recordings))[:parts]]
         tonic_denoise = Denoise(data.denoise_time)
-        tonic_frame = ToFrame(dataset.sensor_size, event_count=data.events_per_frame, overlap=int(data.overlap))
+        framing = framing_of(data)
+        tonic_frame = ToFrame(dataset.sensor_size, event_count=framing.size, overlap=int(framing.overlap))
         began = time.perf_counter()
         for path in chosen:
             tonic_frame(tonic_denoise(read(path)))

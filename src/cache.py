@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from src.config import Data
 from src.events.dataset import Dataset, Recording
+from src.events.framing import framing_name, framing_of, framing_parameters
 from src.helpers import UserError
 from src.io_funcs import (
     atomic_file,
@@ -35,7 +36,7 @@ from src.io_funcs import (
     write_json,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"
 _IDENTITY = re.compile(r"events\d+_overlap\d+_denoise\d+_[0-9a-f]{10}")
@@ -49,9 +50,7 @@ def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
     """Every option that changes a bit of a cache; the recordings themselves come on top, see `source_fingerprint`."""
     parameters: dict[str, Any] = {
         "dataset": dataset.name,
-        "events_per_frame": data.events_per_frame,
-        "overlap": data.overlap,
-        "denoise_time": data.denoise_time,
+        **framing_parameters(framing_of(data)),
         "val_split": data.val_split,
         "seed": data.seed,
         "format_version": FORMAT_VERSION,
@@ -74,8 +73,7 @@ def source_fingerprint(recordings: list[Recording], root: Path) -> str:
 def cache_identity(parameters: dict[str, Any], fingerprint: str) -> str:
     """The folder name of a cache: the framing, readable, and a short hash of everything."""
     whole = json.dumps([parameters, fingerprint], sort_keys=True).encode()
-    framing = "events{events_per_frame}_overlap{overlap}_denoise{denoise_time}".format(**parameters)
-    return f"{framing}_{hashlib.sha256(whole).hexdigest()[:10]}"
+    return f"{framing_name(parameters)}_{hashlib.sha256(whole).hexdigest()[:10]}"
 
 
 def write_split(
@@ -266,7 +264,7 @@ class Split:
     """The frames of one split.
 
     Attributes:
-        frames: packed, uint8 [F, ceil(P*H*W/8)], memory-mapped.
+        frames: uint8 [F, ceil(P*H*W/8)] of packed bits, or [F, P*H*W] of counts; memory-mapped.
         labels: int64 [F].
         recordings: int64 [F], the number of each frame's recording in the dataset's sorted list.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from src.helpers import UserError
+from src.helpers import LOG, UserError
 
 
 def _option(default: Any, **limits: Any) -> Any:
@@ -35,9 +35,19 @@ class Data:
     name: str = "NMNIST"  # a dataset of src/events/datasets.py
     data_root: str = "data"  # folder that holds the recordings' folder; relative to the repository
     url: str | None = None  # folder or base URL (http, https, file) of the dataset's archives, instead of their own
-    events_per_frame: int = _option(1500, least=1, most=10**9)
-    overlap: int = _option(1000, least=0, most=10**9)  # events that consecutive frames share
+    frame_mode: str = _option("event_count", choices=("event_count", "time_window", "n_time_bins", "n_event_bins"))
+    events_per_frame: int = _option(1500, least=1, most=10**9)  # with event_count
+    time_window: int | None = _option(None, least=1, most=10**12)  # microseconds of a frame, with time_window
+    n_time_bins: int | None = _option(None, least=1, most=10**6)  # frames a recording, of equal times
+    n_event_bins: int | None = _option(None, least=1, most=10**6)  # frames a recording, of equal numbers of events
+    overlap: int | float | None = _option(None, least=0, most=10**12)  # of consecutive frames, see `overlap_of`
+    drop_incomplete: bool = True  # leave out what is after the last whole frame; event_count and time_window
+    frame_dtype: str = _option("binary", choices=("binary", "counts"))  # counts: uint8, at most 255; CNN and MLP
+    polarities: str = _option("both", choices=("both", "merged"))
+    downsample: float = _option(1.0, above=0.0, most=1.0)  # coordinates are multiplied by it and cut
     denoise_time: int = _option(1200, least=0, most=10**12)  # microseconds; 0: no denoising
+    first_saccade_only: bool = False  # N-MNIST: the events before 100 ms
+    stabilize: bool = False  # N-MNIST: take the saccades' motion out
     num_threads: int = _option(0, least=0, most=4096)  # processes; 0: one for every core that there is to use
     val_split: float = _option(0.1, least=0.0, below=1.0)  # of the training recordings
     test_split: float = _option(0.2, above=0.0, below=1.0)  # of all, where the dataset has no test split of its own
@@ -140,13 +150,12 @@ class Config:
         _fill(config, tree, "", str(path), errors)
         for key, value in _split_overrides(overrides, errors):
             _override(config, key, value, errors)
-        if config.data.overlap >= config.data.events_per_frame:
-            errors.append(
-                f"{path}: data.overlap = {config.data.overlap} must be smaller than data.events_per_frame = "
-                f"{config.data.events_per_frame}, since a frame begins events_per_frame - overlap events after the last"
-            )
+        errors += [f"{path}: {error}" for error in framing_errors(config.data)]
         if errors:
             raise UserError("\n".join(errors))
+        for mode, option in SIZE_OPTIONS.items():
+            if mode not in ("event_count", config.data.frame_mode) and getattr(config.data, option) is not None:
+                LOG.warning("data.%s is not used, since data.frame_mode = %s", option, config.data.frame_mode)
         return config
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,6 +165,53 @@ class Config:
     def to_yaml(self) -> str:
         """YAML that `from_yaml` loads to an equal config."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+
+# Of each frame mode, the option that says how large a frame is, and what it and the overlap count.
+SIZE_OPTIONS = {
+    "event_count": "events_per_frame",
+    "time_window": "time_window",
+    "n_time_bins": "n_time_bins",
+    "n_event_bins": "n_event_bins",
+}
+_SIZE_UNITS = {"event_count": "events", "time_window": "microseconds"}  # of the modes with frames of a given size
+
+
+def overlap_of(data: Data) -> int | float:
+    """data.overlap in the mode's unit (events, microseconds, fraction of a bin); by default 1000 events, else 0."""
+    if data.overlap is not None:
+        return data.overlap
+    return 1000 if data.frame_mode == "event_count" else 0
+
+
+def framing_errors(data: Data) -> list[str]:
+    """What of the framing options does not go together, one line each."""
+    errors = []
+    mode, overlap = data.frame_mode, overlap_of(data)
+    option = SIZE_OPTIONS[mode]
+    size = getattr(data, option)
+    unit = _SIZE_UNITS.get(mode, "frames a recording")
+    if size is None:
+        errors.append(f"data.frame_mode = {mode} needs data.{option}, {unit}")
+    if mode not in _SIZE_UNITS:
+        if overlap >= 1:
+            errors.append(
+                f"data.overlap = {overlap} must be less than 1: with data.frame_mode = {mode} it is a fraction of a bin"
+            )
+    elif overlap != int(overlap):
+        errors.append(f"data.overlap = {overlap} must be whole: with data.frame_mode = {mode} it counts {unit}")
+    elif size is not None and overlap >= size:
+        errors.append(
+            f"data.overlap = {overlap} must be smaller than data.{option} = {size}, since a frame begins "
+            f"{option} - overlap {unit} after the last"
+        )
+    if data.name.upper() != "NMNIST":
+        errors += [
+            f"data.{name} = true is for NMNIST only, whose saccades it knows; data.name = {data.name}"
+            for name in ("first_saccade_only", "stabilize")
+            if getattr(data, name)
+        ]
+    return errors
 
 
 def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
@@ -240,10 +296,14 @@ def _set(section: Any, option: dataclasses.Field[Any], key: str, value: Any, whe
 
 def _converted(value: Any, kind: Any) -> Any:
     """`value` as the field's type; ValueError says what was expected. YAML 1.1 reads 1e-2 as text: it is a number."""
-    if isinstance(kind, types.UnionType):  # X | None
+    if isinstance(kind, types.UnionType):  # X | None, where int | float keeps whole numbers whole
         if value is None:
             return None
-        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+        members = [member for member in typing.get_args(kind) if member is not type(None)]
+        if float not in members:
+            return _converted(value, members[0])
+        number = _converted(value, float)
+        return int(number) if number.is_integer() else number
     if kind is bool and isinstance(value, bool):
         return value
     if kind is str and isinstance(value, str):
@@ -272,6 +332,8 @@ def _converted(value: Any, kind: Any) -> Any:
 
 
 def _checked(value: Any, limits: typing.Mapping[str, Any]) -> Any:
+    if value is None:  # an optional option that is not set
+        return None
     if "choices" in limits and value not in limits["choices"]:
         near = difflib.get_close_matches(value, limits["choices"], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

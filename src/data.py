@@ -28,6 +28,7 @@ class FrameCache:
 
     folder: Path
     frame_shape: tuple[int, int, int]  # (P, H, W)
+    frame_dtype: str  # binary: a bit a pixel; counts: a byte a pixel
     class_names: list[str]
     splits: dict[str, cache.Split]
 
@@ -111,7 +112,7 @@ def _opened(folder: Path, manifest: cache.Manifest) -> FrameCache:
         " + ".join(f"{len(part):,} {split}" for split, part in splits.items()),
         format_size(cache.cache_size(manifest)),
     )
-    return FrameCache(folder, (channels, height, width), manifest["class_names"], splits)
+    return FrameCache(folder, (channels, height, width), manifest["frame_dtype"], manifest["class_names"], splits)
 
 
 def train_order(num_frames: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.int64]:

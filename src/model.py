@@ -22,17 +22,29 @@ def unpack_frames(packed: torch.Tensor, frame_shape: FrameShape, dtype: torch.dt
 
 
 class FrameModel(nn.Module):
-    """A classifier of binary frames: [B, P, H, W] -> class scores [B, classes]."""
+    """A classifier of frames: [B, P, H, W] -> class scores [B, classes].
+
+    Attributes:
+        frame_dtype: how `forward_packed` reads a frame's bytes: binary (a bit a pixel) or counts (a byte a pixel).
+    """
 
     frame_shape: FrameShape
+    frame_dtype: str
 
-    def __init__(self, frame_shape: FrameShape, num_classes: int) -> None:
+    def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str) -> None:
         super().__init__()
         self.frame_shape = frame_shape
         self.num_classes = num_classes
+        self.frame_dtype = frame_dtype
 
     def forward_packed(self, packed: torch.Tensor) -> torch.Tensor:
-        """Class scores of packed frames, uint8 [B, ceil(P*H*W/8)]."""
+        """Class scores of frames as the cache holds them: uint8 [B, ceil(P*H*W/8)], or [B, P*H*W] of counts.
+
+        Counts are not scaled: a frame with at most one event a pixel has the scores of the binary one, and others
+        have values of the same size, since counts above 10 are rare. Divided by 255, they would nearly vanish.
+        """
+        if self.frame_dtype == "counts":
+            return self(packed.reshape(-1, *self.frame_shape).float())
         return self(unpack_frames(packed, self.frame_shape, torch.float32))
 
 
@@ -42,8 +54,8 @@ class DiffLogic(FrameModel):
     Relaxed in train mode, discretised in eval mode (see LogicLayer).
     """
 
-    def __init__(self, frame_shape: FrameShape, num_classes: int, options: Model) -> None:
-        super().__init__(frame_shape, num_classes)
+    def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str, options: Model) -> None:
+        super().__init__(frame_shape, num_classes, frame_dtype)
         o = options.difflogic
         if o.num_neurons % num_classes:
             near = max(round(o.num_neurons / num_classes), 1) * num_classes
@@ -91,8 +103,8 @@ class DiffLogic(FrameModel):
 class CNN(FrameModel):
     """Two convolutions with pooling, then two dense layers."""
 
-    def __init__(self, frame_shape: FrameShape, num_classes: int, options: Model) -> None:
-        super().__init__(frame_shape, num_classes)
+    def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str, options: Model) -> None:
+        super().__init__(frame_shape, num_classes, frame_dtype)
         o = options.cnn
         channels, height, width = frame_shape
         if min(height, width) < 4:
@@ -118,8 +130,8 @@ class CNN(FrameModel):
 class MLP(FrameModel):
     """Dense layers with ReLU."""
 
-    def __init__(self, frame_shape: FrameShape, num_classes: int, options: Model) -> None:
-        super().__init__(frame_shape, num_classes)
+    def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str, options: Model) -> None:
+        super().__init__(frame_shape, num_classes, frame_dtype)
         o = options.mlp
         layers: list[nn.Module] = [nn.Flatten()]
         width = math.prod(frame_shape)
@@ -133,20 +145,30 @@ class MLP(FrameModel):
         return self.layers(frames)
 
 
-MODELS: dict[str, Callable[[FrameShape, int, Model], FrameModel]] = {
+MODELS: dict[str, Callable[[FrameShape, int, str, Model], FrameModel]] = {
     "difflogic": DiffLogic,
     "cnn": CNN,
     "mlp": MLP,
 }
 
 
-def create_model(options: Model, frame_shape: FrameShape, num_classes: int) -> FrameModel:
+def create_model(options: Model, frame_shape: FrameShape, num_classes: int, frame_dtype: str = "binary") -> FrameModel:
     """The model that `model.model_type` names, its weights drawn from PyTorch's global generator.
 
     Raises:
         UserError: if the options do not fit the frames or the classes.
     """
-    return MODELS[options.model_type](frame_shape, num_classes, options)
+    require_fitting_frames(options, frame_dtype)
+    return MODELS[options.model_type](frame_shape, num_classes, frame_dtype, options)
+
+
+def require_fitting_frames(options: Model, frame_dtype: str) -> None:
+    """UserError if the model cannot take frames of this dtype."""
+    if options.model_type == "difflogic" and frame_dtype != "binary":
+        raise UserError(
+            f"data.frame_dtype = {frame_dtype}: model.model_type = difflogic takes bits; use data.frame_dtype=binary, "
+            f"or cnn or mlp for counts"
+        )
 
 
 def _activation_dtype(device: torch.device) -> torch.dtype:

@@ -22,7 +22,7 @@ from pathlib import Path
 from src.config import Data
 from src.events.dataset import CorruptRecordingError, Dataset, Recording
 from src.events.datasets import get_dataset
-from src.events.frames import to_packed_frames
+from src.events.framing import frames_of, framing_of
 from src.helpers import Stopped, UserError, ignore_stop_signals
 from src.io_funcs import CHUNK_BYTES, atomic_file, write_json
 
@@ -129,14 +129,13 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
     began = time.perf_counter()
     kept, labels, counts, corrupt, num_events = [], [], [], [], 0
     digest = hashlib.sha256()
+    framing = framing_of(data)
     with atomic_file(part.frames_file(folder)) as file:
         for number, recording in zip(part.numbers, part.recordings, strict=True):
             check()
             try:
                 events = dataset.read(recording.path)
-                frames = to_packed_frames(
-                    events, dataset.sensor_size, data.events_per_frame, data.overlap, data.denoise_time
-                )
+                frames = frames_of(events, dataset.sensor_size, framing)
             except (CorruptRecordingError, ValueError) as error:
                 corrupt.append(f"{recording.path}: {error}")
                 continue

@@ -17,6 +17,7 @@ from src.config import Config, Data
 from src.events.archives import fetch
 from src.events.dataset import Dataset, Recording
 from src.events.datasets import get_dataset
+from src.events.framing import Framing, frame_bytes, frame_shape, framing_of
 from src.helpers import (
     LOG,
     StopSignals,
@@ -55,6 +56,7 @@ class _Job:
     """What is to be prepared, and where."""
 
     dataset: Dataset
+    framing: Framing
     recordings: list[Recording]
     parameters: dict[str, Any]
     fingerprint: str
@@ -80,7 +82,7 @@ def _plan(config: Config, stop: StopSignals) -> _Job:
     fingerprint = cache.source_fingerprint(recordings, root)
     parts = plan_parts(assign_splits(recordings, config.data, dataset.own_test_split), recordings)
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
-    return _Job(dataset, recordings, parameters, fingerprint, parts, relative)
+    return _Job(dataset, framing_of(config.data), recordings, parameters, fingerprint, parts, relative)
 
 
 def prepare(config: Config, stop: StopSignals) -> Path:
@@ -188,11 +190,6 @@ def _stratified(
     return marked
 
 
-def _frame_bytes(dataset: Dataset) -> int:
-    width, height, polarities = dataset.sensor_size
-    return -(-polarities * height * width // 8)
-
-
 def _parts_folder(folder: Path) -> Path:
     """Beside a cache's folder; hidden, so that it is not taken for a cache."""
     return folder.with_name(f".{folder.name}.parts")
@@ -277,7 +274,6 @@ def _build(job: _Job, data: Data, stop: StopSignals) -> None:
                 break
             except DamagedPartError as error:
                 LOG.warning("%s: making it again", error)
-    width, height, polarities = job.dataset.sensor_size
     num_corrupt = sum(len(it.corrupt) for _, it in made.values())
     manifest: cache.Manifest = {
         "format_version": cache.FORMAT_VERSION,
@@ -285,7 +281,8 @@ def _build(job: _Job, data: Data, stop: StopSignals) -> None:
         "sources": {"recordings": len(job.recordings), "fingerprint": job.fingerprint, "corrupt": num_corrupt},
         "class_names": list(job.dataset.classes),
         "sensor_size": list(job.dataset.sensor_size),
-        "frame_shape": [polarities, height, width],
+        "frame_shape": list(frame_shape(job.framing, job.dataset.sensor_size)),
+        "frame_dtype": job.framing.dtype,
         "note": job.dataset.note,
         "splits": entries,
     }
@@ -313,6 +310,7 @@ def _put_together(
     """Write the splits on scratch; a damaged part is forgotten and DamagedPartError raised."""
     require_free_space(job.scratch, sum(it.size for _, it in made.values()))
     entries = {}
+    bytes_a_frame = frame_bytes(job.framing, job.dataset.sensor_size)
     for split in cache.SPLITS:
         parts = [part for part in job.parts if part.split == split]
 
@@ -339,7 +337,7 @@ def _put_together(
             if split == "test" or job.parameters["val_split"] > 0:
                 LOG.warning("there are no %s frames: too few recordings", split)
         path = job.scratch / f"{split}.safetensors"
-        entries[split] = cache.write_split(path, _frame_bytes(job.dataset), labels, numbers, counts, frames())
+        entries[split] = cache.write_split(path, bytes_a_frame, labels, numbers, counts, frames())
         entries[split]["recordings_a_class"] = np.bincount(labels, minlength=len(job.dataset.classes)).tolist()
     return entries
 

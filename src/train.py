@@ -33,7 +33,7 @@ from src.helpers import (
 from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
 from src.job import Job
 from src.metrics import accuracies, write_metrics
-from src.model import DiffLogic, FrameModel, create_model
+from src.model import DiffLogic, FrameModel, create_model, require_fitting_frames
 from src.prepare import prepare
 
 DEBUG_BATCHES = 20  # an epoch, with --debug
@@ -145,10 +145,11 @@ def _set_up(config: Config, job: Job, stop: StopSignals, debug: bool) -> Run:
     device = choose_device(config.train.device)
     if device.type == "cpu":
         keep_freed_memory()
+    require_fitting_frames(config.model, config.data.frame_dtype)  # before a preparation may begin
     cache = _cache_for(config, stop)
     num_frames = len(cache.splits["train"])
     seed_everything(config.base.seed)
-    model = create_model(config.model, cache.frame_shape, len(cache.class_names)).to(device)
+    model = create_model(config.model, cache.frame_shape, len(cache.class_names), cache.frame_dtype).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=config.train.dtype == "float16")
     batches = math.ceil(num_frames / config.train.dataloader.batch_size)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from src import cache
 from src.config import Data
 from src.events.dataset import Recording
 from src.events.demo import DEMO
+from src.events.nmnist import NMNIST
 from src.helpers import UserError
 
 PARAMETERS = cache.cache_parameters(Data(), DEMO)
@@ -112,16 +114,47 @@ def test_a_manifest_of_another_format_version_is_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"events_per_frame": 9}, {"overlap": 9}, {"denoise_time": 9}, {"val_split": 0.3}, {"seed": 9}]
+    "change",
+    [
+        {"frame_mode": "time_window", "time_window": 1500},
+        {"frame_mode": "n_time_bins", "n_time_bins": 8, "overlap": 0},
+        {"events_per_frame": 1009},
+        {"overlap": 9},
+        {"drop_incomplete": False},
+        {"frame_dtype": "counts"},
+        {"polarities": "merged"},
+        {"downsample": 0.5},
+        {"denoise_time": 9},
+        {"name": "NMNIST", "first_saccade_only": True},
+        {"name": "NMNIST", "stabilize": True},
+        {"val_split": 0.3},
+        {"seed": 9},
+    ],
 )
 def test_each_parameter_of_the_frames_and_splits_is_in_the_identity(change):
     other = cache.cache_parameters(dataclasses.replace(Data(), **change), DEMO)
     assert cache.cache_identity(other, "f") != cache.cache_identity(PARAMETERS, "f")
 
 
-@pytest.mark.parametrize("change", [{"num_threads": 9}, {"data_root": "x"}, {"reset_cache": True}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_threads": 9},
+        {"data_root": "x"},
+        {"reset_cache": True},
+        {"time_window": 9, "n_time_bins": 9, "n_event_bins": 9},  # of frame modes that are not in use
+        {"overlap": 1000.0},
+    ],
+)
 def test_what_changes_no_bit_is_not_in_the_identity(change):
-    assert cache.cache_parameters(dataclasses.replace(Data(), **change), DEMO) == PARAMETERS
+    other = cache.cache_parameters(dataclasses.replace(Data(), **change), DEMO)
+    assert cache.cache_identity(other, "f") == cache.cache_identity(PARAMETERS, "f")
+
+
+def test_what_only_other_frame_modes_use_is_not_in_the_identity():
+    bins = Data(frame_mode="n_event_bins", n_event_bins=8)
+    other = dataclasses.replace(bins, events_per_frame=9, drop_incomplete=False)
+    assert cache.cache_parameters(bins, DEMO) == cache.cache_parameters(other, DEMO)
 
 
 def test_test_split_counts_only_where_the_dataset_has_no_test_split_of_its_own():
@@ -130,8 +163,26 @@ def test_test_split_counts_only_where_the_dataset_has_no_test_split_of_its_own()
     assert "test_split" not in PARAMETERS
 
 
-def test_the_identity_can_be_read(tmp_path):
-    assert cache.cache_identity(PARAMETERS, "f").startswith("events1500_overlap1000_denoise1200_")
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "events1500_overlap1000_denoise1200"),
+        ({"frame_mode": "time_window", "time_window": 50_000}, "window50000_overlap0_denoise1200"),
+        ({"frame_mode": "n_time_bins", "n_time_bins": 8, "overlap": 0.1}, "timebins8_overlap0.1_denoise1200"),
+        ({"frame_mode": "n_event_bins", "n_event_bins": 8, "overlap": 0.0}, "eventbins8_overlap0_denoise1200"),
+        (
+            {"drop_incomplete": False, "frame_dtype": "counts", "polarities": "merged", "downsample": 0.5},
+            "events1500_overlap1000_denoise1200_incomplete_counts_merged_downsample0.5",
+        ),
+        (
+            {"name": "NMNIST", "first_saccade_only": True, "stabilize": True, "denoise_time": 0},
+            "events1500_overlap1000_denoise0_firstsaccade_stabilized",
+        ),
+    ],
+)
+def test_the_identity_can_be_read(options, name):
+    identity = cache.cache_identity(cache.cache_parameters(Data(**options), NMNIST), "f")
+    assert re.fullmatch(rf"{re.escape(name)}_[0-9a-f]{{10}}", identity)
 
 
 def test_other_recordings_or_sizes_give_another_fingerprint(tmp_path):

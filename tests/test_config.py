@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.config import Config, differing_keys
+from src.config import Config, Data, differing_keys, overlap_of
 from src.helpers import UserError
 from tests.small_job import REPOSITORY
 
@@ -158,6 +158,51 @@ def test_a_mistake_in_a_file_is_told_with_file_key_and_value(load, text, message
 )
 def test_a_mistake_in_an_override_is_told(load, override, message):
     assert message in error_of(load, "base:", override)
+
+
+def test_an_overlap_may_be_a_fraction_and_whole_ones_stay_whole(load):
+    for text, overlap in (("0.25", 0.25), ("'1e-1'", 0.1), ("0.0", 0), ("null", None)):
+        value = load(f"data: {{frame_mode: n_time_bins, n_time_bins: 4, overlap: {text}}}").data.overlap
+        assert value == overlap
+        assert type(value) is type(overlap)
+
+
+def test_an_overlap_that_is_not_given_is_1000_events_and_nothing_else():
+    assert overlap_of(Data()) == 1000
+    assert overlap_of(Data(frame_mode="time_window", time_window=50_000)) == 0
+    assert overlap_of(Data(overlap=3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("frame_mode: events", "allowed: event_count, time_window, n_time_bins, n_event_bins"),
+        ("frame_mode: time_window", "data.frame_mode = time_window needs data.time_window, microseconds"),
+        ("frame_mode: n_time_bins", "data.frame_mode = n_time_bins needs data.n_time_bins, frames a recording"),
+        (
+            "{frame_mode: time_window, time_window: 9, overlap: 9}",
+            "overlap = 9 must be smaller than data.time_window",
+        ),
+        ("{frame_mode: time_window, time_window: 9, overlap: 0.5}", "data.overlap = 0.5 must be whole: with"),
+        ("overlap: 10.5", "data.overlap = 10.5 must be whole: with data.frame_mode = event_count it counts events"),
+        ("{frame_mode: n_event_bins, n_event_bins: 8, overlap: 1}", "data.overlap = 1 must be less than 1: with"),
+        ("overlap: -1", "data.overlap = -1: must be >= 0"),
+        ("downsample: 2", "data.downsample = 2: must be > 0.0 and <= 1.0"),
+        ("downsample: 0", "data.downsample = 0: must be > 0.0"),
+        ("{name: DEMO, stabilize: true}", "data.stabilize = true is for NMNIST only"),
+        ("{name: DEMO, first_saccade_only: true}", "data.first_saccade_only = true is for NMNIST only"),
+    ],
+)
+def test_framing_options_that_do_not_fit_are_told_with_key_and_value(load, text, message):
+    told = error_of(load, f"data:\n  {text}")
+    assert message in told
+    assert told.count("\n") == 0
+
+
+def test_a_size_of_a_frame_mode_that_is_not_in_use_is_told(load, caplog):
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        load("data: {time_window: 50000}")
+    assert "data.time_window is not used, since data.frame_mode = event_count" in caplog.text
 
 
 def test_a_missing_file_is_told(tmp_path):

@@ -92,6 +92,28 @@ def test_too_few_pairs_for_unique_connections_are_a_user_s_error():
         create_model(options(num_neurons=30_000, connections="unique"), SHAPE, 10)
 
 
+@pytest.mark.parametrize("model_type", ["cnn", "mlp"])
+def test_counts_reach_the_model_as_they_are(model_type):
+    model = create_model(options(model_type), SHAPE, 10, "counts")
+    counts = torch.randint(0, 256, (5, *SHAPE), dtype=torch.uint8)
+    assert torch.equal(model.forward_packed(counts.reshape(5, 234)), model(counts.float()))
+
+
+@pytest.mark.parametrize("model_type", ["cnn", "mlp"])
+def test_counts_of_at_most_one_give_the_scores_of_the_binary_frame(model_type):
+    packed, frames = random_packed()
+    scores = []
+    for dtype, content in (("binary", packed), ("counts", frames.to(torch.uint8).reshape(5, 234))):
+        torch.manual_seed(0)
+        scores.append(create_model(options(model_type), SHAPE, 10, dtype).forward_packed(content))
+    assert torch.equal(*scores)
+
+
+def test_logic_gates_on_counts_are_a_user_s_error():
+    with pytest.raises(UserError, match=r"data.frame_dtype = counts: .* difflogic takes bits; use .*=binary"):
+        create_model(options(), SHAPE, 10, "counts")
+
+
 def test_a_cnn_on_too_small_frames_is_a_user_s_error():
     with pytest.raises(UserError, match="too small to pool twice"):
         create_model(options("cnn"), (2, 3, 8), 10)

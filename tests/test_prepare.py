@@ -10,6 +10,7 @@ from src import cache, parts
 from src.config import Config, Data
 from src.events import denoise, read_recording, to_frames
 from src.events.dataset import UNPACKED, Recording
+from src.events.framing import frames_of, framing_of
 from src.events.nmnist import NMNIST
 from src.helpers import Stopped, StopSignals, UserError
 from src.io_funcs import project_root, scratch_root
@@ -51,6 +52,23 @@ def test_frames_are_those_of_the_event_functions_in_the_order_of_the_recordings(
         assert (split.labels[at : at + len(frames)] == found[number].label).all()
         at += len(frames)
     assert at == len(split)
+
+
+def test_each_way_of_framing_has_a_cache_of_its_own_whose_manifest_describes_it(config, tmp_path):
+    usual = prepare(config, StopSignals())
+    config.data = dataclasses.replace(
+        config.data, frame_mode="n_time_bins", n_time_bins=3, overlap=0, frame_dtype="counts", downsample=0.5
+    )
+    folder = prepare(config, StopSignals())
+    assert folder.name.startswith("timebins3_overlap0_denoise0_counts_downsample0.5_")
+    manifest = cache.read_manifest(folder)
+    assert (manifest["frame_dtype"], manifest["frame_shape"]) == ("counts", [2, 17, 17])
+    split = cache.read_split(folder, "test")
+    first = NMNIST.find_recordings(tmp_path / "recordings" / "NMNIST")[split.recordings[0]]
+    expected = frames_of(read_recording(first.path), (34, 34, 2), framing_of(config.data))
+    assert split.frames.shape == (90, 578)
+    assert np.array_equal(split.frames[:3], expected)
+    assert cache.read_manifest(usual)["frame_dtype"] == "binary"
 
 
 def test_no_recording_is_in_two_splits_and_none_is_missing(config):

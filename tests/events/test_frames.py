@@ -1,4 +1,4 @@
-"""Framing: bit-identical to tonic's, as booleans and as packed bits."""
+"""to_frames: bit-identical to tonic's."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,9 @@ from tonic.io import read_mnist_file
 from tonic.transforms import Denoise, ToFrame
 
 from src.events import Events, denoise, read_recording, to_frames
-from src.events.frames import to_packed_frames
 from tests.recordings import event_streams, real_recordings
 
 FRAMINGS = st.integers(1, 80).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1)))
-
-
-def packed(frames):
-    return np.packbits(frames.reshape(len(frames), -1), axis=1, bitorder="little")
 
 
 @settings(max_examples=200, deadline=None)
@@ -29,15 +24,6 @@ def test_frames_equal_tonic_s(stream, framing):
     assert np.array_equal(frames, expected)
 
 
-@settings(max_examples=200, deadline=None)
-@given(event_streams(least=0), FRAMINGS, st.sampled_from([0, 20, 1000]))
-def test_packed_frames_are_the_bits_of_the_denoised_frames(stream, framing, denoise_time):
-    events, sensor_size = stream
-    kept = denoise(events, denoise_time) if denoise_time else events
-    expected = packed(to_frames(kept, sensor_size, *framing))
-    assert np.array_equal(to_packed_frames(events, sensor_size, *framing, denoise_time), expected)
-
-
 @pytest.mark.skipif(not real_recordings(), reason="no N-MNIST recordings here; name some by DIFFLOGIC_TEST_RECORDINGS")
 def test_every_real_recording_gives_tonic_s_frames():
     theirs = ToFrame((34, 34, 2), event_count=1500, overlap=1000)
@@ -45,7 +31,6 @@ def test_every_real_recording_gives_tonic_s_frames():
         expected = theirs(Denoise(1200)(read_mnist_file(str(path), NMNIST.dtype))) > 0
         events = read_recording(path)
         assert np.array_equal(to_frames(denoise(events, 1200), (34, 34, 2), 1500, 1000), expected), path
-        assert np.array_equal(to_packed_frames(events, (34, 34, 2), 1500, 1000, 1200), packed(expected)), path
 
 
 def stream_of(n, x=0, y=0, p=0):
@@ -65,10 +50,9 @@ def test_axes_are_polarity_row_and_column():
 
 
 @pytest.mark.parametrize(("place", "name"), [({"x": 5}, "x = 5"), ({"y": 3}, "y = 3"), ({"p": 2}, "p = 2")])
-@pytest.mark.parametrize("function", [to_frames, to_packed_frames])
-def test_an_event_outside_the_sensor_is_an_error(function, place, name):
+def test_an_event_outside_the_sensor_is_an_error(place, name):
     with pytest.raises(ValueError, match=f"{name}, outside the sensor"):
-        function(stream_of(3, **place), (5, 3, 2), 3)
+        to_frames(stream_of(3, **place), (5, 3, 2), 3)
 
 
 @pytest.mark.parametrize("overlap", [-1, 3, 4])

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from src.cache import FORMAT_VERSION
 from tests import small_job
 
 MAIN = ("main.py", "small.yaml", "--job_id=bad")
@@ -200,7 +201,7 @@ def test_a_cache_damaged_on_both_storages(other, damage, message):
 
 def test_a_cache_of_another_format_version(other):
     for path in cache_files(other, "manifest.json"):
-        path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+        path.write_text(path.read_text().replace(f'"format_version": {FORMAT_VERSION}', '"format_version": 999'))
     refused(other, *MAIN, message="no frame cache of NMNIST")
 
 

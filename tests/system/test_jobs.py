@@ -164,3 +164,22 @@ def test_a_preparation_of_another_cache_is_refused(jobs):
     overrides = f"data.overlap=21 data.prepare_if_missing={jobs / 'small.yaml'}"
     output = main(jobs, "--job_id=a", "--override", overrides, expect=2)
     assert "data.overlap = 50 there, 21 here" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", ["cnn", "mlp"])
+def test_count_frames_of_time_windows_are_prepared_and_learnt(jobs, model_type):
+    frames = "frame_mode: time_window\n  time_window: 100000\n  overlap: 0\n  frame_dtype: counts"
+    (jobs / "counts.yaml").write_text((jobs / "small.yaml").read_text().replace("overlap: 50", frames))
+    overrides = f"model.model_type={model_type} train.learning_rate=0.01 train.epochs=4"
+    overrides += f" data.prepare_if_missing={jobs / 'counts.yaml'}"
+    small_job.run(jobs, "main.py", "counts.yaml", "--job_id", f"counts_{model_type}", "--override", overrides)
+    result = json.loads((jobs / f"project/logs/counts_{model_type}/result.json").read_text())
+    assert result["test"]["frame_accuracy"] > 0.5
+
+
+def test_logic_gates_on_counts_are_refused_before_anything_is_prepared(jobs):
+    overrides = f"data.frame_dtype=counts data.prepare_if_missing={jobs / 'small.yaml'}"
+    output = main(jobs, "--job_id=a", "--override", overrides, expect=2)
+    assert "data.frame_dtype = counts: model.model_type = difflogic takes bits" in output
+    assert "preparing" not in output

@@ -1,0 +1,166 @@
+"""Framing: every choice that turns a recording's events into frames, from the data section, and the frames it gives.
+
+The order is that in which tonic's transforms would be composed: first_saccade_only and stabilize (N-MNIST's own),
+Denoise, Downsample, MergePolarities, ToFrame.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.config import SIZE_OPTIONS, Data, framing_errors, overlap_of
+from src.events.events import Events
+from src.events.frames import framed_size, make_frames
+from src.events.kernels import EVENT_COUNT, N_EVENT_BINS, N_TIME_BINS, TIME_WINDOW
+from src.events.saccades import first_saccade, stabilize
+from src.helpers import UserError
+
+_MODES = {
+    "event_count": EVENT_COUNT,
+    "time_window": TIME_WINDOW,
+    "n_time_bins": N_TIME_BINS,
+    "n_event_bins": N_EVENT_BINS,
+}
+_WORDS = {"event_count": "events", "time_window": "window", "n_time_bins": "timebins", "n_event_bins": "eventbins"}
+
+
+@dataclass(frozen=True)
+class Framing:
+    """All that changes a bit of the frames; the defaults are those of the data section.
+
+    Attributes:
+        mode: event_count, time_window, n_time_bins or n_event_bins.
+        size: events of a frame, microseconds of a window, or the number of bins.
+        overlap: of consecutive frames, in tonic's unit of the mode: events, microseconds, or a fraction of a bin.
+        drop_incomplete: tonic's `not include_incomplete`, for event_count and time_window.
+        dtype: binary (a bit a pixel, packed) or counts (a byte a pixel, at most 255).
+        polarities: both or merged.
+        downsample: tonic's spatial_factor, above 0 and at most 1.
+        denoise_time: microseconds; 0: no denoising.
+        first_saccade_only, stabilize: as tonic's N-MNIST dataset.
+    """
+
+    mode: str = "event_count"
+    size: int = 1500
+    overlap: float = 1000
+    drop_incomplete: bool = True
+    dtype: str = "binary"
+    polarities: str = "both"
+    downsample: float = 1.0
+    denoise_time: int = 1200
+    first_saccade_only: bool = False
+    stabilize: bool = False
+
+
+def framing_of(data: Data) -> Framing:
+    """The framing that the data section asks for; UserError names every option that does not fit."""
+    if errors := framing_errors(data):
+        raise UserError("\n".join(errors))
+    size = getattr(data, SIZE_OPTIONS[data.frame_mode])
+    return Framing(
+        mode=data.frame_mode,
+        size=size,
+        overlap=overlap_of(data),
+        drop_incomplete=data.drop_incomplete,
+        dtype=data.frame_dtype,
+        polarities=data.polarities,
+        downsample=data.downsample,
+        denoise_time=data.denoise_time,
+        first_saccade_only=data.first_saccade_only,
+        stabilize=data.stabilize,
+    )
+
+
+def framing_parameters(framing: Framing) -> dict[str, Any]:
+    """The framing under the names of the data section, without what its mode does not use."""
+    parameters: dict[str, Any] = {
+        "frame_mode": framing.mode,
+        SIZE_OPTIONS[framing.mode]: framing.size,
+        "overlap": int(framing.overlap) if framing.overlap == int(framing.overlap) else framing.overlap,
+        "frame_dtype": framing.dtype,
+        "polarities": framing.polarities,
+        "downsample": float(framing.downsample),
+        "denoise_time": framing.denoise_time,
+        "first_saccade_only": framing.first_saccade_only,
+        "stabilize": framing.stabilize,
+    }
+    if framing.mode in ("event_count", "time_window"):  # bins leave no rest
+        parameters["drop_incomplete"] = framing.drop_incomplete
+    return parameters
+
+
+def framing_name(parameters: dict[str, Any]) -> str:
+    """Framing parameters in a folder's name: events1500_overlap1000_denoise1200, then what is not as usual."""
+    mode = parameters["frame_mode"]
+    words = [
+        f"{_WORDS[mode]}{parameters[SIZE_OPTIONS[mode]]}",
+        f"overlap{parameters['overlap']}",
+        f"denoise{parameters['denoise_time']}",
+    ]
+    if not parameters.get("drop_incomplete", True):
+        words.append("incomplete")
+    if parameters["frame_dtype"] != "binary":
+        words.append(parameters["frame_dtype"])
+    if parameters["polarities"] != "both":
+        words.append(parameters["polarities"])
+    if parameters["downsample"] != 1:
+        words.append(f"downsample{parameters['downsample']:g}")
+    if parameters["first_saccade_only"]:
+        words.append("firstsaccade")
+    if parameters["stabilize"]:
+        words.append("stabilized")
+    return "_".join(words)
+
+
+def frame_shape(framing: Framing, sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """(P, H, W) of a frame of a sensor (W, H, P): merging leaves one polarity, downsampling fewer rows and columns.
+
+    Downsampling keeps the fewest columns that hold every pixel, int((W - 1) * downsample) + 1, and rows likewise.
+    """
+    width, height, polarities = framed_size(sensor_size, framing.polarities == "merged", framing.downsample)
+    return polarities, height, width
+
+
+def frame_bytes(framing: Framing, sensor_size: tuple[int, int, int]) -> int:
+    """Bytes of a frame: P*H*W bits, or as many bytes for counts."""
+    polarities, height, width = frame_shape(framing, sensor_size)
+    pixels = polarities * height * width
+    return pixels if framing.dtype == "counts" else -(-pixels // 8)
+
+
+def frames_of(events: Events, sensor_size: tuple[int, int, int], framing: Framing) -> NDArray[np.uint8]:
+    """The frames of a recording, bit-identical to tonic's transforms.
+
+    `> 0` of tonic's frames for binary, `min(…, 255)` of them for counts, where tonic's own int16 counts hold: a pixel
+    with more than 32,767 events in a frame stays at 255, and set, here. A recording without events, or of which
+    denoising leaves none, gives one empty frame, or the number of bins; tonic's have W and H swapped there.
+
+    Args:
+        events: N events.
+        sensor_size: (W, H, P) of the recording, tonic's order.
+        framing: how.
+
+    Returns:
+        uint8 [F, frame_bytes]: packed bits, little-endian bit order, or counts; C order of [P, H, W].
+
+    Raises:
+        ValueError: for an event outside the sensor, or if the frames would take more than 256 MiB.
+    """
+    if framing.first_saccade_only:
+        events = first_saccade(events)
+    if framing.stabilize:
+        events = stabilize(events)
+    return make_frames(
+        events,
+        sensor_size,
+        _MODES[framing.mode],
+        framing.size,
+        framing.overlap,
+        framing.drop_incomplete,
+        framing.dtype == "counts",
+        framing.polarities == "merged",
+        framing.downsample,
+        framing.denoise_time,
+    )

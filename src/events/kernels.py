@@ -1,0 +1,203 @@
+"""The kernels of denoising and framing: flat arrays in, flat arrays out.
+
+They lie in one file, since numba compiles a kernel into those that call it, and takes its compiled code from disk until
+the caller's file changes.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+EVENT_COUNT, TIME_WINDOW, N_TIME_BINS, N_EVENT_BINS = range(4)  # frame modes
+MOST_BYTES = 1 << 28  # of one recording's frames: a damaged timestamp must not fill the memory
+
+
+@numba.njit(cache=True, nogil=True)
+def denoise_events(
+    x: NDArray[np.uint16], y: NDArray[np.uint16], t: NDArray[np.int64], p: NDArray[np.uint8], filter_time: int
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint8]]:
+    """x, y, t, p of the events that denoising keeps, see `src.events.denoise`."""
+    keep = np.empty(len(t), dtype=np.uint32)
+    kept = keep[: supported_events(x, y, t, filter_time, keep)]
+    return x[kept], y[kept], t[kept], p[kept]
+
+
+@numba.njit(cache=True, nogil=True)
+def supported_events(
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    t: NDArray[np.int64],
+    filter_time: int,
+    keep: NDArray[np.uint32],
+) -> int:
+    """Write the indices of the events that denoising keeps to `keep` [N]; return how many there are."""
+    stride = largest(y) + 3
+    memory = _empty_memory(largest(x) + 1, stride, filter_time)
+    kept = 0
+    for i in range(len(t)):
+        pixel = (np.int64(x[i]) + 1) * stride + np.int64(y[i]) + 1
+        now = t[i]
+        memory[pixel] = now + filter_time
+        # Four loads and no branch: whether an event has support is too random to predict.
+        latest = max(max(memory[pixel - stride], memory[pixel + stride]), max(memory[pixel - 1], memory[pixel + 1]))
+        keep[kept] = i
+        kept += latest > now
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _empty_memory(width: int, stride: int, filter_time: int) -> NDArray[np.int64]:
+    """A flat [width + 2, stride] of filter_time, inside a border that is never recent and saves bounds checks."""
+    memory = np.full((width + 2) * stride, np.iinfo(np.int64).min, dtype=np.int64)
+    for column in range(1, width + 1):
+        memory[column * stride + 1 : (column + 1) * stride - 1] = filter_time
+    return memory
+
+
+@numba.njit(cache=True, nogil=True)
+def largest(values: NDArray[np.uint16]) -> Any:
+    """The largest of unsigned numbers, 0 where there are none; a loop that vectorises."""
+    most = values.dtype.type(0)
+    for i in range(len(values)):
+        most = max(most, values[i])
+    return np.int64(most)
+
+
+@numba.njit(cache=True, nogil=True)
+def slices(
+    mode: int,
+    times: NDArray[np.int64],
+    num_events: int,
+    size: int,
+    overlap: float,
+    drop_incomplete: bool,
+    most: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The events of each frame: from starts[f] up to ends[f], which may lie beyond the last event.
+
+    The arithmetic is that of `tonic.slicers`, step by step, since a rounding decides where an event goes; so is the
+    binary search in times that are out of order, whose result is NumPy's. No events: one slice, or the number of bins.
+
+    Args:
+        mode: EVENT_COUNT (SliceByEventCount), TIME_WINDOW (SliceByTime), N_TIME_BINS (SliceByTimeBins) or
+            N_EVENT_BINS (SliceByEventBins).
+        times: of the events [num_events], microseconds; looked at by the modes of time only.
+        num_events: how many there are.
+        size: events of a frame, microseconds of a window, or the number of bins.
+        overlap: whole events, whole microseconds, or a fraction of a bin below 1.
+        drop_incomplete: leave out the events, or the time, after the last whole frame; the bins have no such rest.
+        most: frames.
+
+    Returns:
+        (starts, ends), int64 [F] each.
+
+    Raises:
+        ValueError: if there would be more than `most`.
+    """
+    if num_events == 0:
+        num = _at_most(most, size if mode in (N_TIME_BINS, N_EVENT_BINS) else 1)
+        return np.zeros(num, dtype=np.int64), np.zeros(num, dtype=np.int64)
+    if mode == EVENT_COUNT:
+        step = size - np.int64(overlap)
+        length = min(size, num_events)
+        num = _at_most(most, _rounded((num_events - length) / step, drop_incomplete) + 1)
+        starts = np.arange(num) * step
+        return starts, starts + length
+    if mode == N_EVENT_BINS:
+        num = _at_most(most, size)
+        count = np.int64(num_events // size * (1 + overlap))
+        starts = np.arange(num) * np.int64(count * (1 - overlap))
+        return starts, starts + count
+    duration = times[-1] - times[0]
+    if mode == TIME_WINDOW:
+        step = size - np.int64(overlap)
+        num = _at_most(most, max(_rounded((duration - size) / step, drop_incomplete) + 1, 1))
+        begins = np.arange(num) * step + times[0]
+        return np.searchsorted(times, begins), np.searchsorted(times, begins + size)
+    num = _at_most(most, size)
+    window = duration // size * (1 + overlap)
+    bins = np.arange(num) * (window * (1 - overlap)) + times[0]
+    return np.searchsorted(times, bins), np.searchsorted(times, bins + window)
+
+
+@numba.njit(cache=True, nogil=True)
+def _rounded(number: float, down: bool) -> float:
+    return np.floor(number) if down else np.ceil(number)
+
+
+@numba.njit(cache=True, nogil=True)
+def _at_most(most: int, number: float) -> Any:
+    if number > most:
+        raise ValueError("it would give too many frames; are its timestamps damaged, or is the overlap too large?")
+    return np.int64(number)
+
+
+@numba.njit(cache=True, nogil=True)
+def frame_events(
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    t: NDArray[np.int64],
+    p: NDArray[np.uint8],
+    width: int,
+    polarity_pixels: int,
+    frame_bytes: int,
+    downsample: float,
+    denoise_time: int,
+    mode: int,
+    size: int,
+    overlap: float,
+    drop_incomplete: bool,
+    counts: bool,
+) -> NDArray[np.uint8]:
+    """Frames [F, frame_bytes], see `src.events.frames.make_frames`.
+
+    Args:
+        x, y, t, p: of the events, within the sensor.
+        width: columns of a frame.
+        polarity_pixels: pixels from one polarity to the next; 0 merges them.
+        frame_bytes: of a frame of all its pixels' bits, or of their counts.
+        others: as `make_frames`.
+    """
+    pixels = np.empty(len(t), dtype=np.uint32)  # of each kept event, its place in a frame
+    if denoise_time > 0:
+        keep = np.empty(len(t), dtype=np.uint32)
+        kept = supported_events(x, y, t, denoise_time, keep)
+        for k in range(kept):
+            pixels[k] = _pixel(x, y, p, width, polarity_pixels, downsample, keep[k])
+    else:
+        kept = len(t)
+        for i in range(kept):
+            pixels[i] = _pixel(x, y, p, width, polarity_pixels, downsample, i)
+
+    times = np.empty(kept if mode in (TIME_WINDOW, N_TIME_BINS) else 0, dtype=np.int64)
+    for k in range(len(times)):
+        times[k] = t[keep[k]] if denoise_time > 0 else t[k]
+    starts, ends = slices(mode, times, kept, size, overlap, drop_incomplete, MOST_BYTES // frame_bytes)
+
+    frames = np.zeros((len(starts), frame_bytes), dtype=np.uint8)
+    for f in range(len(starts)):
+        frame = frames[f]
+        if counts:
+            for k in range(starts[f], min(ends[f], kept)):
+                frame[pixels[k]] += frame[pixels[k]] < 255
+        else:
+            for k in range(starts[f], min(ends[f], kept)):
+                frame[pixels[k] >> np.uint32(3)] |= np.uint8(1) << np.uint8(pixels[k] & np.uint32(7))
+    return frames
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _pixel(
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    p: NDArray[np.uint8],
+    width: int,
+    polarity_pixels: int,
+    downsample: float,
+    i: int,
+) -> Any:
+    if downsample == 1.0:
+        return np.int64(p[i]) * polarity_pixels + np.int64(y[i]) * width + np.int64(x[i])
+    return np.int64(p[i]) * polarity_pixels + np.int64(y[i] * downsample) * width + np.int64(x[i] * downsample)
