@@ -40,8 +40,8 @@ def kernels() -> Any:
     except ImportError as error:
         raise ImportError(
             "implementation 'difflogic' needs the package difflogic with its CUDA extension: the image of "
-            "singularity/difflogic.def has it, and shows how to build it with nvcc (pip alone fails on current PyTorch); or "
-            "use the implementation 'auto', which needs nothing"
+            "singularity/difflogic.def has it, and shows how to build it with nvcc (pip alone fails on new PyTorch); "
+            "or use the implementation 'auto', which needs nothing"
         ) from error
 
 
