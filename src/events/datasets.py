@@ -2,12 +2,13 @@
 
 import difflib
 
+from src.events.cifar10dvs import CIFAR10DVS
 from src.events.dataset import Dataset
 from src.events.demo import DEMO
 from src.events.nmnist import NMNIST
 from src.helpers import UserError
 
-DATASETS = {dataset.name: dataset for dataset in (NMNIST, DEMO)}
+DATASETS = {dataset.name: dataset for dataset in (NMNIST, CIFAR10DVS, DEMO)}
 
 
 def get_dataset(name: str) -> Dataset:

@@ -1,128 +1,63 @@
-"""The demo dataset: scikit-learn's handwritten digits before a simulated event sensor.
+"""Simulated recordings: the demo dataset, and a stand-in for CIFAR10-DVS; handwritten digits before a sensor model.
 
-The digits are real (1,797 of the UCI optical recognition set), the events are not: each image moves on N-MNIST's three
-saccades before an ideal 34 x 34 sensor that compares log intensities with thresholds, plus noise events.
+The digits are real (scikit-learn's 1,797 of the UCI optical recognition set), the events are not. The demo dataset
+moves them on N-MNIST's three saccades before a 34 x 34 sensor. The stand-in moves them as CIFAR10-DVS was recorded,
+again and again on a closed path before a 128 x 128 sensor (Li et al. 2017), a digit in the place of a class.
 """
 
-import itertools
+import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from src.events import nmnist
+from src.events import aedat4, nmnist
+from src.events.cifar10dvs import CLASSES, SENSOR_SIZE, SIMULATION_MARKER
 from src.events.dataset import Dataset
 from src.events.events import Events
-from src.helpers import LOG, available_cores
+from src.events.sensor import Setup, simulate
+from src.helpers import LOG, UserError, available_cores
 from src.io_funcs import write_json
 
 SIMULATION_VERSION = 1
-SENSOR = 34  # pixels, both ways
-DIGIT_SCALE = 3.1  # sensor pixels a pixel of the 8 x 8 image
-DARKEST = 0.12  # intensity of the background, where ink is 1
-THRESHOLD = 0.35  # of log intensity
-THRESHOLD_SPREAD = 0.04  # standard deviation between pixels
-NOISE_EVENTS = 150  # a recording
-STEP_MICROSECONDS = 2_000
-SACCADE_MICROSECONDS = 100_000
-CORNERS = ((0.0, 0.0), (3.5, 7.0), (7.0, 0.0), (0.0, 0.0))  # (x, y) of the image between saccades, pixels
 TEST_FRACTION = 0.2
-_MARKER = "simulation.json"
+FIRST_TIMESTAMP = 1_500_000_000_000_000  # of the stand-in's recordings: microseconds since 1970, as a camera gives
 
-
-def simulate(image: NDArray[np.float64], rng: np.random.Generator) -> Events:
-    """Events of an 8 x 8 image (0 to 1) on three saccades; `rng` draws threshold mismatch and noise."""
-    thresholds = np.maximum(rng.normal(THRESHOLD, THRESHOLD_SPREAD, size=(2, SENSOR, SENSOR)), THRESHOLD / 2)  # OFF, ON
-    signal = _sense(image, _path_of_image(), thresholds)
-    duration = SACCADE_MICROSECONDS * (len(CORNERS) - 1)
-    noise = np.stack(
-        [
-            rng.integers(0, SENSOR, NOISE_EVENTS),
-            rng.integers(0, SENSOR, NOISE_EVENTS),
-            rng.integers(0, duration, NOISE_EVENTS),
-            rng.integers(0, 2, NOISE_EVENTS),
-        ]
-    )
-    x, y, t, p = np.concatenate([signal, noise], axis=1)
-    order = np.argsort(t, kind="stable")
-    return Events(
-        x[order].astype(np.uint16),
-        y[order].astype(np.uint16),
-        t[order].astype(np.int64),
-        p[order].astype(np.uint8),
-    )
-
-
-def _path_of_image() -> NDArray[np.float64]:
-    """Top left corner of the image at each step, [steps + 1, 2] (x, y); each saccade speeds up and slows down."""
-    phase = np.arange(0, SACCADE_MICROSECONDS, STEP_MICROSECONDS) / SACCADE_MICROSECONDS
-    moved = (1 - np.cos(np.pi * phase))[:, None] / 2
-    corners = np.array(CORNERS)
-    legs = [a + moved * (b - a) for a, b in itertools.pairwise(corners)]
-    return np.concatenate([*legs, corners[-1:]]) + 1.0
-
-
-@numba.njit(cache=True, nogil=True)
-def _sense(image: NDArray[np.float64], path: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Events [4, N] (x, y, t, p) of the moving image: a pixel fires when its log intensity has moved a threshold."""
-    capacity = 4096
-    events = np.empty((4, capacity), dtype=np.int64)
-    n = 0
-    rows, columns = image.shape
-    level = np.empty((SENSOR, SENSOR))
-    previous = np.empty((SENSOR, SENSOR))
-    for step in range(len(path)):
-        for y in range(SENSOR):
-            for x in range(SENSOR):
-                # Bilinear interpolation between the image's pixels, background outside.
-                u = (x - path[step, 0]) / DIGIT_SCALE - 0.5
-                v = (y - path[step, 1]) / DIGIT_SCALE - 0.5
-                i, j = int(np.floor(v)), int(np.floor(u))
-                ink = 0.0
-                for di in range(2):
-                    for dj in range(2):
-                        if 0 <= i + di < rows and 0 <= j + dj < columns:
-                            weight = (1 - abs(v - i - di)) * (1 - abs(u - j - dj))
-                            ink += weight * image[i + di, j + dj]
-                now = np.log(DARKEST + (1 - DARKEST) * ink)
-                if step == 0:
-                    level[y, x] = now
-                    previous[y, x] = now
-                    continue
-                rising = now > level[y, x]
-                threshold = thresholds[np.int64(rising), y, x]
-                while abs(now - level[y, x]) >= threshold and (now > level[y, x]) == rising:
-                    level[y, x] += threshold if rising else -threshold
-                    crossed = (level[y, x] - previous[y, x]) / (now - previous[y, x])
-                    crossed = min(max(crossed, 0.0), 1.0)
-                    if n == capacity:
-                        capacity *= 2
-                        grown = np.empty((4, capacity), dtype=np.int64)
-                        grown[:, :n] = events[:, :n]
-                        events = grown
-                    events[0, n] = x
-                    events[1, n] = y
-                    events[2, n] = np.int64((step - 1 + crossed) * STEP_MICROSECONDS)
-                    events[3, n] = np.int64(rising)
-                    n += 1
-                previous[y, x] = now
-    return events[:, :n]
+DEMO_SETUP = Setup(
+    pixels=34,
+    image_scale=3.1,
+    corners=((1.0, 1.0), (4.5, 8.0), (8.0, 1.0), (1.0, 1.0)),
+    leg_microseconds=100_000,
+    loops=1,
+    threshold=0.35,
+    threshold_spread=0.04,
+    noise_events=150,
+)
+# About 200,000 events in 1.3 s.
+CIFAR10DVS_SETUP = Setup(
+    pixels=SENSOR_SIZE[0],
+    image_scale=12.0,
+    corners=((16.0, 6.0), (26.0, 16.0), (16.0, 26.0), (6.0, 16.0), (16.0, 6.0)),
+    leg_microseconds=54_000,
+    loops=6,
+    threshold=0.44,
+    threshold_spread=0.05,
+    noise_events=10_000,
+)
 
 
 def create(folder: Path, seed: int) -> None:
-    """Simulate all recordings into `folder`, in N-MNIST's layout and format; a function of the seed.
+    """Simulate all recordings of the demo dataset into `folder`, in N-MNIST's layout and format.
 
-    The folder appears whole: it is written under a temporary name and renamed.
+    A function of the seed. The folder appears whole: it is written under a temporary name and renamed.
     """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images, labels = digits.images / 16.0, digits.target
+    images, labels = _digits()
     LOG.info("simulating %d event recordings from scikit-learn's handwritten digits in %s", len(images), folder)
     is_test = np.zeros(len(images), dtype=bool)
     rng = np.random.default_rng([seed, 0])
@@ -130,22 +65,68 @@ def create(folder: Path, seed: int) -> None:
         members = rng.permutation(np.flatnonzero(labels == label))
         is_test[members[: round(TEST_FRACTION * len(members))]] = True
 
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    for split in ("Train", "Test"):
-        for label in range(10):
-            (temporary / split / str(label)).mkdir(parents=True)
-
     def write(index: int) -> None:
-        events = simulate(images[index], np.random.default_rng([seed, 1, index]))
+        events = simulate(images[index], DEMO_SETUP, np.random.default_rng([seed, 1, index]))
         split = "Test" if is_test[index] else "Train"
         path = temporary / split / str(labels[index]) / f"{index + 1:05d}.bin"
         path.write_bytes(nmnist.encode(events))
 
-    try:
+    with _whole_folder(folder, _marker(seed)) as temporary:
+        for split in ("Train", "Test"):
+            for label in range(10):
+                (temporary / split / str(label)).mkdir(parents=True)
         with ThreadPoolExecutor(available_cores()) as pool:
             list(pool.map(write, range(len(images))))
-        write_json(temporary / _MARKER, _marker(seed))
+
+
+def create_cifar10dvs(folder: Path, recordings_a_class: int, seed: int) -> None:
+    """Simulate a stand-in for CIFAR10-DVS into `folder`, in its layout and format: <class>/*.aedat4, AEDAT 4 with LZ4.
+
+    The digit d stands in for the class of label d; from about 178 recordings a class on, images come again, before
+    another sensor. A function of the seed and of nothing else; fewer recordings are the first of more. The folder
+    appears whole, with a marker by which every preparation says that it is simulated.
+
+    Raises:
+        UserError: if the folder is there and is not a simulation.
+    """
+    if folder.exists() and not (folder / SIMULATION_MARKER).exists():
+        raise UserError(f"{folder} is there and no simulation: not replaced")
+    images, labels = _digits()
+    LOG.info("simulating %d recordings in the manner of CIFAR10-DVS in %s", len(CLASSES) * recordings_a_class, folder)
+
+    def write(recording: tuple[int, int]) -> None:
+        label, number = recording
+        members = np.flatnonzero(labels == label)
+        events = simulate(
+            images[members[number % len(members)]], CIFAR10DVS_SETUP, np.random.default_rng([seed, label, number])
+        )
+        events = Events(events.x, events.y, events.t + FIRST_TIMESTAMP, events.p)
+        path = temporary / CLASSES[label] / f"cifar10_{CLASSES[label]}_{number}.aedat4"
+        path.write_bytes(aedat4.encode(events, SENSOR_SIZE[:2]))
+
+    with _whole_folder(folder, _marker(seed) | {"recordings_a_class": recordings_a_class}) as temporary:
+        for name in CLASSES:
+            (temporary / name).mkdir(parents=True)
+        with ThreadPoolExecutor(available_cores()) as pool:
+            list(pool.map(write, np.ndindex(len(CLASSES), recordings_a_class)))
+
+
+def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Images [N, 8, 8], ink from 0 to 1, and labels [N]."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images / 16.0, digits.target
+
+
+@contextlib.contextmanager
+def _whole_folder(folder: Path, marker: dict[str, Any]) -> Iterator[Path]:
+    """A temporary folder that becomes `folder`, with a marker in it, unless the block raises."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        yield temporary
+        write_json(temporary / SIMULATION_MARKER, marker)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
@@ -154,21 +135,21 @@ def create(folder: Path, seed: int) -> None:
 
 
 def is_current(folder: Path, seed: int) -> bool:
-    """Whether the folder holds the simulation of this seed and version."""
+    """Whether the folder holds the demo dataset of this seed and version."""
     try:
-        return json.loads((folder / _MARKER).read_text()) == _marker(seed)
+        return json.loads((folder / SIMULATION_MARKER).read_text()) == _marker(seed)
     except (OSError, ValueError):
         return False
 
 
-def _marker(seed: int) -> dict[str, object]:
+def _marker(seed: int) -> dict[str, Any]:
     return {"simulated": True, "seed": seed, "version": SIMULATION_VERSION}
 
 
 DEMO = Dataset(
     name="DEMO",
     folder="DEMO",
-    sensor_size=(SENSOR, SENSOR, 2),
+    sensor_size=(DEMO_SETUP.pixels, DEMO_SETUP.pixels, 2),
     classes=nmnist.NMNIST.classes,
     full_size=1797,
     own_test_split=True,

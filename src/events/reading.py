@@ -2,21 +2,36 @@
 
 from pathlib import Path
 
-from src.events import nmnist
+import numpy as np
+
+from src.events import aedat2, aedat4, nmnist
 from src.events.dataset import CorruptRecordingError
 from src.events.events import Events
 
-_READERS = {".bin": nmnist.read}
-
 
 def read_recording(path: str | Path) -> Events:
-    """Events of a recording; `.bin` is N-MNIST's format.
+    """Events of a recording: AEDAT 4 or AEDAT 2.0, by how the file begins, else N-MNIST's format if it is a `.bin`.
 
     Raises:
-        CorruptRecordingError: if the file holds no events, or is not in a known format.
+        CorruptRecordingError: if the file is damaged, holds no events, or is not in a known format.
         OSError: if it cannot be read.
     """
-    path = Path(path)
-    if path.suffix not in _READERS:
-        raise CorruptRecordingError(f"unknown format {path.suffix!r}; known: {', '.join(_READERS)}")
-    return _READERS[path.suffix](path)
+    return decode_recording(nmnist.read_bytes(path), Path(path).suffix)
+
+
+def decode_recording(content: bytes, suffix: str) -> Events:
+    """Events of a file's bytes, as `read_recording`; the suffix counts for N-MNIST only, whose files begin anyhow."""
+    if content.startswith(aedat4.MAGIC):
+        events = aedat4.decode(content)
+    elif content.startswith(aedat2.MAGIC):
+        events = aedat2.decode(content)
+    elif suffix == ".bin":
+        events = nmnist.decode(np.frombuffer(content, np.uint8))
+    else:
+        beginning = content[: len(aedat4.MAGIC)]
+        raise CorruptRecordingError(
+            f"unknown format: it begins with {beginning!r}; known are AEDAT 4, AEDAT 2.0 and N-MNIST's .bin"
+        )
+    if len(events) == 0:
+        raise CorruptRecordingError("it holds no events")
+    return events

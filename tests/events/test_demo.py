@@ -1,39 +1,11 @@
-"""The simulated demo dataset: deterministic, in N-MNIST's format, plausible."""
+"""The simulated datasets: the demo in N-MNIST's format, the stand-in for CIFAR10-DVS in that one's."""
 
 import numpy as np
 import pytest
 
 from src.events import demo, read_recording
-from tests.recordings import same
-
-
-def simulated(seed, image=None):
-    image = np.eye(8) if image is None else image
-    return demo.simulate(image, np.random.default_rng(seed))
-
-
-def test_a_recording_is_a_function_of_image_and_seed():
-    assert same(simulated(1), simulated(1))
-    assert not same(simulated(1), simulated(2))
-
-
-def test_events_are_in_order_on_the_sensor_and_of_both_polarities():
-    events = simulated(0)
-    assert (np.diff(events.t) >= 0).all()
-    assert events.t[0] >= 0
-    assert events.t[-1] < 300_000
-    assert max(events.x.max(), events.y.max()) < 34
-    assert 0.3 < events.p.mean() < 0.7
-
-
-def test_a_blank_image_gives_noise_events_only():
-    assert len(simulated(0, np.zeros((8, 8)))) == demo.NOISE_EVENTS
-
-
-def test_events_come_from_three_saccades_with_rests_between():
-    counts = np.histogram(simulated(0).t, bins=30, range=(0, 300_000))[0]
-    for rest in (0, 10, 20, 29):
-        assert counts[rest] < counts.max() / 3
+from src.events.cifar10dvs import CIFAR10DVS
+from src.helpers import UserError
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +35,37 @@ def test_the_folder_is_current_for_its_seed_only(folder):
 
 def test_nothing_temporary_is_left(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["DEMO"]
+
+
+def test_the_stand_in_has_as_many_events_in_as_much_time_as_cifar10_dvs(simulated_cifar10dvs):
+    recordings = [read_recording(recording.path) for recording in CIFAR10DVS.find_recordings(simulated_cifar10dvs)]
+    assert len(recordings) == 10
+    assert 150_000 < np.mean([len(events) for events in recordings]) < 250_000
+    for events in recordings:
+        assert 1_250_000 < events.t[-1] - events.t[0] < 1_350_000
+        assert 0.4 < events.p.mean() < 0.6
+        assert max(events.x.max(), events.y.max()) == 127
+
+
+def test_a_larger_stand_in_of_the_same_seed_begins_with_the_same_recordings(
+    simulated_cifar10dvs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(demo, "CLASSES", ("airplane",))
+    demo.create_cifar10dvs(tmp_path / "CIFAR10DVS", recordings_a_class=2, seed=0)
+    again, other = sorted((tmp_path / "CIFAR10DVS").glob("*/*.aedat4"))
+    assert again.read_bytes() == (simulated_cifar10dvs / "airplane" / again.name).read_bytes()
+    assert again.read_bytes() != other.read_bytes()
+
+
+def test_recordings_that_are_not_simulated_are_never_replaced(tmp_path):
+    with pytest.raises(UserError, match="no simulation: not replaced"):
+        demo.create_cifar10dvs(tmp_path, recordings_a_class=1, seed=0)
+
+
+def test_a_stand_in_is_replaced_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "CLASSES", ("frog",))
+    folder = tmp_path / "CIFAR10DVS"
+    for number in (2, 1):
+        demo.create_cifar10dvs(folder, recordings_a_class=number, seed=0)
+    assert sorted(path.name for path in folder.rglob("*")) == ["cifar10_frog_0.aedat4", "frog", "simulation.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["CIFAR10DVS"]

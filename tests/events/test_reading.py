@@ -1,21 +1,61 @@
-"""read_recording: any known format, clear errors."""
+"""read_recording: any known format by its content, clear errors for anything else."""
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from src.events import read_recording
+from src.events import Events, aedat2, aedat4, nmnist, read_recording
 from src.events.dataset import CorruptRecordingError
+from tests.recordings import same
+
+EVENTS = Events(
+    np.array([1, 2], np.uint16), np.array([3, 4], np.uint16), np.array([5, 900]), np.array([1, 0], np.uint8)
+)
+CONTENTS = {"aedat4": aedat4.encode(EVENTS, (128, 128)), "aedat": aedat2.encode(EVENTS), "bin": nmnist.encode(EVENTS)}
 
 
-def test_an_n_mnist_file_is_read(tmp_path):
-    (tmp_path / "a.bin").write_bytes(bytes([1, 2, 0x80, 0, 9]))
-    events = read_recording(str(tmp_path / "a.bin"))
-    assert (events.x[0], events.y[0], events.p[0], events.t[0]) == (1, 2, 1, 9)
+@pytest.mark.parametrize("suffix", CONTENTS)
+def test_each_format_is_read(tmp_path, suffix):
+    (tmp_path / f"a.{suffix}").write_bytes(CONTENTS[suffix])
+    assert same(read_recording(str(tmp_path / f"a.{suffix}")), EVENTS)
 
 
-def test_an_unknown_format_is_an_error_that_names_the_known_ones(tmp_path):
-    (tmp_path / "a.txt").write_bytes(b"")
-    with pytest.raises(CorruptRecordingError, match=r"unknown format '\.txt'; known: \.bin"):
-        read_recording(tmp_path / "a.txt")
+@pytest.mark.parametrize("name", ["a.aedat4", "a.aedat", "a.bin", "a"])
+@pytest.mark.parametrize("kind", ["aedat4", "aedat"])
+def test_what_a_file_begins_with_counts_not_its_name(tmp_path, kind, name):
+    (tmp_path / name).write_bytes(CONTENTS[kind])
+    assert same(read_recording(tmp_path / name), EVENTS)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.aedat4", "a"])
+@pytest.mark.parametrize("content", [b"", b"#!AER-DAT3.1\r\n", b"hello", bytes(10)])
+def test_an_unknown_format_is_an_error_that_names_the_known_ones(tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorruptRecordingError, match=r"unknown format: .*; known are AEDAT 4, AEDAT 2\.0 and N-MNIST's"):
+        read_recording(tmp_path / name)
+
+
+NONE = Events(EVENTS.x[:0], EVENTS.y[:0], EVENTS.t[:0], EVENTS.p[:0])
+
+
+@pytest.mark.parametrize("content", [aedat4.encode(NONE, (9, 9)), aedat2.encode(NONE), b""])
+def test_a_recording_without_events_is_corrupt(tmp_path, content):
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(CorruptRecordingError, match="it holds no events"):
+        read_recording(tmp_path / "a.bin")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([b"", aedat2.MAGIC, aedat4.MAGIC, *(c[:300] for c in CONTENTS.values())]), st.binary())
+def test_arbitrary_bytes_give_events_or_a_corrupt_recording(tmp_path_factory, beginning, rest):
+    path = tmp_path_factory.getbasetemp() / "arbitrary.bin"
+    path.write_bytes(beginning + rest)
+    try:
+        events = read_recording(path)
+    except CorruptRecordingError:
+        return
+    assert len(events) > 0
 
 
 def test_a_missing_file_is_an_os_error(tmp_path):

@@ -1,0 +1,90 @@
+"""Fuzz the readers of recordings: whatever the bytes, events or CorruptRecordingError; no hang, no memory growth.
+
+    pip install atheris
+    python benchmarks/fuzz_readers.py [-max_total_time=300] [any option of libFuzzer]
+
+Not a dependency: atheris has wheels for a few versions of Python only. The decoders run as plain Python and NumPy
+(NUMBA_DISABLE_JIT), so that coverage sees their branches. An input that takes more than 10 s or 1 GiB counts as a
+crash. The first byte of an input says what the rest is: a whole file, or a part of one whose other parts are sound,
+so that checks behind checksums and compression are reached too.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import atheris
+
+with atheris.instrument_imports(include=["src.events"]):
+    from src.events import Events, aedat2, aedat4, nmnist
+    from src.events.dataset import CorruptRecordingError
+    from src.events.reading import decode_recording
+
+import lz4.frame
+import numpy as np
+import zstandard
+
+LIMITS = ["-max_total_time=300", "-timeout=10", "-rss_limit_mb=1024", "-max_len=8192", "-print_final_stats=1"]
+INFO = (
+    b'<dv version="2.0"><node name="outInfo"><node name="0"><attr key="typeIdentifier">EVTS</attr></node></node></dv>'
+)
+
+
+def main() -> None:
+    """Fuzz until the time is up or something is found."""
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(seeds()):
+            (Path(corpus) / str(number)).write_bytes(seed)
+        atheris.Setup([sys.argv[0], *LIMITS, *sys.argv[1:], corpus], try_bytes)
+        atheris.Fuzz()
+
+
+def seeds() -> list[bytes]:
+    """Sound files, and sound parts of files."""
+    n = np.arange(12)
+    events = Events(n.astype(np.uint16), n.astype(np.uint16), 100 * n, (n % 2).astype(np.uint8))
+    files = [aedat4.encode(events, (128, 128), kind, 400) for kind in (aedat4.NONE, aedat4.LZ4, aedat4.ZSTD)]
+    packet = files[0][files[0].index(b"EVTS", files[0].index(b"</dv>")) - 8 :][:100]
+    parts = [packet, packet, packet, packet, INFO, aedat2.encode(events)[len(aedat2.MAGIC) :], nmnist.encode(events)]
+    return [b"\0" + file for file in files] + [bytes([kind]) + part for kind, part in enumerate(parts, start=1)]
+
+
+def file_of(kind: int, data: bytes) -> bytes:
+    """The file that an input stands for."""
+    if kind == 1:
+        return file_of_packet(aedat4.NONE, data)
+    if kind == 2:
+        return file_of_packet(aedat4.LZ4, lz4.frame.compress(data))
+    if kind == 3:
+        return file_of_packet(aedat4.ZSTD, zstandard.compress(data))
+    if kind == 4:
+        return file_of_packet(data[0] % 5 if data else 0, data[1:])
+    if kind == 5:
+        return aedat4._header(aedat4.NONE, aedat4.NO_TABLE, data)
+    if kind == 6:
+        return aedat2.MAGIC + data
+    return data
+
+
+def file_of_packet(compression: int, packed: bytes) -> bytes:
+    """An AEDAT 4 file with one packet."""
+    header = aedat4._header(compression, aedat4.NO_TABLE, INFO)
+    return header + aedat4._PACKET.pack(0, len(packed)) + packed
+
+
+def try_bytes(data: bytes) -> None:
+    """Decode one input; any exception but CorruptRecordingError is a finding."""
+    kind, rest = (data[0] % 8, data[1:]) if data else (0, b"")
+    try:
+        events = decode_recording(file_of(kind, rest), ".bin")
+    except CorruptRecordingError:
+        return
+    assert len(events) > 0
+
+
+if __name__ == "__main__":
+    main()
