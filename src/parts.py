@@ -23,7 +23,7 @@ from src.config import Data
 from src.events.dataset import CorruptRecordingError, Dataset, Recording
 from src.events.datasets import get_dataset
 from src.events.framing import frames_of, framing_of
-from src.helpers import Stopped, UserError, ignore_stop_signals
+from src.helpers import Stopped, UserError, ignore_stop_signals, keep_freed_memory
 from src.io_funcs import CHUNK_BYTES, atomic_file, write_json
 
 # Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
@@ -165,6 +165,7 @@ def make_parts(
         Whatever `make_part` and `check` raise; parts that are made stay.
     """
     processes = min(processes, len(parts))
+    keep_freed_memory()  # a recording's arrays come and go
     if processes < 2 or sum(recording.size for part in parts for recording in part.recordings) < WORTH_PROCESSES:
         for part in parts:
             yield part, make_part(part, dataset, data, folder, check)
@@ -202,6 +203,7 @@ def _start_worker(stopping: Event) -> None:
     """Of a process of the pool: it ends when it is told to, or with the process that started it."""
     global _stopping
     _stopping = stopping
+    keep_freed_memory()
     ignore_stop_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
