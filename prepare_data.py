@@ -18,7 +18,9 @@ def _arguments() -> argparse.Namespace:
         metavar='"KEY=VALUE ..."',
         help='such as "data.overlap=500"',
     )
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--preview", action="store_true", help="draw the cache again, as each preparation does")
+    what.add_argument(
         "--shard",
         metavar="I/N",
         type=_shard,
@@ -44,7 +46,7 @@ def main() -> int:
         from src.prepare import prepare, prepare_shard  # imports numba: a mistake in the config is told before
 
         if arguments.shard is None:
-            prepare(config, stop)
+            prepare(config, stop, arguments.preview)
         else:
             shard, shards = arguments.shard
             prepare_shard(config, shard, shards, stop)

@@ -61,8 +61,9 @@ class DataLoader:
     """How batches reach the model."""
 
     batch_size: int = _option(128, least=1, most=10**7)  # frames
-    num_workers: int = _option(0, least=0, most=1024)  # loader processes; 0: the training process itself
-    prefetch_factor: int = _option(2, least=1, most=1024)  # batches ahead, a worker
+    placement: str = _option("auto", choices=("auto", "device", "host"))  # of the frames; auto: device where they fit
+    num_workers: int = _option(0, least=0, most=1024)  # threads that gather ahead, placement host; 0: none
+    prefetch_factor: int = _option(2, least=1, most=1024)  # gathers ahead, a thread; a gather is 1 MiB, or a batch
     pin_memory: bool = True  # only where CUDA is used
     shuffle_train: bool = True  # a new order each epoch, a function of (base.seed, epoch)
 

@@ -46,6 +46,7 @@ from src.parts import (
     read_part,
     remove_part,
 )
+from src.preview import write_preview
 
 MOST_CORRUPT_FRACTION = 0.01
 MOST_CORRUPT_NAMED = 20
@@ -85,10 +86,11 @@ def _plan(config: Config, stop: StopSignals) -> _Job:
     return _Job(dataset, framing_of(config.data), recordings, parameters, fingerprint, parts, relative)
 
 
-def prepare(config: Config, stop: StopSignals) -> Path:
+def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
     """Bring the config's frame cache to scratch and project storage; return its folder on scratch.
 
-    What an interrupted preparation, or shards, have made of it is used.
+    What an interrupted preparation, or shards, have made of it is used. A cache that is made is drawn, see
+    `write_preview`; with `preview`, one that was there is drawn again.
 
     Raises:
         UserError: no recordings can be had, too many are corrupt, or there is no space.
@@ -101,7 +103,8 @@ def prepare(config: Config, stop: StopSignals) -> Path:
             for folder in (job.scratch, job.project):
                 (folder / cache.MANIFEST).unlink(missing_ok=True)
                 shutil.rmtree(_parts_folder(folder), ignore_errors=True)
-        if _is_there(job.scratch) or _is_there(job.project):
+        was_there = _is_there(job.scratch) or _is_there(job.project)
+        if was_there:
             LOG.info(
                 "frame cache %s is already there (check_and_sync_data.sh verifies it); data.reset_cache=true prepares "
                 "it again",
@@ -113,6 +116,8 @@ def prepare(config: Config, stop: StopSignals) -> Path:
             if _is_there(source) and not _is_there(target):
                 cache.copy_cache(source, target, stop.check)
                 LOG.info("copied the cache to %s", target)
+        if preview or not was_there:
+            write_preview(job.scratch, job.dataset, job.recordings)
     return job.scratch
 
 

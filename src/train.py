@@ -18,7 +18,7 @@ from tqdm import tqdm
 from src import checkpoint
 from src.cache import Split, cache_parameters
 from src.config import Config, differing_keys
-from src.data import FrameCache, MissingCacheError, load_batches, open_cache, train_order
+from src.data import FrameCache, MissingCacheError, load_batches, open_cache, place_splits, train_order
 from src.events.datasets import get_dataset
 from src.helpers import (
     LOG,
@@ -53,6 +53,7 @@ MAY_CHANGE = {
     "train.checkpoint_interval_minutes",
     "train.project_checkpoint_interval_minutes",
     "train.save_model",
+    "train.dataloader.placement",
     "train.dataloader.num_workers",
     "train.dataloader.prefetch_factor",
     "train.dataloader.pin_memory",
@@ -150,6 +151,7 @@ def _set_up(config: Config, job: Job, stop: StopSignals, debug: bool) -> Run:
     num_frames = len(cache.splits["train"])
     seed_everything(config.base.seed)
     model = create_model(config.model, cache.frame_shape, len(cache.class_names), cache.frame_dtype).to(device)
+    cache = place_splits(cache, config.train.dataloader, device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=config.train.dtype == "float16")
     batches = math.ceil(num_frames / config.train.dataloader.batch_size)

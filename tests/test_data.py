@@ -1,13 +1,15 @@
 """Opening caches, the order of batches, loading them."""
 
 import shutil
+import threading
 
 import numpy as np
 import pytest
 import torch
 
+from src import cache, data
 from src.config import Config, DataLoader
-from src.data import MissingCacheError, load_batches, open_cache, train_order
+from src.data import MissingCacheError, ResidentSplit, load_batches, open_cache, place_splits, train_order
 from src.helpers import StopSignals, UserError
 from src.io_funcs import project_root, scratch_root
 from src.prepare import prepare
@@ -16,21 +18,34 @@ from tests import small_job
 CPU = torch.device("cpu")
 
 
+def use_storages(folder, monkeypatch):
+    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(folder / "project"))
+    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(folder / "scratch"))
+
+
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
+    use_storages(tmp_path, monkeypatch)
     return Config.from_yaml(small_job.write_config(tmp_path))
 
 
+@pytest.fixture(scope="module")
+def prepared_once(tmp_path_factory):
+    """A folder with small.yaml, its recordings and their cache on both storages."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_storages(folder, monkeypatch)
+        prepare(Config.from_yaml(small_job.write_config(folder)), StopSignals())
+    return folder
+
+
 @pytest.fixture
-def prepared(config):
-    prepare(config, StopSignals())
-    return config
-
-
-def loaded(split, order, first=0, **options):
-    return list(load_batches(split, order, DataLoader(batch_size=16, **options), CPU, first))
+def prepared(prepared_once, tmp_path, monkeypatch):
+    """The config, with copies of the prepared storages that the test may damage."""
+    for name in ("project", "scratch"):
+        shutil.copytree(prepared_once / name, tmp_path / name)
+    use_storages(tmp_path, monkeypatch)
+    return Config.from_yaml(prepared_once / "small.yaml")
 
 
 def test_a_missing_cache_is_an_error_that_says_how_to_prepare_it(config):
@@ -91,29 +106,89 @@ def test_without_shuffling_the_order_is_that_of_the_cache():
     assert train_order(4, 0, 9, shuffle=False).tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_batches_are_the_frames_of_the_cache_in_the_asked_for_order(prepared, num_workers):
-    split = open_cache(prepared).splits["train"]
+PLACEMENTS = [("auto", 0), ("device", 0), ("device", 2), ("host", 0), ("host", 2)]
+
+
+def placed(opened, placement, num_workers, device=CPU):
+    options = DataLoader(batch_size=16, placement=placement, num_workers=num_workers)
+    return place_splits(opened, options, device).splits["train"], options
+
+
+@pytest.mark.parametrize(("placement", "num_workers"), PLACEMENTS)
+@pytest.mark.parametrize("gather_bytes", [1, 50_000, data.GATHER_BYTES])
+def test_batches_are_the_frames_of_the_cache_in_the_asked_for_order(
+    prepared, monkeypatch, placement, num_workers, gather_bytes
+):
+    monkeypatch.setattr(data, "GATHER_BYTES", gather_bytes)
+    split, options = placed(open_cache(prepared), placement, num_workers)
     order = train_order(len(split), 0, 0, True)
-    batches = loaded(split, order, num_workers=num_workers)
-    assert all(len(labels) == 16 for _, labels in batches[:-1])
+    batches = list(load_batches(split, order, options, CPU))
+    assert [len(labels) for _, labels in batches] == [16] * (len(order) // 16) + [len(order) % 16][: len(order) % 16]
     assert (torch.cat([packed for packed, _ in batches]).numpy() == split.frames[order]).all()
     assert (torch.cat([labels for _, labels in batches]).numpy() == split.labels[order]).all()
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_loading_can_begin_in_the_middle(prepared, num_workers):
-    split = open_cache(prepared).splits["train"]
+@pytest.mark.parametrize(("placement", "num_workers"), PLACEMENTS)
+def test_loading_can_begin_in_the_middle_and_at_the_end(prepared, placement, num_workers):
+    split, options = placed(open_cache(prepared), placement, num_workers)
     order = train_order(len(split), 0, 0, True)
-    whole, rest = loaded(split, order), loaded(split, order, first=2, num_workers=num_workers)
+    whole, rest = list(load_batches(split, order, options, CPU)), list(load_batches(split, order, options, CPU, 2))
     assert len(rest) == len(whole) - 2
     for ours, theirs in zip(rest, whole[2:], strict=True):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1], theirs[1])
+    assert not list(load_batches(split, order, options, CPU, first=len(whole)))
+
+
+def test_a_loader_that_is_left_in_the_middle_ends_its_threads(prepared):
+    split, options = placed(open_cache(prepared), "host", 2)
+    before = threading.active_count()
+    batches = load_batches(split, train_order(len(split), 0, 0, True), options, CPU)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
+
+
+def test_a_split_on_the_device_is_a_copy_that_needs_its_file_no_more(prepared, monkeypatch):
+    monkeypatch.setattr(data, "COPY_BYTES", 1000)
+    opened = open_cache(prepared)
+    split, _ = placed(opened, "device", 0)
+    assert isinstance(split, ResidentSplit)
+    assert (split.on_device[0].numpy() == split.frames).all()
+    assert not np.shares_memory(split.on_device[0].numpy(), split.frames)
+
+
+def test_frames_that_do_not_fit_on_the_device_are_a_user_s_error(prepared):
+    opened = open_cache(prepared)
+    huge = np.broadcast_to(np.zeros(1, np.uint8), (2**42, 289))
+    opened.splits["train"] = cache.Split(huge, np.zeros(1, np.int64), np.zeros(1, np.int64))
+    with pytest.raises(UserError, match=r"do not fit into the memory of cpu: set train.dataloader.placement to host"):
+        placed(opened, "device", 0)
+
+
+def test_on_the_cpu_auto_reads_the_mapped_files(prepared):
+    assert not isinstance(placed(open_cache(prepared), "auto", 0)[0], ResidentSplit)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("pin_memory", [True, False])
+@pytest.mark.parametrize(("placement", "num_workers"), PLACEMENTS)
+def test_on_a_gpu_every_placement_gives_the_batches_of_the_cache(prepared, placement, num_workers, pin_memory):
+    device = torch.device("cuda")
+    split, options = placed(open_cache(prepared), placement, num_workers, device)
+    options.pin_memory = pin_memory
+    assert isinstance(split, ResidentSplit) == (placement != "host")
+    order = train_order(len(split), 0, 0, True)
+    batches = list(load_batches(split, order, options, device))
+    assert all(packed.is_cuda and labels.is_cuda for packed, labels in batches)
+    assert (torch.cat([packed for packed, _ in batches]).cpu().numpy() == split.frames[order]).all()
+    assert (torch.cat([labels for _, labels in batches]).cpu().numpy() == split.labels[order]).all()
 
 
 def test_loading_does_not_draw_from_the_global_generator(prepared):
     split = open_cache(prepared).splits["val"]
     before = torch.get_rng_state()
-    loaded(split, np.arange(len(split)))
+    list(load_batches(split, np.arange(len(split)), DataLoader(batch_size=16), CPU))
     assert torch.equal(torch.get_rng_state(), before)

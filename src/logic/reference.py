@@ -1,5 +1,6 @@
 """The `torch` implementation of a logic layer: plain PyTorch operations, on any device, in any floating dtype."""
 
+import numpy as np
 import torch
 
 
@@ -21,5 +22,7 @@ def mixture(x: torch.Tensor, coefficients: torch.Tensor, indices: torch.Tensor) 
 
 def unpack_bits(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
     """Packed frames uint8 [B, bytes] -> 0 and 1, uint8 [B, num_bits]."""
+    if packed.device.type == "cpu":  # where NumPy is several times as fast as the operations below
+        return torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=num_bits, bitorder="little"))
     bits = (packed[:, :, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8)) & 1
     return bits.flatten(1)[:, :num_bits]
