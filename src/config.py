@@ -26,6 +26,8 @@ class Base:
 
     seed: int = _option(0, least=0, most=2**63 - 1)  # of weights, connections and the order of batches
     job_id: str | None = None  # the command line's job id goes before it
+    wandb: str = _option("disabled", choices=("disabled", "offline", "online"))  # Weights & Biases
+    wandb_project: str = "difflogic-tonic"
 
 
 @dataclass
@@ -80,6 +82,7 @@ class Train:
     checkpoint_interval_minutes: float = _option(10.0, least=0.0, most=1e6)  # 0: after every batch
     project_checkpoint_interval_minutes: float = _option(30.0, least=0.0, most=1e6)  # copies for when scratch is wiped
     save_model: bool = True  # keep final and best model on project storage
+    tensorboard: bool = False  # an event file in logs/<job_id>/tensorboard
     dataloader: DataLoader = field(default_factory=DataLoader)
 
 
@@ -290,7 +293,8 @@ def _fill(section: Any, tree: dict[Any, Any], prefix: str, where: str, errors: l
 def _set(section: Any, option: dataclasses.Field[Any], key: str, value: Any, where: str, errors: list[str]) -> None:
     kind = typing.get_type_hints(type(section))[option.name]
     try:
-        setattr(section, option.name, _checked(_converted(value, kind), option.metadata))
+        converted = value if "choices" in option.metadata else _converted(value, kind)
+        setattr(section, option.name, _checked(converted, option.metadata))
     except ValueError as error:
         errors.append(f"{where}: {key} = {value!r}: {error}")
 
@@ -336,7 +340,7 @@ def _checked(value: Any, limits: typing.Mapping[str, Any]) -> Any:
     if value is None:  # an optional option that is not set
         return None
     if "choices" in limits and value not in limits["choices"]:
-        near = difflib.get_close_matches(value, limits["choices"], n=1)
+        near = difflib.get_close_matches(str(value), limits["choices"], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"allowed: {', '.join(limits['choices'])}{hint}")
     words = {"least": ">=", "above": ">", "most": "<=", "below": "<"}

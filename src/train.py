@@ -32,6 +32,7 @@ from src.helpers import (
 )
 from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
 from src.job import Job
+from src.loggers import Entry, Loggers, require_packages, row_entry
 from src.metrics import accuracies, write_metrics
 from src.model import DiffLogic, FrameModel, create_model, require_fitting_frames
 from src.prepare import prepare
@@ -42,6 +43,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 # What may differ between a checkpoint and the config that resumes it. train.epochs may only grow.
 MAY_CHANGE = {
     "base.job_id",
+    "base.wandb",
+    "base.wandb_project",
     "data.data_root",
     "data.url",
     "data.num_threads",
@@ -54,6 +57,7 @@ MAY_CHANGE = {
     "train.project_checkpoint_interval_minutes",
     "train.save_model",
     "train.dataloader.placement",
+    "train.tensorboard",
     "train.dataloader.num_workers",
     "train.dataloader.prefetch_factor",
     "train.dataloader.pin_memory",
@@ -76,6 +80,7 @@ class Progress:
     best_epoch: int = 0
     train_seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv
+    running: list[tuple[int, float, float]] = field(default_factory=list)  # step, and see `_running_entry`
 
 
 @dataclass
@@ -90,6 +95,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     batches_an_epoch: int
+    loggers: Loggers
     progress: Progress = field(default_factory=Progress)
     last_checkpoint: float = field(default_factory=time.monotonic)
     last_copy: float = field(default_factory=time.monotonic)
@@ -111,10 +117,11 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         Stopped: a signal came; the checkpoint is saved.
     """
     job = Job(job_id)
-    with _job_lock(job):
+    require_packages(config)
+    with _job_lock(job), Loggers(config, job.logs) as loggers:
         if not resume and not restart:
             _refuse_existing(job)
-        run = _set_up(config, job, stop, debug)
+        run = _set_up(config, job, loggers, stop, debug)
         stop.check()
         for folder in (job.checkpoints, job.checkpoint_copies, job.models, job.logs):
             remove_leftovers(folder)
@@ -125,6 +132,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         log_to_file(job.logs / "train.log")
         _attempt("the config", lambda: write_atomic(job.logs / "config.yaml", config.to_yaml()))
         _write_metrics(run)
+        loggers.start(_logged(run.progress), resume)
         try:
             while run.progress.epoch < config.train.epochs:
                 _train_epoch(run, stop)
@@ -142,7 +150,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
             raise
 
 
-def _set_up(config: Config, job: Job, stop: StopSignals, debug: bool) -> Run:
+def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug: bool) -> Run:
     device = choose_device(config.train.device)
     if device.type == "cpu":
         keep_freed_memory()
@@ -166,7 +174,7 @@ def _set_up(config: Config, job: Job, stop: StopSignals, debug: bool) -> Run:
     )
     if debug:
         batches = min(batches, DEBUG_BATCHES)
-    run = Run(config, job, cache, device, model, optimizer, scaler, batches)
+    run = Run(config, job, cache, device, model, optimizer, scaler, batches, loggers)
     _try_out(run)
     return run
 
@@ -323,7 +331,6 @@ def _finish(run: Run, stop: StopSignals) -> None:
     }
     if len(test):
         result["test"] = evaluate(run, run.model, test, stop)
-        progress.rows = [row for row in progress.rows if row["split"] != "test"]
         _add_row(run, "test", result["test"], epoch=progress.epoch)
     saved = _save_model(run, "final")
     if progress.best_epoch == 0:  # no val split: the final model is the best
@@ -385,11 +392,19 @@ def _add_row(run: Run, split: str, values: dict[str, float], epoch: int) -> None
     if split == "train":
         row["train_seconds"] = round(run.progress.train_seconds, 3)
         row["frames_per_second"] = round(run.progress.frames_seen / max(run.progress.train_seconds, 1e-9))
-    # An evaluation that a signal cut short is done again after the resume: its rows are replaced.
-    same = [i for i, old in enumerate(run.progress.rows) if (old["epoch"], old["split"]) == (epoch, split)]
-    for i in reversed(same):
-        del run.progress.rows[i]
     run.progress.rows.append(row)
+    run.loggers.log(*row_entry(row))
+
+
+def _running_entry(step: int, loss: float, frame_accuracy: float) -> Entry:
+    """What the loggers get at each train.log_interval: of the epoch so far, of the network as it trains."""
+    return step, {"running/loss": loss, "running/frame_accuracy": frame_accuracy}
+
+
+def _logged(progress: Progress) -> list[Entry]:
+    """All that the loggers have been given, in the order of steps."""
+    entries = [_running_entry(*point) for point in progress.running] + [row_entry(row) for row in progress.rows]
+    return sorted(entries, key=lambda entry: entry[0])
 
 
 @contextlib.contextmanager
@@ -409,9 +424,11 @@ def _progress_bar(run: Run) -> Iterator[tqdm]:  # type: ignore[type-arg]
 def _log_progress(run: Run, bar: tqdm) -> None:  # type: ignore[type-arg]
     progress = run.progress
     loss = progress.loss_sum / progress.frames
-    accuracy = 100 * progress.correct / progress.frames
+    accuracy = progress.correct / progress.frames
+    progress.running.append((progress.step, loss, accuracy))
+    run.loggers.log(*_running_entry(*progress.running[-1]))
     speed = progress.frames_seen / progress.train_seconds
-    bar.set_postfix_str(f"loss {loss:.4f}, {accuracy:.1f} %, {speed:,.0f} frames/s")
+    bar.set_postfix_str(f"loss {loss:.4f}, {100 * accuracy:.1f} %, {speed:,.0f} frames/s")
     left = (run.batches_an_epoch * run.config.train.epochs - progress.step) * progress.train_seconds / progress.step
     level = "debug" if sys.stderr.isatty() else "info"  # the bar says it already
     getattr(LOG, level)(
@@ -420,7 +437,7 @@ def _log_progress(run: Run, bar: tqdm) -> None:  # type: ignore[type-arg]
         progress.batch,
         run.batches_an_epoch,
         loss,
-        accuracy,
+        100 * accuracy,
         f"{speed:,.0f}",
         format_duration(left),
     )
@@ -492,7 +509,9 @@ def _resume(run: Run) -> None:
     run.optimizer.load_state_dict(optimizer)
     run.scaler.load_state_dict(state["scaler"])
     checkpoint.restore_random_states(state["random"])
-    run.progress = Progress(**state["progress"])
+    run.progress = progress = Progress(**state["progress"])
+    # What is evaluated again gets new rows: an epoch whose evaluation was cut short, and the test.
+    progress.rows = [row for row in progress.rows if row["epoch"] <= progress.epoch and row["split"] != "test"]
     LOG.info("resuming after batch %d of epoch %d", run.progress.batch, run.progress.epoch + 1)
 
 

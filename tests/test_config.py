@@ -116,6 +116,7 @@ def test_all_errors_of_file_and_overrides_are_told_at_once(load):
         ("train: {learning_rate: fast}", "train.learning_rate = 'fast': expected a finite number"),
         ("train: {save_model: 1}", "expected true or false"),
         ("train: {dtype: float31}", "allowed: float32, bfloat16, float16; did you mean float32?"),
+        ("base: {wandb: off}", "base.wandb = False: allowed: disabled, offline, online"),
         ("data: {name: 5}", "expected text"),
         ('data: {data_root: "a\\0b"}', "without NUL"),
         ("data: {val_split: 1}", "must be >= 0.0 and < 1.0"),

@@ -1,6 +1,5 @@
 """The Triton kernels against plain PyTorch: in Triton's interpreter on the CPU, and on a GPU where there is one."""
 
-import importlib.util
 from types import ModuleType
 
 import numpy as np
@@ -15,19 +14,6 @@ pytest.importorskip("triton", reason="the kernels need triton, which is there fo
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 # (in_dim, out_dim, batch): the widest and the narrowest accesses, one and several tiles in each direction.
 SHAPES = [(1, 1, 1), (4, 9, 1), (5, 3, 33), (5, 6, 70), (12, 6, 16), (2, 1, 264)]
-
-
-@pytest.fixture(scope="module")
-def interpreted() -> ModuleType:
-    """A copy of the module of its own: a kernel is interpreted or not from its definition on."""
-    spec = importlib.util.find_spec("src.logic.triton_kernels")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(params=["tall tiles", "flat tiles"])
@@ -147,6 +133,43 @@ def test_unpacking_of_frames(kernels, batch, num_bits, dtype):
     check_unpacking(kernels, batch, num_bits, dtype)
 
 
+def check_transposing(kernels, batch, num_bits, words, device="cpu"):
+    bits = torch.randint(2, (batch, num_bits), dtype=torch.uint8)
+    packed = torch.from_numpy(np.packbits(bits.numpy(), axis=1, bitorder="little")).to(device)
+    rows = torch.full((num_bits + 1, words), -1, dtype=torch.int64, device=device)
+    kernels.transpose_frames(packed, num_bits, rows)
+    unpacked = np.unpackbits(rows.cpu().numpy().view(np.uint8), axis=1, bitorder="little")
+    assert np.array_equal(unpacked[:-1, :batch], bits.numpy().T)
+    assert not unpacked[:-1, batch:].any()
+    assert unpacked[-1].all()  # rows of no bit stay as they were
+
+
+@pytest.mark.parametrize(
+    ("batch", "num_bits", "words"), [(1, 1, 1), (63, 8, 1), (64, 9, 1), (65, 300, 2), (570, 15, 10)]
+)
+def test_transposing_of_frames(interpreted, batch, num_bits, words):
+    torch.manual_seed(6)
+    check_transposing(interpreted, batch, num_bits, words)
+
+
+def check_counting(kernels, batch, per_class, device="cpu"):
+    """Classes of several sizes, one empty, one whose rows stand several times."""
+    starts = torch.tensor([0, per_class, per_class, per_class + 40], dtype=torch.int32)
+    outputs = torch.cat([torch.randperm(per_class), torch.randint(2, (40,))]).int()
+    values = torch.randint(2, (per_class, 64 * -(-batch // 64)))
+    rows = torch.from_numpy(np.packbits(values.numpy(), axis=1, bitorder="little").view(np.int64)).to(device)
+    offsets = torch.tensor([0, 7, -3], dtype=torch.int32)
+    counts = kernels.count_packed(rows, outputs.to(device), starts.to(device), offsets.to(device), batch)
+    sums = [values[outputs[starts[c] : starts[c + 1]].long(), :batch].sum(0) + offsets[c] for c in range(3)]
+    assert torch.equal(counts.cpu(), torch.stack(sums, 1).int())
+
+
+@pytest.mark.parametrize(("batch", "per_class"), [(1, 2), (63, 5), (64, 31), (65, 32), (130, 100)])
+def test_counting_of_packed_bits(interpreted, batch, per_class):
+    torch.manual_seed(7)
+    check_counting(interpreted, batch, per_class)
+
+
 @pytest.fixture
 def compiled() -> ModuleType:
     if not torch.cuda.is_available():
@@ -208,3 +231,17 @@ def test_gates_on_packed_bits_on_a_gpu(compiled, words):
 def test_unpacking_of_frames_on_a_gpu(compiled, batch, num_bits, dtype):
     torch.manual_seed(5)
     check_unpacking(compiled, batch, num_bits, dtype, "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("batch", "num_bits"), [(1, 1), (65, 300), (4096, 2312), (10_001, 5001)])
+def test_transposing_of_frames_on_a_gpu(compiled, batch, num_bits):
+    torch.manual_seed(6)
+    check_transposing(compiled, batch, num_bits, -(-batch // 64) + 1, "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("batch", "per_class"), [(1, 2), (65, 32), (10_001, 1600)])
+def test_counting_of_packed_bits_on_a_gpu(compiled, batch, per_class):
+    torch.manual_seed(7)
+    check_counting(compiled, batch, per_class, "cuda")
