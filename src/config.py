@@ -162,6 +162,16 @@ class Config:
                 LOG.warning("data.%s is not used, since data.frame_mode = %s", option, config.data.frame_mode)
         return config
 
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any], where: str) -> "Config":
+        """The config of a `to_dict`, such as a model's header holds; `where` is named in a UserError's text."""
+        errors: list[str] = []
+        config = cls()
+        _fill(config, tree, "", where, errors)
+        if errors:
+            raise UserError("\n".join(errors))
+        return config
+
     def to_dict(self) -> dict[str, Any]:
         """Nested plain dicts, in the order of the fields."""
         return dataclasses.asdict(self)

@@ -467,7 +467,7 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
     Where neither could take it, the older checkpoint stays, and the next interval tries again.
     """
     state = {
-        "config": run.config.to_dict(),
+        **_description(run),
         "batches_an_epoch": run.batches_an_epoch,
         "environment": _environment(run),
         "progress": asdict(run.progress),
@@ -549,14 +549,18 @@ def _environment(run: Run) -> dict[str, Any]:
 def _save_model(run: Run, name: str) -> bool:
     if not run.config.train.save_model:
         return True
-    description = {
+    path = run.job.models / f"{name}.safetensors"
+    return _attempt(f"the {name} model", lambda: checkpoint.save_model(path, run.model, _description(run)))
+
+
+def _description(run: Run) -> dict[str, Any]:
+    """What inference.load_model needs to know beside the weights."""
+    return {
         "config": run.config.to_dict(),
         "class_names": run.cache.class_names,
         "input_shape": list(run.cache.frame_shape),
         "step": run.progress.step,
     }
-    path = run.job.models / f"{name}.safetensors"
-    return _attempt(f"the {name} model", lambda: checkpoint.save_model(path, run.model, description))
 
 
 @contextlib.contextmanager

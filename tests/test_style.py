@@ -29,6 +29,7 @@ SCRIPTS = sorted(
             "prepare_data.py",
             "check_and_sync_data.py",
             "status.py",
+            "export.py",
             "helper_scripts",
             "singularity",
             "benchmarks",

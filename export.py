@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Write a trained model as C, Verilog, ONNX or JSON, with frames that test it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from src.helpers import LOG, StopSignals, UserError, run_command
+
+KINDS = ("c", "verilog", "onnx", "json")
+TARGETS = ("xilinx", "ice40")  # of src.logic.export.yosys, whose import takes seconds
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="export", description=__doc__)
+    parser.add_argument("model", metavar="JOB_OR_MODEL", help="a job id or a .safetensors file")
+    parser.add_argument("--to", required=True, choices=KINDS, help="c, verilog and json are for difflogic models")
+    parser.add_argument("--out", metavar="FOLDER", help="default: export/ beside the job's models or the file")
+    parser.add_argument(
+        "--frames",
+        metavar="N",
+        type=_positive,
+        default=100,
+        help="test C and Verilog with so many frames of the model's test split (default: 100)",
+    )
+    parser.add_argument(
+        "--estimate", choices=TARGETS, help="with --to verilog: synthesise for this FPGA family by yosys, say the LUTs"
+    )
+    parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
+    arguments = parser.parse_args()
+    if arguments.estimate and arguments.to != "verilog":
+        parser.error("--estimate needs --to verilog")
+    return arguments
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 1000000")
+    return int(text)
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = _arguments()
+
+    def command(stop: StopSignals) -> int:
+        _export(arguments, stop)
+        return 0
+
+    return run_command(command, arguments.debug)
+
+
+def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
+    from src.config import Config
+    from src.inference import circuit_of, find_model, is_path, load_model
+    from src.io_funcs import write_atomic
+    from src.job import Job
+    from src.logic.export import Description, estimate_luts, identifier, to_c, to_json, to_verilog
+    from src.onnx_export import to_onnx
+    from src.vectors import example_frames
+
+    path = find_model(arguments.model)
+    model, about = load_model(path)
+    config = Config.from_dict(about["config"], str(path))
+    name = identifier(config.base.job_id or path.stem)
+    files: dict[str, str | bytes]
+    if arguments.to == "onnx":
+        files = {f"{name}.onnx": to_onnx(model, name, about["class_names"])}
+        what = f"the {config.model.model_type} of step {about['step']}"
+    else:
+        full = circuit_of(model)
+        circuit = full.simplified()
+        description = Description(name, model.frame_shape, tuple(about["class_names"]))
+        what = f"{len(circuit.gates):,} gates, of {len(full.gates):,} before simplification"
+        if arguments.to == "json":
+            files = {f"{name}.json": to_json(circuit, description)}
+        else:
+            frames, frames_are = example_frames(config, model.frame_shape, arguments.frames)
+            to_text = {"c": to_c, "verilog": to_verilog}[arguments.to]
+            files = {**to_text(circuit, description, frames, full(frames), frames_are)}
+            what += f", to be tested with {frames_are}"
+
+    beside = path.parent if is_path(arguments.model) else Job(arguments.model).models
+    folder = Path(arguments.out).expanduser() if arguments.out is not None else beside / "export"
+    try:
+        for file_name, content in files.items():
+            stop.check()
+            write_atomic(folder / file_name, content)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write there: {error.strerror}; --out names another folder") from error
+    LOG.info("wrote %s to %s: %s", ", ".join(files), folder, what)
+    if arguments.estimate:
+        cells = estimate_luts(folder / f"{name}_classify.v", arguments.estimate, check=stop.check)
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in cells.items() if kind != "luts")
+        LOG.info("yosys, %s: %s LUTs (cells: %s)", arguments.estimate, f"{cells['luts']:,}", kinds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,9 @@
+"""A circuit as text for other tools: C, Verilog, JSON; and the size that Yosys gives it."""
+
+from src.logic.export.c99 import to_c
+from src.logic.export.circuit_json import from_json, to_json
+from src.logic.export.description import Description, identifier
+from src.logic.export.verilog import to_verilog
+from src.logic.export.yosys import estimate_luts
+
+__all__ = ["Description", "estimate_luts", "from_json", "identifier", "to_c", "to_json", "to_verilog"]

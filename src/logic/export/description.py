@@ -1,0 +1,38 @@
+"""What an exported circuit says of itself, beside its gates."""
+
+import re
+from dataclasses import dataclass
+
+from src.logic.circuit import Circuit
+
+
+@dataclass(frozen=True)
+class Description:
+    """The names in an export.
+
+    Attributes:
+        name: of files, functions and modules; an `identifier`.
+        frame_shape: (P, H, W); bit (p * H + y) * W + x of a frame is pixel x, y of polarity p.
+        class_names: in the order of the counts.
+    """
+
+    name: str
+    frame_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+
+    def lines(self, circuit: Circuit) -> list[str]:
+        """What a reader of the text must know."""
+        channels, height, width = self.frame_shape
+        return [
+            f"{self.name}: a network of {len(circuit.gates)} logic gates that classifies binary event frames,",
+            f"[{channels} polarities, {height} rows, {width} columns] in C order: pixel (p, y, x) is bit "
+            f"(p * {height} + y) * {width} + x of a frame.",
+            f"A class's score is its count divided by {circuit.tau!r}; a frame's class is the first of the largest.",
+            "Written by DiffLogic Tonic's export; write it anew instead of changing it.",
+        ]
+
+
+def identifier(name: str) -> str:
+    """A job id as a name that C and Verilog can use: letters, digits and _, beginning with a letter."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return name if name[0].isalpha() else f"net_{name}"

@@ -1,0 +1,121 @@
+"""A model -> ONNX: frames float32 [batch, P, H, W] -> class scores float32 [batch, classes]."""
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from src.helpers import UserError
+from src.logic import LogicLayer
+from src.model import DiffLogic, FrameModel
+
+OPSET = 13  # the oldest with ReduceSum's axes as an input: what reads it is old, too
+IR_VERSION = 7  # the one of that opset
+
+
+def to_onnx(model: FrameModel, name: str, class_names: list[str]) -> bytes:
+    """The file's content; a DiffLogic model becomes its discretised network.
+
+    Raises:
+        UserError: if the package onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise UserError(f"writing ONNX needs the package onnx, which cannot be imported: {error}") from error
+    graph = _Graph()
+    x = _difflogic(graph, model) if isinstance(model, DiffLogic) else _layers(graph, model)
+    graph.add("Identity", [x], output="scores")
+    float32 = onnx.TensorProto.FLOAT
+    content = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            graph.nodes,
+            name,
+            [onnx.helper.make_tensor_value_info("frames", float32, ["batch", *model.frame_shape])],
+            [onnx.helper.make_tensor_value_info("scores", float32, ["batch", model.num_classes])],
+            graph.constants,
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="DiffLogic Tonic",
+    )
+    onnx.helper.set_model_props(content, {"class_names": json.dumps(class_names)})
+    onnx.checker.check_model(content)
+    return content.SerializeToString()
+
+
+class _Graph:
+    """Nodes and constants under construction; values are named by their number."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def add(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
+        """Append a node; return its output's name."""
+        from onnx import helper
+
+        output = output or f"x{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def constant(self, value: torch.Tensor | NDArray[Any]) -> str:
+        """Store an array; return its name."""
+        from onnx import numpy_helper
+
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+
+def _layers(graph: _Graph, model: FrameModel) -> str:
+    """A CNN or an MLP, layer by layer."""
+    x = "frames"
+    for layer in model.layers:  # type: ignore[union-attr]
+        if isinstance(layer, nn.Conv2d):
+            x = graph.add("Conv", [x, *map(graph.constant, layer.parameters())], pads=[*layer.padding, *layer.padding])
+        elif isinstance(layer, nn.Linear):
+            x = graph.add("Gemm", [x, *map(graph.constant, layer.parameters())], transB=1)
+        elif isinstance(layer, nn.MaxPool2d):
+            x = graph.add("MaxPool", [x], kernel_shape=[layer.kernel_size] * 2, strides=[layer.stride] * 2)
+        elif isinstance(layer, nn.ReLU):
+            x = graph.add("Relu", [x])
+        elif isinstance(layer, nn.Flatten):
+            x = graph.add("Flatten", [x])
+        else:
+            raise UserError(f"a layer of type {type(layer).__name__} cannot be written as ONNX")
+    return x
+
+
+def _difflogic(graph: _Graph, model: DiffLogic) -> str:
+    """Layers of bits, [neurons, batch], so that a neuron reads whole rows; then sums a class."""
+    from onnx import TensorProto
+
+    x = graph.add("Flatten", ["frames"])
+    x = graph.add("Cast", [x], to=TensorProto.BOOL)
+    x = graph.add("Transpose", [x], perm=[1, 0])
+    layers = model.logic_layers()
+    for layer in layers:
+        x = _logic_layer(graph, layer, x)
+    x = graph.add("Cast", [x], to=TensorProto.FLOAT)
+    groups = np.array([model.num_classes, layers[-1].out_dim // model.num_classes, -1], np.int64)
+    x = graph.add("Reshape", [x, graph.constant(groups)])
+    x = graph.add("ReduceSum", [x, graph.constant(np.array([1], np.int64))], keepdims=0)
+    x = graph.add("Transpose", [x], perm=[1, 0])
+    return graph.add("Div", [x, graph.constant(np.array(model.tau, np.float32))])
+
+
+def _logic_layer(graph: _Graph, layer: LogicLayer, x: str) -> str:
+    """All gates of a layer at once: f(a, b) = f00 xor a da xor b db xor ab dab, each d one bit a neuron."""
+    gates = layer.weights.detach().argmax(1).cpu().numpy()
+    f00, f01, f10, f11 = (gates >> place & 1 for place in (3, 2, 1, 0))
+    c = [graph.constant(bits.astype(bool)[:, None]) for bits in (f00, f00 ^ f10, f00 ^ f01, f00 ^ f01 ^ f10 ^ f11)]
+    a, b = (graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in layer.indices)
+    # f00 xor (b and db) xor (a and (da xor (b and dab)))
+    of_a = graph.add("And", [a, graph.add("Xor", [c[1], graph.add("And", [b, c[3]])])])
+    of_b = graph.add("Xor", [c[0], graph.add("And", [b, c[2]])])
+    return graph.add("Xor", [of_a, of_b])

@@ -1,0 +1,177 @@
+"""export.py: a trained job's model, circuit, C program, Verilog simulation and ONNX file are one function."""
+
+import json
+import math
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from src import checkpoint
+from src.cache import read_split
+from src.config import Config
+from src.inference import load_circuit, load_model
+from src.logic.export import from_json
+from src.logic.export.verilog import count_width
+from src.model import create_model
+from tests import small_job
+from tests.recordings import real_recordings
+from tests.small_job import REPOSITORY
+
+SHAPE = (2, 6, 6)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Storages with a job `gates` and a job `cnn` that have a best model each, and no cache."""
+    config = Config()
+    config.model.difflogic.num_neurons, config.model.difflogic.num_layers = 100, 2
+    for name, model_type in (("gates", "difflogic"), ("cnn", "cnn")):
+        config.model.model_type, config.base.job_id = model_type, name
+        torch.manual_seed(0)
+        model = create_model(config.model, SHAPE, 2)
+        described = {"config": config.to_dict(), "class_names": ["a", "b"], "input_shape": list(SHAPE), "step": 1}
+        checkpoint.save_model(tmp_path / f"project/models/{name}/best.safetensors", model, described)
+    return tmp_path
+
+
+def test_a_job_is_exported_beside_its_models(folder):
+    output = small_job.run(folder, "export.py", "gates", "--to", "json")
+    circuit, description = from_json((folder / "project/models/gates/export/gates.json").read_text())
+    assert f"wrote gates.json to {folder}/project/models/gates/export: {len(circuit.gates)} gates, of 200" in output
+    assert description.class_names == ("a", "b")
+
+
+def test_a_file_is_exported_to_the_folder_named(folder):
+    words = ("project/models/gates/best.safetensors", "--to", "c", "--frames", "70", "--out", "here")
+    assert "to be tested with 70 pseudo-random frames" in small_job.run(folder, "export.py", *words)
+    assert sorted(path.name for path in (folder / "here").iterdir()) == ["gates.c", "gates.h", "gates_selftest.c"]
+    if shutil.which("gcc"):
+        subprocess.run(["gcc", "gates.c", "gates_selftest.c"], cwd=folder / "here", check=True)
+        assert subprocess.check_output("./a.out", cwd=folder / "here", text=True).startswith("gates: 70 of 70")
+
+
+BAD = [
+    (("cnn", "--to", "c"), "a CNN is no circuit of gates"),
+    (("gates", "--to", "c", "--out", "/proc/nowhere"), "/proc/nowhere: cannot write there"),
+    (("nobody", "--to", "onnx"), "job nobody has no model and no checkpoint"),
+    (("damaged.safetensors", "--to", "json"), "damaged.safetensors: cannot read the model"),
+]
+
+
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in BAD[1:]]  # tests/test_inference.py has more, faster
+
+
+@pytest.mark.parametrize(("words", "message"), [BAD[0], *SLOW])
+def test_bad_input_is_told_in_one_line(folder, words, message):
+    (folder / "damaged.safetensors").write_bytes(b"1234567890")
+    before = sorted(folder.rglob("*"))
+    output = small_job.run(folder, "export.py", *words, expect=2)
+    assert message in output
+    assert len(output.splitlines()) == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("gates", "--to", "vhdl"), "invalid choice"),
+        (("gates", "--to", "c", "--frames", "0"), "expected a number from 1"),
+        (("gates", "--to", "c", "--estimate", "xilinx"), "--estimate needs --to verilog"),
+    ],
+)
+def test_impossible_arguments(folder, words, message):
+    assert message in small_job.run(folder, "export.py", *words, expect=2)
+
+
+REAL = real_recordings()
+DATASETS = {
+    "demo": ["configs/demo_difflogic.yaml", "train.epochs=3 model.difflogic.num_neurons=4000"],
+    "nmnist": [
+        "configs/nmnist_difflogic.yaml",
+        f"data.data_root={REAL[0].parents[3] if REAL else None} train.epochs=30 train.device=cpu",
+    ],
+}
+
+
+@pytest.fixture(scope="module", params=DATASETS)
+def trained(request, tmp_path_factory):
+    """A folder with jobs difflogic, cnn and mlp, trained on a dataset, and all frames of its test split."""
+    if request.param == "nmnist" and not REAL:
+        pytest.skip("no N-MNIST recordings")
+    folder = tmp_path_factory.mktemp(request.param)
+    config, options = DATASETS[request.param]
+    config = str(REPOSITORY / config)
+    small_job.run(folder, "prepare_data.py", config, "--override", options)
+    small_job.run(folder, "main.py", config, "--job_id=difflogic", "--override", options)
+    for name in ("cnn", "mlp"):
+        short = f"{options} model.model_type={name} train.learning_rate=0.001 train.epochs=1"
+        small_job.run(folder, "main.py", config, f"--job_id={name}", "--override", short)
+    (manifest,) = folder.glob("scratch/data/*/*/manifest.json")
+    return folder, np.array(read_split(manifest.parent, "test").frames)
+
+
+def file_of(folder, job):
+    return folder / "project" / "models" / job / "best.safetensors"
+
+
+def scores_of_model(folder, job, frames):
+    model, _ = load_model(file_of(folder, job))
+    with torch.no_grad():
+        return model.forward_packed(torch.from_numpy(frames)).numpy()
+
+
+def exported(folder, job, kind):
+    small_job.run(folder, "export.py", job, "--to", kind, "--frames", "1000000")
+    return folder / "project" / "models" / job / "export"
+
+
+@pytest.mark.slow
+def test_circuit_c_verilog_and_json_count_as_the_model_does_on_every_test_frame(trained):
+    folder, frames = trained
+    circuit = load_circuit(file_of(folder, "difflogic"))
+    counts = circuit(frames)
+    scores = scores_of_model(folder, "difflogic", frames)
+    assert np.array_equal(counts.astype(np.float32) / np.float32(circuit.tau), scores)
+    assert len(np.unique(scores.argmax(1))) > 5  # it has learned something: classes differ
+
+    restored, _ = from_json((exported(folder, "difflogic", "json") / "difflogic.json").read_text())
+    assert len(restored.gates) < len(circuit.gates)
+    assert np.array_equal(restored(frames), counts)
+
+    code = exported(folder, "difflogic", "c")
+    for compiler in filter(shutil.which, ("gcc", "clang")):
+        flags = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2")
+        subprocess.run([compiler, *flags, "difflogic.c", "difflogic_selftest.c", "-o", "test"], cwd=code, check=True)
+        output = subprocess.check_output("./test", cwd=code, text=True)
+        assert output == f"difflogic: {len(frames)} of {len(frames)} frames have the expected counts\n"
+
+    circuit_v = exported(folder, "difflogic", "verilog")
+    if shutil.which("iverilog"):
+        files = ("difflogic_classify.v", "difflogic_classify_test.v")
+        subprocess.run(["iverilog", "-g2001", "-Wall", "-o", "simulation", *files], cwd=circuit_v, check=True)
+        output = subprocess.check_output(["vvp", "simulation"], cwd=circuit_v, text=True)
+        assert f"{len(frames)} of {len(frames)} frames" in output
+        lines = (circuit_v / "difflogic_classify_outputs.hex").read_text().split()
+        numbers = [int(line, 16) for line in lines]
+        assert [number >> 10 * count_width(restored) for number in numbers] == scores.argmax(1).tolist()
+    if shutil.which("verilator"):
+        lint = ["verilator", "--lint-only", "-Wall", "difflogic_classify.v"]
+        assert subprocess.check_output(lint, cwd=circuit_v, stderr=subprocess.STDOUT) == b""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["difflogic", "cnn", "mlp"])
+def test_onnx_scores_as_the_model_does_on_every_test_frame(trained, job):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    folder, frames = trained
+    session = onnxruntime.InferenceSession(exported(folder, job, "onnx") / f"{job}.onnx")
+    assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
+    _, *shape = session.get_inputs()[0].shape
+    bits = np.unpackbits(frames, axis=1, count=math.prod(shape), bitorder="little").reshape(-1, *shape)
+    (found,) = session.run(["scores"], {"frames": bits.astype(np.float32)})
+    expected = scores_of_model(folder, job, frames)
+    assert np.array_equal(found.argmax(1), expected.argmax(1))
+    assert np.abs(found - expected).max() <= (0 if job == "difflogic" else 1e-5)

@@ -1,0 +1,55 @@
+"""ONNX files, run by onnxruntime: the scores of the PyTorch model."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from src.config import Model
+from src.helpers import UserError
+from src.model import create_model
+from src.onnx_export import to_onnx
+
+onnxruntime = pytest.importorskip("onnxruntime")
+SHAPE = (2, 13, 10)
+CLASS_NAMES = ["é", "b", "c", "d", "e"]
+
+
+def small_model(model_type):
+    options = Model(model_type=model_type)
+    options.difflogic.num_neurons, options.difflogic.num_layers, options.difflogic.tau = 300, 3, 3.7
+    options.cnn.conv1_channels, options.cnn.conv2_channels, options.cnn.fc_hidden_size = 4, 5, 6
+    options.mlp.hidden_size, options.mlp.num_hidden_layers = 7, 3
+    torch.manual_seed(0)
+    return create_model(options, SHAPE, 5).eval()
+
+
+def scores_of(content, frames):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return session.run(["scores"], {"frames": frames})[0], session
+
+
+@pytest.mark.parametrize("batch", [1, 3, 70])
+@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+def test_onnx_scores_as_the_model_does(model_type, batch):
+    model = small_model(model_type)
+    frames = np.random.default_rng(0).integers(0, 2, (batch, *SHAPE)).astype(np.float32)
+    found, session = scores_of(to_onnx(model, "net", CLASS_NAMES), frames)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(frames)).numpy()
+    assert found.shape == (batch, 5)
+    if model_type == "difflogic":
+        assert np.array_equal(found, expected)
+    else:
+        assert np.abs(found - expected).max() < 1e-5
+    assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == CLASS_NAMES
+
+
+def test_a_missing_onnx_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match="needs the package onnx"):
+        to_onnx(small_model("mlp"), "net", CLASS_NAMES)
