@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train or resume one job: ./train.sh CONFIG JOB_ID, or python main.py CONFIG --job_id JOB_ID."""
+"""Train, resume or evaluate one job: ./train.sh CONFIG JOB_ID, or python main.py CONFIG --job_id JOB_ID."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from src.config import Config
-from src.helpers import StopSignals, run_command
+from src.helpers import StopSignals, UserError, run_command
 from src.io_funcs import check_name
 
 
@@ -19,6 +19,9 @@ def _arguments() -> argparse.Namespace:
     going_on = parser.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     going_on.add_argument("--restart", action="store_true", help="begin anew, replacing the job's checkpoints")
+    going_on.add_argument("--evaluate", action="store_true", help="evaluate a model that the job has saved")
+    parser.add_argument("--split", help="with --evaluate: train, val or test (default: test)")
+    parser.add_argument("--model", help="with --evaluate: best or final (default: best)")
     parser.add_argument(
         "--override",
         action="append",
@@ -39,6 +42,10 @@ def main() -> int:
     def command(stop: StopSignals) -> int:
         config = Config.from_yaml(arguments.config, arguments.override)
         job_id = arguments.job_id if arguments.job_id is not None else config.base.job_id
+        if arguments.evaluate:
+            return _evaluate(arguments, config, job_id, stop)
+        if arguments.split is not None or arguments.model is not None:
+            raise UserError("--split and --model belong to --evaluate")
         if job_id is None:
             job_id = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
         config.base.job_id = check_name(job_id, "job id")
@@ -48,6 +55,16 @@ def main() -> int:
         return 0
 
     return run_command(command, arguments.debug)
+
+
+def _evaluate(arguments: argparse.Namespace, config: Config, job_id: str | None, stop: StopSignals) -> int:
+    if job_id is None:
+        raise UserError("--evaluate: which job? Give --job_id")
+    check_name(job_id, "job id")
+    from src.evaluate import evaluate_job
+
+    evaluate_job(config, job_id, arguments.split or "test", arguments.model or "best", stop)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,23 +1,13 @@
 """What a benchmark ran on: a line for its output."""
 
-import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from src.helpers import available_cores
+from src.provenance import package_versions, processor_name
 
 
 def describe_machine() -> str:
     """Processor, cores, Python and the versions of the packages that matter."""
-    processor = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        processor = names[0] if names else processor
-    packages = []
-    for name in ("torch", "numba", "numpy", "tonic", "triton"):
-        try:
-            packages.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    cores = len(os.sched_getaffinity(0))
-    return f"{processor}, {cores} cores, Python {platform.python_version()}, {', '.join(packages)}"
+    versions = package_versions(("torch", "numba", "numpy", "tonic", "triton"))
+    packages = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return f"{processor_name()}, {available_cores()} cores, Python {platform.python_version()}, {packages}"

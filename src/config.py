@@ -82,6 +82,7 @@ class Train:
     checkpoint_interval_minutes: float = _option(10.0, least=0.0, most=1e6)  # 0: after every batch
     project_checkpoint_interval_minutes: float = _option(30.0, least=0.0, most=1e6)  # copies for when scratch is wiped
     save_model: bool = True  # keep final and best model on project storage
+    report: bool = True  # draw logs/<job_id>/report.html when the run is done
     tensorboard: bool = False  # an event file in logs/<job_id>/tensorboard
     dataloader: DataLoader = field(default_factory=DataLoader)
 

@@ -1,4 +1,4 @@
-"""Errors for users, logging set-up, seeding, signals, and durations and sizes for people."""
+"""Errors for users, logging set-up, seeding, signals, and numbers and tables for people."""
 
 import contextlib
 import ctypes
@@ -161,6 +161,11 @@ def format_size(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def format_percent(fraction: float | None) -> str:
+    """A fraction in percent, without the sign: '91.36'; a dash for None."""
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 def format_table(header: list[str], rows: list[list[str]]) -> str:

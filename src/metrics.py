@@ -1,4 +1,4 @@
-"""Class scores -> accuracies, a frame and a recording; metrics.csv."""
+"""Class scores -> accuracies and confusions, a frame and a recording; metrics.csv."""
 
 import csv
 import io
@@ -34,15 +34,89 @@ def accuracies(scores: torch.Tensor, labels: NDArray[np.int64], recordings: NDAr
     A recording's class is that of the largest sum of its frames' softmax scores.
     """
     targets = torch.from_numpy(labels)
-    probabilities = scores.double().softmax(1).numpy()
-    first, frame_of = np.unique(recordings, return_index=True, return_inverse=True)[1:]
-    sums = np.zeros((len(first), scores.shape[1]))
-    np.add.at(sums, frame_of, probabilities)
+    _, first, sums = sums_by_recording(scores, recordings)
     return {
         "loss": torch.nn.functional.cross_entropy(scores.double(), targets).item(),
         "frame_accuracy": (scores.argmax(1) == targets).double().mean().item(),
         "recording_accuracy": float((sums.argmax(1) == labels[first]).mean()),
     }
+
+
+def sums_by_recording(
+    scores: torch.Tensor, recordings: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Numbers of the R recordings [R], the first frame of each [R], and the sum of its softmax scores [R, classes]."""
+    probabilities = scores.double().softmax(1).numpy()
+    numbers, first, recording_of = np.unique(recordings, return_index=True, return_inverse=True)
+    sums = np.zeros((len(numbers), scores.shape[1]))
+    np.add.at(sums, recording_of, probabilities)
+    return numbers, first, sums
+
+
+def classification(
+    scores: torch.Tensor, labels: NDArray[np.int64], recordings: NDArray[np.int64], class_names: list[str]
+) -> dict[str, Any]:
+    """How frames and recordings are classified, as JSON values.
+
+    Args:
+        scores: float32 [F, classes] on the CPU.
+        labels, recordings: [F].
+        class_names: the names of the classes.
+
+    Returns:
+        `loss`; `frames` and `recordings`, each with `count`, `accuracy`, `macro_f1` (the mean over classes that occur),
+        `classes` (name, precision, recall, f1, support of each) and `confusion` (rows are true classes, columns
+        predicted ones); and under `recordings` also `misclassified`, the surest mistakes first: number, label,
+        predicted and share, the predicted class's part of the summed softmax scores. A precision, recall or F1 that is
+        0/0 is None.
+    """
+    numbers, first, sums = sums_by_recording(scores, recordings)
+    predicted = sums.argmax(1)
+    shares = sums[np.arange(len(sums)), predicted] / np.maximum(sums.sum(1), 1e-300)
+    wrong = np.flatnonzero(predicted != labels[first])
+    wrong = wrong[np.argsort(-shares[wrong], kind="stable")]
+    misclassified = [
+        {
+            "recording": int(numbers[i]),
+            "label": int(labels[first[i]]),
+            "predicted": int(predicted[i]),
+            "share": float(shares[i]),
+        }
+        for i in wrong
+    ]
+    return {
+        "loss": accuracies(scores, labels, recordings)["loss"],
+        "frames": _by_class(labels, scores.argmax(1).numpy(), class_names),
+        "recordings": {**_by_class(labels[first], predicted, class_names), "misclassified": misclassified},
+    }
+
+
+def _by_class(labels: NDArray[np.int64], predicted: NDArray[np.int64], class_names: list[str]) -> dict[str, Any]:
+    size = len(class_names)
+    confusion = np.bincount(labels * size + predicted, minlength=size * size).reshape(size, size)
+    right, support, predictions = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    f1 = [_ratio(2 * right[c], support[c] + predictions[c]) for c in range(size)]
+    occurring = [value for value, count in zip(f1, support, strict=True) if value is not None and count]
+    return {
+        "count": len(labels),
+        "accuracy": float(right.sum() / len(labels)),
+        "macro_f1": sum(occurring) / len(occurring),
+        "classes": [
+            {
+                "name": class_names[c],
+                "precision": _ratio(right[c], predictions[c]),
+                "recall": _ratio(right[c], support[c]),
+                "f1": f1[c],
+                "support": int(support[c]),
+            }
+            for c in range(size)
+        ],
+        "confusion": confusion.tolist(),
+    }
+
+
+def _ratio(part: np.int64, whole: np.int64) -> float | None:
+    return float(part / whole) if whole else None
 
 
 def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -52,3 +126,18 @@ def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_atomic(path, text.getvalue())
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.csv: `split` is text, everything else a number; what is empty is left out."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {name: value if name == "split" else float(value) for name, value in row.items() if name and value}
+            for row in csv.DictReader(file)
+        ]
+
+
+def best_epoch(rows: list[dict[str, Any]]) -> int:
+    """The first epoch with the highest accuracy of val frames, in rows of `read_metrics`; 0 without any."""
+    val = [row for row in rows if row["split"] == "val" and "frame_accuracy" in row]
+    return int(max(val, key=lambda row: row["frame_accuracy"])["epoch"]) if val else 0

@@ -67,9 +67,7 @@ def _write(path: Path, folder: Path, dataset: Dataset, recordings: Sequence[Reco
     class_names = manifest["class_names"][:MOST_CLASSES]
     chosen = [_choose_frames(shown, label) for label in range(len(class_names))]
     columns = max([1, *map(len, chosen)])
-    frames = [
-        _unpacked(shown.frames[numbers], (channels, height, width), manifest["frame_dtype"]) for numbers in chosen
-    ]
+    frames = [unpacked(shown.frames[numbers], (channels, height, width), manifest["frame_dtype"]) for numbers in chosen]
 
     settings: dict[Any, Any] = {
         "font.size": 9,
@@ -132,14 +130,14 @@ def _choose_frames(split: cache.Split, label: int) -> NDArray[np.int64]:
     return members[np.unique(np.linspace(0, len(members) - 1, FRAMES_A_CLASS).astype(int))] if len(members) else members
 
 
-def _unpacked(frames: NDArray[np.uint8], shape: tuple[int, int, int], dtype: str) -> NDArray[np.uint8]:
+def unpacked(frames: NDArray[np.uint8], shape: tuple[int, int, int], dtype: str) -> NDArray[np.uint8]:
     """Frames of dtype binary or counts, as a cache holds them, uint8 [F, bytes] -> [F, P, H, W]."""
     if dtype == "binary":
         frames = np.unpackbits(frames, axis=1, count=math.prod(shape), bitorder="little")
     return frames.reshape(-1, *shape)
 
 
-def _coloured(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
+def coloured(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
     """A frame [P, H, W] as RGB [H, W, 3]: a colour a polarity, one for pixels that have both, paler for low counts."""
     from matplotlib.colors import to_rgb
 
@@ -170,7 +168,7 @@ def _draw_frames(
     for row, members in enumerate(frames):
         for column, frame in enumerate(members):
             top, left = row * (height + gap), column * (width + gap)
-            mosaic[top : top + height, left : left + width] = _coloured(frame)
+            mosaic[top : top + height, left : left + width] = coloured(frame)
     axes.imshow(mosaic, interpolation="antialiased")
     axes.set_anchor("NW")
     axes.set_yticks([row * (height + gap) + height / 2 for row in range(len(frames))], map(_short, class_names))

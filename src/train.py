@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import math
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +15,11 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from src import checkpoint
-from src.cache import Split, cache_parameters
+from src.cache import cache_parameters
 from src.config import Config, differing_keys
 from src.data import FrameCache, MissingCacheError, load_batches, open_cache, place_splits, train_order
+from src.device import autocast, choose_device
+from src.evaluate import Evaluation, evaluate, evaluation_content, evaluation_path, write_evaluation
 from src.events.datasets import get_dataset
 from src.helpers import (
     LOG,
@@ -33,12 +34,13 @@ from src.helpers import (
 from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
 from src.job import Job
 from src.loggers import Entry, Loggers, require_packages, row_entry
-from src.metrics import accuracies, write_metrics
+from src.metrics import write_metrics
 from src.model import DiffLogic, FrameModel, create_model, require_fitting_frames
 from src.prepare import prepare
+from src.provenance import record_start
+from src.report import try_to_write_report
 
 DEBUG_BATCHES = 20  # an epoch, with --debug
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # What may differ between a checkpoint and the config that resumes it. train.epochs may only grow.
 MAY_CHANGE = {
@@ -56,8 +58,9 @@ MAY_CHANGE = {
     "train.checkpoint_interval_minutes",
     "train.project_checkpoint_interval_minutes",
     "train.save_model",
-    "train.dataloader.placement",
+    "train.report",
     "train.tensorboard",
+    "train.dataloader.placement",
     "train.dataloader.num_workers",
     "train.dataloader.prefetch_factor",
     "train.dataloader.pin_memory",
@@ -131,6 +134,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
             _remove_job(job)
         log_to_file(job.logs / "train.log")
         _attempt("the config", lambda: write_atomic(job.logs / "config.yaml", config.to_yaml()))
+        _attempt("how the run was started", lambda: _record_start(run))
         _write_metrics(run)
         loggers.start(_logged(run.progress), resume)
         try:
@@ -184,7 +188,7 @@ def _try_out(run: Run) -> None:
     """One frame through the model: what cannot run here is told before anything is written."""
     frames = torch.from_numpy(run.cache.splits["train"].frames[:1].copy()).to(run.device)
     try:
-        with _autocast(run):
+        with autocast(run.config.train, run.device):
             run.model.forward_packed(frames)
     except (ValueError, ImportError) as error:
         raise UserError(f"model.{run.config.model.model_type}: {error}") from error
@@ -213,26 +217,6 @@ def _cache_for(config: Config, stop: StopSignals) -> FrameCache:
     return open_cache(config, stop.check)
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of `train.device`; cuda without CUDA becomes the CPU, with a warning.
-
-    On CUDA, deterministic kernels are chosen wherever there are any: a resumed run must equal an uninterrupted one.
-    """
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UserError(f"train.device = {name!r}: allowed: cuda, cuda:N or cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        LOG.warning("train.device = %s, but no CUDA device is available: training on the CPU", name)
-        return torch.device("cpu")
-    device = torch.device(name)
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"train.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a write a new tensor
-    return device
-
-
 def _train_epoch(run: Run, stop: StopSignals) -> None:
     """Train the rest of the current epoch, from the batch after the last."""
     config, progress = run.config, run.progress
@@ -259,7 +243,7 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
     seconds_before, began = progress.train_seconds, time.perf_counter()
     with _progress_bar(run) as bar:
         for packed, labels in batches:
-            with _autocast(run):
+            with autocast(run.config.train, run.device):
                 scores = run.model.forward_packed(packed)
                 loss = cross_entropy(scores.float(), labels)
             run.scaler.scale(loss).backward()
@@ -298,7 +282,7 @@ def _end_epoch(run: Run, stop: StopSignals) -> None:
         _add_row(run, "train", row, epoch=progress.epoch + 1)
     text = ""
     if len(run.cache.splits["val"]):
-        scores = evaluate(run, run.model, run.cache.splits["val"], stop)
+        scores = _evaluate(run, run.model, "val", stop).accuracies()
         _add_row(run, "val", scores, epoch=progress.epoch + 1)
         text = f"; val {_describe(scores)}"
         if scores["frame_accuracy"] > progress.best_accuracy and _save_model(run, "best"):
@@ -321,7 +305,7 @@ def _end_epoch(run: Run, stop: StopSignals) -> None:
 def _finish(run: Run, stop: StopSignals) -> None:
     """Test the final and the best model, save what a finished run leaves, and print the accuracies."""
     progress = run.progress
-    test = run.cache.splits["test"]
+    num_test = len(run.cache.splits["test"])
     result: dict[str, Any] = {
         "job_id": run.job.job_id,
         "epochs": progress.epoch,
@@ -329,16 +313,22 @@ def _finish(run: Run, stop: StopSignals) -> None:
         "best_epoch": progress.best_epoch,
         "train_seconds": round(progress.train_seconds, 3),
     }
-    if len(test):
-        result["test"] = evaluate(run, run.model, test, stop)
+    tested: tuple[Evaluation, str, int] | None = None  # the evaluation of the best model, else of the final one
+    if num_test:
+        evaluation = _evaluate(run, run.model, "test", stop)
+        tested = evaluation, "final", progress.step
+        result["test"] = evaluation.accuracies()
         _add_row(run, "test", result["test"], epoch=progress.epoch)
     saved = _save_model(run, "final")
     if progress.best_epoch == 0:  # no val split: the final model is the best
         saved &= _save_model(run, "best")
-    if len(test) and run.config.train.save_model and saved:
+    if num_test and run.config.train.save_model and saved:
         best = copy.deepcopy(run.model)
-        best.load_state_dict(checkpoint.load_model_state(run.job.models / "best.safetensors")[0])
-        result["best_test"] = evaluate(run, best, test, stop)
+        state, about = checkpoint.load_model_state(run.job.models / "best.safetensors")
+        best.load_state_dict(state)
+        evaluation = _evaluate(run, best, "test", stop)
+        tested = evaluation, "best", about["step"]
+        result["best_test"] = evaluation.accuracies()
     _write_metrics(run)
     saved &= _attempt("the result", lambda: write_json(run.job.logs / "result.json", result))
     saved &= _save_checkpoint(run, to_project=True)
@@ -348,34 +338,21 @@ def _finish(run: Run, stop: StopSignals) -> None:
             LOG.info("test accuracy of the %s: %s", model, _describe(result[name]))
     if not saved:
         raise RuntimeError("the run is done, but not all of it could be saved, see above; free space and --resume")
+    if tested is not None:
+        _attempt("the evaluation", lambda: _write_evaluation(run, *tested))
+    if run.config.train.report:
+        try_to_write_report(run.job)
     LOG.info("trained for %s; results in %s", format_duration(progress.train_seconds), run.job.logs)
 
 
-def evaluate(run: Run, model: FrameModel, split: Split, stop: StopSignals) -> dict[str, float]:
-    """Loss and accuracies on a split; for DiffLogic of the discretised network, and relaxed_* of the relaxed one."""
-    model.eval()
-    result = accuracies(_scores(run, model, split, stop), split.labels, split.recordings)
-    if isinstance(model, DiffLogic):
-        model.train()
-        relaxed = accuracies(_scores(run, model, split, stop), split.labels, split.recordings)
-        result |= {f"relaxed_{name}": value for name, value in relaxed.items()}
-    return result
+def _evaluate(run: Run, model: FrameModel, split: str, stop: StopSignals) -> Evaluation:
+    return evaluate(model, run.cache.splits[split], run.config.train, run.device, stop.check)
 
 
-@torch.no_grad()
-def _scores(run: Run, model: FrameModel, split: Split, stop: StopSignals) -> torch.Tensor:
-    order = train_order(len(split), 0, 0, shuffle=False)
-    scores = []
-    for packed, _ in load_batches(split, order, run.config.train.dataloader, run.device):
-        stop.check()
-        with _autocast(run):
-            scores.append(model.forward_packed(packed).float().cpu())
-    return torch.cat(scores)
-
-
-def _autocast(run: Run) -> contextlib.AbstractContextManager[Any]:
-    dtype = DTYPES[run.config.train.dtype]
-    return torch.autocast(run.device.type, dtype, enabled=dtype != torch.float32)
+def _write_evaluation(run: Run, evaluation: Evaluation, model: str, step: int) -> None:
+    model_type = run.config.model.model_type
+    content = evaluation_content(evaluation, run.cache, "test", run.job.job_id, model, model_type, step)
+    write_evaluation(evaluation_path(run.job, "test"), content)
 
 
 def _describe(scores: dict[str, float]) -> str:
@@ -444,6 +421,11 @@ def _log_progress(run: Run, bar: tqdm) -> None:  # type: ignore[type-arg]
 
 
 # Saving and resuming
+
+
+def _record_start(run: Run) -> None:
+    parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    record_start(run.job, run.progress.step, parameters, run.device)
 
 
 def _attempt(what: str, write: Callable[[], object]) -> bool:
@@ -594,5 +576,7 @@ def _results(job: Job) -> list[Path]:
     return [
         *checkpoint.list_checkpoints(job.checkpoints, job.checkpoint_copies),
         *(job.models / f"{name}.safetensors" for name in ("final", "best")),
-        *(job.logs / name for name in ("metrics.csv", "result.json")),
+        *(job.logs / name for name in ("metrics.csv", "result.json", "report.html")),
+        *job.logs.glob("evaluation_*.json"),
+        *job.logs.glob("plots/*.png"),
     ]

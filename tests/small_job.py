@@ -24,6 +24,7 @@ train:
   learning_rate: 0.05
   device: cpu
   checkpoint_interval_minutes: 1000
+  report: false
   dataloader: {{batch_size: 16}}
 model:
   model_type: difflogic

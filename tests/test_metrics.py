@@ -1,12 +1,15 @@
-"""Accuracies a frame and a recording, and metrics.csv."""
+"""Accuracies and confusions, a frame and a recording; metrics.csv."""
 
 import csv
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from src.metrics import COLUMNS, accuracies, write_metrics
+from src.metrics import COLUMNS, accuracies, best_epoch, classification, read_metrics, write_metrics
 
 
 def test_a_recording_s_class_is_that_of_the_summed_softmax_scores():
@@ -37,3 +40,53 @@ def test_metrics_csv_keeps_full_precision_and_leaves_blanks(tmp_path):
     assert list(row) == list(COLUMNS)
     assert float(row["loss"]) == 1 / 3
     assert row["relaxed_loss"] == ""
+
+
+def classified(labels, predicted, recordings, classes):
+    """`classification` of sure predictions."""
+    scores = torch.nn.functional.one_hot(torch.tensor(predicted), classes).float() * 20
+    return classification(scores, np.array(labels), np.array(recordings), [f"class {c}" for c in range(classes)])
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_classes_and_confusion_are_scikit_learn_s(pairs):
+    labels, predicted = zip(*pairs, strict=True)
+    result = classified(labels, predicted, range(len(labels)), 4)["frames"]
+    assert result["confusion"] == confusion_matrix(labels, predicted, labels=range(4)).tolist()
+    expected = precision_recall_fscore_support(labels, predicted, labels=range(4), zero_division=np.nan)
+    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        ours = [np.nan if row[name] is None else row[name] for row in result["classes"]]
+        np.testing.assert_allclose(ours, values)
+    assert result["accuracy"] == pytest.approx(np.mean(np.array(labels) == np.array(predicted)))
+    occurring = sorted(set(labels))
+    assert result["macro_f1"] == pytest.approx(
+        f1_score(labels, predicted, labels=occurring, average="macro", zero_division=0)
+    )
+
+
+def test_recordings_are_classified_apart_from_frames():
+    result = classified([0, 0, 0, 1], [0, 0, 1, 0], [5, 5, 5, 6], 2)
+    assert result["frames"]["confusion"] == [[2, 1], [1, 0]]
+    assert result["recordings"]["confusion"] == [[1, 0], [1, 0]]
+    assert result["recordings"]["count"] == 2
+
+
+def test_misclassified_recordings_come_with_the_surest_first():
+    result = classified([0, 0, 0, 1, 1], [1, 1, 0, 0, 0], [3, 3, 3, 9, 9], 2)["recordings"]
+    assert [(row["recording"], row["label"], row["predicted"]) for row in result["misclassified"]] == [
+        (9, 1, 0),
+        (3, 0, 1),
+    ]
+    assert result["misclassified"][1]["share"] == pytest.approx(2 / 3)
+
+
+def test_metrics_csv_is_read_back(tmp_path):
+    rows = [{"step": 3, "epoch": 1, "split": "train", "relaxed_loss": 1 / 3}, {"step": 3, "epoch": 1, "split": "val"}]
+    write_metrics(tmp_path / "metrics.csv", rows)
+    assert read_metrics(tmp_path / "metrics.csv") == rows
+
+
+def test_the_best_epoch_is_the_first_of_the_highest_val_accuracy():
+    rows = [{"split": "val", "epoch": e, "frame_accuracy": a} for e, a in ((1, 0.5), (2, 0.75), (3, 0.75))]
+    assert best_epoch([*rows, {"split": "test", "epoch": 3, "frame_accuracy": 1.0}]) == 2
+    assert best_epoch([]) == 0

@@ -113,7 +113,7 @@ def test_polarities_have_their_colours():
     from matplotlib.colors import to_hex
 
     frame = np.array([[[0, 1, 0, 1]], [[0, 0, 1, 1]]], np.uint8)  # [P, H, W]: none, OFF, ON, both
-    colours = preview._coloured(frame)[0]
+    colours = preview.coloured(frame)[0]
     assert [to_hex(colour).upper() for colour in colours] == [preview.EMPTY, preview.OFF, preview.ON, preview.BOTH]
 
 

@@ -15,6 +15,7 @@ SCRIPTS = sorted(
         for path in REPOSITORY.glob(pattern)
     ]
 )
+ENTRY_POINTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
 
 
 @pytest.mark.parametrize(
@@ -22,18 +23,7 @@ SCRIPTS = sorted(
     [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
-        [
-            "mypy",
-            "src",
-            "main.py",
-            "prepare_data.py",
-            "check_and_sync_data.py",
-            "status.py",
-            "export.py",
-            "helper_scripts",
-            "singularity",
-            "benchmarks",
-        ],
+        ["mypy", "src", *ENTRY_POINTS, "helper_scripts", "singularity", "benchmarks"],
         ["shellcheck", "-x", *map(str, SCRIPTS)],
     ],
     ids=lambda command: " ".join(command[:2]),

@@ -128,6 +128,18 @@ def test_an_impossible_override(prepared, override, message):
     refused(prepared, *MAIN, "--override", override, message=message)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split=val"], "--split and --model belong to --evaluate"),
+        (["--evaluate", "--split=all"], "--split all: there is no such split; allowed: train, val, test"),
+        (["--evaluate", "--job_id=none"], "there is no job none"),
+    ],
+)
+def test_an_impossible_evaluation(prepared, arguments, message):
+    refused(prepared, *MAIN, *arguments, message=message)
+
+
 @pytest.mark.parametrize("job_id", ["", ".", "..", "../x", "a/b", "a b", "a;b", "$(a)", "a\nb", "é", "x" * 200])
 def test_a_job_id_that_could_leave_its_folder(prepared, job_id):
     refused(prepared, "main.py", "small.yaml", f"--job_id={job_id}", message="job id")

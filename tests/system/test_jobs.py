@@ -87,8 +87,11 @@ def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_saved(jobs
 def test_restart_begins_anew_and_gives_the_same(jobs):
     main(jobs, "--job_id=again")
     before = (jobs / "project/models/again/final.safetensors").read_bytes()
+    evaluation = jobs / "project/logs/again/evaluation_val.json"
+    evaluation.write_text("of the model that is replaced")
     main(jobs, "--job_id=again", "--restart")
     assert (jobs / "project/models/again/final.safetensors").read_bytes() == before
+    assert not evaluation.exists()
 
 
 def test_another_seed_gives_another_model(jobs):
@@ -128,7 +131,7 @@ def test_cuda_without_cuda_falls_back_to_the_cpu_with_a_warning(jobs):
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     output = main(jobs, "--job_id=cuda", "--override", "train.device=cuda")
-    assert "no CUDA device is available: training on the CPU" in output
+    assert "no CUDA device is available: taking the CPU" in output
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_train_sh_without_config_and_job_id_shows_its_usage(folder, arguments):
     assert "Usage: train.sh CONFIG JOB_ID" in wrapper(folder, "train.sh", *arguments, expect=2)
 
 
-@pytest.mark.parametrize("script", ["train.sh", "prepare_data.sh", "export.sh", "test.sh"])
+@pytest.mark.parametrize("script", ["train.sh", "prepare_data.sh", "export.sh", "report.sh", "compare.sh", "test.sh"])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_shows_the_usage(folder, script, flag):
     assert f"Usage: {script}" in wrapper(folder, script, flag)

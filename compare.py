@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Compare jobs: one table and one chart of their accuracies, also written to logs/compare_JOB_JOB….csv and .png."""
+
+import argparse
+import sys
+
+from src.helpers import LOG, StopSignals, UserError, run_command
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="compare", description=__doc__)
+    parser.add_argument("job_ids", metavar="JOB_ID", nargs="+", help="jobs of logs/ on project storage, done or not")
+    parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = _arguments()
+
+    def command(stop: StopSignals) -> int:
+        from src.compare import compare
+        from src.io_funcs import check_name
+
+        try:
+            paths = compare([check_name(job_id, "job id") for job_id in arguments.job_ids])
+        except OSError as error:
+            raise UserError(f"cannot write the comparison: {error}; see PROJECT_STORAGE_DIR") from error
+        LOG.info("written: %s", ", ".join(map(str, paths)))
+        return 0
+
+    return run_command(command, arguments.debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""The device and the precision that a config asks for."""
+
+import contextlib
+import re
+from typing import Any
+
+import torch
+
+from src.config import Train
+from src.helpers import LOG, UserError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast(options: Train, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """The activations' precision of `train.dtype`."""
+    dtype = DTYPES[options.dtype]
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of `train.device`; cuda without CUDA becomes the CPU, with a warning.
+
+    On CUDA, deterministic kernels are chosen wherever there are any: a resumed run must equal an uninterrupted one.
+    """
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"train.device = {name!r}: allowed: cuda, cuda:N or cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        LOG.warning("train.device = %s, but no CUDA device is available: taking the CPU", name)
+        return torch.device("cpu")
+    device = torch.device(name)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"train.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a write a new tensor
+    return device

@@ -1,0 +1,297 @@
+"""Evaluating, reporting and comparing jobs that the real commands have left."""
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from src.checkpoint import save_model
+from src.compare import compare
+from src.config import Config, Model
+from src.evaluate import evaluate_job
+from src.helpers import LOG, Stopped, StopSignals, UserError
+from src.job import Job
+from src.model import create_model
+from src.report import try_to_write_report, write_report
+from tests import browser, small_job
+
+SECTIONS = ["Training", "Test", "Misclassified recordings", "Circuit", "How it was made", "Config"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with recordings, their cache, and a finished job `logic`, too short to be without mistakes."""
+    folder = tmp_path_factory.mktemp("report")
+    small_job.write_config(folder)
+    small_job.run(folder, "prepare_data.py", "small.yaml")
+    options = "train.report=true train.learning_rate=0.02"
+    small_job.run(folder, "main.py", "small.yaml", "--job_id=logic", "--override", options)
+    return folder
+
+
+@pytest.fixture
+def storages(folder, monkeypatch):
+    """The folder, its storages being those of this process."""
+    for name, value in small_job.environment(folder).items():
+        monkeypatch.setitem(os.environ, name, value)
+    return folder
+
+
+@pytest.fixture
+def copy(storages):
+    """A copy of the job's logs and models, as job `copy`, to be changed."""
+    for kind in ("logs", "models"):
+        shutil.rmtree(storages / "project" / kind / "copy", ignore_errors=True)
+        shutil.copytree(storages / "project" / kind / "logic", storages / "project" / kind / "copy")
+    return Job("copy")
+
+
+def logs(folder, name, job="logic"):
+    return json.loads((folder / "project/logs" / job / name).read_text())
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def evaluate(folder, job_id="logic", split="test", model="best", overrides=()):
+    evaluate_job(Config.from_yaml(folder / "small.yaml", overrides), job_id, split, model, StopSignals())
+
+
+def assert_same(evaluation, accuracies):
+    """An evaluation's file has the accuracies of a result.json or a row of metrics.csv."""
+    for prefix, part in (("", evaluation), ("relaxed_", evaluation["relaxed"])):
+        assert part["loss"] == pytest.approx(float(accuracies[f"{prefix}loss"]), rel=1e-6)
+        assert part["frames"]["accuracy"] == pytest.approx(float(accuracies[f"{prefix}frame_accuracy"]))
+        assert part["recordings"]["accuracy"] == pytest.approx(float(accuracies[f"{prefix}recording_accuracy"]))
+
+
+def test_training_leaves_the_best_model_s_evaluation_on_test(folder):
+    evaluation = logs(folder, "evaluation_test.json")
+    assert evaluation["model"] == "best"
+    assert_same(evaluation, logs(folder, "result.json")["best_test"])
+    assert np.array(evaluation["recordings"]["confusion"]).sum(1).tolist() == [3] * 10  # recordings a class
+
+
+def test_evaluate_prints_tables_and_writes_one_file(folder):
+    before = files(folder / "project") | files(folder / "scratch")
+    words = ("--job_id=logic", "--evaluate", "--split=val", "--override", "model.difflogic.num_neurons=2000")
+    output = small_job.run(folder, "main.py", "small.yaml", *words)
+    path = folder / "project/logs/logic/evaluation_val.json"
+    after = files(folder / "project") | files(folder / "scratch")
+    evaluation = json.loads(after.pop(path))
+    path.unlink()
+    assert after == before
+    assert "best model of job logic" in output
+    assert "frames, relaxed, by class" in output
+    assert "frames: true (down), predicted (across)" in output
+    assert "not taken: model.difflogic.num_neurons = 2000 (the job's is 1500)" in output
+    best = logs(folder, "result.json")["best_epoch"]
+    with (folder / "project/logs/logic/metrics.csv").open() as file:
+        (row,) = [row for row in csv.DictReader(file) if (row["epoch"], row["split"]) == (str(best), "val")]
+    assert_same(evaluation, row)
+
+
+def test_the_final_model_can_be_evaluated(storages, copy):
+    evaluate(storages, "copy", model="final")
+    assert_same(logs(storages, "evaluation_test.json", "copy"), logs(storages, "result.json")["test"])
+
+
+def test_a_job_that_has_a_best_model_only_is_evaluated(storages, copy):
+    shutil.rmtree(copy.logs)
+    (copy.models / "final.safetensors").unlink()
+    evaluate(storages, "copy")
+    assert logs(storages, "evaluation_test.json", "copy")["job_id"] == "copy"
+    with pytest.raises(UserError, match=r"job copy has no final model, .*\(there: best\)"):
+        evaluate(storages, "copy", model="final")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"job_id": "none"}, "there is no job none"),
+        ({"split": "all"}, "--split all: there is no such split; allowed: train, val, test"),
+        ({"model": "last"}, "--model last: there is no such model; allowed: best, final"),
+        ({"overrides": ["train.device=tpu"]}, "allowed: cuda, cuda:N or cpu"),
+        ({"overrides": ["data.overlap=7"]}, "prepare it with ./prepare_data.sh"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said_in_one_line(storages, arguments, message):
+    with pytest.raises(UserError) as error:
+        evaluate(storages, **arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "message"),
+    [
+        ((2, 8, 8), 10, r"frames of shape \[2, 8, 8\] \[P, H, W\], .* frames of shape \[2, 34, 34\]"),
+        ((2, 34, 34), 3, r"tells 3 classes \(0, 1, 2\) apart, .* has 10 classes \(0, 1, 2, 3"),
+    ],
+)
+def test_a_model_of_another_shape_is_refused_with_both(storages, copy, shape, classes, message):
+    config = dataclasses.replace(Config(), model=Model(model_type="mlp"))
+    model = create_model(config.model, shape, classes)
+    about = {"config": config.to_dict(), "class_names": list("0123456789")[:classes], "input_shape": shape, "step": 1}
+    save_model(copy.models / "best.safetensors", model, about)
+    with pytest.raises(UserError, match=message):
+        evaluate(storages, "copy")
+
+
+def test_a_signal_stops_an_evaluation_before_it_writes(storages, copy):
+    stop = StopSignals()
+    stop.received = signal.SIGTERM
+    before = files(copy.logs)
+    with pytest.raises(Stopped):
+        evaluate_job(Config.from_yaml(storages / "small.yaml"), "copy", "test", "best", stop)
+    assert files(copy.logs) == before
+
+
+# The report
+
+
+def test_training_leaves_a_report_with_a_picture_a_chart(folder):
+    job = folder / "project/logs/logic"
+    html = (job / "report.html").read_text()
+    assert [part.split("<")[0] for part in html.split("<h2>")[1:]] == SECTIONS
+    plots = {path.stem for path in (job / "plots").glob("*.png")}
+    assert {
+        "loss",
+        "frame_accuracy",
+        "recording_accuracy",
+        "discretisation_gap",
+        "learning_rate",
+        "frames_per_second",
+        "confusion_frames",
+        "confusion_recordings",
+        "learned_gates",
+        "circuit_size",
+    } <= plots
+    assert any(name.startswith("misclassified_") for name in plots)
+    assert "main.py small.yaml --job_id=logic --override" in html
+    assert f"torch {torch.__version__}".split("+")[0] in html
+    assert "num_neurons: 1500" in html
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="Chromium is not installed")
+def test_a_browser_shows_the_report_whole_in_light_dark_and_on_a_phone(folder, tmp_path):
+    looks = {}
+    with browser.page(tmp_path) as page:
+        for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light")):
+            page.open(folder / "project/logs/logic/report.html", width=width, scheme=scheme)
+            assert page.complaints() == []
+            assert page.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)") == SECTIONS
+            sizes = page.evaluate(
+                "[...document.querySelectorAll('svg, img')].map(e => e.getBoundingClientRect())"
+                ".map(r => [r.width, r.height])"
+            )
+            assert len(sizes) > 10
+            assert min(min(size) for size in sizes) > 20
+            assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            looks[width, scheme] = page.evaluate(
+                "[getComputedStyle(document.body).backgroundColor, "
+                "getComputedStyle(document.querySelector('svg text')).fill]"
+            )
+            assert page.screenshot().startswith(b"\x89PNG")
+    assert looks[1280, "light"] == looks[390, "light"]
+    background, text = looks[1280, "dark"]
+    assert brightness(background) < 40
+    assert brightness(text) > 150
+    background, text = looks[1280, "light"]
+    assert brightness(background) > 220
+    assert brightness(text) < 110
+
+
+def brightness(colour):
+    return sum(int(number) for number in colour.removeprefix("rgb(").removesuffix(")").split(",")) / 3
+
+
+def test_a_job_that_is_not_done_has_a_report(copy):
+    for path in (copy.logs / "result.json", copy.logs / "evaluation_test.json", *copy.models.glob("*.safetensors")):
+        path.unlink()
+    html = write_report(copy).read_text()
+    assert "running or stopped" in html
+    assert "<h2>Training</h2>" in html
+    assert {path.stem for path in copy.logs.glob("plots/*.png")} == {  # those of what is not there any more are gone
+        "loss",
+        "frame_accuracy",
+        "recording_accuracy",
+        "discretisation_gap",
+        "learning_rate",
+        "frames_per_second",
+    }
+
+
+def test_what_a_user_wrote_stays_text(copy):
+    (copy.logs / "config.yaml").write_text("a: </pre><script>alert(1)</script>")
+    html = write_report(copy).read_text()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_large_circuit_is_not_simplified_when_a_run_ends(copy):
+    html = write_report(copy, most_gates=2999).read_text()
+    assert "worked out by ./report.sh copy" in html
+    assert "learned_gates" in {path.stem for path in copy.logs.glob("plots/*.png")}
+
+
+def test_a_report_that_fails_is_a_warning(copy, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(LOG, "warning", lambda text, *values: warnings.append(text % values))
+    shutil.rmtree(copy.logs / "plots")
+    (copy.logs / "plots").write_text("a file where a folder is to be")
+    try_to_write_report(copy)
+    (line,) = warnings
+    assert line.startswith("cannot write the report of job copy: ")
+
+
+def test_the_report_of_no_job_is_refused(storages):
+    with pytest.raises(UserError, match=r"job none has nothing to report: .*metrics\.csv"):
+        write_report(Job("none"))
+
+
+# Comparing
+
+
+def test_jobs_are_compared_in_a_table_a_csv_and_a_picture(folder, copy):
+    (copy.logs / "result.json").unlink()  # not done
+    output = small_job.run(folder, "compare.py", "logic", "copy", "logic")
+    rows = [line.split() for line in output.splitlines() if line.startswith(("logic ", "copy "))]
+    best = logs(folder, "result.json")["best_test"]
+    assert [row[:3] for row in rows] == [["logic", "difflogic", "48,000"], ["copy", "difflogic", "48,000"]]
+    assert rows[0][6] == f"{100 * best['frame_accuracy']:.2f}"
+    assert rows[1][6] == "-"
+    with (folder / "project/logs/compare_logic_copy.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert float(first["test_relaxed_frame_accuracy"]) == best["relaxed_frame_accuracy"]
+    assert second["test_frame_accuracy"] == ""
+    assert float(first["val_frame_accuracy"]) == float(second["val_frame_accuracy"]) > 0
+    assert (folder / "project/logs/compare_logic_copy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_job_that_is_missing_is_named_in_one_line(storages):
+    with pytest.raises(UserError, match=r"^no metrics\.csv of x, y under [^\n]*$"):
+        compare(["x", "logic", "y"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", ["cnn", "mlp"])
+def test_other_models_are_evaluated_and_reported(storages, model_type):
+    options = f"train.report=true model.model_type={model_type}"
+    small_job.run(storages, "main.py", "small.yaml", f"--job_id={model_type}", "--override", options)
+    small_job.run(storages, "main.py", "small.yaml", f"--job_id={model_type}", "--evaluate", "--override", options)
+    evaluation = logs(storages, "evaluation_test.json", model_type)
+    assert "relaxed" not in evaluation
+    accuracy = logs(storages, "result.json", model_type)["best_test"]["frame_accuracy"]
+    assert evaluation["frames"]["accuracy"] == pytest.approx(accuracy)
+    html = (Job(model_type).logs / "report.html").read_text()
+    assert "<h2>Circuit</h2>" not in html
+    assert "Parameters" in html
