@@ -53,8 +53,8 @@ def main() -> int:
 def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
     from src.config import Config
     from src.inference import circuit_of, find_model, is_path, load_model
-    from src.io_funcs import write_atomic
-    from src.job import Job
+    from src.io_funcs import write_atomic, write_json
+    from src.job import Job, luts_path
     from src.logic.export import Description, estimate_luts, identifier, to_c, to_json, to_verilog
     from src.onnx_export import to_onnx
     from src.vectors import example_frames
@@ -93,6 +93,8 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
         cells = estimate_luts(folder / f"{name}_classify.v", arguments.estimate, check=stop.check)
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in cells.items() if kind != "luts")
         LOG.info("yosys, %s: %s LUTs (cells: %s)", arguments.estimate, f"{cells['luts']:,}", kinds)
+        if not is_path(arguments.model):  # for the job's report, which does not wait minutes for a synthesis
+            write_json(luts_path(Job(arguments.model), arguments.estimate), cells)
 
 
 if __name__ == "__main__":

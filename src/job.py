@@ -45,3 +45,8 @@ def list_checkpoints(*folders: Path) -> list[Path]:
     """The checkpoints in these folders, the newest first; of the same step, that of the first folder first."""
     found = [path for folder in folders for path in folder.glob("step_*") if _CHECKPOINT.fullmatch(path.name)]
     return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def luts_path(job: Job, target: str) -> Path:
+    """Where yosys's estimate of a job's circuit for an FPGA family is kept."""
+    return job.logs / f"luts_{target}.json"

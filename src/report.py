@@ -20,7 +20,7 @@ from src.evaluate import MODEL_NAMES, evaluation_path
 from src.helpers import LOG, UserError, format_duration, format_percent
 from src.inference import circuit_of, load_model
 from src.io_funcs import project_root, scratch_root, write_atomic
-from src.job import Job
+from src.job import Job, luts_path
 from src.logic.circuit import Circuit
 from src.logic.gates import GATE_NAMES
 from src.metrics import best_epoch, read_metrics
@@ -346,6 +346,10 @@ def _circuit_size(report: _Report, circuit: Circuit, simplified: Circuit) -> str
     rows = [[kind, f"{before.get(kind, 0):,}", f"{after.get(kind, 0):,}"] for kind in kinds]
     rows.append(["all gates", f"{len(circuit.gates):,}", f"{len(simplified.gates):,}"])
     rows.append(["depth", f"{circuit.depth():,}", f"{simplified.depth():,}"])
+    for target in ("ice40", "xilinx"):
+        cells = _json(luts_path(report.job, target))
+        if cells and isinstance(cells.get("luts"), int):
+            rows.append([f"LUTs, {target} (yosys)", "", f"{cells['luts']:,}"])
     table = _table(["", "before simplification", "after"], rows)
     return f'<div class="charts">{_figure(chart)}<div class="card scroll">{table}</div></div>'
 

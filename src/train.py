@@ -578,5 +578,6 @@ def _results(job: Job) -> list[Path]:
         *(job.models / f"{name}.safetensors" for name in ("final", "best")),
         *(job.logs / name for name in ("metrics.csv", "result.json", "report.html")),
         *job.logs.glob("evaluation_*.json"),
+        *job.logs.glob("luts_*.json"),
         *job.logs.glob("plots/*.png"),
     ]

@@ -243,6 +243,14 @@ def test_a_large_circuit_is_not_simplified_when_a_run_ends(copy):
     assert "learned_gates" in {path.stem for path in copy.logs.glob("plots/*.png")}
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys")
+def test_an_estimate_of_luts_stands_in_the_report(folder, copy):
+    small_job.run(folder, "export.py", "copy", "--to", "verilog", "--estimate", "ice40")
+    luts = logs(folder, "luts_ice40.json", "copy")["luts"]
+    assert f">{luts:,}<" in write_report(copy).read_text()
+
+
 def test_a_report_that_fails_is_a_warning(copy, monkeypatch):
     warnings = []
     monkeypatch.setattr(LOG, "warning", lambda text, *values: warnings.append(text % values))
