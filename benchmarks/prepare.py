@@ -115,7 +115,7 @@ def _scale(nmnist_folder: Path, scratch: Path) -> None:
     rows = []
     for config, parts, read in (
         ("prepare_nmnist", 200, lambda path: read_mnist_file(path, datasets.NMNIST.dtype)),
-        ("prepare_cifar10dvs", 6, read_aedat4),
+        ("prepare_cifar10dvs", 6, _read_as_tonic_s_dataset),
     ):
         data = Config.from_yaml(REPOSITORY / "configs" / f"{config}.yaml").data
         dataset = get_dataset(data.name)
@@ -141,6 +141,13 @@ def _scale(nmnist_folder: Path, scratch: Path) -> None:
                 [name, f"{seconds:.1f}", f"{speed / 1e6:.2f}", format_size(memory), f"{speed / tonic_speed:.0f}"]
             )
     print(format_table(["", "seconds", "million events/s", "peak memory", "times tonic"], rows))
+
+
+def _read_as_tonic_s_dataset(path: str) -> np.ndarray:
+    """As tonic.datasets.CIFAR10DVS does."""
+    events = read_aedat4(path)
+    events.dtype.names = ["t", "x", "y", "p"]
+    return events
 
 
 def _repeat(source: Path, target: Path) -> None:
