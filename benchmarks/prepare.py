@@ -3,9 +3,10 @@
     python benchmarks/prepare.py [FOLDER with Train/<digit>/*.bin] [--recordings N] [--scale]
 
 First decode, denoise and frame, on one core; every frame is compared bit by bit. Without a folder the demo's simulated
-recordings are used. With --scale then whole preparations, from files to a cache on both storages, by the real command
-from its start to its end, on one core and with two processes: the folder's recordings repeated to N-MNIST's 70,000, and
-200 simulated ones of CIFAR10-DVS; of tonic only reading, Denoise and ToFrame, on a part of them.
+recordings are used. With --scale then whole preparations, from listing files to a verified cache on both storages, on
+one core and with two processes: the folder's recordings repeated to N-MNIST's 70,000, and 200 simulated ones of
+CIFAR10-DVS; of tonic only reading, Denoise and ToFrame, on a part of them. The seconds of the command, of which its
+start and its picture are a part, stand beside those of the preparation, from which the ratio is.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from src.config import Config
 from src.events import demo, denoise, nmnist, read_recording, to_frames
 from src.events.datasets import get_dataset
 from src.events.framing import Framing, frames_of, framing_of
-from src.helpers import format_size, format_table
+from src.helpers import StopSignals, format_size, format_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SENSOR_SIZE = (34, 34, 2)
@@ -129,18 +130,25 @@ def _scale(nmnist_folder: Path, scratch: Path) -> None:
         for path in chosen:
             tonic_frame(tonic_denoise(read(path)))
         tonic_speed = sum(len(read_recording(path)) for path in chosen) / (time.perf_counter() - began)
-        rows.append([f"{dataset.name}: tonic, {parts} recordings", "", f"{tonic_speed / 1e6:.2f}", "", "1"])
+        rows.append([f"{dataset.name}: tonic, {parts} recordings", "", "", f"{tonic_speed / 1e6:.2f}", "", "1"])
         for processes in (1, 2):
-            seconds, memory = _prepare(config, scratch, processes)
+            command, seconds, memory = _prepare(config, scratch, processes)
             speed = num_events / seconds
             name = (
                 f"{dataset.name}: {len(recordings):,} recordings, {num_events / 1e6:.0f} million events, {processes} "
             )
             name += "process" if processes == 1 else "processes"
             rows.append(
-                [name, f"{seconds:.1f}", f"{speed / 1e6:.2f}", format_size(memory), f"{speed / tonic_speed:.0f}"]
+                [
+                    name,
+                    f"{command:.1f}",
+                    f"{seconds:.2f}",
+                    f"{speed / 1e6:.2f}",
+                    format_size(memory),
+                    f"{speed / tonic_speed:.0f}",
+                ]
             )
-    print(format_table(["", "seconds", "million events/s", "peak memory", "times tonic"], rows))
+    print(format_table(["", "command s", "preparation s", "million events/s", "peak memory", "times tonic"], rows))
 
 
 def _read_as_tonic_s_dataset(path: str) -> np.ndarray:
@@ -176,30 +184,52 @@ def _count_events(paths: list[str]) -> int:
     return total
 
 
-def _prepare(config: str, scratch: Path, processes: int) -> tuple[float, int]:
-    """Seconds of a whole preparation by the real command, and the most memory (bytes) of its processes together."""
-    for storage in ("project", "fast"):
-        shutil.rmtree(scratch / storage, ignore_errors=True)
+def _prepare(config: str, scratch: Path, processes: int) -> tuple[float, float, int]:
+    """Seconds of the command and of a preparation alone (median), and the most bytes of its processes together."""
     variables = {
         **os.environ,
         "PROJECT_STORAGE_DIR": str(scratch / "project"),
         "SCRATCH_STORAGE_DIR": str(scratch / "fast"),
     }
-    overrides = f"data.data_root={scratch / 'recordings'} data.num_threads={processes}"
-    command = [sys.executable, "prepare_data.py", f"configs/{config}.yaml", "--override", overrides]
-    if processes == 1:
-        command = ["taskset", "-c", str(max(os.sched_getaffinity(0))), *command]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=variables, stderr=subprocess.PIPE, text=True)
+    overrides = f"data.data_root={scratch / 'recordings'} data.num_threads={processes} data.reset_cache=true"
+    on_cores = ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if processes == 1 else []
+    found = []
     most = 0
-    while process.poll() is None:
-        most = max(most, _memory_of(process.pid))
-        time.sleep(0.05)
-    seconds = time.perf_counter() - began
-    if process.returncode:
-        assert process.stderr is not None
-        sys.exit(process.stderr.read())
-    return seconds, most
+    for arguments in (
+        ["prepare_data.py", f"configs/{config}.yaml", "--override", overrides],
+        ["-c", f"from benchmarks.prepare import time_prepare; time_prepare({config!r}, {overrides!r})"],
+    ):
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*on_cores, sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while process.poll() is None:
+            most = max(most, _memory_of(process.pid))
+            time.sleep(0.02)
+        seconds = time.perf_counter() - began
+        output, errors = process.communicate()
+        if process.returncode:
+            sys.exit(errors)
+        found.append(float(output) if output else seconds)
+    return found[0], found[1], most
+
+
+def time_prepare(config: str, overrides: str) -> None:
+    """Print the seconds from listing the recordings to a cache on both storages: no start of Python, no picture."""
+    from src import prepare
+
+    prepare.write_preview = lambda *arguments, **options: None
+    seconds = []
+    for _ in range(4):
+        began = time.perf_counter()
+        prepare.prepare(Config.from_yaml(REPOSITORY / "configs" / f"{config}.yaml", [overrides]), StopSignals())
+        seconds.append(time.perf_counter() - began)
+    print(statistics.median(seconds[1:]))  # the first loads compiled kernels
 
 
 def _memory_of(pid: int) -> int:

@@ -101,11 +101,13 @@ def decode(content: bytes) -> Events:
         size += len(body)
         if size > LARGEST_RECORDING:
             raise CorruptRecordingError(f"it decompresses to more than {LARGEST_RECORDING} bytes")
-        words = _elements(body)
-        if n + len(words) // 2 > len(arrays[0]):
-            arrays = tuple(map(np.append, arrays, _empty(n + len(words) // 2)))
-        _unpack(words, n, *arrays)
-        n += len(words) // 2
+        most = len(body) // _EVENT.itemsize
+        if n + most > len(arrays[0]):
+            arrays = tuple(map(np.append, arrays, _empty(n + most)))
+        found = _unpack(np.frombuffer(body, np.uint8), n, *arrays)
+        if found < 0:
+            raise CorruptRecordingError(_PACKET_ERRORS[found])
+        n += found
     return Events(*(array[:n] for array in arrays))
 
 
@@ -114,22 +116,74 @@ def _empty(n: int) -> tuple[NDArray[Any], ...]:
     return np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.int64), np.empty(n, np.uint8)
 
 
+_NO_EVENTS, _CUT, _OUTSIDE, _CUT_EVENTS = -1, -2, -3, -4  # instead of a number of events
+_PACKET_ERRORS = {
+    _NO_EVENTS: "a packet of the events stream holds no events",
+    _CUT: "a packet ends before its data",
+    _OUTSIDE: "an offset in a packet points outside of the data",
+    _CUT_EVENTS: "a packet ends before its events",
+}
+
+
 @numba.njit(cache=True, nogil=True)
 def _unpack(
-    words: NDArray[np.int64],
+    body: NDArray[np.uint8],
     begin: int,
     x: NDArray[np.uint16],
     y: NDArray[np.uint16],
     t: NDArray[np.int64],
     p: NDArray[np.uint8],
-) -> None:
-    """Write the events of a packet (two words each, as `_EVENT`) to the arrays, from `begin` on."""
-    for i in range(len(words) // 2):
+) -> int:
+    """Write the events of an EventPacket behind its size to the arrays, from `begin` on; return their number.
+
+    A damaged packet gives one of _PACKET_ERRORS: an exception of compiled code could not be told from others.
+    """
+    size = len(body)
+    if size < 12 or body[8] != 69 or body[9] != 86 or body[10] != 84 or body[11] != 83:  # EVTS
+        return _NO_EVENTS
+    if _uint32(body, 0) + 4 > size:
+        return _CUT
+    table = 4 + _uint32(body, 4)
+    if table > size - 4:
+        return _OUTSIDE
+    distance = _uint32(body, table)
+    vtable = table - (distance - (distance >> 31 << 32))  # it is signed
+    if not 0 <= vtable <= size - 2:
+        return _OUTSIDE
+    offset = 0
+    if _uint16(body, vtable) >= 6:
+        if vtable + 4 > size - 2:
+            return _OUTSIDE
+        offset = _uint16(body, vtable + 4)
+    if offset == 0:
+        return 0  # a field that is not there: no events
+    elements = table + offset
+    if elements > size - 4:
+        return _OUTSIDE
+    vector = elements + _uint32(body, elements)
+    if vector > size - 4:
+        return _OUTSIDE
+    n = _uint32(body, vector)
+    if vector + 4 + 16 * n > size:
+        return _CUT_EVENTS
+    words = body[vector + 4 : vector + 4 + 16 * n].view(np.int64)  # two an event, as `_EVENT`
+    for i in range(n):
         t[begin + i] = words[2 * i]
         rest = words[2 * i + 1]
         x[begin + i] = rest & 0xFFFF
         y[begin + i] = rest >> 16 & 0xFFFF
         p[begin + i] = (rest >> 32 & 0xFF) != 0
+    return n
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _uint16(body: NDArray[np.uint8], at: int) -> Any:
+    return np.int64(body[at]) | np.int64(body[at + 1]) << 8
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _uint32(body: NDArray[np.uint8], at: int) -> Any:
+    return _uint16(body, at) | _uint16(body, at + 2) << 16
 
 
 def _packets(content: bytes, begin: int, end: int, stream: int) -> Iterator[memoryview]:
@@ -189,7 +243,7 @@ def _decompressor(compression: int) -> Callable[[memoryview], bytes | memoryview
     chunks_of = partial(_lz4_chunks, lz4.frame.create_decompression_context()) if is_lz4 else _zstd_chunks
 
     def decompress(packed: memoryview) -> bytes:
-        chunks = []
+        chunks: list[bytes] = []
         size = 0
         try:
             for chunk in chunks_of(packed):
@@ -219,22 +273,6 @@ def _zstd_chunks(packed: memoryview) -> Iterator[bytes]:
     reader = zstandard.ZstdDecompressor().stream_reader(packed)
     while chunk := reader.read(CHUNK):
         yield chunk
-
-
-def _elements(body: bytes | memoryview) -> NDArray[np.int64]:
-    """The elements of an EventPacket behind its size, two words an event; a view of `body`."""
-    if len(body) < 12 or body[8:12] != b"EVTS":
-        raise CorruptRecordingError("a packet of the events stream holds no events")
-    if _integer(_UINT32, body, 0) + 4 > len(body):
-        raise CorruptRecordingError("a packet ends before its data")
-    elements_at = _field(body, 4, 0)
-    if not elements_at:
-        return np.empty(0, np.int64)
-    vector_at = elements_at + _integer(_UINT32, body, elements_at)
-    n = _integer(_UINT32, body, vector_at)
-    if vector_at + 4 + n * _EVENT.itemsize > len(body):
-        raise CorruptRecordingError(f"a packet ends before its {n} events")
-    return np.frombuffer(body, "<i8", 2 * n, vector_at + 4)
 
 
 def _field(buffer: bytes | memoryview, begin: int, index: int) -> int:
