@@ -94,7 +94,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in cells.items() if kind != "luts")
         LOG.info("yosys, %s: %s LUTs (cells: %s)", arguments.estimate, f"{cells['luts']:,}", kinds)
         if not is_path(arguments.model):  # for the job's report, which does not wait minutes for a synthesis
-            write_json(luts_path(Job(arguments.model), arguments.estimate), cells)
+            write_json(luts_path(Job(arguments.model), arguments.estimate), {**cells, "step": about["step"]})
 
 
 if __name__ == "__main__":

@@ -11,4 +11,7 @@ set -- "${rest[@]}"
 [[ $# -ge 2 && $2 != -* ]] || usage 2 >&2
 config=$(check_config "$1" "")
 check_job_id "$2" ""
+for word in "${@:3}"; do
+  [[ $word != --dry-run ]] || fail "--dry-run goes before CONFIG" 2
+done
 submit "$2" "logs/$2/slurm-%j.out" "$(($# + 1))" train.sh "$config" "${@:2}"

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from src.cache import SPLITS, Split
+from src.cache import SPLITS, Split, cache_parameters
 from src.config import Config, Train, differing_keys
 from src.data import FrameCache, load_batches, open_cache, train_order
 from src.device import autocast, choose_device
+from src.events.datasets import get_dataset
 from src.helpers import LOG, StopSignals, UserError, format_percent, format_table, keep_freed_memory
 from src.inference import load_model
 from src.io_funcs import write_atomic
@@ -91,7 +92,7 @@ def _class_scores(
 
 
 def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: StopSignals) -> None:
-    """Evaluate a saved model, print tables, and write `logs/<job_id>/evaluation_<split>.json`.
+    """Evaluate a saved model, print tables, and write `logs/<job_id>/evaluation_<split>….json`.
 
     The job needs no lock: its model files are replaced whole, and nothing else of it is touched.
 
@@ -125,7 +126,8 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     evaluation = evaluate(network.to(device), cache.splits[split], options, device, stop.check)
     content = evaluation_content(evaluation, cache, split, job_id, model, own.model.model_type, about["step"])
     print(_tables(content))
-    path = evaluation_path(job, split)
+    wanted, trained_on = (cache_parameters(data, get_dataset(data.name)) for data in (config.data, own.data))
+    path = evaluation_path(job, split, model, "" if wanted == trained_on else cache.folder.name)
     try:
         write_evaluation(path, content)
     except OSError as error:
@@ -133,9 +135,10 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     LOG.info("evaluation in %s", path)
 
 
-def evaluation_path(job: Job, split: str) -> Path:
-    """Where the evaluation of a job on a split lies."""
-    return job.logs / f"evaluation_{split}.json"
+def evaluation_path(job: Job, split: str, model: str = "best", cache: str = "") -> Path:
+    """Where an evaluation lies: of the best model on the job's own cache (the report's), else named after both."""
+    words = ["evaluation", split, "" if model == "best" else model, cache]
+    return job.logs / f"{'_'.join(filter(None, words))}.json"
 
 
 def evaluation_content(

@@ -309,7 +309,7 @@ def _add_circuit(report: _Report, most_gates: int | None) -> None:
     path = next((path for name in MODEL_NAMES if (path := report.job.models / f"{name}.safetensors").is_file()), None)
     if path is None:
         return
-    model, _ = load_model(path)
+    model, about = load_model(path)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if not isinstance(model, DiffLogic):
         report.tiles.append(("Parameters", f"{parameters:,}", ""))
@@ -330,11 +330,11 @@ def _add_circuit(report: _Report, most_gates: int | None) -> None:
         simplified = circuit.simplified()
         remark = f"of {len(circuit.gates):,} before simplification; {parameters:,} parameters"
         report.tiles.append(("Gates", f"{len(simplified.gates):,}", remark))
-        text += _circuit_size(report, circuit, simplified)
+        text += _circuit_size(report, circuit, simplified, about["step"])
     report.sections.append(("Circuit", text))
 
 
-def _circuit_size(report: _Report, circuit: Circuit, simplified: Circuit) -> str:
+def _circuit_size(report: _Report, circuit: Circuit, simplified: Circuit, step: int) -> str:
     before, after = circuit.gate_counts(), simplified.gate_counts()
     kinds = [name for name in GATE_NAMES if name in before or name in after]
     groups = {
@@ -348,7 +348,7 @@ def _circuit_size(report: _Report, circuit: Circuit, simplified: Circuit) -> str
     rows.append(["depth", f"{circuit.depth():,}", f"{simplified.depth():,}"])
     for target in ("ice40", "xilinx"):
         cells = _json(luts_path(report.job, target))
-        if cells and isinstance(cells.get("luts"), int):
+        if cells and isinstance(cells.get("luts"), int) and cells.get("step") == step:  # not of an older model
             rows.append([f"LUTs, {target} (yosys)", "", f"{cells['luts']:,}"])
     table = _table(["", "before simplification", "after"], rows)
     return f'<div class="charts">{_figure(chart)}<div class="card scroll">{table}</div></div>'

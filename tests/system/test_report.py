@@ -99,8 +99,10 @@ def test_evaluate_prints_tables_and_writes_one_file(folder):
 
 
 def test_the_final_model_can_be_evaluated(storages, copy):
+    best = logs(storages, "evaluation_test.json", "copy")
     evaluate(storages, "copy", model="final")
-    assert_same(logs(storages, "evaluation_test.json", "copy"), logs(storages, "result.json")["test"])
+    assert_same(logs(storages, "evaluation_test_final.json", "copy"), logs(storages, "result.json")["test"])
+    assert logs(storages, "evaluation_test.json", "copy") == best  # the report's
 
 
 def test_a_job_that_has_a_best_model_only_is_evaluated(storages, copy):
@@ -249,6 +251,8 @@ def test_an_estimate_of_luts_stands_in_the_report(folder, copy):
     small_job.run(folder, "export.py", "copy", "--to", "verilog", "--estimate", "ice40")
     luts = logs(folder, "luts_ice40.json", "copy")["luts"]
     assert f">{luts:,}<" in write_report(copy).read_text()
+    (copy.logs / "luts_ice40.json").write_text(json.dumps({"luts": luts, "step": 0}))
+    assert "LUTs" not in write_report(copy).read_text()  # those of an older model
 
 
 def test_a_report_that_fails_is_a_warning(copy, monkeypatch):

@@ -202,7 +202,8 @@ module {module}_test;
             frame = frames[i];
             #1;
             $fdisplay(file, "%h", {{best_class, counts}});
-            if ({{best_class, counts}} === expected[i]) right = right + 1;
+            if (^expected[i] === 1'bx) $display("no expected value for frame %0d: run this in the files' folder", i);
+            else if ({{best_class, counts}} === expected[i]) right = right + 1;
         end
         $display("{description.name}: %0d of {num_frames} frames have the expected counts and class", right);
         $finish;
