@@ -138,6 +138,14 @@ def test_the_test_bench_notices_a_wrong_count(tmp_path):
     assert "9 of 10" in simulate(folder)
 
 
+def test_a_test_bench_without_its_vectors_passes_nothing(tmp_path):
+    need("iverilog")
+    circuit, frames, counts = trained()
+    folder = write(tmp_path / "v", to_verilog(circuit, described(circuit), frames[:3], counts[:3], "random frames"))
+    (folder / "net_classify_expected.hex").unlink()
+    assert "0 of 3 frames have the expected counts" in simulate(folder)
+
+
 @pytest.mark.parametrize("simplify", [True, False])
 def test_verilator_has_nothing_to_complain_of(tmp_path, simplify):
     need("verilator")
