@@ -182,6 +182,12 @@ def damages(
     return found
 
 
+def is_whole(folder: Path, fast: bool = False, check: Callable[[], None] = lambda: None) -> bool:
+    """Whether a folder holds a valid cache; `fast` and `check` as for `damages`."""
+    manifest = read_manifest(folder)
+    return manifest is not None and not damages(folder, manifest, fast, check)
+
+
 def find_caches(root: Path, parameters: dict[str, Any]) -> list[Path]:
     """Folders of the caches under a storage root that were prepared with exactly these parameters."""
     folder = root / "data" / parameters["dataset"]

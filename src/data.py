@@ -72,7 +72,7 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
     waiting = f"another process is bringing the frame cache to {target}; waiting for it"
     try:
         with file_lock(cache.lock_path(target), waiting, check):
-            if not _is_valid(target, check):  # another job may have brought it meanwhile
+            if not cache.is_whole(target, check=check):  # another job may have brought it meanwhile
                 LOG.info("copying the frame cache to %s", target)
                 cache.copy_cache(on_project, target, check)
             manifest = cache.read_manifest(target)
@@ -83,11 +83,6 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
         ) from error
     assert manifest is not None
     return _opened(target, manifest)
-
-
-def _is_valid(folder: Path, check: Callable[[], None]) -> bool:
-    manifest = cache.read_manifest(folder)
-    return manifest is not None and not cache.damages(folder, manifest, check=check)
 
 
 def _caches_there(name: str) -> str:

@@ -103,7 +103,7 @@ def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
             for folder in (job.scratch, job.project):
                 (folder / cache.MANIFEST).unlink(missing_ok=True)
                 shutil.rmtree(_parts_folder(folder), ignore_errors=True)
-        was_there = _is_there(job.scratch) or _is_there(job.project)
+        was_there = cache.is_whole(job.scratch, fast=True) or cache.is_whole(job.project, fast=True)
         if was_there:
             LOG.info(
                 "frame cache %s is already there (check_and_sync_data.sh verifies it); data.reset_cache=true prepares "
@@ -113,7 +113,7 @@ def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
         else:
             _build(job, config.data, stop)
         for source, target in ((job.scratch, job.project), (job.project, job.scratch)):
-            if _is_there(source) and not _is_there(target):
+            if cache.is_whole(source, fast=True) and not cache.is_whole(target, fast=True):
                 cache.copy_cache(source, target, stop.check)
                 LOG.info("copied the cache to %s", target)
         if preview or not was_there:
@@ -233,7 +233,7 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
     """
     job = _plan(config, stop)
     folder = _parts_folder(job.project)
-    if _is_there(job.project):
+    if cache.is_whole(job.project, fast=True):
         LOG.info("frame cache %s is already there", job.relative)
         return
     mine = job.parts[shard - 1 :: shards]
@@ -393,8 +393,3 @@ def _table(entries: dict[str, Any], speeds: dict[str, float]) -> str:
             ]
         )
     return format_table(header, rows)
-
-
-def _is_there(folder: Path) -> bool:
-    manifest = cache.read_manifest(folder)
-    return manifest is not None and not cache.damages(folder, manifest, fast=True)
