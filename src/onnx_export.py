@@ -111,7 +111,7 @@ def _difflogic(graph: _Graph, model: DiffLogic) -> str:
 
 def _logic_layer(graph: _Graph, layer: LogicLayer, x: str) -> str:
     """All gates of a layer at once: f(a, b) = f00 xor a da xor b db xor ab dab, each d one bit a neuron."""
-    gates = layer.weights.detach().argmax(1).cpu().numpy()
+    gates = layer.discretised_gates().cpu().numpy()
     f00, f01, f10, f11 = (gates >> place & 1 for place in (3, 2, 1, 0))
     c = [graph.constant(bits.astype(bool)[:, None]) for bits in (f00, f00 ^ f10, f00 ^ f01, f00 ^ f01 ^ f10 ^ f11)]
     a, b = (graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in layer.indices)

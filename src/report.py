@@ -316,7 +316,7 @@ def _add_circuit(report: _Report, most_gates: int | None) -> None:
         return
     layers = model.logic_layers()
     chosen = np.unique(np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int))
-    counts = np.array([np.bincount(layers[i].weights.detach().argmax(1).numpy(), minlength=16) for i in chosen])
+    counts = np.array([np.bincount(layers[i].discretised_gates().numpy(), minlength=16) for i in chosen])
     shares = counts / counts.sum(1, keepdims=True)
     title = "Learned gates, % of a layer's neurons"
     gates = plots.gates_chart("learned_gates", title, shares, [f"layer {i + 1}" for i in chosen], GATE_NAMES)

@@ -48,7 +48,7 @@ class Circuit:
         offset = 0  # of the nodes that a layer's inputs are
         gates, first, second = [], [], []
         for layer in layers:
-            gates.append(layer.weights.detach().argmax(1).to("cpu", torch.uint8).numpy())
+            gates.append(layer.discretised_gates().to("cpu", torch.uint8).numpy())
             a, b = layer.indices.cpu().numpy()
             first.append(a + offset)
             second.append(b + offset)

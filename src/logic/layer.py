@@ -11,7 +11,13 @@ from torch import nn
 
 from src.logic import numba_functions, reference
 from src.logic.connections import CONNECTIONS
-from src.logic.gates import gate_coefficients
+from src.logic.parametrisation import (
+    GateOptions,
+    discretised_coefficients,
+    discretised_gates,
+    initial_weights,
+    relaxed_coefficients,
+)
 
 IMPLEMENTATIONS = ("auto", "torch", "numba", "triton", "difflogic")
 
@@ -38,7 +44,6 @@ class LogicLayer(nn.Module):
     """
 
     indices: torch.Tensor
-    gates: torch.Tensor
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class LogicLayer(nn.Module):
         grad_factor: float = 1.0,
         implementation: str = "auto",
         connections: str = "random",
+        gates: GateOptions | None = None,
     ) -> None:
         """Draw weights and connections from PyTorch's global generators, in difflogic's order.
 
@@ -58,6 +64,7 @@ class LogicLayer(nn.Module):
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
             implementation: one of IMPLEMENTATIONS.
             connections: random or unique.
+            gates: how they are learned; GateOptions() without.
 
         Raises:
             ValueError: for dimensions or names that cannot be.
@@ -71,9 +78,9 @@ class LogicLayer(nn.Module):
         self.grad_factor = grad_factor
         self.implementation = implementation
         self.connections = connections
-        self.weights = nn.Parameter(torch.randn(out_dim, 16, device=device))
+        self.gates = gates or GateOptions()
+        self.weights = nn.Parameter(initial_weights(out_dim, self.gates, device))
         self.register_buffer("indices", CONNECTIONS[connections](in_dim, out_dim).to(device))
-        self.register_buffer("gates", gate_coefficients(device=self.weights.device), persistent=False)
         self._lists: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -122,10 +129,14 @@ class LogicLayer(nn.Module):
         return torch.nn.functional.one_hot(weights.argmax(-1), 16).to(weights.dtype)
 
     def coefficients(self) -> torch.Tensor:
-        """[out_dim, 4], float32 or wider: the bilinear form of the gates under `probabilities`."""
-        probabilities = self.probabilities()
-        with torch.autocast(probabilities.device.type, enabled=False):
-            return probabilities @ self.gates.to(probabilities.dtype)
+        """[out_dim, 4], float32 or wider: the bilinear form of the gates, relaxed in train mode, else discretised."""
+        if self.training:
+            return relaxed_coefficients(self.weights, self.gates)
+        return discretised_coefficients(self.weights, self.gates)
+
+    def discretised_gates(self) -> torch.Tensor:
+        """int64 [out_dim]: the gate that each neuron is in eval mode, in the order of `src.logic.gates`."""
+        return discretised_gates(self.weights, self.gates)
 
     def _resolve(self, x: torch.Tensor) -> str:
         """The implementation for this tensor."""
