@@ -2,7 +2,7 @@
 
 Run by the wrappers in the container, as `python3 -m helper_scripts.config_paths SCRIPT CONFIG [SCRIPT's options]`. MODE
 is `ro` (to be read), `rw` (to be written to) or `make` (likewise, and to be made if it is not there). The line
-`again .` asks to be run once more, with what the lines before it name.
+`again .` asks to be run once more, with what the lines before it name. A sweep needs what its configs need.
 """
 
 import argparse
@@ -15,11 +15,24 @@ from pathlib import Path
 from src.config import Config, Data
 from src.helpers import StopSignals, UserError, run_command
 from src.io_funcs import from_repository
+from src.sweep import base_config, load_sweep
 
 
 def needed_paths(script: str, config: str, overrides: list[str]) -> Iterator[tuple[str, Path]]:
     """(mode, absolute path) of each; UserError for a mistake in the config."""
-    data = Config.from_yaml(config, overrides).data
+    if script != "sweep.py":
+        yield from _needed_by(script, Config.from_yaml(config, overrides).data)
+        return
+    base = base_config(config)
+    yield "ro", base
+    if not base.exists():
+        yield "again", Path()
+        return
+    needed = (path for job in load_sweep(config).jobs for path in _needed_by("main.py", job.config.data))
+    yield from dict.fromkeys(needed)
+
+
+def _needed_by(script: str, data: Data) -> Iterator[tuple[str, Path]]:
     brings_recordings, url = script == "prepare_data.py", data.url
     if not brings_recordings and data.prepare_if_missing is not None:
         preparation = from_repository(data.prepare_if_missing)

@@ -73,9 +73,9 @@ _is_visible() {
 
 # Reads the config in the container, where PyYAML is; a mistake in it ends here.
 _bind_what_the_config_names() {
-  local options paths line mode path turn
+  local options paths line mode path
   [[ ! -e $config ]] || _bind "$config" ro
-  for turn in 1 2; do
+  for _ in 1 2 3; do
     _runtime_options
     paths=$("$runtime" exec "${options[@]}" "$image" "${python[@]}" -m helper_scripts.config_paths "$@") || exit
     while IFS= read -r line; do
@@ -86,7 +86,7 @@ _bind_what_the_config_names() {
         rw | make) [[ ! -e $path ]] || _bind "$path" rw ;;
       esac
     done <<<"$paths"
-    [[ $turn == 1 && $paths == *"again ."* ]] || break
+    [[ $paths == *"again ."* ]] || break
   done
 }
 

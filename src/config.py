@@ -136,25 +136,21 @@ class Config:
     model: Model = field(default_factory=Model)
 
     @classmethod
-    def from_yaml(cls, path: str | Path, overrides: typing.Sequence[str] = ()) -> "Config":
+    def from_yaml(
+        cls, path: str | Path, overrides: typing.Sequence[str] = (), overrides_of: str = "--override"
+    ) -> "Config":
         """Load a YAML file, then apply overrides such as "train.epochs=10 train.learning_rate=1e-3".
+
+        `overrides_of` says where the overrides come from, in a UserError's text.
 
         Raises:
             UserError: naming every mistake of the file and of the overrides, not only the first.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not a UTF-8 text file; is it a YAML config?") from error
-        except OSError as error:
-            raise UserError(f"{path}: cannot read the config: {error.strerror}") from error
         errors: list[str] = []
-        tree = _parse_yaml(text, str(path))
         config = cls()
-        _fill(config, tree, "", str(path), errors)
+        fill_section(config, load_tree(Path(path), config), "", str(path), errors)
         for key, value in _split_overrides(overrides, errors):
-            _override(config, key, value, errors)
+            _override(config, key, value, overrides_of, errors)
         errors += [f"{path}: {error}" for error in framing_errors(config.data)]
         if errors:
             raise UserError("\n".join(errors))
@@ -168,7 +164,7 @@ class Config:
         """The config of a `to_dict`, such as a model's header holds; `where` is named in a UserError's text."""
         errors: list[str] = []
         config = cls()
-        _fill(config, tree, "", where, errors)
+        fill_section(config, tree, "", where, errors)
         if errors:
             raise UserError("\n".join(errors))
         return config
@@ -257,7 +253,14 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _parse_yaml(text: str, path: str) -> dict[str, Any]:
+def load_tree(path: Path, expected: Any) -> dict[str, Any]:
+    """The mapping of a YAML file whose top is like `expected`, a dataclass's instance; UserError if it has none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a UTF-8 text file; is it a YAML config?") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the config: {error.strerror}") from error
     try:
         tree = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: builds plain values only
     except yaml.YAMLError as error:
@@ -268,9 +271,9 @@ def _parse_yaml(text: str, path: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from error
     if tree is None:
-        raise UserError(f"{path}: the config is empty; expected the sections {_names(Config())}")
+        raise UserError(f"{path}: the config is empty; expected the sections {_names(expected)}")
     if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected the sections {_names(Config())} at the top, got a {type(tree).__name__}")
+        raise UserError(f"{path}: expected the sections {_names(expected)} at the top, got a {type(tree).__name__}")
     return tree
 
 
@@ -285,7 +288,7 @@ def _unknown(name: Any, section: Any, prefix: str) -> str:
     return f"unknown key {prefix}{name}; {hint}"
 
 
-def _fill(section: Any, tree: dict[Any, Any], prefix: str, where: str, errors: list[str]) -> None:
+def fill_section(section: Any, tree: dict[Any, Any], prefix: str, where: str, errors: list[str]) -> None:
     """Set the fields of a section from a mapping, collecting errors."""
     known = {f.name: f for f in dataclasses.fields(section)}
     for name, value in tree.items():
@@ -294,7 +297,7 @@ def _fill(section: Any, tree: dict[Any, Any], prefix: str, where: str, errors: l
             errors.append(f"{where}: {_unknown(name, section, prefix)}")
         elif dataclasses.is_dataclass(current := getattr(section, name)):
             if isinstance(value, dict):
-                _fill(current, value, f"{key}.", where, errors)
+                fill_section(current, value, f"{key}.", where, errors)
             elif value is not None:  # a section with nothing under it keeps its defaults
                 errors.append(f"{where}: {key} is a section ({_names(current)}), got {value!r}")
         else:
@@ -320,7 +323,7 @@ def _converted(value: Any, kind: Any) -> Any:
             return _converted(value, members[0])
         number = _converted(value, float)
         return int(number) if number.is_integer() else number
-    if kind is bool and isinstance(value, bool):
+    if kind is Any or (kind is bool and isinstance(value, bool)):
         return value
     if kind is str and isinstance(value, str):
         if "\0" in value:
@@ -387,8 +390,10 @@ def _split_overrides(overrides: typing.Sequence[str], errors: list[str]) -> list
     return pairs
 
 
-def _override(config: Config, key: str, text: str, errors: list[str]) -> None:
-    where = "--override"
+def find_option(
+    config: Config, key: str, where: str, errors: list[str]
+) -> tuple[Any, dataclasses.Field[Any], Any] | None:
+    """The section, the field and the type of the option `key`, such as train.epochs; None, and an error, without it."""
     section: Any = config
     *path, last = key.split(".")
     prefix = ""
@@ -396,7 +401,7 @@ def _override(config: Config, key: str, text: str, errors: list[str]) -> None:
         inner = getattr(section, name, None) if name in {f.name for f in dataclasses.fields(section)} else None
         if not dataclasses.is_dataclass(inner):
             errors.append(f"{where}: {_unknown(name, section, prefix)}")
-            return
+            return None
         section, prefix = inner, f"{prefix}{name}."
     option = next((f for f in dataclasses.fields(section) if f.name == last), None)
     if option is None:
@@ -404,14 +409,14 @@ def _override(config: Config, key: str, text: str, errors: list[str]) -> None:
     elif dataclasses.is_dataclass(inner := getattr(section, last)):
         errors.append(f"{where}: {key} is a section; override one of its keys: {_names(inner)}")
     else:
-        _set(
-            section,
-            option,
-            key,
-            _override_value(text, typing.get_type_hints(type(section))[last]),
-            where,
-            errors,
-        )
+        return section, option, typing.get_type_hints(type(section))[last]
+    return None
+
+
+def _override(config: Config, key: str, text: str, where: str, errors: list[str]) -> None:
+    if found := find_option(config, key, where, errors):
+        section, option, kind = found
+        _set(section, option, key, _override_value(text, kind), where, errors)
 
 
 def _override_value(text: str, kind: Any) -> Any:

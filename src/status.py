@@ -15,6 +15,7 @@ import yaml
 from src.helpers import UserError, format_duration, format_table
 from src.io_funcs import check_name, is_locked, project_root, scratch_root
 from src.job import Job, list_checkpoints
+from src.sweep import OWN_FILE
 
 MOST_BYTES = 100_000_000  # of a text or a safetensors header; nothing that a job writes is near it
 
@@ -70,6 +71,7 @@ def find_jobs() -> list[str]:
     """The ids of all jobs that have a folder on scratch or project storage, or are just starting."""
     parents = (project_root() / "logs", project_root() / "models", scratch_root() / "checkpoints")
     found = {path.name for parent in parents for path in parent.glob("[!.]*") if path.is_dir()}
+    found -= {path.parent.name for path in (project_root() / "logs").glob(f"*/{OWN_FILE}")}  # sweeps' folders
     for lock in (project_root() / "logs").glob(".*.lock"):
         if _is_running(job_id := lock.name[1 : -len(".lock")]):
             found.add(job_id)

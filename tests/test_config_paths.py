@@ -65,3 +65,15 @@ def test_the_preparation_s_config_is_read_and_says_where_its_archives_are(needed
 def test_a_mistake_in_the_config_is_the_user_s(needed):
     with pytest.raises(UserError, match=r"did you mean data\.data_root"):
         needed("main.py", "{data_rot: x}")
+
+
+def test_a_sweep_needs_its_base_config_and_what_each_of_its_configs_needs(tmp_path):
+    base, sweep = tmp_path / "base.yaml", tmp_path / "sweep.yaml"
+    sweep.write_text(f"config: {base}\ngrid: {{data.data_root: [/mine, /yours], train.epochs: [1, 2]}}\nseeds: 2")
+    assert list(needed_paths("sweep.py", str(sweep), [])) == [("ro", base), ("again", Path())]
+    base.write_text("data: {name: NMNIST}")
+    assert list(needed_paths("sweep.py", str(sweep), [])) == [
+        ("ro", base),
+        ("rw", Path("/mine")),
+        ("rw", Path("/yours")),
+    ]

@@ -80,7 +80,9 @@ def test_train_sh_without_config_and_job_id_shows_its_usage(folder, arguments):
     assert "Usage: train.sh CONFIG JOB_ID" in wrapper(folder, "train.sh", *arguments, expect=2)
 
 
-@pytest.mark.parametrize("script", ["train.sh", "prepare_data.sh", "export.sh", "report.sh", "compare.sh", "test.sh"])
+@pytest.mark.parametrize(
+    "script", ["train.sh", "prepare_data.sh", "sweep.sh", "export.sh", "report.sh", "compare.sh", "test.sh"]
+)
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_shows_the_usage(folder, script, flag):
     assert f"Usage: {script}" in wrapper(folder, script, flag)
@@ -142,6 +144,17 @@ def test_a_command_without_config_gets_code_and_storages_only(folder):
     words = (folder / "notes").read_text().splitlines()
     bound = [words[i + 1].split(":")[0] for i, word in enumerate(words) if word == "--bind"]
     assert sorted(bound) == sorted(map(str, [REPOSITORY, folder / "project", folder / "scratch"]))
+
+
+@pytest.mark.slow
+def test_a_sweep_gets_what_its_configs_need(folder, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(f'config: "{folder}/small.yaml"')
+    wrapper(folder, "sweep.sh", tmp_path / "sweep.yaml", "--table", **container(folder))
+    words = (folder / "notes").read_text().splitlines()
+    bound = {words[i + 1] for i, word in enumerate(words) if word == "--bind"}
+    assert {f"{path}:{path}:ro" for path in (folder / "small.yaml", tmp_path / "sweep.yaml")} <= bound
+    assert f"{folder / 'recordings'}:{folder / 'recordings'}" in bound
+    assert words[-3:] == [str(REPOSITORY / "sweep.py"), str(tmp_path / "sweep.yaml"), "--table"]
 
 
 def test_apptainer_is_taken_where_it_is_there_too(folder):
