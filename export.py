@@ -51,11 +51,14 @@ def main() -> int:
 
 
 def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
+    import torch
+
     from src.config import Config
     from src.inference import circuit_of, find_model, is_path, load_model
     from src.io_funcs import write_atomic, write_json
     from src.job import Job, luts_path
-    from src.logic.export import Description, estimate_luts, identifier, to_c, to_json, to_verilog
+    from src.logic.export import Description, channel_names, estimate_luts, identifier, to_c, to_json, to_verilog
+    from src.model import DiffLogic
     from src.onnx_export import to_onnx
     from src.vectors import example_frames
 
@@ -69,13 +72,19 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
         what = f"the {config.model.model_type} of step {about['step']}"
     else:
         full = circuit_of(model)
+        assert isinstance(model, DiffLogic)  # or it had no circuit
         circuit = full.simplified()
-        description = Description(name, model.frame_shape, tuple(about["class_names"]))
+        stack, thermometer = config.data.stack, model.thermometer
+        thresholds = thermometer.whole_thresholds() if thermometer else ()
+        plain = stack == 1 and not thresholds
+        channels = () if plain else channel_names(stack, model.frame_shape[0] // stack, thresholds)
+        description = Description(name, model.bits_shape, tuple(about["class_names"]), channels)
         what = f"{len(circuit.gates):,} gates, of {len(full.gates):,} before simplification"
         if arguments.to == "json":
             files = {f"{name}.json": to_json(circuit, description)}
         else:
-            frames, frames_are = example_frames(config, model.frame_shape, arguments.frames)
+            examples, frames_are = example_frames(config, model.frame_shape, arguments.frames)
+            frames = model.circuit_inputs(torch.from_numpy(examples)).numpy()
             to_text = {"c": to_c, "verilog": to_verilog}[arguments.to]
             files = {**to_text(circuit, description, frames, full(frames), frames_are)}
             what += f", to be tested with {frames_are}"

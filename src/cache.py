@@ -272,12 +272,17 @@ class Split:
     Attributes:
         frames: uint8 [F, ceil(P*H*W/8)] of packed bits, or [F, P*H*W] of counts; memory-mapped.
         labels: int64 [F].
-        recordings: int64 [F], the number of each frame's recording in the dataset's sorted list.
+        recordings: int64 [F], the number of each frame's recording in the dataset's sorted list; a recording's frames
+            follow each other, the oldest first.
+        stack: frames that a loader makes a sample of, see `src.stacking`; there are as many samples as frames.
+        frame_bits: of a frame, P*H*W, or 8*P*H*W of counts; only where frames are stacked.
     """
 
     frames: NDArray[np.uint8]
     labels: NDArray[np.int64]
     recordings: NDArray[np.int64]
+    stack: int = 1
+    frame_bits: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)

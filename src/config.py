@@ -44,7 +44,7 @@ class Data:
     n_event_bins: int | None = _option(None, least=1, most=10**6)  # frames a recording, of equal numbers of events
     overlap: int | float | None = _option(None, least=0, most=10**12)  # of consecutive frames, see `overlap_of`
     drop_incomplete: bool = True  # leave out what is after the last whole frame; event_count and time_window
-    frame_dtype: str = _option("binary", choices=("binary", "counts"))  # counts: uint8, at most 255; CNN and MLP
+    frame_dtype: str = _option("binary", choices=("binary", "counts"))  # counts: uint8, at most 255
     polarities: str = _option("both", choices=("both", "merged"))
     downsample: float = _option(1.0, above=0.0, most=1.0)  # coordinates are multiplied by it and cut
     denoise_time: int = _option(1200, least=0, most=10**12)  # microseconds; 0: no denoising
@@ -53,6 +53,7 @@ class Data:
     num_threads: int = _option(0, least=0, most=4096)  # processes; 0: one for every core that there is to use
     val_split: float = _option(0.1, least=0.0, below=1.0)  # of the training recordings
     test_split: float = _option(0.2, above=0.0, below=1.0)  # of all, where the dataset has no test split of its own
+    stack: int = _option(1, least=1, most=1000)  # frames that the model sees at a time; not part of the frame cache
     seed: int = _option(0, least=0, most=2**63 - 1)  # of the splits, and of simulated recordings
     reset_cache: bool = False  # prepare again although the cache is there
     prepare_if_missing: str | None = None  # a prepare config that training may run when it finds no cache
@@ -71,6 +72,15 @@ class DataLoader:
 
 
 @dataclass
+class Augmentation:
+    """What happens to training frames at random, see `src.augmentation`."""
+
+    shift: int = _option(0, least=0, most=10**4)  # pixels, at most, in x and in y
+    flip: bool = False  # left and right, every other frame; only of datasets whose classes it keeps
+    event_drop: float = _option(0.0, least=0.0, most=1.0)  # probability, at most, of an event to be dropped
+
+
+@dataclass
 class Train:
     """How long, how fast, on what."""
 
@@ -85,6 +95,7 @@ class Train:
     report: bool = True  # draw logs/<job_id>/report.html when the run is done
     tensorboard: bool = False  # an event file in logs/<job_id>/tensorboard
     dataloader: DataLoader = field(default_factory=DataLoader)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass
@@ -96,6 +107,8 @@ class DiffLogicOptions:
     connections: str = _option("random", choices=("random", "unique"))
     grad_factor: float = _option(1.0, above=0.0, most=1e6)  # > 1 helps networks of more than 6 layers
     tau: float = _option(10.0, above=0.0, most=1e9)  # class scores are divided by it
+    thermometer_levels: int = _option(0, least=0, most=255)  # bits that a pixel's count becomes; 0: frames are binary
+    thermometer: str = _option("fixed", choices=("fixed", "learnable"))  # the thresholds that the bits stand for
     implementation: str = _option("auto", choices=("auto", "torch", "numba", "triton", "difflogic"))
 
 

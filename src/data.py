@@ -1,6 +1,7 @@
 """Frame cache -> the cache of a run on scratch, its place in memory, order of batches, loaders."""
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from src.config import Config, DataLoader
 from src.events.datasets import get_dataset
 from src.helpers import LOG, UserError, format_size
 from src.io_funcs import file_lock, from_repository, project_root, scratch_root
+from src.stacking import frame_numbers, joined
 
 
 class MissingCacheError(UserError):
@@ -36,7 +38,7 @@ class FrameCache:
     """An opened, verified frame cache."""
 
     folder: Path
-    frame_shape: tuple[int, int, int]  # (P, H, W)
+    frame_shape: tuple[int, int, int]  # (P, H, W); of stacked frames, the channels of all
     frame_dtype: str  # binary: a bit a pixel; counts: a byte a pixel
     class_names: list[str]
     splits: dict[str, cache.Split]
@@ -63,7 +65,7 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
         assert manifest is not None
         broken = cache.damages(on_scratch, manifest, check=check)
         if not broken:
-            return _opened(on_scratch, manifest)
+            return _opened(on_scratch, manifest, config.data.stack)
         if on_project is None:
             raise UserError(f"{broken[0]}; prepare the cache again with ./prepare_data.sh and data.reset_cache=true")
         LOG.warning("%s; taking the copy on project storage", broken[0])
@@ -82,7 +84,7 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
             f"./prepare_data.sh and data.reset_cache=true"
         ) from error
     assert manifest is not None
-    return _opened(target, manifest)
+    return _opened(target, manifest, config.data.stack)
 
 
 def _caches_there(name: str) -> str:
@@ -107,16 +109,23 @@ def _choose(folders: list[Path], config: Config) -> Path | None:
     )
 
 
-def _opened(folder: Path, manifest: cache.Manifest) -> FrameCache:
+def _opened(folder: Path, manifest: cache.Manifest, stack: int) -> FrameCache:
     channels, height, width = manifest["frame_shape"]
-    splits = {split: cache.read_split(folder, split) for split in cache.SPLITS}
+    splits = {split: stacked(cache.read_split(folder, split), stack, manifest) for split in cache.SPLITS}
     LOG.info(
         "frame cache %s: %s frames, %s",
         folder,
         " + ".join(f"{len(part):,} {split}" for split, part in splits.items()),
         format_size(cache.cache_size(manifest)),
     )
-    return FrameCache(folder, (channels, height, width), manifest["frame_dtype"], manifest["class_names"], splits)
+    shape = stack * channels, height, width
+    return FrameCache(folder, shape, manifest["frame_dtype"], manifest["class_names"], splits)
+
+
+def stacked(split: cache.Split, stack: int, manifest: cache.Manifest) -> cache.Split:
+    """The split of this cache with `stack` frames a sample."""
+    frame_bits = math.prod(manifest["frame_shape"]) * (8 if manifest["frame_dtype"] == "counts" else 1)
+    return dataclasses.replace(split, stack=stack, frame_bits=frame_bits)
 
 
 def train_order(num_frames: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.int64]:
@@ -130,7 +139,7 @@ def train_order(num_frames: int, seed: int, epoch: int, shuffle: bool) -> NDArra
 class ResidentSplit(cache.Split):
     """A split whose frames (uint8 [F, bytes]) and labels (int64 [F]) lie in the training device's memory too."""
 
-    on_device: Batch
+    on_device: Batch = dataclasses.field(kw_only=True)
 
 
 def place_splits(opened: FrameCache, options: DataLoader, device: torch.device) -> FrameCache:
@@ -165,9 +174,7 @@ def _resident(split: cache.Split, device: torch.device) -> ResidentSplit:
     step = max(1, COPY_BYTES // split.frames.shape[1])
     for begin in range(0, len(split), step):  # by parts: the whole may not fit into the host's memory
         frames[begin : begin + step].copy_(torch.from_numpy(split.frames[begin : begin + step].copy()))
-    return ResidentSplit(
-        split.frames, split.labels, split.recordings, (frames, torch.from_numpy(split.labels).to(device))
-    )
+    return ResidentSplit(**vars(split), on_device=(frames, torch.from_numpy(split.labels).to(device)))
 
 
 def load_batches(
@@ -179,13 +186,14 @@ def load_batches(
     hand-over or a copy costs beside its bytes is then small. Batches are slices of what was gathered.
     """
     size = options.batch_size
-    frames_a_gather = size * max(1, GATHER_BYTES // (size * split.frames.shape[1]))
-    begins = range(first * size, len(order), frames_a_gather)
+    samples_a_gather = size * max(1, GATHER_BYTES // (size * split.stack * split.frames.shape[1]))
+    numbers = frame_numbers(split, order[first * size :])
+    begins = range(0, len(numbers), samples_a_gather)
     if isinstance(split, ResidentSplit):
-        moved = torch.from_numpy(order).to(device)
-        gathered = _gather_on_device(split.on_device, (moved[begin : begin + frames_a_gather] for begin in begins))
+        moved = torch.from_numpy(numbers).to(device)
+        gathered = _gather_on_device(split, (moved[begin : begin + samples_a_gather] for begin in begins))
     else:
-        tasks = (order[begin : begin + frames_a_gather] for begin in begins)
+        tasks = (numbers[begin : begin + samples_a_gather] for begin in begins)
         gathered = _gather_on_host(split, tasks, options, pin=options.pin_memory and device.type == "cuda")
         if device.type == "cuda":
             gathered = _copy_ahead(gathered, device)
@@ -193,19 +201,32 @@ def load_batches(
         yield from zip(frames.split(size), labels.split(size), strict=True)
 
 
-def _gather_on_device(on_device: Batch, tasks: Iterable[torch.Tensor]) -> Iterator[Batch]:
-    frames, labels = on_device
+def _gather_on_device(split: ResidentSplit, tasks: Iterable[torch.Tensor]) -> Iterator[Batch]:
+    frames, labels = split.on_device
     for numbers in tasks:
         if frames.is_cuda:
-            yield frames.index_select(0, numbers), labels.index_select(0, numbers)
+            gathered = frames.index_select(0, numbers.flatten().clamp(min=0))
+            yield joined(gathered, numbers, split.frame_bits), labels.index_select(0, numbers[:, -1])
         else:
-            yield _rows(frames.numpy(), numbers.numpy()), _rows(labels.numpy(), numbers.numpy())
+            yield _gather(split, frames.numpy(), numbers.numpy())
+
+
+def _gather(split: cache.Split, frames: NDArray[np.uint8], numbers: NDArray[np.int64], pin: bool = False) -> Batch:
+    """Samples and labels; `numbers` as by `frame_numbers`."""
+    gathered = _rows(frames, numbers.reshape(-1), pin)
+    samples = joined(gathered, torch.from_numpy(numbers), split.frame_bits)
+    return samples, _rows(split.labels, numbers[:, -1], pin)
+
+
+def read_samples(split: cache.Split, samples: NDArray[np.int64]) -> torch.Tensor:
+    """These samples of a split, packed, uint8 [B, bytes], in the CPU's memory."""
+    return _gather(split, split.frames, frame_numbers(split, samples))[0]
 
 
 def _rows(array: NDArray[Any], numbers: NDArray[np.int64], pin: bool = False) -> torch.Tensor:
     """Rows of an array, as a new tensor. On the CPU NumPy gathers narrow rows several times as fast as PyTorch."""
     rows = torch.empty((len(numbers), *array.shape[1:]), dtype=TORCH_DTYPES[array.dtype], pin_memory=pin)
-    np.take(array, numbers, axis=0, out=rows.numpy(), mode="clip")  # clip: straight into `out`, without a buffer
+    np.take(array, numbers, axis=0, out=rows.numpy(), mode="clip")  # clip: into `out` without a buffer, and -1 is 0
     return rows
 
 
@@ -216,7 +237,7 @@ def _gather_on_host(
     frames = np.asarray(split.frames)
 
     def gather(numbers: NDArray[np.int64]) -> Batch:
-        return _rows(frames, numbers, pin), _rows(split.labels, numbers, pin)
+        return _gather(split, frames, numbers, pin)
 
     if options.num_workers == 0:
         yield from map(gather, tasks)

@@ -118,7 +118,8 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     device = choose_device(config.train.device)
     if device.type == "cpu":
         keep_freed_memory()
-    cache = open_cache(config, stop.check)
+    data = dataclasses.replace(config.data, stack=own.data.stack)  # of the model, not of the cache
+    cache = open_cache(dataclasses.replace(config, data=data), stop.check)
     _check_fits(f"the {model} model of job {job_id}", about, own.data.frame_dtype, cache)
     if not len(cache.splits[split]):
         raise UserError(f"--split {split}: the {split} split of {cache.folder} is empty")
@@ -185,8 +186,8 @@ def _model_path(job: Job, model: str) -> Path:
 def _warn_of_another_model(config: Config, own: Config, job_id: str) -> None:
     differing = [
         f"{key} = {now!r} (the job's is {then!r})"
-        for key, then, now in differing_keys(own.to_dict()["model"], config.to_dict()["model"], "model.")
-        if key != "model.difflogic.implementation"
+        for key, then, now in differing_keys(own.to_dict(), config.to_dict())
+        if (key.startswith("model.") or key == "data.stack") and key != "model.difflogic.implementation"
     ]
     if differing:
         LOG.warning("the model of job %s is evaluated as it is; not taken: %s", job_id, ", ".join(differing))

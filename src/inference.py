@@ -40,7 +40,10 @@ def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
 
 
 def load_circuit(path_or_job: str | Path) -> Circuit:
-    """The circuit, not simplified, of a DiffLogic model; UserError as by `load_model`, and for other models."""
+    """The circuit, not simplified, of a DiffLogic model; UserError as by `load_model`, and for other models.
+
+    A model with a thermometer encodes counts before: its circuit reads what `DiffLogic.circuit_inputs` gives.
+    """
     return circuit_of(load_model(path_or_job)[0])
 
 

@@ -12,6 +12,7 @@ from src.helpers import UserError
 from src.logic import LogicLayer
 from src.logic.layer import unpack_features
 from src.logic.reference import unpack_bits
+from src.logic.thermometer import Thermometer
 
 FrameShape = tuple[int, int, int]
 
@@ -52,7 +53,13 @@ class DiffLogic(FrameModel):
     """Logic layers of equal width on the bits of a frame; class scores are sums of the last layer's bits.
 
     Relaxed in train mode, discretised in eval mode (see LogicLayer).
+
+    Attributes:
+        thermometer: what makes bits of counts; None for binary frames.
+        bits_shape: of the bits that the first layer sees, (channels, H, W).
     """
+
+    thermometer: Thermometer | None
 
     def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str, options: Model) -> None:
         super().__init__(frame_shape, num_classes, frame_dtype)
@@ -63,7 +70,11 @@ class DiffLogic(FrameModel):
                 f"model.difflogic.num_neurons = {o.num_neurons} must be a multiple of the {num_classes} classes, "
                 f"such as {near}: the last layer's neurons are divided among them"
             )
-        widths = [math.prod(frame_shape)] + [o.num_neurons] * o.num_layers
+        channels, height, width = frame_shape
+        levels = o.thermometer_levels
+        self.thermometer = Thermometer(levels, channels, o.thermometer == "learnable") if levels else None
+        self.bits_shape = max(levels, 1) * channels, height, width
+        widths = [math.prod(self.bits_shape)] + [o.num_neurons] * o.num_layers
         try:
             self.layers = nn.ModuleList(
                 LogicLayer(
@@ -84,16 +95,24 @@ class DiffLogic(FrameModel):
         return self._classify(frames.flatten(1).T)
 
     def forward_packed(self, packed: torch.Tensor) -> torch.Tensor:
-        """Class scores of packed frames, uint8 [B, ceil(P*H*W/8)]."""
+        """Class scores of packed frames, uint8 [B, ceil(P*H*W/8)], or [B, P*H*W] of counts."""
+        if self.thermometer is not None:
+            return self._classify(packed.T)
         return self._classify(unpack_features(packed, math.prod(self.frame_shape), _activation_dtype(packed.device)))
 
     def _classify(self, features: torch.Tensor) -> torch.Tensor:
         """[P*H*W, B] -> [B, classes]: feature-major through all layers."""
+        if self.thermometer is not None:
+            features = self.thermometer(features)
         x = features.to(_activation_dtype(features.device)).contiguous()
         *layers, last = self.logic_layers()
         for layer in layers:
             x = layer.forward_features(x)
         return last.forward_sums(x, self.num_classes).T / self.tau
+
+    def circuit_inputs(self, packed: torch.Tensor) -> torch.Tensor:
+        """Packed frames as `forward_packed` takes them -> the packed bits that the model's circuit reads."""
+        return packed if self.thermometer is None else self.thermometer.encode(packed)
 
     def logic_layers(self) -> list[LogicLayer]:
         """The layers, the first one first."""
@@ -164,10 +183,18 @@ def create_model(options: Model, frame_shape: FrameShape, num_classes: int, fram
 
 def require_fitting_frames(options: Model, frame_dtype: str) -> None:
     """UserError if the model cannot take frames of this dtype."""
-    if options.model_type == "difflogic" and frame_dtype != "binary":
+    if options.model_type != "difflogic":
+        return
+    levels = options.difflogic.thermometer_levels
+    if frame_dtype != "binary" and not levels:
         raise UserError(
             f"data.frame_dtype = {frame_dtype}: model.model_type = difflogic takes bits; use data.frame_dtype=binary, "
-            f"or cnn or mlp for counts"
+            f"or model.difflogic.thermometer_levels=4 to make bits of counts, or cnn or mlp"
+        )
+    if frame_dtype == "binary" and levels:
+        raise UserError(
+            f"model.difflogic.thermometer_levels = {levels}: there are no counts to make bits of; "
+            f"use data.frame_dtype=counts, or 0 levels"
         )
 
 

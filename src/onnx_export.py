@@ -10,6 +10,7 @@ from torch import nn
 
 from src.helpers import UserError
 from src.logic import LogicLayer
+from src.logic.thermometer import Thermometer
 from src.model import DiffLogic, FrameModel
 
 OPSET = 13  # the oldest with ReduceSum's axes as an input: what reads it is old, too
@@ -95,7 +96,8 @@ def _difflogic(graph: _Graph, model: DiffLogic) -> str:
     """Layers of bits, [neurons, batch], so that a neuron reads whole rows; then sums a class."""
     from onnx import TensorProto
 
-    x = graph.add("Flatten", ["frames"])
+    x = _thermometer(graph, model.thermometer) if model.thermometer is not None else "frames"
+    x = graph.add("Flatten", [x])
     x = graph.add("Cast", [x], to=TensorProto.BOOL)
     x = graph.add("Transpose", [x], perm=[1, 0])
     layers = model.logic_layers()
@@ -107,6 +109,13 @@ def _difflogic(graph: _Graph, model: DiffLogic) -> str:
     x = graph.add("ReduceSum", [x, graph.constant(np.array([1], np.int64))], keepdims=0)
     x = graph.add("Transpose", [x], perm=[1, 0])
     return graph.add("Div", [x, graph.constant(np.array(model.tau, np.float32))])
+
+
+def _thermometer(graph: _Graph, thermometer: Thermometer) -> str:
+    """Counts -> bits, [batch, channels, levels, pixels]."""
+    shape = np.array([0, thermometer.channels, 1, -1], np.int64)  # 0: as it is
+    counts = graph.add("Reshape", ["frames", graph.constant(shape)])
+    return graph.add("Greater", [counts, graph.constant(thermometer.thresholds[:, None])])
 
 
 def _logic_layer(graph: _Graph, layer: LogicLayer, x: str) -> str:

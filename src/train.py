@@ -10,14 +10,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from src import checkpoint
+from src.augmentation import augment, require_fitting_augmentation
 from src.cache import cache_parameters
 from src.config import Config, differing_keys
-from src.data import FrameCache, MissingCacheError, load_batches, open_cache, place_splits, train_order
+from src.data import FrameCache, MissingCacheError, load_batches, open_cache, place_splits, read_samples, train_order
 from src.device import autocast, choose_device
 from src.evaluate import Evaluation, evaluate, evaluation_content, evaluation_path, write_evaluation
 from src.events.datasets import get_dataset
@@ -41,6 +43,7 @@ from src.provenance import record_start
 from src.report import try_to_write_report
 
 DEBUG_BATCHES = 20  # an epoch, with --debug
+THERMOMETER_FRAMES = 1000  # whose counts a thermometer's thresholds are chosen by
 
 # What may differ between a checkpoint and the config that resumes it. train.epochs may only grow.
 MAY_CHANGE = {
@@ -159,10 +162,14 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
     if device.type == "cpu":
         keep_freed_memory()
     require_fitting_frames(config.model, config.data.frame_dtype)  # before a preparation may begin
+    require_fitting_augmentation(config)
     cache = _cache_for(config, stop)
     num_frames = len(cache.splits["train"])
     seed_everything(config.base.seed)
     model = create_model(config.model, cache.frame_shape, len(cache.class_names), cache.frame_dtype).to(device)
+    if isinstance(model, DiffLogic) and model.thermometer is not None:
+        some = np.linspace(0, num_frames - 1, min(num_frames, THERMOMETER_FRAMES)).astype(np.int64)
+        model.thermometer.fit(read_samples(cache.splits["train"], some).numpy())
     cache = place_splits(cache, config.train.dataloader, device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=config.train.dtype == "float16")
@@ -186,7 +193,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
 @torch.no_grad()
 def _try_out(run: Run) -> None:
     """One frame through the model: what cannot run here is told before anything is written."""
-    frames = torch.from_numpy(run.cache.splits["train"].frames[:1].copy()).to(run.device)
+    frames = read_samples(run.cache.splits["train"], np.array([0])).to(run.device)
     try:
         with autocast(run.config.train, run.device):
             run.model.forward_packed(frames)
@@ -243,6 +250,7 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
     seconds_before, began = progress.train_seconds, time.perf_counter()
     with _progress_bar(run) as bar:
         for packed, labels in batches:
+            packed = _augmented(run, packed)
             with autocast(run.config.train, run.device):
                 scores = run.model.forward_packed(packed)
                 loss = cross_entropy(scores.float(), labels)
@@ -268,6 +276,14 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
                 stop.check()
                 _save_checkpoint(run)
     note_sums()
+
+
+def _augmented(run: Run, packed: torch.Tensor) -> torch.Tensor:
+    """The next batch of the epoch, augmented as `train.augmentation` says."""
+    config, progress = run.config, run.progress
+    first = progress.batch * config.train.dataloader.batch_size
+    shape, dtype = run.cache.frame_shape, run.cache.frame_dtype
+    return augment(packed, shape, dtype, config.train.augmentation, config.base.seed, progress.epoch, first)
 
 
 def _end_epoch(run: Run, stop: StopSignals) -> None:
@@ -499,7 +515,8 @@ def _resume(run: Run) -> None:
 
 def _check_same_config(run: Run, state: dict[str, Any]) -> None:
     refused = []
-    for key, then, now in differing_keys(state["config"], run.config.to_dict()):
+    saved = Config.from_dict(state["config"], f"the checkpoint of job {run.job.job_id}")  # older ones lack new options
+    for key, then, now in differing_keys(saved.to_dict(), run.config.to_dict()):
         if key not in MAY_CHANGE:
             refused.append(f"{key} was {then!r}, is {now!r}")
         elif key == "train.epochs" and now < state["progress"]["epoch"]:

@@ -7,12 +7,15 @@ from numpy.typing import NDArray
 
 from src.cache import cache_parameters, damages, find_caches, read_manifest, read_split
 from src.config import Config
+from src.data import read_samples, stacked
 from src.events.datasets import get_dataset
 from src.io_funcs import project_root, scratch_root
 
 
 def example_frames(config: Config, frame_shape: tuple[int, int, int], most: int) -> tuple[NDArray[np.uint8], str]:
-    """Packed frames, uint8 [N, ceil(P*H*W/8)], N up to `most`, and what they are, for people.
+    """Packed frames as a model takes them, N up to `most`, and what they are, for people.
+
+    They are uint8 [N, ceil(P*H*W/8)], or [N, P*H*W] of counts, stacked as `config.data.stack` says.
 
     Real ones are spread evenly over the test split, so that every class is among them.
     """
@@ -20,14 +23,18 @@ def example_frames(config: Config, frame_shape: tuple[int, int, int], most: int)
     parameters = cache_parameters(config.data, get_dataset(config.data.name))
     for folder in [path for root in (scratch_root(), project_root()) for path in find_caches(root, parameters)]:
         manifest = read_manifest(folder)
-        if manifest is None or tuple(manifest["frame_shape"]) != frame_shape or damages(folder, manifest, fast=True):
+        if manifest is None or damages(folder, manifest, fast=True):
             continue
-        frames = read_split(folder, "test").frames
-        if len(frames):
-            chosen = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(np.int64)
+        channels, height, width = manifest["frame_shape"]
+        split = stacked(read_split(folder, "test"), config.data.stack, manifest)
+        if len(split) and (split.stack * channels, height, width) == frame_shape:
+            chosen = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(np.int64)
             name = f"{folder.parent.name}/{folder.name}"
-            return np.array(frames[chosen]), f"{len(chosen)} frames of the test split of {name}"
+            return read_samples(split, chosen).numpy(), f"{len(chosen)} frames of the test split of {name}"
     rng = np.random.default_rng(0)
     density = rng.uniform(0, 1, (most, 1))  # of ones: networks see sparse frames and full ones differently
     bits = rng.random((most, num_bits)) < density
+    if config.data.frame_dtype == "counts":
+        counts = bits * np.minimum(rng.geometric(0.4, bits.shape), 255)
+        return counts.astype(np.uint8), f"{most} pseudo-random frames"
     return np.packbits(bits, axis=1, bitorder="little"), f"{most} pseudo-random frames"

@@ -1,13 +1,17 @@
 """Checkpoints: exact, checksummed, the last two kept, damage found."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from src import checkpoint
+from src.config import Config
 from src.helpers import UserError
+from src.job import Job
+from src.train import _check_same_config
 
 TREE = {
     "numbers": [1, 2.5, None, True, "text"],
@@ -117,3 +121,14 @@ def test_a_model_file_holds_the_state_dict_and_the_description(tmp_path):
     state, description = checkpoint.load_model_state(tmp_path / "m")
     assert description == {"class_names": ["a", "b"], "step": 7}
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_checkpoint_from_before_an_option_was_there_is_one_of_its_default():
+    config = Config()
+    state = {"config": config.to_dict(), "batches_an_epoch": 3, "progress": {"epoch": 0}}
+    del state["config"]["train"]["augmentation"]
+    run = SimpleNamespace(config=config, job=Job("old"), batches_an_epoch=3)
+    _check_same_config(run, state)
+    config.train.augmentation.shift = 1
+    with pytest.raises(UserError, match=r"train.augmentation.shift was 0, is 1"):
+        _check_same_config(run, state)

@@ -5,6 +5,7 @@ import torch
 
 from src.config import Config
 from src.helpers import UserError
+from src.inference import circuit_of
 from src.model import DiffLogic, create_model, unpack_frames
 
 SHAPE = (2, 9, 13)  # 234 bits: the last byte of a packed frame is not full
@@ -92,9 +93,9 @@ def test_too_few_pairs_for_unique_connections_are_a_user_s_error():
         create_model(options(num_neurons=30_000, connections="unique"), SHAPE, 10)
 
 
-@pytest.mark.parametrize("model_type", ["cnn", "mlp"])
-def test_counts_reach_the_model_as_they_are(model_type):
-    model = create_model(options(model_type), SHAPE, 10, "counts")
+@pytest.mark.parametrize(("model_type", "levels"), [("cnn", 0), ("mlp", 0), ("difflogic", 1), ("difflogic", 3)])
+def test_counts_reach_the_model_as_they_are(model_type, levels):
+    model = create_model(options(model_type, thermometer_levels=levels, num_neurons=400), SHAPE, 10, "counts")
     counts = torch.randint(0, 256, (5, *SHAPE), dtype=torch.uint8)
     assert torch.equal(model.forward_packed(counts.reshape(5, 234)), model(counts.float()))
 
@@ -109,9 +110,39 @@ def test_counts_of_at_most_one_give_the_scores_of_the_binary_frame(model_type):
     assert torch.equal(*scores)
 
 
-def test_logic_gates_on_counts_are_a_user_s_error():
+def test_a_thermometer_of_one_level_gives_the_scores_of_the_binary_frame():
+    packed, frames = random_packed()
+    scores = []
+    for levels, dtype, content in ((0, "binary", packed), (1, "counts", frames.to(torch.uint8).flatten(1) * 9)):
+        torch.manual_seed(0)
+        scores.append(create_model(options(thermometer_levels=levels), SHAPE, 10, dtype).forward_packed(content))
+    assert torch.equal(*scores)
+
+
+def test_learnable_thresholds_are_trained_with_the_gates():
+    model = create_model(options(thermometer_levels=2, thermometer="learnable", num_neurons=300), SHAPE, 10, "counts")
+    model.forward_packed(torch.randint(0, 4, (5, 234), dtype=torch.uint8)).logsumexp(1).sum().backward()
+    assert model.thermometer.thresholds.grad.count_nonzero() == 2
+
+
+@pytest.mark.parametrize("thermometer", ["fixed", "learnable"])
+def test_a_circuit_of_a_model_with_a_thermometer_counts_what_the_model_does(thermometer):
+    model = create_model(
+        options(thermometer_levels=2, thermometer=thermometer, num_neurons=300), SHAPE, 10, "counts"
+    ).eval()
+    counts = torch.randint(0, 4, (70, 234), dtype=torch.uint8)
+    found = circuit_of(model)(model.circuit_inputs(counts).numpy())
+    assert torch.equal(torch.from_numpy(found) / model.tau, model.forward_packed(counts))
+
+
+def test_logic_gates_on_counts_without_a_thermometer_are_a_user_s_error():
     with pytest.raises(UserError, match=r"data.frame_dtype = counts: .* difflogic takes bits; use .*=binary"):
         create_model(options(), SHAPE, 10, "counts")
+
+
+def test_a_thermometer_on_binary_frames_is_a_user_s_error():
+    with pytest.raises(UserError, match=r"thermometer_levels = 2: there are no counts .* use data.frame_dtype=counts"):
+        create_model(options(thermometer_levels=2), SHAPE, 10)
 
 
 def test_a_cnn_on_too_small_frames_is_a_user_s_error():

@@ -17,13 +17,14 @@ SHAPE = (2, 13, 10)
 CLASS_NAMES = ["é", "b", "c", "d", "e"]
 
 
-def small_model(model_type):
+def small_model(model_type, levels=0):
     options = Model(model_type=model_type)
+    options.difflogic.thermometer_levels = levels
     options.difflogic.num_neurons, options.difflogic.num_layers, options.difflogic.tau = 300, 3, 3.7
     options.cnn.conv1_channels, options.cnn.conv2_channels, options.cnn.fc_hidden_size = 4, 5, 6
     options.mlp.hidden_size, options.mlp.num_hidden_layers = 7, 3
     torch.manual_seed(0)
-    return create_model(options, SHAPE, 5).eval()
+    return create_model(options, SHAPE, 5, "counts" if levels else "binary").eval()
 
 
 def scores_of(content, frames):
@@ -47,6 +48,14 @@ def test_onnx_scores_as_the_model_does(model_type, batch):
     else:
         assert np.abs(found - expected).max() < 1e-5
     assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == CLASS_NAMES
+
+
+def test_onnx_encodes_counts_as_the_model_does():
+    model = small_model("difflogic", levels=2)
+    frames = np.random.default_rng(0).integers(0, 4, (70, *SHAPE)).astype(np.float32)
+    found, _ = scores_of(to_onnx(model, "net", CLASS_NAMES), frames)
+    with torch.no_grad():
+        assert np.array_equal(found, model(torch.from_numpy(frames)).numpy())
 
 
 def test_a_missing_onnx_is_said(monkeypatch):

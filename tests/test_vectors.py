@@ -38,6 +38,13 @@ def test_real_frames_are_of_every_part_of_the_test_split(config, folder):
     assert len(np.unique([np.flatnonzero((split.frames == frame).all(1))[0] for frame in frames])) == 10
 
 
+def test_frames_of_a_model_that_takes_several_are_stacked(config, folder):
+    config.data.stack = 2
+    frames, what = example_frames(config, (4, 34, 34), 10**6)
+    assert what.startswith(f"{len(frames)} frames of the test split")
+    assert np.array_equal(frames[:, 289:], read_split(folder, "test").frames)
+
+
 def test_no_more_frames_than_there_are(config, folder):
     split = read_split(folder, "test")
     frames, what = example_frames(config, SHAPE, 10**6)
@@ -55,3 +62,11 @@ def test_pseudo_random_frames_are_packed_and_always_the_same(config):
     assert (frames.shape, frames.dtype) == ((50, 2), np.uint8)
     assert frames[:, 1].max() <= 1  # nine bits: the rest of the second byte is zero
     assert np.array_equal(example_frames(config, (1, 3, 3), 50)[0], frames)
+
+
+def test_pseudo_random_frames_of_counts_have_a_byte_a_pixel(config):
+    config.data.frame_dtype = "counts"
+    frames, what = example_frames(config, (1, 3, 3), 50)
+    assert what == "50 pseudo-random frames"
+    assert (frames.shape, frames.dtype) == ((50, 9), np.uint8)
+    assert frames.max() > 1

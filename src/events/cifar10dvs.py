@@ -55,4 +55,5 @@ CIFAR10DVS = Dataset(
     read=read_recording,
     archives=ARCHIVES,
     is_current=is_current,
+    mirrored_keeps_class=True,
 )

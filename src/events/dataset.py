@@ -62,6 +62,7 @@ class Dataset:
         archives: from where the recordings are downloaded (archives.py); none if they are simulated.
         obtain: (folder, seed) -> None; simulates the recordings into the folder; None if they are downloaded.
         is_current: (folder, seed) -> whether what lies in the folder can be used as it is.
+        mirrored_keeps_class: whether a recording with left and right exchanged is still of its class.
         note: a line to say whenever this dataset is prepared.
     """
 
@@ -76,6 +77,7 @@ class Dataset:
     archives: tuple[Archive, ...] = ()
     obtain: Callable[[Path, int], None] | None = None
     is_current: Callable[[Path, int], bool] = lambda folder, seed: not (folder / UNPACKED).exists()
+    mirrored_keeps_class: bool = False
     note: str = ""
 
 

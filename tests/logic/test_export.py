@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from src.helpers import UserError
 from src.logic import LogicLayer
 from src.logic.circuit import Circuit
-from src.logic.export import Description, estimate_luts, from_json, identifier, to_c, to_json, to_verilog
+from src.logic.export import Description, channel_names, estimate_luts, from_json, identifier, to_c, to_json, to_verilog
 from src.logic.gates import GATE_NAMES
 from tests.logic.test_circuit import circuits, oracle, pack, some_bits
 
@@ -174,6 +174,14 @@ def test_json_comes_back_as_it_was(circuit):
     assert description == described(circuit)
     for name, value in vars(again).items():
         assert np.array_equal(value, getattr(circuit, name))
+
+
+def test_channels_of_stacked_frames_are_named_in_texts_and_json():
+    circuit = Circuit.from_layers([LogicLayer(8, 4)], 2, 1.0)
+    description = Description("net", (4, 1, 2), ("a", "b"), channel_names(stack=2, polarities=2))
+    assert "Channel 1: frame -1, polarity 1." in description.lines(circuit)
+    assert "Channel 2: frame 0, polarity 0." in description.lines(circuit)
+    assert from_json(to_json(circuit, description))[1] == description
 
 
 def test_json_names_gates_and_their_inputs():

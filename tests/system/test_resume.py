@@ -34,7 +34,8 @@ def prepared(tmp_path_factory):
 
 @pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
 def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, model_type):
-    options = ["--override", f"model.model_type={model_type} {EVERY_BATCH}"]
+    augmentation = "train.augmentation.shift=2 train.augmentation.event_drop=0.3"
+    options = ["--override", f"model.model_type={model_type} {augmentation} {EVERY_BATCH}"]
     small_job.run(prepared, "main.py", "small.yaml", f"--job_id=whole_{model_type}", *options)
     steps = outcome(prepared, f"whole_{model_type}")[2]["steps"]
 

@@ -21,6 +21,7 @@ def to_json(circuit: Circuit, description: Description) -> str:
         "name": description.name,
         "frame_shape": list(description.frame_shape),
         "class_names": list(description.class_names),
+        "channels": list(description.channels),
         "tau": circuit.tau,
         "num_inputs": circuit.num_inputs,
         "gates": [GATE_NAMES[gate] for gate in circuit.gates.tolist()],
@@ -51,7 +52,9 @@ def from_json(text: str) -> tuple[Circuit, Description]:
             float(fields["tau"]),
         )
         _check(circuit)
-        return circuit, Description(fields["name"], (channels, height, width), tuple(fields["class_names"]))
+        shape = channels, height, width
+        names = tuple(fields["class_names"]), tuple(fields.get("channels", ()))
+        return circuit, Description(fields["name"], shape, *names)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"this is no circuit that can be read: {error!r}") from error
 

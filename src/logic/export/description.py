@@ -1,6 +1,7 @@
 """What an exported circuit says of itself, beside its gates."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from src.logic.circuit import Circuit
@@ -14,22 +15,36 @@ class Description:
         name: of files, functions and modules; an `identifier`.
         frame_shape: (P, H, W); bit (p * H + y) * W + x of a frame is pixel x, y of polarity p.
         class_names: in the order of the counts.
+        channels: what each of the P channels holds, see `channel_names`; none where they are the polarities.
     """
 
     name: str
     frame_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    channels: tuple[str, ...] = ()
 
     def lines(self, circuit: Circuit) -> list[str]:
         """What a reader of the text must know."""
         channels, height, width = self.frame_shape
+        what = "channels" if self.channels else "polarities"
         return [
             f"{self.name}: a network of {len(circuit.gates)} logic gates that classifies binary event frames,",
-            f"[{channels} polarities, {height} rows, {width} columns] in C order: pixel (p, y, x) is bit "
+            f"[{channels} {what}, {height} rows, {width} columns] in C order: pixel (p, y, x) is bit "
             f"(p * {height} + y) * {width} + x of a frame.",
+            *(f"Channel {number}: {channel}." for number, channel in enumerate(self.channels)),
             f"A class's score is its count divided by {circuit.tau!r}; a frame's class is the first of the largest.",
             "Written by DiffLogic Tonic's export; write it anew instead of changing it.",
         ]
+
+
+def channel_names(stack: int, polarities: int, thresholds: Sequence[int] = ()) -> tuple[str, ...]:
+    """What each channel of stacked or thermometer-encoded frames holds: frame 0 is the newest, -1 the one before it."""
+    return tuple(
+        f"frame {frame}, polarity {polarity}{bit}"
+        for frame in range(1 - stack, 1)
+        for polarity in range(polarities)
+        for bit in ([f", count > {threshold}" for threshold in thresholds] or [""])
+    )
 
 
 def identifier(name: str) -> str:

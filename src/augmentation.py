@@ -1,0 +1,191 @@
+"""Augmentation of training frames, packed as they come: moved, mirrored, events dropped; the labels stay.
+
+Every random number is a hash of (seed, epoch, position in the epoch's order, use): a resumed run, a part of a batch in
+another process, the CPU and a GPU all get the same frames, and there is no state to save. The hash is SplitMix64
+(Steele et al. 2014), a generator whose n-th number is known without the ones before.
+"""
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from src.config import Augmentation, Config
+from src.events.datasets import get_dataset
+from src.events.framing import frame_shape, framing_of
+from src.helpers import UserError
+from src.logic.reference import pack_bits, unpack_bits
+
+FrameShape = tuple[int, int, int]
+
+_STEP = 0x9E3779B97F4A7C15
+_FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_DX, _DY, _FLIP, _DROP, _EVENTS = range(5)  # what a frame's numbers are used for; from _EVENTS on, one an event
+_MOST_COUNT = 255  # events of a pixel: as many numbers stand by for each
+_UINT_STEP = np.uint64(_STEP)
+_UINT_FACTORS = (np.uint64(_FACTORS[0]), np.uint64(_FACTORS[1]))
+
+
+def require_fitting_augmentation(config: Config) -> None:
+    """UserError if frames would not be of their class any more, or be empty."""
+    options, dataset = config.train.augmentation, get_dataset(config.data.name)
+    if options.flip and not dataset.mirrored_keeps_class:
+        raise UserError(
+            f"train.augmentation.flip = true: a mirrored recording of {dataset.name} is not of its class any more; "
+            f"use train.augmentation.flip=false"
+        )
+    _, height, width = frame_shape(framing_of(config.data), dataset.sensor_size)
+    if options.shift >= min(height, width):
+        raise UserError(
+            f"train.augmentation.shift = {options.shift} moves whole frames of {width} x {height} pixels out of sight; "
+            f"at most {min(height, width) - 1}"
+        )
+
+
+def augment(
+    packed: torch.Tensor,
+    shape: FrameShape,
+    frame_dtype: str,
+    options: Augmentation,
+    seed: int,
+    epoch: int,
+    first: int,
+) -> torch.Tensor:
+    """A batch of training frames, each moved, mirrored and thinned at random; the batch itself, if all is off.
+
+    All channels of a frame move together, and what comes in from outside has no events. Each event (of a binary frame:
+    each set pixel) is dropped with the frame's own probability, uniform from 0 to `options.event_drop`, in the manner
+    of random drop in EventDrop (Gu et al. 2021).
+
+    Args:
+        packed: uint8 [B, ceil(P*H*W/8)] of bits, or [B, P*H*W] of counts, on any device.
+        shape: (P, H, W).
+        frame_dtype: binary or counts.
+        options: what may happen.
+        seed: of the run.
+        epoch: from 0.
+        first: position of the first frame in the epoch's order; the others follow it.
+
+    Returns:
+        As `packed`.
+    """
+    if options == Augmentation():
+        return packed
+    draws = _draw(seed, epoch, first, len(packed), options.shift, options.flip, options.event_drop)
+    counts = frame_dtype == "counts"
+    if packed.device.type != "cpu":
+        return augment_by_torch(packed, shape, counts, draws)
+    augmented = torch.zeros_like(packed)
+    _augment(packed.numpy(), *shape, counts, draws, augmented.numpy())
+    return augmented
+
+
+@numba.njit(inline="always")
+def _uniform(key: np.uint64, use: np.uint64) -> np.uint64:
+    """A number below 2^32 of a frame."""
+    z = key + use * _UINT_STEP
+    z = (z ^ (z >> np.uint64(30))) * _UINT_FACTORS[0]
+    z = (z ^ (z >> np.uint64(27))) * _UINT_FACTORS[1]
+    return (z ^ (z >> np.uint64(31))) >> np.uint64(32)
+
+
+@numba.njit(inline="always")
+def _next_key(key: np.uint64, number: np.uint64) -> np.uint64:
+    return (_uniform(key, np.uint64(2) * number) << np.uint64(32)) | _uniform(key, np.uint64(2) * number + np.uint64(1))
+
+
+@numba.njit(cache=True)
+def _draw(
+    seed: int, epoch: int, first: int, count: int, shift: int, flip: bool, event_drop: float
+) -> NDArray[np.int64]:
+    """Of each frame: its key, dx, dy, whether it is mirrored, and the number below which an event is dropped."""
+    draws = np.empty((count, 5), np.int64)
+    epoch_key = _next_key(_next_key(np.uint64(0), np.uint64(seed)), np.uint64(epoch))
+    places = np.uint64(2 * shift + 1)
+    for i in range(count):
+        key = _next_key(epoch_key, np.uint64(first + i))
+        draws[i, 0] = np.int64(key)
+        draws[i, 1] = np.int64((_uniform(key, np.uint64(_DX)) * places) >> np.uint64(32)) - shift
+        draws[i, 2] = np.int64((_uniform(key, np.uint64(_DY)) * places) >> np.uint64(32)) - shift
+        draws[i, 3] = np.int64(_uniform(key, np.uint64(_FLIP)) >> np.uint64(31)) * flip
+        draws[i, 4] = np.int64(np.float64(_uniform(key, np.uint64(_DROP))) * event_drop)
+    return draws
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def _augment(
+    packed: NDArray[np.uint8],
+    channels: int,
+    height: int,
+    width: int,
+    counts: bool,
+    draws: NDArray[np.int64],
+    augmented: NDArray[np.uint8],
+) -> None:
+    """Frames [B, bytes] by their draws [B, 5] to `augmented`, zeros."""
+    for b in numba.prange(len(packed)):
+        key, dx, dy, flip, drop_below = np.uint64(draws[b, 0]), draws[b, 1], draws[b, 2], draws[b, 3], draws[b, 4]
+        frame, out = packed[b], augmented[b]
+        for row in range(channels * height):
+            y = row % height + dy
+            if y < 0 or y >= height:
+                continue
+            for x in range(width):
+                i = row * width + x
+                events = np.int64(frame[i]) if counts else np.int64(frame[i >> 3]) >> (i & 7) & 1
+                to_x = (width - 1 - x if flip else x) + dx
+                if events == 0 or to_x < 0 or to_x >= width:
+                    continue
+                kept = events
+                if drop_below > 0:
+                    for event in range(events):
+                        use = np.uint64(_EVENTS + i * _MOST_COUNT + event)
+                        kept -= np.int64(_uniform(key, use) < np.uint64(drop_below))
+                to = (row + dy) * width + to_x
+                if counts:
+                    out[to] = kept
+                else:
+                    out[to >> 3] |= np.uint8(kept << (to & 7))
+
+
+def augment_by_torch(packed: torch.Tensor, shape: FrameShape, counts: bool, draws: NDArray[np.int64]) -> torch.Tensor:
+    """What `_augment` does, by PyTorch operations on the device of `packed`; its frames, bit for bit."""
+    channels, height, width = shape
+    device = packed.device
+    key, dx, dy, flip, drop_below = torch.from_numpy(draws).to(device)[:, :, None].unbind(1)  # [B, 1] each
+    frames = packed if counts else unpack_bits(packed, channels * height * width)
+    if draws[:, 4].any():
+        frames = _thinned(frames, key, drop_below, int(frames.max()) if counts else 1)
+    y, x = torch.arange(height, device=device) - dy, torch.arange(width, device=device) - dx  # from where they come
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    x = torch.where(flip == 1, width - 1 - x, x)
+    source = (y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]).flatten(1)
+    pixels = frames.reshape(-1, channels, height * width)
+    moved = pixels.gather(2, source[:, None].expand(-1, channels, -1)) * inside.flatten(1)[:, None]
+    return moved.flatten(1) if counts else pack_bits(moved.flatten(1))
+
+
+def _thinned(frames: torch.Tensor, key: torch.Tensor, drop_below: torch.Tensor, most: int) -> torch.Tensor:
+    """Frames uint8 [B, pixels] of up to `most` events a pixel, without the dropped ones."""
+    kept = frames.clone()
+    first = torch.arange(frames.shape[1], device=frames.device) * _MOST_COUNT + _EVENTS
+    for event in range(most):
+        dropped = _uniform_by_torch(key, first + event) < drop_below
+        kept -= (dropped & (frames > event)).to(torch.uint8)
+    return kept
+
+
+def _uniform_by_torch(key: torch.Tensor, use: torch.Tensor) -> torch.Tensor:
+    """`_uniform` in int64, whose products wrap as those of uint64 do; its shifts need the sign cut off."""
+    z = key + use * _signed(_STEP)
+    for shift, factor in zip((30, 27), _FACTORS, strict=True):
+        z = (z ^ _shifted(z, shift)) * _signed(factor)
+    return _shifted(z ^ _shifted(z, 31), 32)
+
+
+def _shifted(z: torch.Tensor, by: int) -> torch.Tensor:
+    return (z >> by) & ((1 << (64 - by)) - 1)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,83 @@
+"""Thermometer encoding: a count becomes bits, each of which says whether the count is above a threshold."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from src.logic.reference import pack_bits
+
+MOST_COUNT = 255  # of a pixel
+WIDTH = 0.25  # of the sigmoid that is learned through: a whole number's distance from a threshold is 0.5 at first
+
+
+class Thermometer(nn.Module):
+    """Counts of events -> bits, as many channels for each channel as there are thresholds, all pixels alike.
+
+    Learnable thresholds are a parameter, and in train mode a bit is sigmoid((count - threshold) / WIDTH). Otherwise,
+    and in eval mode, it is whether count > threshold.
+
+    Attributes:
+        thresholds: float32 [levels]; 0, 1, 2, … until `fit`, plus a half where they are learned.
+    """
+
+    thresholds: torch.Tensor
+
+    def __init__(self, levels: int, channels: int, learnable: bool = False) -> None:
+        super().__init__()
+        self.levels, self.channels, self.learnable = levels, channels, learnable
+        thresholds = self._placed(torch.arange(levels))
+        if learnable:
+            self.thresholds = nn.Parameter(thresholds)
+        else:
+            self.register_buffer("thresholds", thresholds)
+
+    def forward(self, counts: torch.Tensor) -> torch.Tensor:
+        """[channels * pixels, B] of any dtype -> float32 [channels * levels * pixels, B], as logic layers take it.
+
+        Channel p becomes the channels p * levels to p * levels + levels - 1.
+        """
+        counts = counts.reshape(self.channels, 1, -1, counts.shape[-1])
+        thresholds = self.thresholds[:, None, None]
+        if self.learnable and self.training:
+            bits = torch.sigmoid((counts.float() - thresholds) / WIDTH)
+        else:
+            bits = (counts > thresholds).float()
+        return bits.reshape(-1, counts.shape[-1])
+
+    def encode(self, counts: torch.Tensor) -> torch.Tensor:
+        """Frames of counts uint8 [B, P*H*W] -> packed bits uint8 [B, ceil(levels*P*H*W/8)], what a circuit reads."""
+        by_channel = counts.reshape(len(counts), self.channels, 1, -1)
+        return pack_bits((by_channel > self.thresholds.detach()[:, None]).to(torch.uint8).flatten(1))
+
+    @torch.no_grad()
+    def fit(self, counts: NDArray[np.uint8]) -> None:
+        """Choose thresholds by training counts: 0, then quantiles of the pixels with events, but distinct.
+
+        Where pixels have few events, as in short frames, these are 0, 1, 2, …; where they have many, as many pixels lie
+        between any two thresholds.
+        """
+        present = np.bincount(counts.reshape(-1), minlength=MOST_COUNT + 1)
+        present[0] = 0
+        if not present.any():
+            present[1] = 1
+        shares = np.cumsum(present) / present.sum()
+        chosen = [0]
+        for level in range(1, self.levels):
+            quantile = int(np.searchsorted(shares, level / self.levels))
+            chosen.append(min(max(quantile, chosen[-1] + 1), MOST_COUNT - self.levels + level))
+        self.thresholds.copy_(self._placed(torch.tensor(chosen)))
+
+    def whole_thresholds(self) -> tuple[int, ...]:
+        """Whole numbers t such that the bits in eval mode are count > t."""
+        return tuple(math.floor(threshold) for threshold in self.thresholds.tolist())
+
+    def _placed(self, thresholds: torch.Tensor) -> torch.Tensor:
+        """Between two counts where they are learned, so that the sigmoid is far from its middle at both."""
+        return thresholds.float() + (0.5 if self.learnable else 0.0)
+
+    def extra_repr(self) -> str:
+        """What `print` shows."""
+        return f"levels={self.levels}, learnable={self.learnable}"
