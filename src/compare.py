@@ -14,7 +14,7 @@ from src import plots
 from src.helpers import UserError, format_duration, format_percent, format_table
 from src.io_funcs import project_root, write_atomic
 from src.job import Job
-from src.metrics import best_epoch, read_metrics
+from src.metrics import best_epoch, best_metric, read_metrics
 from src.provenance import read_starts
 
 ACCURACIES = ("frame_accuracy", "recording_accuracy", "relaxed_frame_accuracy", "relaxed_recording_accuracy")
@@ -88,7 +88,7 @@ def _summary(job: Job) -> _Summary:
         val = {row["epoch"]: row["frame_accuracy"] for row in rows if row["split"] == "val"}
         train = [row for row in rows if row["split"] == "train"]
         tested = result.get("best_test") or result.get("test") or {}
-        best = best_epoch(rows)
+        best = best_epoch(rows, best_metric(config))
         row = {
             "job": job.job_id,
             "model": config.get("model", {}).get("model_type"),

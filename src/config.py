@@ -85,7 +85,21 @@ class Train:
     """How long, how fast, on what."""
 
     epochs: int = _option(40, least=1, most=10**6)
-    learning_rate: float = _option(0.01, above=0.0, most=1e3)
+    learning_rate: float = _option(0.01, above=0.0, most=1e3)  # the highest one, see `optimisation.learning_rate`
+    scheduler: str = _option("constant", choices=("constant", "cosine", "step", "plateau"))  # of the learning rate
+    warmup_epochs: float = _option(0.0, least=0.0, most=1e6)  # of a linear rise to it
+    min_learning_rate: float = _option(0.0, least=0.0, most=1e3)  # no scheduler falls below it
+    step_epochs: int = _option(10, least=1, most=10**6)  # with step: between falls
+    step_factor: float = _option(0.1, above=0.0, most=1.0)
+    plateau_patience: int = _option(10, least=0, most=10**6)  # with plateau: epochs without a better best_metric
+    plateau_factor: float = _option(0.1, above=0.0, most=1.0)
+    weight_decay: float = _option(0.0, least=0.0, most=1e3)  # decoupled (AdamW); 0: Adam
+    label_smoothing: float = _option(0.0, least=0.0, below=1.0)  # of the training loss
+    clip_gradient_norm: float | None = _option(None, above=0.0, most=1e9)  # of all gradients together
+    accumulate_batches: int = _option(1, least=1, most=10**6)  # whose gradients make one update
+    ema_decay: float = _option(0.0, least=0.0, below=1.0)  # of an average of weights, see `optimisation.update_average`
+    best_metric: str = _option("frame_accuracy", choices=("frame_accuracy", "recording_accuracy", "loss"))  # of val
+    early_stopping_patience: int | None = _option(None, least=1, most=10**6)  # epochs without a better best_metric
     device: str = "cuda"  # cuda (falls back to cpu), cuda:N or cpu
     dtype: str = _option("float32", choices=("float32", "bfloat16", "float16"))  # activations; weights stay float32
     log_interval: int = _option(50, least=1, most=10**9)  # batches
@@ -164,9 +178,10 @@ class Config:
         fill_section(config, load_tree(Path(path), config), "", str(path), errors)
         for key, value in _split_overrides(overrides, errors):
             _override(config, key, value, overrides_of, errors)
-        errors += [f"{path}: {error}" for error in framing_errors(config.data)]
+        errors += [f"{path}: {error}" for error in [*framing_errors(config.data), *training_errors(config)]]
         if errors:
             raise UserError("\n".join(errors))
+        _warn_of_unused(config.train)
         for mode, option in SIZE_OPTIONS.items():
             if mode not in ("event_count", config.data.frame_mode) and getattr(config.data, option) is not None:
                 LOG.warning("data.%s is not used, since data.frame_mode = %s", option, config.data.frame_mode)
@@ -236,6 +251,35 @@ def framing_errors(data: Data) -> list[str]:
             if getattr(data, name)
         ]
     return errors
+
+
+def training_errors(config: Config) -> list[str]:
+    """What of the training options does not go together, one line each."""
+    errors = []
+    train = config.train
+    if train.warmup_epochs >= train.epochs:
+        errors.append(
+            f"train.warmup_epochs = {train.warmup_epochs} must be less than train.epochs = {train.epochs}, or the "
+            f"learning rate never reaches train.learning_rate"
+        )
+    if train.min_learning_rate > train.learning_rate:
+        errors.append(
+            f"train.min_learning_rate = {train.min_learning_rate} must not be above train.learning_rate = "
+            f"{train.learning_rate}"
+        )
+    return errors
+
+
+def _warn_of_unused(train: Train) -> None:
+    """Tell which options of another scheduler are given in vain; each begins with its scheduler's name."""
+    for option in dataclasses.fields(train):
+        scheduler = option.name.partition("_")[0]
+        if (
+            scheduler in ("step", "plateau")
+            and scheduler != train.scheduler
+            and getattr(train, option.name) != option.default
+        ):
+            LOG.warning("train.%s is not used, since train.scheduler = %s", option.name, train.scheduler)
 
 
 def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

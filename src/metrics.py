@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         ]
 
 
-def best_epoch(rows: list[dict[str, Any]]) -> int:
-    """The first epoch with the highest accuracy of val frames, in rows of `read_metrics`; 0 without any."""
-    val = [row for row in rows if row["split"] == "val" and "frame_accuracy" in row]
-    return int(max(val, key=lambda row: row["frame_accuracy"])["epoch"]) if val else 0
+def val_scores(rows: list[dict[str, Any]], metric: str) -> dict[int, float]:
+    """How good val was after each epoch, in rows of `read_metrics`: an accuracy or minus the loss; higher is better."""
+    values = {int(row["epoch"]): row[metric] for row in rows if row["split"] == "val" and metric in row}
+    sign = -1 if metric == "loss" else 1
+    return {epoch: -math.inf if math.isnan(value) else sign * value for epoch, value in values.items()}
+
+
+def best_epoch(rows: list[dict[str, Any]], metric: str = "frame_accuracy") -> int:
+    """The first epoch with the highest of `val_scores`; 0 without any."""
+    scores = val_scores(rows, metric)
+    return max(scores, key=scores.__getitem__, default=0)
+
+
+def best_metric(config: dict[str, Any]) -> str:
+    """train.best_metric of a job's config.yaml, which may be older than the option."""
+    return config.get("train", {}).get("best_metric", "frame_accuracy")

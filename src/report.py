@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from src import plots
@@ -23,7 +24,7 @@ from src.io_funcs import project_root, scratch_root, write_atomic
 from src.job import Job, luts_path
 from src.logic.circuit import Circuit
 from src.logic.gates import GATE_NAMES
-from src.metrics import best_epoch, read_metrics
+from src.metrics import best_epoch, best_metric, read_metrics
 from src.model import DiffLogic
 from src.plots import Chart, Line
 from src.preview import BOTH, OFF, ON, unpacked
@@ -123,6 +124,14 @@ def _json(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def _parsed(config: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(config)
+    except yaml.YAMLError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
 # Training
 
 
@@ -148,7 +157,7 @@ def _add_training(report: _Report, files: _Files) -> None:
         *_gap_chart(by_split["val"]),
         *_rate_charts(by_split["train"]),
     ]
-    best = best_epoch(files.rows)
+    best = best_epoch(files.rows, best_metric(_parsed(files.config)))
     epochs = int(max((row["epoch"] for row in files.rows), default=0))
     seconds = max((row.get("train_seconds", 0.0) for row in by_split["train"]), default=0.0)
     speed = by_split["train"][-1].get("frames_per_second", 0) if by_split["train"] else 0

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from src import checkpoint
 from src.augmentation import augment, require_fitting_augmentation
 from src.cache import cache_parameters
-from src.config import Config, differing_keys
+from src.config import Config, Train, differing_keys
 from src.data import FrameCache, MissingCacheError, load_batches, open_cache, place_splits, read_samples, train_order
 from src.device import autocast, choose_device
 from src.evaluate import Evaluation, evaluate, evaluation_content, evaluation_path, write_evaluation
@@ -36,8 +35,18 @@ from src.helpers import (
 from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
 from src.job import Job
 from src.loggers import Entry, Loggers, require_packages, row_entry
-from src.metrics import write_metrics
+from src.metrics import best_epoch, val_scores, write_metrics
 from src.model import DiffLogic, FrameModel, create_model, require_fitting_frames
+from src.optimisation import (
+    averaged_weights,
+    create_average,
+    create_optimizer,
+    frames_of_group,
+    learning_rate,
+    set_learning_rate,
+    training_loss,
+    update_average,
+)
 from src.prepare import prepare
 from src.provenance import record_start
 from src.report import try_to_write_report
@@ -45,7 +54,8 @@ from src.report import try_to_write_report
 DEBUG_BATCHES = 20  # an epoch, with --debug
 THERMOMETER_FRAMES = 1000  # whose counts a thermometer's thresholds are chosen by
 
-# What may differ between a checkpoint and the config that resumes it. train.epochs may only grow.
+# What may differ between a checkpoint and the config that resumes it. train.epochs may only grow, and not with a cosine
+# schedule: the learning rates so far were those of the old length.
 MAY_CHANGE = {
     "base.job_id",
     "base.wandb",
@@ -56,6 +66,7 @@ MAY_CHANGE = {
     "data.reset_cache",
     "data.prepare_if_missing",
     "train.epochs",
+    "train.early_stopping_patience",
     "train.device",
     "train.log_interval",
     "train.checkpoint_interval_minutes",
@@ -82,8 +93,7 @@ class Progress:
     correct: int = 0
     frames: int = 0
     frames_seen: int = 0  # since the beginning
-    best_accuracy: float = -1.0  # val frame accuracy
-    best_epoch: int = 0
+    best_epoch: int = 0  # of the best model that is saved
     train_seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv
     running: list[tuple[int, float, float]] = field(default_factory=list)  # step, and see `_running_entry`
@@ -100,6 +110,7 @@ class Run:
     model: FrameModel
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    average: list[torch.Tensor]  # of weights; empty without train.ema_decay
     batches_an_epoch: int
     loggers: Loggers
     progress: Progress = field(default_factory=Progress)
@@ -141,7 +152,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         _write_metrics(run)
         loggers.start(_logged(run.progress), resume)
         try:
-            while run.progress.epoch < config.train.epochs:
+            while run.progress.epoch < config.train.epochs and _reason_to_stop_early(run) is None:
                 _train_epoch(run, stop)
                 _end_epoch(run, stop)
             _finish(run, stop)
@@ -164,6 +175,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
     require_fitting_frames(config.model, config.data.frame_dtype)  # before a preparation may begin
     require_fitting_augmentation(config)
     cache = _cache_for(config, stop)
+    _require_val_split(config, cache)
     num_frames = len(cache.splits["train"])
     seed_everything(config.base.seed)
     model = create_model(config.model, cache.frame_shape, len(cache.class_names), cache.frame_dtype).to(device)
@@ -171,7 +183,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
         some = np.linspace(0, num_frames - 1, min(num_frames, THERMOMETER_FRAMES)).astype(np.int64)
         model.thermometer.fit(read_samples(cache.splits["train"], some).numpy())
     cache = place_splits(cache, config.train.dataloader, device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate, fused=True)
+    optimizer = create_optimizer(model.parameters(), config.train)
     scaler = torch.amp.GradScaler(device.type, enabled=config.train.dtype == "float16")
     batches = math.ceil(num_frames / config.train.dataloader.batch_size)
     LOG.info(
@@ -185,7 +197,8 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
     )
     if debug:
         batches = min(batches, DEBUG_BATCHES)
-    run = Run(config, job, cache, device, model, optimizer, scaler, batches, loggers)
+    average = create_average(model, config.train)
+    run = Run(config, job, cache, device, model, optimizer, scaler, average, batches, loggers)
     _try_out(run)
     return run
 
@@ -199,6 +212,21 @@ def _try_out(run: Run) -> None:
             run.model.forward_packed(frames)
     except (ValueError, ImportError) as error:
         raise UserError(f"model.{run.config.model.model_type}: {error}") from error
+
+
+def _require_val_split(config: Config, cache: FrameCache) -> None:
+    """UserError if there are no val frames but an option goes by what they are classified as."""
+    needs = {
+        "scheduler": config.train.scheduler == "plateau",
+        "early_stopping_patience": config.train.early_stopping_patience is not None,
+        "best_metric": config.train.best_metric != Train.best_metric,
+    }
+    needing = [f"train.{name} = {getattr(config.train, name)}" for name, needed in needs.items() if needed]
+    if needing and not len(cache.splits["val"]):
+        raise UserError(
+            f"{' and '.join(needing)} cannot be without a val split, and that of {cache.folder} is empty: leave it "
+            f"out, or prepare with a larger data.val_split"
+        )
 
 
 def _cache_for(config: Config, stop: StopSignals) -> FrameCache:
@@ -234,6 +262,9 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
         config.train.dataloader.shuffle_train,
     )[: run.batches_an_epoch * config.train.dataloader.batch_size]
     batches = load_batches(run.cache.splits["train"], order, config.train.dataloader, run.device, first=progress.batch)
+    group = config.train.accumulate_batches
+    updates_an_epoch = math.ceil(run.batches_an_epoch / group)
+    scores_so_far = val_scores(progress.rows, config.train.best_metric).values()
     # Sums stay on the device: reading them at every batch would make a GPU wait.
     loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=run.device)
     correct = torch.tensor(progress.correct, dtype=torch.int64, device=run.device)
@@ -250,14 +281,17 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
     seconds_before, began = progress.train_seconds, time.perf_counter()
     with _progress_bar(run) as bar:
         for packed, labels in batches:
+            update = progress.epoch * updates_an_epoch + progress.batch // group
+            set_learning_rate(run.optimizer, learning_rate(config.train, update, updates_an_epoch, scores_so_far))
             packed = _augmented(run, packed)
             with autocast(run.config.train, run.device):
                 scores = run.model.forward_packed(packed)
-                loss = cross_entropy(scores.float(), labels)
-            run.scaler.scale(loss).backward()
-            run.scaler.step(run.optimizer)
-            run.scaler.update()
-            run.optimizer.zero_grad(set_to_none=True)
+                loss = training_loss(scores, labels, config.train)
+            share = len(labels) / frames_of_group(progress.batch, len(order), config.train)
+            run.scaler.scale(loss * share if group > 1 else loss).backward()
+            group_ends = (progress.batch + 1) % group == 0 or progress.batch + 1 == run.batches_an_epoch
+            if group_ends:
+                _update(run, update)
 
             loss_sum += loss.detach() * len(labels)
             correct += (scores.argmax(1) == labels).sum()
@@ -271,11 +305,28 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
                 note_sums()
                 _log_progress(run, bar)
             due = run.last_checkpoint + 60 * config.train.checkpoint_interval_minutes
-            if stop.received is not None or time.monotonic() >= due:
+            # Gradients are in no checkpoint: it waits for the end of their group.
+            if group_ends and (stop.received is not None or time.monotonic() >= due):
                 note_sums()
                 stop.check()
                 _save_checkpoint(run)
     note_sums()
+
+
+def _update(run: Run, number: int) -> None:
+    """Step by the gradients of a group of batches, and take the new weights into their average.
+
+    Nothing here waits for a GPU. Where the scaler skips a step, as gradients overflow, the old weights are taken.
+    """
+    options = run.config.train
+    if options.clip_gradient_norm is not None:
+        run.scaler.unscale_(run.optimizer)
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.clip_gradient_norm)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.optimizer.zero_grad(set_to_none=True)
+    if run.average:
+        update_average(run.average, run.model, options.ema_decay, number + 1)
 
 
 def _augmented(run: Run, packed: torch.Tensor) -> torch.Tensor:
@@ -298,11 +349,14 @@ def _end_epoch(run: Run, stop: StopSignals) -> None:
         _add_row(run, "train", row, epoch=progress.epoch + 1)
     text = ""
     if len(run.cache.splits["val"]):
-        scores = _evaluate(run, run.model, "val", stop).accuracies()
-        _add_row(run, "val", scores, epoch=progress.epoch + 1)
-        text = f"; val {_describe(scores)}"
-        if scores["frame_accuracy"] > progress.best_accuracy and _save_model(run, "best"):
-            progress.best_accuracy, progress.best_epoch = scores["frame_accuracy"], progress.epoch + 1
+        with averaged_weights(run.model, run.average):
+            scores = _evaluate(run, run.model, "val", stop).accuracies()
+            _add_row(run, "val", scores, epoch=progress.epoch + 1)
+            text = f"; val {_describe(scores)}"
+            val = val_scores(progress.rows, run.config.train.best_metric)
+            best_so_far = val.get(progress.best_epoch, -math.inf)
+            if val[progress.epoch + 1] > best_so_far and _save_model(run, "best"):
+                progress.best_epoch = progress.epoch + 1
     LOG.info(
         "epoch %d/%d: train loss %.4f, %s%.2f %%%s",
         progress.epoch + 1,
@@ -318,6 +372,18 @@ def _end_epoch(run: Run, stop: StopSignals) -> None:
     _write_metrics(run)
 
 
+def _reason_to_stop_early(run: Run) -> str | None:
+    """Why the run ends before train.epochs, by the metrics so far; None if it goes on."""
+    options, epoch = run.config.train, run.progress.epoch
+    best = best_epoch(run.progress.rows, options.best_metric)
+    if options.early_stopping_patience is None or epoch - best < options.early_stopping_patience:
+        return None
+    return (
+        f"after epoch {epoch} of {options.epochs}: {options.best_metric} of val has not been better than after epoch "
+        f"{best}, and train.early_stopping_patience = {options.early_stopping_patience}"
+    )
+
+
 def _finish(run: Run, stop: StopSignals) -> None:
     """Test the final and the best model, save what a finished run leaves, and print the accuracies."""
     progress = run.progress
@@ -330,14 +396,18 @@ def _finish(run: Run, stop: StopSignals) -> None:
         "train_seconds": round(progress.train_seconds, 3),
     }
     tested: tuple[Evaluation, str, int] | None = None  # the evaluation of the best model, else of the final one
-    if num_test:
-        evaluation = _evaluate(run, run.model, "test", stop)
-        tested = evaluation, "final", progress.step
-        result["test"] = evaluation.accuracies()
-        _add_row(run, "test", result["test"], epoch=progress.epoch)
-    saved = _save_model(run, "final")
-    if progress.best_epoch == 0:  # no val split: the final model is the best
-        saved &= _save_model(run, "best")
+    if progress.epoch < run.config.train.epochs:
+        result["stopped_early"] = _reason_to_stop_early(run)
+        LOG.info("stopped early %s; a larger one and --resume go on", result["stopped_early"])
+    with averaged_weights(run.model, run.average):
+        if num_test:
+            evaluation = _evaluate(run, run.model, "test", stop)
+            tested = evaluation, "final", progress.step
+            result["test"] = evaluation.accuracies()
+            _add_row(run, "test", result["test"], epoch=progress.epoch)
+        saved = _save_model(run, "final")
+        if progress.best_epoch == 0:  # no val split: the final model is the best
+            saved &= _save_model(run, "best")
     if num_test and run.config.train.save_model and saved:
         best = copy.deepcopy(run.model)
         state, about = checkpoint.load_model_state(run.job.models / "best.safetensors")
@@ -472,6 +542,7 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict(),
+        "average": run.average,
         "random": checkpoint.random_states(),
     }
     step = run.progress.step
@@ -506,7 +577,10 @@ def _resume(run: Run) -> None:
     optimizer["state"] = {int(number): values for number, values in optimizer["state"].items()}
     run.optimizer.load_state_dict(optimizer)
     run.scaler.load_state_dict(state["scaler"])
+    for tensor, saved in zip(run.average, state.get("average", []), strict=True):
+        tensor.copy_(saved)
     checkpoint.restore_random_states(state["random"])
+    state["progress"].pop("best_accuracy", None)  # in checkpoints of before there was train.best_metric
     run.progress = progress = Progress(**state["progress"])
     # What is evaluated again gets new rows: an epoch whose evaluation was cut short, and the test.
     progress.rows = [row for row in progress.rows if row["epoch"] <= progress.epoch and row["split"] != "test"]
@@ -519,6 +593,8 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
     for key, then, now in differing_keys(saved.to_dict(), run.config.to_dict()):
         if key not in MAY_CHANGE:
             refused.append(f"{key} was {then!r}, is {now!r}")
+        elif key == "train.epochs" and run.config.train.scheduler == "cosine":
+            refused.append(f"{key} was {then}, is {now}, but train.scheduler = cosine has followed a fall over {then}")
         elif key == "train.epochs" and now < state["progress"]["epoch"]:
             refused.append(f"{key} = {now}, but {state['progress']['epoch']} epochs are done")
         else:

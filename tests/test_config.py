@@ -209,6 +209,33 @@ def test_a_size_of_a_frame_mode_that_is_not_in_use_is_told(load, caplog):
     assert "data.time_window is not used, since data.frame_mode = event_count" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{epochs: 3, warmup_epochs: 3}", "train.warmup_epochs = 3.0 must be less than train.epochs = 3"),
+        ("{min_learning_rate: 0.1}", "min_learning_rate = 0.1 must not be above train.learning_rate = 0.01"),
+        ("{scheduler: cosinus}", "did you mean cosine?"),
+        ("{label_smoothing: 1}", "train.label_smoothing = 1: must be >= 0.0 and < 1.0"),
+        ("{best_metric: accuracy}", "allowed: frame_accuracy, recording_accuracy, loss"),
+        ("{early_stopping_patience: 0}", "train.early_stopping_patience = 0: must be >= 1"),
+        ("{clip_gradient_norm: 0}", "train.clip_gradient_norm = 0: must be > 0.0"),
+        ("{accumulate_batches: 0}", "train.accumulate_batches = 0: must be >= 1"),
+        ("{ema_decay: 1}", "train.ema_decay = 1: must be >= 0.0 and < 1.0"),
+        ("{weight_decay: -1}", "train.weight_decay = -1: must be >= 0.0"),
+    ],
+)
+def test_training_options_that_do_not_fit_are_told_with_key_and_value(load, text, message):
+    told = error_of(load, f"train: {text}")
+    assert message in told
+    assert told.count("\n") == 0
+
+
+def test_an_option_of_another_scheduler_is_told(load, caplog):
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        load("train: {step_epochs: 5, scheduler: cosine}")
+    assert "train.step_epochs is not used, since train.scheduler = cosine" in caplog.text
+
+
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UserError, match=r"none.yaml: cannot read the config: No such file"):
         Config.from_yaml(tmp_path / "none.yaml")

@@ -1,6 +1,7 @@
 """Accuracies and confusions, a frame and a recording; metrics.csv."""
 
 import csv
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from src.metrics import COLUMNS, accuracies, best_epoch, classification, read_metrics, write_metrics
+from src.metrics import (
+    COLUMNS,
+    accuracies,
+    best_epoch,
+    best_metric,
+    classification,
+    read_metrics,
+    val_scores,
+    write_metrics,
+)
 
 
 def test_a_recording_s_class_is_that_of_the_summed_softmax_scores():
@@ -90,3 +100,18 @@ def test_the_best_epoch_is_the_first_of_the_highest_val_accuracy():
     rows = [{"split": "val", "epoch": e, "frame_accuracy": a} for e, a in ((1, 0.5), (2, 0.75), (3, 0.75))]
     assert best_epoch([*rows, {"split": "test", "epoch": 3, "frame_accuracy": 1.0}]) == 2
     assert best_epoch([]) == 0
+
+
+def test_the_best_epoch_by_loss_is_the_one_of_the_lowest_and_a_loss_that_is_no_number_is_the_worst():
+    losses = [math.nan, 0.5, 0.25, 0.25, math.nan]
+    rows = [
+        {"split": "val", "epoch": i + 1, "loss": loss, "frame_accuracy": 1 / (i + 1)} for i, loss in enumerate(losses)
+    ]
+    assert best_epoch(rows, "loss") == 3
+    assert best_epoch(rows) == 1
+    assert val_scores(rows, "loss") == {1: -math.inf, 2: -0.5, 3: -0.25, 4: -0.25, 5: -math.inf}
+
+
+def test_a_config_that_is_older_than_the_option_was_best_by_its_default():
+    assert best_metric({"train": {"best_metric": "loss"}}) == "loss"
+    assert best_metric({"train": {"epochs": 1}}) == best_metric({}) == "frame_accuracy"

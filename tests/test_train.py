@@ -1,0 +1,202 @@
+"""What a run learns follows its optimisation options, and does not depend on where it was interrupted."""
+
+import json
+import signal
+import time
+
+import pytest
+import torch
+
+from benchmarks.crash import outcome
+from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
+from src.config import Config
+from src.helpers import Stopped, StopSignals, UserError
+from src.metrics import best_epoch, read_metrics
+from src.prepare import prepare
+from src.train import train
+from tests import small_job
+
+EVERY_OPTION = (
+    "train.epochs=3 train.learning_rate=0.01 train.warmup_epochs=0.5 train.min_learning_rate=0.001 "
+    "train.weight_decay=0.1 train.label_smoothing=0.1 train.clip_gradient_norm=0.1 train.accumulate_batches=2 "
+    "train.ema_decay=0.8 train.best_metric=loss train.early_stopping_patience=2"
+)
+EVERY_UPDATE = "train.checkpoint_interval_minutes=0 train.project_checkpoint_interval_minutes=1000"
+
+
+class Killed(BaseException):
+    """The process would be gone."""
+
+
+class StopAt(StopSignals):
+    """At the so-manieth time that the training loop asks, a signal is there, or without one the process is killed."""
+
+    def __init__(self, times, number=None):
+        self.left, self.number = times, number
+        self.received_at = time.monotonic()
+
+    @property
+    def received(self):
+        self.left -= 1
+        if self.left > 0:
+            return None
+        if self.number is None:
+            raise Killed
+        return self.number
+
+    def check(self):
+        if self.left <= 0:
+            raise Stopped("received a signal")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with few recordings, their config and their cache."""
+    folder = tmp_path_factory.mktemp("jobs")
+    small_job.write_recordings(folder / "recordings", train=3, test=1)
+    (folder / "small.yaml").write_text(small_job.CONFIG.format(data_root=folder / "recordings"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("project", "scratch"):
+            patch.setenv(f"{name.upper()}_STORAGE_DIR", str(folder / name))
+        prepare(Config.from_yaml(folder / "small.yaml", ["data.num_threads=1"]), StopSignals())
+        yield folder
+
+
+@pytest.fixture
+def run(folder):
+    """Run a job in this process; give its metrics."""
+
+    def run(job_id, options, resume=False, stop=None):
+        config = Config.from_yaml(folder / "small.yaml", ["model.model_type=mlp", options])
+        train(config, job_id, stop or StopSignals(), resume=resume, restart=False, debug=False)
+        return read_metrics(folder / "project/logs" / job_id / "metrics.csv")
+
+    return run
+
+
+def result(folder, job_id):
+    return json.loads((folder / "project/logs" / job_id / "result.json").read_text())
+
+
+def weights(folder, job_id):
+    """All weights of an MLP's final model, in one row."""
+    state, _ = load_model_state(folder / "project/models" / job_id / "final.safetensors")
+    return torch.cat([state[name].reshape(-1) for name in sorted(state)])
+
+
+def newest_checkpoint(folder, job_id):
+    path = list_checkpoints(folder / "scratch/checkpoints" / job_id)[0]
+    return path, load_tree(path)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "scheduler"),
+    [
+        ("mlp", "plateau"),
+        pytest.param("difflogic", "cosine", marks=pytest.mark.slow),
+        pytest.param("cnn", "step", marks=pytest.mark.slow),
+    ],
+)
+def test_with_every_option_a_killed_and_resumed_run_equals_an_uninterrupted_one(folder, run, model_type, scheduler):
+    options = f"{EVERY_OPTION} model.model_type={model_type} train.scheduler={scheduler}"
+    options += {"step": " train.step_epochs=1", "plateau": " train.plateau_patience=0"}.get(scheduler, "")
+    whole, killed = f"whole_{model_type}", f"killed_{model_type}"
+    run(whole, options)
+    for updates in (3, 4):  # each kill loses the last one
+        with pytest.raises(Killed):
+            run(killed, f"{options} {EVERY_UPDATE}", resume=True, stop=StopAt(updates))
+    assert newest_checkpoint(folder, killed)[1]["progress"]["epoch"] == 1
+    run(killed, options, resume=True)
+    assert outcome(folder, killed) == outcome(folder, whole)
+
+
+def test_a_stop_waits_for_the_end_of_a_group_of_batches_and_the_resumed_run_equals_an_uninterrupted_one(folder, run):
+    options = "train.epochs=1 train.accumulate_batches=3"
+    with pytest.raises(Stopped):
+        run("stopped", options, stop=StopAt(1, signal.SIGTERM))
+    assert newest_checkpoint(folder, "stopped")[1]["progress"]["batch"] == 3
+    run("stopped", options, resume=True)
+    run("not_stopped", options)
+    assert outcome(folder, "stopped") == outcome(folder, "not_stopped")
+
+
+def test_two_batches_of_8_accumulated_are_one_of_16_to_rounding(folder, run):
+    one = run("of_16", "train.learning_rate=0.001")
+    two = run("of_8", "train.learning_rate=0.001 train.dataloader.batch_size=8 train.accumulate_batches=2")
+    torch.testing.assert_close(weights(folder, "of_8"), weights(folder, "of_16"), atol=1e-4, rtol=0)
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-4)
+
+
+def test_gradients_in_half_precision_are_clipped_by_their_norm_without_the_scale(folder, run):
+    run("unclipped", "train.dtype=float16 train.epochs=1")
+    run("never_clipped", "train.dtype=float16 train.epochs=1 train.clip_gradient_norm=500")  # times the scale it would
+    assert weights(folder, "never_clipped").equal(weights(folder, "unclipped"))
+
+
+def test_gradients_clipped_far_below_adams_epsilon_hardly_move_the_weights(run):
+    losses = [row["loss"] for row in run("clipped", "train.clip_gradient_norm=1e-12") if row["split"] == "val"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_averaging_weights_changes_what_is_evaluated_and_saved_but_not_what_is_learned(folder, run):
+    plain, averaged = run("plain", "train.ema_decay=0"), run("averaged", "train.ema_decay=0.9")
+    for a, b in zip(plain, averaged, strict=True):
+        assert (a["loss"] == b["loss"]) == (a["split"] == "train")
+    states = [newest_checkpoint(folder, job_id)[1]["model"] for job_id in ("plain", "averaged")]
+    assert all(states[0][name].equal(states[1][name]) for name in states[0])
+    assert not weights(folder, "averaged").equal(weights(folder, "plain"))
+
+
+def test_the_learning_rate_in_metrics_csv_is_that_of_the_epochs_last_step(run):
+    rows = run("rates", "train.epochs=3 train.learning_rate=0.01 train.scheduler=step train.step_epochs=1")
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])
+
+
+@pytest.mark.parametrize("metric", ["recording_accuracy", "loss"])
+def test_the_best_model_is_best_by_the_named_metric(folder, run, metric):
+    rows = run(f"best_{metric}", f"train.best_metric={metric} train.epochs=3 train.learning_rate=0.02")
+    assert result(folder, f"best_{metric}")["best_epoch"] == best_epoch(rows, metric)
+
+
+def test_a_run_that_does_not_get_better_stops_early_until_patience_is_raised(folder, run):
+    still = "train.epochs=9 train.learning_rate=1e-12 train.early_stopping_patience"
+    run("early", f"{still}=1")
+    assert result(folder, "early")["epochs"] == 2
+    assert result(folder, "early")["stopped_early"] == (
+        "after epoch 2 of 9: frame_accuracy of val has not been better than after epoch 1, and "
+        "train.early_stopping_patience = 1"
+    )
+    run("early", f"{still}=1", resume=True)
+    assert result(folder, "early")["epochs"] == 2
+    run("early", f"{still}=2", resume=True)
+    run("at_once", f"{still}=2")
+    assert result(folder, "early")["epochs"] == 3
+    assert outcome(folder, "early") == outcome(folder, "at_once")
+
+
+def test_a_cosine_schedule_is_not_resumed_with_other_epochs(run):
+    run("cosine", "train.epochs=1 train.scheduler=cosine")
+    with pytest.raises(
+        UserError, match=r"train\.epochs was 1, is 3, but train\.scheduler = cosine has followed a fall"
+    ):
+        run("cosine", "train.epochs=3 train.scheduler=cosine", resume=True)
+
+
+def test_a_checkpoint_of_before_these_options_is_resumed_with_their_defaults(folder, run):
+    run("old", "train.epochs=1")
+    path, state = newest_checkpoint(folder, "old")
+    known = ("epochs", "learning_rate", "device", "checkpoint_interval_minutes", "report", "dataloader")
+    state["config"]["train"] = {name: state["config"]["train"][name] for name in known}
+    state["progress"]["best_accuracy"] = 0.5
+    del state["average"]
+    save_tree(path, state)
+    run("old", "train.epochs=2", resume=True)
+    run("new", "train.epochs=2")
+    assert outcome(folder, "old") == outcome(folder, "new")
+
+
+def test_what_goes_by_the_val_split_is_refused_where_that_is_empty(folder, run):
+    prepare(Config.from_yaml(folder / "small.yaml", ["data.val_split=0 data.num_threads=1"]), StopSignals())
+    for option in ("train.scheduler=plateau", "train.early_stopping_patience=3", "train.best_metric=loss"):
+        with pytest.raises(UserError, match=rf"{option.replace('=', ' = ')} cannot be without a val split"):
+            run("no_val", f"data.val_split=0 {option}")
