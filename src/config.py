@@ -124,6 +124,11 @@ class DiffLogicOptions:
     thermometer_levels: int = _option(0, least=0, most=255)  # bits that a pixel's count becomes; 0: frames are binary
     thermometer: str = _option("fixed", choices=("fixed", "learnable"))  # the thresholds that the bits stand for
     implementation: str = _option("auto", choices=("auto", "torch", "numba", "triton", "difflogic"))
+    parametrisation: str = _option("softmax", choices=("softmax", "light", "walsh"))  # of a gate: 16, 4, 4 parameters
+    initialisation: str = _option("normal", choices=("normal", "residual"))  # residual: gates pass an input on at first
+    forward_sampling: str = _option("soft", choices=("soft", "hard", "gumbel_soft", "gumbel_hard"))  # while training
+    temperature: float = _option(1.0, least=1e-3, most=1e3)  # of the gates' softmax or sigmoid, in the first epoch
+    final_temperature: float | None = _option(None, least=1e-3, most=1e3)  # in the last one; null: temperature
 
 
 @dataclass

@@ -19,6 +19,7 @@ from src.helpers import LOG, StopSignals, UserError, format_percent, format_tabl
 from src.inference import load_model
 from src.io_funcs import write_atomic
 from src.job import Job
+from src.logic.sampling import soft_gates
 from src.metrics import accuracies, classification
 from src.model import DiffLogic, FrameModel
 
@@ -42,11 +43,12 @@ class Evaluation:
     relaxed: torch.Tensor | None
 
     def accuracies(self) -> dict[str, float]:
-        """Loss and accuracies; for DiffLogic, relaxed_* beside them."""
+        """Loss and accuracies; for DiffLogic, relaxed_* and the discretisation_gap of frames beside them."""
         result = accuracies(self.scores, self.split.labels, self.split.recordings)
         if self.relaxed is not None:
             relaxed = accuracies(self.relaxed, self.split.labels, self.split.recordings)
             result |= {f"relaxed_{name}": value for name, value in relaxed.items()}
+            result["discretisation_gap"] = result["relaxed_frame_accuracy"] - result["frame_accuracy"]
         return result
 
     def classification(self, class_names: list[str]) -> dict[str, Any]:
@@ -60,7 +62,7 @@ class Evaluation:
 def evaluate(
     model: FrameModel, split: Split, options: Train, device: torch.device, check: Callable[[], None]
 ) -> Evaluation:
-    """Classify a split; a DiffLogic twice, discretised and relaxed, and it is left in train mode.
+    """Classify a split; a DiffLogic twice, discretised and relaxed (whatever it trains with), and left in train mode.
 
     Args:
         model: on the device.
@@ -74,7 +76,8 @@ def evaluate(
     relaxed = None
     if isinstance(model, DiffLogic):
         model.train()
-        relaxed = _class_scores(model, split, options, device, check)
+        with soft_gates(model):
+            relaxed = _class_scores(model, split, options, device, check)
     return Evaluation(split, scores, relaxed)
 
 

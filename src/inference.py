@@ -1,6 +1,7 @@
 """A job id or a model's file -> the model, ready to classify, and the circuit that it is."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from src.helpers import UserError
 from src.io_funcs import check_name
 from src.job import Job, list_checkpoints
 from src.logic.circuit import Circuit
+from src.logic.sampling import set_temperature
 from src.model import DiffLogic, FrameModel, create_model
 
 
 def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
     """The model of a file or job (see `find_model`), on the CPU, in eval mode; and its description.
 
-    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W] and `step`.
+    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `step` and
+    `temperature`, the gates' in train mode.
 
     Raises:
         UserError: if there is no such model, or its file is damaged or does not fit its description.
@@ -36,6 +39,7 @@ def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{path}: the weights do not fit the config in the file: {_one_line(error)}") from error
+    set_temperature(model, description["temperature"])  # of its epoch, not of the first
     return model.eval(), description
 
 
@@ -93,6 +97,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         weights = description.get("model", {})
     else:
         weights, description = load_model_state(path)
+    description.setdefault("temperature", 1.0)  # what files without it were trained with
     for key, fits in _FITS.items():
         if not fits(description.get(key)):
             raise UserError(
@@ -111,6 +116,7 @@ _FITS = {
     "class_names": lambda value: _are(str, value),
     "input_shape": lambda value: _are(int, value) and len(value) == 3 and min(value) > 0,
     "step": lambda value: type(value) is int,
+    "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
 }
 
 

@@ -22,6 +22,7 @@ COLUMNS = (
     "relaxed_loss",
     "relaxed_frame_accuracy",
     "relaxed_recording_accuracy",
+    "discretisation_gap",
     "learning_rate",
     "frames_per_second",
     "train_seconds",

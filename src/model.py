@@ -11,6 +11,7 @@ from src.config import Model
 from src.helpers import UserError
 from src.logic import LogicLayer
 from src.logic.layer import unpack_features
+from src.logic.parametrisation import GateOptions
 from src.logic.reference import unpack_bits
 from src.logic.thermometer import Thermometer
 
@@ -75,6 +76,7 @@ class DiffLogic(FrameModel):
         self.thermometer = Thermometer(levels, channels, o.thermometer == "learnable") if levels else None
         self.bits_shape = max(levels, 1) * channels, height, width
         widths = [math.prod(self.bits_shape)] + [o.num_neurons] * o.num_layers
+        gates = GateOptions(o.parametrisation, o.initialisation, o.forward_sampling, o.temperature)
         try:
             self.layers = nn.ModuleList(
                 LogicLayer(
@@ -83,6 +85,7 @@ class DiffLogic(FrameModel):
                     grad_factor=o.grad_factor,
                     implementation=o.implementation,
                     connections=o.connections,
+                    gates=gates,
                 )
                 for in_dim, out_dim in itertools.pairwise(widths)
             )

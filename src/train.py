@@ -35,6 +35,7 @@ from src.helpers import (
 from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
 from src.job import Job
 from src.loggers import Entry, Loggers, require_packages, row_entry
+from src.logic.sampling import set_temperature, temperature_of_epoch
 from src.metrics import best_epoch, val_scores, write_metrics
 from src.model import DiffLogic, FrameModel, create_model, require_fitting_frames
 from src.optimisation import (
@@ -278,6 +279,7 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
             )
 
     run.model.train()
+    set_temperature(run.model, _temperature(run))
     seconds_before, began = progress.train_seconds, time.perf_counter()
     with _progress_bar(run) as bar:
         for packed, labels in batches:
@@ -341,7 +343,7 @@ def _end_epoch(run: Run, stop: StopSignals) -> None:
     """Evaluate on val, write metrics, keep the best model, and turn to the next epoch."""
     progress = run.progress
     if progress.frames:
-        relaxed = "relaxed_" if isinstance(run.model, DiffLogic) else ""
+        relaxed = "relaxed_" if _trains_relaxed(run) else ""
         row = {
             f"{relaxed}loss": progress.loss_sum / progress.frames,
             f"{relaxed}frame_accuracy": progress.correct / progress.frames,
@@ -362,7 +364,7 @@ def _end_epoch(run: Run, stop: StopSignals) -> None:
         progress.epoch + 1,
         run.config.train.epochs,
         progress.loss_sum / max(progress.frames, 1),
-        "relaxed " if isinstance(run.model, DiffLogic) else "",
+        "relaxed " if _trains_relaxed(run) else "",
         100 * progress.correct / max(progress.frames, 1),
         text,
     )
@@ -387,6 +389,7 @@ def _reason_to_stop_early(run: Run) -> str | None:
 def _finish(run: Run, stop: StopSignals) -> None:
     """Test the final and the best model, save what a finished run leaves, and print the accuracies."""
     progress = run.progress
+    set_temperature(run.model, _temperature(run))
     num_test = len(run.cache.splits["test"])
     result: dict[str, Any] = {
         "job_id": run.job.job_id,
@@ -412,6 +415,7 @@ def _finish(run: Run, stop: StopSignals) -> None:
         best = copy.deepcopy(run.model)
         state, about = checkpoint.load_model_state(run.job.models / "best.safetensors")
         best.load_state_dict(state)
+        set_temperature(best, about.get("temperature", 1.0))
         evaluation = _evaluate(run, best, "test", stop)
         tested = evaluation, "best", about["step"]
         result["best_test"] = evaluation.accuracies()
@@ -431,6 +435,27 @@ def _finish(run: Run, stop: StopSignals) -> None:
     LOG.info("trained for %s; results in %s", format_duration(progress.train_seconds), run.job.logs)
 
 
+def _schedule_over_all_epochs(config: Config) -> str | None:
+    """What depends on how many epochs there will be, if anything does."""
+    if config.train.scheduler == "cosine":
+        return "train.scheduler = cosine"
+    if config.model.model_type == "difflogic" and config.model.difflogic.final_temperature is not None:
+        return f"model.difflogic.final_temperature = {config.model.difflogic.final_temperature}"
+    return None
+
+
+def _temperature(run: Run) -> float:
+    """Of the gates in the current epoch; of a finished run, in the last one."""
+    o = run.config.model.difflogic
+    last = o.temperature if o.final_temperature is None else o.final_temperature
+    return temperature_of_epoch(o.temperature, last, run.progress.epoch, run.config.train.epochs)
+
+
+def _trains_relaxed(run: Run) -> bool:
+    """Whether training's loss and accuracy are a relaxed network's."""
+    return isinstance(run.model, DiffLogic) and not run.config.model.difflogic.forward_sampling.endswith("hard")
+
+
 def _evaluate(run: Run, model: FrameModel, split: str, stop: StopSignals) -> Evaluation:
     return evaluate(model, run.cache.splits[split], run.config.train, run.device, stop.check)
 
@@ -445,7 +470,8 @@ def _describe(scores: dict[str, float]) -> str:
     text = f"{100 * scores['frame_accuracy']:.2f} % of frames, {100 * scores['recording_accuracy']:.2f} % of recordings"
     if "relaxed_frame_accuracy" in scores:
         relaxed = (100 * scores[f"relaxed_{name}_accuracy"] for name in ("frame", "recording"))
-        text += " (discretised; relaxed {:.2f} % and {:.2f} %)".format(*relaxed)
+        text += " (discretised; relaxed {:.2f} % and {:.2f} %; ".format(*relaxed)
+        text += f"gap {100 * scores['discretisation_gap']:.2f} %)"
     return text
 
 
@@ -593,8 +619,8 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
     for key, then, now in differing_keys(saved.to_dict(), run.config.to_dict()):
         if key not in MAY_CHANGE:
             refused.append(f"{key} was {then!r}, is {now!r}")
-        elif key == "train.epochs" and run.config.train.scheduler == "cosine":
-            refused.append(f"{key} was {then}, is {now}, but train.scheduler = cosine has followed a fall over {then}")
+        elif key == "train.epochs" and (schedule := _schedule_over_all_epochs(run.config)):
+            refused.append(f"{key} was {then}, is {now}, but {schedule} has followed a fall over {then}")
         elif key == "train.epochs" and now < state["progress"]["epoch"]:
             refused.append(f"{key} = {now}, but {state['progress']['epoch']} epochs are done")
         else:
@@ -635,6 +661,7 @@ def _description(run: Run) -> dict[str, Any]:
         "class_names": run.cache.class_names,
         "input_shape": list(run.cache.frame_shape),
         "step": run.progress.step,
+        "temperature": _temperature(run),
     }
 
 

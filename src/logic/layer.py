@@ -15,8 +15,12 @@ from src.logic.parametrisation import (
     GateOptions,
     discretised_coefficients,
     discretised_gates,
+    discretised_probabilities,
     initial_weights,
     relaxed_coefficients,
+    relaxed_outputs,
+    relaxed_probabilities,
+    softmax_logits,
 )
 
 IMPLEMENTATIONS = ("auto", "torch", "numba", "triton", "difflogic")
@@ -36,10 +40,11 @@ class LogicLayer(nn.Module):
     """A layer of two-input gates, each a learned mixture of the sixteen (Petersen et al. 2022).
 
     In train mode a neuron computes the expectation under softmax(weights) of the gates' real-valued forms; in eval mode
-    it is its most likely gate.
+    it is its most likely gate. `gates` may say otherwise, see GateOptions.
 
     Attributes:
-        weights: parameter [out_dim, 16], in the gate order of `src.logic.gates`.
+        weights: parameter [out_dim, 16], in the gate order of `src.logic.gates`; [out_dim, 4] of light and walsh gates.
+        gates: how they are learned; may be replaced by options that differ in forward_sampling and temperature.
         indices: buffer int64 [2, out_dim], the inputs of each neuron.
     """
 
@@ -93,20 +98,11 @@ class LogicLayer(nn.Module):
         if x.ndim != 2 or x.shape[0] != self.in_dim:
             raise ValueError(f"expected {self.in_dim} input features, got a tensor of shape {list(x.shape)}")
         implementation = self._resolve(x)
-        if implementation == "numba":
+        if implementation == "numba" and self._mixes_in_the_kernel():
             lists = self._connection_lists(numba_functions)
-            if self.training:
-                return numba_functions.relaxed(x, self.weights, lists, self.grad_factor)
-            return numba_functions.discretised(x, self.coefficients(), lists, self.grad_factor)
-        if implementation == "triton":
-            functions = _functions(implementation)
-            return functions.mixture(x, self.coefficients(), self._connection_lists(functions), self.grad_factor)
-        if self.grad_factor != 1.0:
-            x = _ScaleGradient.apply(x, self.grad_factor)
-        if implementation == "difflogic":
-            functions = _functions(implementation)
-            return functions.mixture(x, self.probabilities(), self._connection_lists(functions))
-        return reference.mixture(x, self.coefficients(), self.indices)
+            return numba_functions.relaxed(x, softmax_logits(self.weights, self.gates), lists, self.grad_factor)
+        y = self._forms(x, implementation)
+        return relaxed_outputs(y, self.gates) if self.training else y
 
     def forward_sums(self, x: torch.Tensor, k: int) -> torch.Tensor:
         """[in_dim, batch] -> [k, batch]: the sums of k equal groups of neurons, in float32 or wider.
@@ -115,18 +111,20 @@ class LogicLayer(nn.Module):
         """
         if self.out_dim % k:
             raise ValueError(f"{self.out_dim} neurons cannot be divided into {k} equal groups")
-        if self.training and self._resolve(x) == "numba":
+        if self.training and not self.gates.sigmoid_after and self._resolve(x) == "numba":
             lists = self._connection_lists(numba_functions)
-            return numba_functions.relaxed_sums(x, self.weights, lists, self.grad_factor, k)
+            if self._mixes_in_the_kernel():
+                logits = softmax_logits(self.weights, self.gates)
+                return numba_functions.relaxed_sums(x, logits, lists, self.grad_factor, k)
+            return numba_functions.mixture_sums(x, self.coefficients(), lists, self.grad_factor, k)
         y = self.forward_features(x)
         return y.reshape(k, self.out_dim // k, -1).sum(1, dtype=_sum_dtype(y))
 
     def probabilities(self) -> torch.Tensor:
-        """[out_dim, 16], float32 or wider: softmax of the weights in train mode, 1 at the largest in eval mode."""
-        weights = self.weights if self.weights.dtype == torch.float64 else self.weights.float()
+        """[out_dim, 16], float32 or wider, of softmax gates: softmax in train mode, in eval mode 1 at the largest."""
         if self.training:
-            return weights.softmax(-1)
-        return torch.nn.functional.one_hot(weights.argmax(-1), 16).to(weights.dtype)
+            return relaxed_probabilities(self.weights, self.gates)
+        return discretised_probabilities(self.weights)
 
     def coefficients(self) -> torch.Tensor:
         """[out_dim, 4], float32 or wider: the bilinear form of the gates, relaxed in train mode, else discretised."""
@@ -137,6 +135,25 @@ class LogicLayer(nn.Module):
     def discretised_gates(self) -> torch.Tensor:
         """int64 [out_dim]: the gate that each neuron is in eval mode, in the order of `src.logic.gates`."""
         return discretised_gates(self.weights, self.gates)
+
+    def _forms(self, x: torch.Tensor, implementation: str) -> torch.Tensor:
+        """[in_dim, batch] -> [out_dim, batch]: the values of the neurons' bilinear forms."""
+        if implementation == "numba":
+            lists = self._connection_lists(numba_functions)
+            return numba_functions.mixture(x, self.coefficients(), lists, self.grad_factor)
+        if implementation == "triton":
+            functions = _functions(implementation)
+            return functions.mixture(x, self.coefficients(), self._connection_lists(functions), self.grad_factor)
+        if self.grad_factor != 1.0:
+            x = _ScaleGradient.apply(x, self.grad_factor)
+        if implementation == "difflogic":
+            functions = _functions(implementation)
+            return functions.mixture(x, self.probabilities(), self._connection_lists(functions))
+        return reference.mixture(x, self.coefficients(), self.indices)
+
+    def _mixes_in_the_kernel(self) -> bool:
+        """Whether the numba kernels do the softmax too, which is quicker."""
+        return self.training and self.gates.parametrisation == "softmax" and not self.gates.hard
 
     def _resolve(self, x: torch.Tensor) -> str:
         """The implementation for this tensor."""
@@ -151,6 +168,10 @@ class LogicLayer(nn.Module):
             raise ValueError(f"implementation 'triton' runs on CUDA in up to 32 bits, not on {x.device} in {x.dtype}")
         if self.implementation == "difflogic" and not cuda:
             raise ValueError(f"implementation 'difflogic' runs on CUDA, not on {x.device}")
+        if self.implementation == "difflogic" and self.gates.parametrisation != "softmax":
+            raise ValueError(
+                f"implementation 'difflogic' knows parametrisation softmax alone, not {self.gates.parametrisation}"
+            )
         return self.implementation
 
     def _connection_lists(self, functions: Any) -> Any:
@@ -167,7 +188,10 @@ class LogicLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """What `print` shows."""
-        return f"{self.in_dim}, {self.out_dim}, connections={self.connections}, grad_factor={self.grad_factor}"
+        return (
+            f"{self.in_dim}, {self.out_dim}, connections={self.connections}, grad_factor={self.grad_factor}, "
+            f"parametrisation={self.gates.parametrisation}"
+        )
 
 
 class GroupSum(nn.Module):

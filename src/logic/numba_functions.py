@@ -60,11 +60,17 @@ def relaxed_sums(
 
 
 @_not_compiled
-def discretised(
-    x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float
+def mixture(x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float) -> torch.Tensor:
+    """Like `reference.mixture`, computed in float32 whatever x's dtype."""
+    return _Mixture.apply(x.float().contiguous(), coefficients.float().contiguous(), lists, grad_factor).to(x.dtype)
+
+
+@_not_compiled
+def mixture_sums(
+    x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float, groups: int
 ) -> torch.Tensor:
-    """Gates given by their coefficients [out_dim, 4]: [in_dim, batch] -> [out_dim, batch]."""
-    return _Discretised.apply(x.float().contiguous(), coefficients.contiguous(), lists, grad_factor).to(x.dtype)
+    """`mixture`, its outputs added up in equal groups, not kept: float32 [groups, batch]."""
+    return _MixtureSums.apply(x.float().contiguous(), coefficients.float().contiguous(), lists, grad_factor, groups)
 
 
 @_not_compiled
@@ -107,16 +113,14 @@ class _RelaxedSums(torch.autograd.Function):
         groups: int,
     ) -> torch.Tensor:
         first, second = lists.inputs
-        # Parts of a group, so that many threads have something to do; their number depends on the layer alone.
-        parts = next(parts for parts in (32, 16, 8, 4, 2, 1) if len(weights) % (groups * parts) == 0)
-        sums = x.new_zeros(groups * parts, x.shape[1])
+        sums = _partial_sums(x, len(weights), groups)
         probabilities, coefficients = torch.empty_like(weights), weights.new_empty(len(weights), 4)
         numba_kernels.forward_relaxed_sums(
             x.numpy(), weights.numpy(), first, second, probabilities.numpy(), coefficients.numpy(), sums.numpy()
         )
         ctx.save_for_backward(x, probabilities, coefficients)
         ctx.lists, ctx.grad_factor = lists, grad_factor
-        return sums.reshape(groups, parts, -1).sum(1)
+        return sums.reshape(groups, -1, x.shape[1]).sum(1)
 
     @staticmethod
     @once_differentiable
@@ -124,25 +128,7 @@ class _RelaxedSums(torch.autograd.Function):
         return *_relaxed_backward(ctx, grad), None, None, None
 
 
-def _relaxed_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
-    x, probabilities, coefficients = ctx.saved_tensors
-    grad_weights = torch.empty_like(probabilities)
-    if ctx.needs_input_grad[0]:
-        return _backward(ctx, x, coefficients, probabilities, grad, grad_weights), grad_weights
-    first, second = ctx.lists.inputs
-    numba_kernels.backward_weights(
-        x.numpy(),
-        coefficients.numpy(),
-        first,
-        second,
-        probabilities.numpy(),
-        grad.contiguous().numpy(),
-        grad_weights.numpy(),
-    )
-    return None, grad_weights
-
-
-class _Discretised(torch.autograd.Function):
+class _Mixture(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float
@@ -156,10 +142,52 @@ class _Discretised(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        x, coefficients = ctx.saved_tensors
-        none = x.new_empty(0, 16)
-        return _backward(ctx, x, coefficients, none, grad, none), None, None, None
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+        return *_mixture_backward(ctx, grad), None, None
+
+
+class _MixtureSums(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        coefficients: torch.Tensor,
+        lists: ConnectionLists,
+        grad_factor: float,
+        groups: int,
+    ) -> torch.Tensor:
+        first, second = lists.inputs
+        sums = _partial_sums(x, len(coefficients), groups)
+        numba_kernels.forward_sums(x.numpy(), coefficients.numpy(), first, second, sums.numpy())
+        ctx.save_for_backward(x, coefficients)
+        ctx.lists, ctx.grad_factor = lists, grad_factor
+        return sums.reshape(groups, -1, x.shape[1]).sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
+        return *_mixture_backward(ctx, grad), None, None, None
+
+
+def _partial_sums(x: torch.Tensor, out_dim: int, groups: int) -> torch.Tensor:
+    """Zeros [groups * parts, batch]: many threads have something to do; their number depends on the layer alone."""
+    parts = next(parts for parts in (32, 16, 8, 4, 2, 1) if out_dim % (groups * parts) == 0)
+    return x.new_zeros(groups * parts, x.shape[1])
+
+
+def _relaxed_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+    x, probabilities, coefficients = ctx.saved_tensors
+    grad_weights = torch.empty_like(probabilities)
+    return _backward(ctx, x, coefficients, probabilities, grad, grad_weights), grad_weights
+
+
+def _mixture_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    x, coefficients = ctx.saved_tensors
+    none = x.new_empty(len(coefficients), 0)
+    if not ctx.needs_input_grad[1]:
+        return _backward(ctx, x, coefficients, none, grad, x.new_empty(0, 4)), None
+    grad_coefficients = torch.empty_like(coefficients)
+    return _backward(ctx, x, coefficients, none, grad, grad_coefficients), grad_coefficients
 
 
 def _backward(
@@ -169,8 +197,21 @@ def _backward(
     probabilities: torch.Tensor,
     grad: torch.Tensor,
     grad_weights: torch.Tensor,
-) -> torch.Tensor:
+) -> torch.Tensor | None:
+    """Fills grad_weights as the kernels say, and returns the gradient of x, if it is needed."""
     first, second = ctx.lists.inputs
+    grad = grad.contiguous()
+    if not ctx.needs_input_grad[0]:
+        numba_kernels.backward_weights(
+            x.numpy(),
+            coefficients.numpy(),
+            first,
+            second,
+            probabilities.numpy(),
+            grad.numpy(),
+            grad_weights.numpy(),
+        )
+        return None
     starts, consumers = ctx.lists.consumers
     grad_x = torch.empty_like(x)
     numba_kernels.backward(
@@ -181,7 +222,7 @@ def _backward(
         starts,
         consumers,
         probabilities.numpy(),
-        grad.contiguous().numpy(),
+        grad.numpy(),
         ctx.grad_factor,
         grad_x.numpy(),
         grad_weights.numpy(),

@@ -96,7 +96,29 @@ def _mix(weights: Floats, probabilities: Floats) -> tuple[np.float32, np.float32
 def _weight_gradient(
     a: Floats, b: Floats, g: Floats, coefficients: Floats, probabilities: Floats, grad_weights: Floats, lanes: Floats
 ) -> None:
-    """Of one neuron: its rows a, b and grad_y [batch], and its mixture -> grad_weights [16]; `lanes` is for sums."""
+    """Of one neuron: its rows a, b and grad_y [batch], and its mixture -> grad_weights [16]; `lanes` is for sums.
+
+    Without probabilities (of length 0), grad_weights [4] is the gradient of the coefficients themselves.
+    """
+    g0, g1, g2, g3 = _coefficient_gradient(a, b, g, lanes)
+    if len(probabilities) == 0:
+        grad_weights[0] = g0
+        grad_weights[1] = g1
+        grad_weights[2] = g2
+        grad_weights[3] = g3
+    else:
+        # The way back through softmax and projection; the mean slope is that of the mixture itself.
+        mean = (g0 * coefficients[0] + g1 * coefficients[1]) + (g2 * coefficients[2] + g3 * coefficients[3])
+        for i in range(16):
+            slope = (g0 * _GATES[0, i] + g1 * _GATES[1, i]) + (g2 * _GATES[2, i] + g3 * _GATES[3, i])
+            grad_weights[i] = probabilities[i] * (slope - mean)
+
+
+@numba.njit(inline="always")
+def _coefficient_gradient(
+    a: Floats, b: Floats, g: Floats, lanes: Floats
+) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """Of one neuron: the sums over the batch of g, ga, gb and gab; `lanes` [4 * _LANES] is for partial sums."""
     lane0, lane1 = lanes[:_LANES], lanes[_LANES : 2 * _LANES]
     lane2, lane3 = lanes[2 * _LANES : 3 * _LANES], lanes[3 * _LANES : 4 * _LANES]
     for i in range(4 * _LANES):
@@ -125,13 +147,7 @@ def _weight_gradient(
             lane1[s - start] += product
             lane2[s - start] += g[s] * b[s]
             lane3[s - start] += product * b[s]
-    g0, g1, g2, g3 = _lane_sum(lane0), _lane_sum(lane1), _lane_sum(lane2), _lane_sum(lane3)
-
-    # The way back through softmax and projection; the mean slope is that of the mixture itself.
-    mean = (g0 * coefficients[0] + g1 * coefficients[1]) + (g2 * coefficients[2] + g3 * coefficients[3])
-    for i in range(16):
-        slope = (g0 * _GATES[0, i] + g1 * _GATES[1, i]) + (g2 * _GATES[2, i] + g3 * _GATES[3, i])
-        grad_weights[i] = probabilities[i] * (slope - mean)
+    return _lane_sum(lane0), _lane_sum(lane1), _lane_sum(lane2), _lane_sum(lane3)
 
 
 @numba.njit(inline="always")
@@ -209,6 +225,19 @@ def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Float
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
+def forward_sums(x: Floats, coefficients: Floats, first: Ints, second: Ints, partial_sums: Floats) -> None:
+    """Like `forward`, but the outputs are added up as by `forward_relaxed_sums`."""
+    groups = len(partial_sums)
+    for group in numba.prange(groups):
+        out = partial_sums[group]
+        for n in range(len(first) * group // groups, len(first) * (group + 1) // groups):
+            a, b = x[first[n]], x[second[n]]
+            c0, c1, c2, c3 = coefficients[n, 0], coefficients[n, 1], coefficients[n, 2], coefficients[n, 3]
+            for s in range(x.shape[1]):
+                out[s] += c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
 def backward_weights(
     x: Floats,
     coefficients: Floats,
@@ -218,7 +247,7 @@ def backward_weights(
     grad_y: Floats,
     grad_weights: Floats,
 ) -> None:
-    """Gradient of the weights [out_dim, 16] alone, for a layer whose inputs need none; see `backward`."""
+    """Gradient of the weights (or coefficients) alone, for a layer whose inputs need none; see `backward`."""
     group_size = len(first) // len(grad_y)
     for n in numba.prange(len(first)):
         g = grad_y[n // group_size]
@@ -244,8 +273,8 @@ def backward(
 
     An input's row stays in the first-level cache while the rows of its consumers pass by: two a consumer, of which a
     neuron is two. The neuron's weights are dealt with where the input is its first, from the same rows. `scale`
-    multiplies grad_x. Without probabilities (of length 0) grad_weights is left alone. grad_y is [out_dim, batch],
-    or, of a layer whose outputs were added up, [groups, batch].
+    multiplies grad_x. With probabilities [out_dim, 0], grad_weights is the coefficients' gradient [out_dim, 4]; of
+    length 0, it is left alone. grad_y is [out_dim, batch], or, of a layer whose outputs were added up, [groups, batch].
     """
     group_size = len(first) // len(grad_y)
     factor = np.float32(scale)
@@ -262,5 +291,5 @@ def backward(
             c, c3 = coefficients[n, 1 + role] * factor, coefficients[n, 3] * factor
             for s in range(len(own)):
                 grad[s] += g[s] * (c + c3 * other[s])
-            if role == 0 and len(probabilities) > 0:
+            if role == 0 and len(grad_weights) > 0:
                 _weight_gradient(own, other, g, coefficients[n], probabilities[n], grad_weights[n], lanes)

@@ -289,6 +289,18 @@ expected = torch.autograd.grad(plain(x).square().sum(), [x, plain.weights])
 for a, b in zip(found, expected, strict=True):
     torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 assert torch.autograd.grad(ours(x.detach()).sum(), ours.weights)[0].shape == (12, 16)
+
+from src.logic.parametrisation import GateOptions
+for kind in (("light", "soft"), ("light", "gumbel_hard"), ("walsh", "gumbel_soft"), ("walsh", "hard")):
+    gates = GateOptions(parametrisation=kind[0], forward_sampling=kind[1], temperature=0.5)
+    results = []
+    for implementation in ("triton", "torch"):
+        torch.manual_seed(1)
+        layer = LogicLayer(9, 12, implementation=implementation, grad_factor=1.5, gates=gates)
+        y = layer(x)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, layer.weights]), layer.eval()(x)])
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-6)
 """
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-c", script]

@@ -1,0 +1,142 @@
+"""A training step and its memory with softmax, light and walsh gates, beside torchlogix's of the same, in one run.
+
+    python benchmarks/parametrisations.py [--device cpu|cuda] [--size BATCHxNEURONSxLAYERS] [--dtype float32]
+
+Ours are the networks that `create_model` gives, from packed frames to Adam; torchlogix's (raw, light, warp; on the CPU
+in float32) get unpacked frames for nothing, which favours them. Before anything is timed, each pair is checked to give
+the same outputs and gradients on the same weights and connections.
+
+Memory is that of the weights with their gradients and Adam's two moments, and what a forward keeps for the way back.
+"""
+
+import argparse
+import functools
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import nn
+
+from benchmarks import peers
+from benchmarks.logic import CLASSES, FRAME_SHAPE, INPUTS, Contestant, check_agreement, measure
+from benchmarks.machine import describe_machine
+from src.config import Model
+from src.helpers import format_table, keep_freed_memory
+from src.logic import GroupSum
+from src.model import DiffLogic, create_model, unpack_frames
+
+THEIRS = {"softmax": "raw", "light": "light", "walsh": "warp"}
+COPIES = 4  # of the weights: themselves, the gradient, two moments
+
+
+def pair(
+    parametrisation: str, packed: torch.Tensor, neurons: int, layers: int, dtype: torch.dtype, with_theirs: bool
+) -> list[Contestant]:
+    """Our network and torchlogix's with the same weights and connections."""
+    options = Model()
+    options.difflogic.num_neurons, options.difflogic.num_layers = neurons, layers
+    options.difflogic.parametrisation = parametrisation
+    torch.manual_seed(0)
+    model = create_model(options, FRAME_SHAPE, CLASSES).to(packed.device)
+    assert isinstance(model, DiffLogic)
+
+    def forward() -> torch.Tensor:
+        with torch.autocast(packed.device.type, dtype, enabled=dtype != torch.float32):
+            return model.forward_packed(packed)
+
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=0.01, fused=True)
+    found = [Contestant(f"ours, {parametrisation}", forward, parameters, optimizer)]
+    if with_theirs:
+        network = _torchlogix(model, THEIRS[parametrisation])
+        flat = unpack_frames(packed, FRAME_SHAPE, dtype).flatten(1)
+        parameters = list(network.parameters())
+        optimizer = torch.optim.Adam(parameters, lr=0.01)
+        name = f"torchlogix, {THEIRS[parametrisation]}"
+        found.append(Contestant(name, functools.partial(network, flat), parameters, optimizer))
+    return found
+
+
+def _torchlogix(model: DiffLogic, parametrization: str) -> nn.Module:
+    dense = peers.torchlogix_dense()
+    layers: list[Any] = []
+    for ours in model.logic_layers():
+        layer = dense(ours.in_dim, ours.out_dim, device="cpu", parametrization=parametrization)
+        layer.connections.indices = ours.indices.clone()
+        layer.weight.data.copy_(ours.weights.data)
+        layers.append(layer)
+    return nn.Sequential(*layers, GroupSum(CLASSES, model.tau))
+
+
+def kept_bytes(contestant: Contestant) -> int:
+    """What a forward keeps for the way back, but for the weights; a tensor that is kept twice counts once."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in contestant.parameters}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        scores = contestant.forward()  # alive until the sum is taken, so that no two storages share an address
+    total = sum(kept.values())
+    del scores
+    return total
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--size", default="256x16000x4", metavar="BATCHxNEURONSxLAYERS")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    arguments = parser.parse_args()
+    device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
+    batch, neurons, layers = map(int, arguments.size.split("x"))
+    keep_freed_memory()  # as training does; the peer gains by it too
+    print(describe_machine())
+    if device.type == "cuda":
+        print(torch.cuda.get_device_name())
+    print(f"{torch.get_num_threads()} threads; batch {batch}, {layers} layers of {neurons} neurons, {arguments.dtype}")
+    packed = torch.randint(0, 256, (batch, -(-INPUTS // 8)), dtype=torch.uint8, device=device)
+    labels = torch.randint(0, CLASSES, (batch,), device=device)
+
+    found: list[Contestant] = []
+    with_theirs = device.type == "cpu" and dtype == torch.float32
+    for parametrisation in THEIRS:
+        both = pair(parametrisation, packed, neurons, layers, dtype, with_theirs)
+        if with_theirs:
+            print(f"{parametrisation}: largest relative difference {check_agreement(both, labels, dtype):.0e}")
+        found += both
+    memory = {
+        contestant.name: (
+            COPIES * sum(parameter.nbytes for parameter in contestant.parameters),
+            kept_bytes(contestant),
+        )
+        for contestant in found
+    }
+    times = measure(found, labels)
+    rows = []
+    for name, phases in times.items():
+        medians = {phase: statistics.median(seconds) for phase, seconds in phases.items()}
+        steps = sorted(phases["step"])
+        rows.append(
+            [
+                name,
+                *(f"{1e3 * medians[phase]:.2f}" for phase in ("forward", "backward", "step")),
+                f"{1e3 * steps[len(steps) // 4]:.2f}-{1e3 * steps[-len(steps) // 4]:.2f}",
+                *(f"{size / 1e6:.1f}" for size in memory[name]),
+            ]
+        )
+    header = ["", "forward ms", "backward ms", "step ms", "quartiles", "weights, Adam MB", "kept MB"]
+    print(format_table(header, rows))
+
+
+if __name__ == "__main__":
+    main()
