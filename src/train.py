@@ -35,7 +35,7 @@ from src.helpers import (
 from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
 from src.job import Job
 from src.loggers import Entry, Loggers, require_packages, row_entry
-from src.logic.sampling import set_temperature, temperature_of_epoch
+from src.logic.sampling import gate_temperature, set_temperature, temperature_of_epoch
 from src.metrics import best_epoch, val_scores, write_metrics
 from src.model import DiffLogic, FrameModel, create_model, require_fitting_frames
 from src.optimisation import (
@@ -279,7 +279,7 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
             )
 
     run.model.train()
-    set_temperature(run.model, _temperature(run))
+    _set_temperature(run, progress.epoch)
     seconds_before, began = progress.train_seconds, time.perf_counter()
     with _progress_bar(run) as bar:
         for packed, labels in batches:
@@ -389,7 +389,7 @@ def _reason_to_stop_early(run: Run) -> str | None:
 def _finish(run: Run, stop: StopSignals) -> None:
     """Test the final and the best model, save what a finished run leaves, and print the accuracies."""
     progress = run.progress
-    set_temperature(run.model, _temperature(run))
+    _set_temperature(run, progress.epoch - 1)  # as after its training, where this process resumes to finish alone
     num_test = len(run.cache.splits["test"])
     result: dict[str, Any] = {
         "job_id": run.job.job_id,
@@ -444,11 +444,11 @@ def _schedule_over_all_epochs(config: Config) -> str | None:
     return None
 
 
-def _temperature(run: Run) -> float:
-    """Of the gates in the current epoch; of a finished run, in the last one."""
+def _set_temperature(run: Run, epoch: int) -> None:
+    """Give the gates the temperature of an epoch, counted from 0."""
     o = run.config.model.difflogic
     last = o.temperature if o.final_temperature is None else o.final_temperature
-    return temperature_of_epoch(o.temperature, last, run.progress.epoch, run.config.train.epochs)
+    set_temperature(run.model, temperature_of_epoch(o.temperature, last, epoch, run.config.train.epochs))
 
 
 def _trains_relaxed(run: Run) -> bool:
@@ -661,7 +661,7 @@ def _description(run: Run) -> dict[str, Any]:
         "class_names": run.cache.class_names,
         "input_shape": list(run.cache.frame_shape),
         "step": run.progress.step,
-        "temperature": _temperature(run),
+        "temperature": gate_temperature(run.model),
     }
 
 

@@ -10,7 +10,8 @@ import torch
 from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
 from src.config import Config
-from src.helpers import Stopped, StopSignals, UserError
+from src.helpers import LOG, Stopped, StopSignals, UserError
+from src.inference import load_model
 from src.metrics import best_epoch, read_metrics
 from src.prepare import prepare
 from src.train import train
@@ -21,6 +22,7 @@ EVERY_OPTION = (
     "train.weight_decay=0.1 train.label_smoothing=0.1 train.clip_gradient_norm=0.1 train.accumulate_batches=2 "
     "train.ema_decay=0.8 train.best_metric=loss train.early_stopping_patience=2"
 )
+GATES = "model.model_type=difflogic train.epochs=2 train.dataloader.batch_size=48"  # three batches an epoch
 EVERY_UPDATE = "train.checkpoint_interval_minutes=0 train.project_checkpoint_interval_minutes=1000"
 
 
@@ -200,3 +202,42 @@ def test_what_goes_by_the_val_split_is_refused_where_that_is_empty(folder, run):
     for option in ("train.scheduler=plateau", "train.early_stopping_patience=3", "train.best_metric=loss"):
         with pytest.raises(UserError, match=rf"{option.replace('=', ' = ')} cannot be without a val split"):
             run("no_val", f"data.val_split=0 {option}")
+
+
+@pytest.mark.parametrize(
+    ("parametrisation", "sampling"),
+    [("walsh", "gumbel_hard"), pytest.param("softmax", "gumbel_soft", marks=pytest.mark.slow)],
+)
+def test_a_run_with_noise_and_a_falling_temperature_resumes_exactly(folder, run, parametrisation, sampling):
+    whole, stopped = f"whole_{sampling}", f"stopped_{sampling}"
+    options = f"{GATES} model.difflogic.parametrisation={parametrisation} model.difflogic.forward_sampling={sampling}"
+    options += " model.difflogic.final_temperature=0.25"
+    run(whole, options)
+    with pytest.raises(Stopped):
+        run(stopped, options, stop=StopAt(4, signal.SIGTERM))
+    middle, about = load_model(newest_checkpoint(folder, stopped)[0])
+    assert newest_checkpoint(folder, stopped)[1]["progress"]["batch"] > 0  # not at an epoch's end
+    assert about["temperature"] == middle.logic_layers()[0].gates.temperature == 0.25
+    run(stopped, options, resume=True)
+    assert outcome(folder, stopped) == outcome(folder, whole)
+    assert load_model(whole)[1]["temperature"] == (1.0 if result(folder, whole)["best_epoch"] == 1 else 0.25)
+    with pytest.raises(UserError, match="has followed a fall over 2"):
+        run(whole, f"{options} train.epochs=3", resume=True)
+
+
+def test_a_run_that_stops_early_keeps_the_temperature_of_its_last_epoch(folder, run):
+    options = "train.epochs=5 train.learning_rate=1e-9 train.early_stopping_patience=1"
+    run("cooling", f"{GATES} {options} model.difflogic.final_temperature=0.0625")
+    assert result(folder, "cooling")["epochs"] == 2
+    assert load_model(folder / "project/models/cooling/final.safetensors")[1]["temperature"] == 0.5
+
+
+def test_the_gap_of_straight_through_training_is_reported_and_that_of_the_relaxed_network(run, caplog):
+    caplog.set_level("INFO", LOG.name)
+    train_row, val, _ = run("hard", f"{GATES} model.difflogic.forward_sampling=hard train.epochs=1")
+    assert "frame_accuracy" in train_row  # of discretised gates
+    assert "relaxed_frame_accuracy" not in train_row
+    assert val["relaxed_loss"] != val["loss"]
+    assert val["discretisation_gap"] == val["relaxed_frame_accuracy"] - val["frame_accuracy"]
+    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("epoch 1/1")]
+    assert f"gap {100 * val['discretisation_gap']:.2f} %" in line

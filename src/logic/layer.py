@@ -98,9 +98,8 @@ class LogicLayer(nn.Module):
         if x.ndim != 2 or x.shape[0] != self.in_dim:
             raise ValueError(f"expected {self.in_dim} input features, got a tensor of shape {list(x.shape)}")
         implementation = self._resolve(x)
-        if implementation == "numba" and self._mixes_in_the_kernel():
-            lists = self._connection_lists(numba_functions)
-            return numba_functions.relaxed(x, softmax_logits(self.weights, self.gates), lists, self.grad_factor)
+        if implementation == "numba" and self.training and not self.gates.hard:
+            return self._soft(x)
         y = self._forms(x, implementation)
         return relaxed_outputs(y, self.gates) if self.training else y
 
@@ -111,12 +110,8 @@ class LogicLayer(nn.Module):
         """
         if self.out_dim % k:
             raise ValueError(f"{self.out_dim} neurons cannot be divided into {k} equal groups")
-        if self.training and not self.gates.sigmoid_after and self._resolve(x) == "numba":
-            lists = self._connection_lists(numba_functions)
-            if self._mixes_in_the_kernel():
-                logits = softmax_logits(self.weights, self.gates)
-                return numba_functions.relaxed_sums(x, logits, lists, self.grad_factor, k)
-            return numba_functions.mixture_sums(x, self.coefficients(), lists, self.grad_factor, k)
+        if self.training and not self.gates.hard and self._resolve(x) == "numba":
+            return self._soft(x, k)
         y = self.forward_features(x)
         return y.reshape(k, self.out_dim // k, -1).sum(1, dtype=_sum_dtype(y))
 
@@ -151,9 +146,18 @@ class LogicLayer(nn.Module):
             return functions.mixture(x, self.probabilities(), self._connection_lists(functions))
         return reference.mixture(x, self.coefficients(), self.indices)
 
-    def _mixes_in_the_kernel(self) -> bool:
-        """Whether the numba kernels do the softmax too, which is quicker."""
-        return self.training and self.gates.parametrisation == "softmax" and not self.gates.hard
+    def _soft(self, x: torch.Tensor, *groups: int) -> torch.Tensor:
+        """What soft gates give on numba, whose kernels do softmax and sigmoid too; if given, the sums of k groups."""
+        lists = self._connection_lists(numba_functions)
+        if self.gates.parametrisation == "softmax":
+            function = numba_functions.relaxed_sums if groups else numba_functions.relaxed
+            return function(x, softmax_logits(self.weights, self.gates), lists, self.grad_factor, *groups)
+        coefficients = self.coefficients()
+        if not self.gates.sigmoid_after:
+            function = numba_functions.mixture_sums if groups else numba_functions.mixture
+            return function(x, coefficients, lists, self.grad_factor, *groups)
+        function = numba_functions.sigmoid_mixture_sums if groups else numba_functions.sigmoid_mixture
+        return function(x, coefficients / self.gates.temperature, lists, self.grad_factor, *groups)
 
     def _resolve(self, x: torch.Tensor) -> str:
         """The implementation for this tensor."""

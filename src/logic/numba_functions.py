@@ -74,6 +74,23 @@ def mixture_sums(
 
 
 @_not_compiled
+def sigmoid_mixture(
+    x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float
+) -> torch.Tensor:
+    """The sigmoid of `mixture`, without the mixture in memory."""
+    y = _SigmoidMixture.apply(x.float().contiguous(), coefficients.float().contiguous(), lists, grad_factor, None)
+    return y.to(x.dtype)
+
+
+@_not_compiled
+def sigmoid_mixture_sums(
+    x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float, groups: int
+) -> torch.Tensor:
+    """`sigmoid_mixture`, its outputs added up in equal groups: float32 [groups, batch]."""
+    return _SigmoidMixture.apply(x.float().contiguous(), coefficients.float().contiguous(), lists, grad_factor, groups)
+
+
+@_not_compiled
 def unpack_features(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
     """Packed frames uint8 [B, bytes] -> 0 and 1, float32 [num_bits, B]."""
     features = torch.empty(num_bits, len(packed))
@@ -169,6 +186,30 @@ class _MixtureSums(torch.autograd.Function):
         return *_mixture_backward(ctx, grad), None, None, None
 
 
+class _SigmoidMixture(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        coefficients: torch.Tensor,
+        lists: ConnectionLists,
+        grad_factor: float,
+        groups: int | None,
+    ) -> torch.Tensor:
+        first, second = lists.inputs
+        y = x.new_empty(len(coefficients), x.shape[1])
+        numba_kernels.forward(x.numpy(), coefficients.numpy(), first, second, y.numpy())
+        y.sigmoid_()
+        ctx.save_for_backward(x, coefficients, y)
+        ctx.lists, ctx.grad_factor = lists, grad_factor
+        return y if groups is None else y.reshape(groups, -1, x.shape[1]).sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
+        return *_mixture_backward(ctx, grad), None, None, None
+
+
 def _partial_sums(x: torch.Tensor, out_dim: int, groups: int) -> torch.Tensor:
     """Zeros [groups * parts, batch]: many threads have something to do; their number depends on the layer alone."""
     parts = next(parts for parts in (32, 16, 8, 4, 2, 1) if out_dim % (groups * parts) == 0)
@@ -182,12 +223,12 @@ def _relaxed_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None
 
 
 def _mixture_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    x, coefficients = ctx.saved_tensors
+    x, coefficients, *sigmoid = ctx.saved_tensors
     none = x.new_empty(len(coefficients), 0)
     if not ctx.needs_input_grad[1]:
-        return _backward(ctx, x, coefficients, none, grad, x.new_empty(0, 4)), None
+        return _backward(ctx, x, coefficients, none, grad, x.new_empty(0, 4), *sigmoid), None
     grad_coefficients = torch.empty_like(coefficients)
-    return _backward(ctx, x, coefficients, none, grad, grad_coefficients), grad_coefficients
+    return _backward(ctx, x, coefficients, none, grad, grad_coefficients, *sigmoid), grad_coefficients
 
 
 def _backward(
@@ -197,9 +238,11 @@ def _backward(
     probabilities: torch.Tensor,
     grad: torch.Tensor,
     grad_weights: torch.Tensor,
+    sigmoid: torch.Tensor | None = None,
 ) -> torch.Tensor | None:
     """Fills grad_weights as the kernels say, and returns the gradient of x, if it is needed."""
     first, second = ctx.lists.inputs
+    outputs = (x.new_empty(0, x.shape[1]) if sigmoid is None else sigmoid).numpy()
     grad = grad.contiguous()
     if not ctx.needs_input_grad[0]:
         numba_kernels.backward_weights(
@@ -208,6 +251,7 @@ def _backward(
             first,
             second,
             probabilities.numpy(),
+            outputs,
             grad.numpy(),
             grad_weights.numpy(),
         )
@@ -222,6 +266,7 @@ def _backward(
         starts,
         consumers,
         probabilities.numpy(),
+        outputs,
         grad.numpy(),
         ctx.grad_factor,
         grad_x.numpy(),

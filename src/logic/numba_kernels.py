@@ -151,6 +151,14 @@ def _coefficient_gradient(
 
 
 @numba.njit(inline="always")
+def _before_sigmoid(outputs: Floats, g: Floats, row: Floats) -> Floats:
+    """The gradient of one neuron's mixture to `row`, of its outputs after the sigmoid and their gradient."""
+    for s in range(len(g)):
+        row[s] = g[s] * (outputs[s] * (np.float32(1) - outputs[s]))
+    return row
+
+
+@numba.njit(inline="always")
 def _lane_sum(lane: Floats) -> np.float32:
     half = _LANES
     while half > 1:
@@ -244,6 +252,7 @@ def backward_weights(
     first: Ints,
     second: Ints,
     probabilities: Floats,
+    outputs: Floats,
     grad_y: Floats,
     grad_weights: Floats,
 ) -> None:
@@ -251,6 +260,8 @@ def backward_weights(
     group_size = len(first) // len(grad_y)
     for n in numba.prange(len(first)):
         g = grad_y[n // group_size]
+        if len(outputs) > 0:
+            g = _before_sigmoid(outputs[n], g, np.empty_like(g))
         lanes = np.empty(4 * _LANES, dtype=np.float32)
         _weight_gradient(x[first[n]], x[second[n]], g, coefficients[n], probabilities[n], grad_weights[n], lanes)
 
@@ -264,6 +275,7 @@ def backward(
     starts: NDArray[np.int64],
     consumers: Ints,
     probabilities: Floats,
+    outputs: Floats,
     grad_y: Floats,
     scale: float,
     grad_x: Floats,
@@ -275,18 +287,21 @@ def backward(
     neuron is two. The neuron's weights are dealt with where the input is its first, from the same rows. `scale`
     multiplies grad_x. With probabilities [out_dim, 0], grad_weights is the coefficients' gradient [out_dim, 4]; of
     length 0, it is left alone. grad_y is [out_dim, batch], or, of a layer whose outputs were added up, [groups, batch].
+    Where the sigmoid was taken of the mixture, outputs [out_dim, batch] are what it gave; else they have length 0.
     """
     group_size = len(first) // len(grad_y)
     factor = np.float32(scale)
     for j in numba.prange(len(x)):
         own, grad = x[j], grad_x[j]
-        lanes = np.empty(4 * _LANES, dtype=np.float32)
+        lanes, row = np.empty(4 * _LANES, dtype=np.float32), np.empty_like(own)
         for s in range(len(own)):
             grad[s] = np.float32(0)
         for e in range(starts[j], starts[j + 1]):
             n = consumers[e] >> 1
             role = consumers[e] & 1
             g = grad_y[n // group_size]
+            if len(outputs) > 0:
+                g = _before_sigmoid(outputs[n], g, row)
             other = x[first[n]] if role else x[second[n]]
             c, c3 = coefficients[n, 1 + role] * factor, coefficients[n, 3] * factor
             for s in range(len(own)):

@@ -11,16 +11,21 @@ from src.logic.parametrisation import GateOptions
 
 
 def temperature_of_epoch(first: float, last: float, epoch: int, epochs: int) -> float:
-    """From `first` in epoch 0 to `last` in epoch `epochs` - 1, by an equal factor an epoch; later, `last`."""
+    """From `first` in epoch 0 to `last` in epoch `epochs` - 1, by an equal factor an epoch."""
     if first == last or epochs <= 1:
         return first
-    return first * (last / first) ** min(epoch / (epochs - 1), 1.0)
+    return first * (last / first) ** (epoch / (epochs - 1))
 
 
 def set_temperature(model: torch.nn.Module, temperature: float) -> None:
     """Give all layers of gates in a model, or none, this temperature."""
     for layer in _layers(model):
         layer.gates = replace(layer.gates, temperature=temperature)
+
+
+def gate_temperature(model: torch.nn.Module) -> float:
+    """What `set_temperature` has set; 1 for a model without gates."""
+    return next((layer.gates.temperature for layer in _layers(model)), 1.0)
 
 
 @contextlib.contextmanager

@@ -5,13 +5,12 @@ import torch
 
 from src.logic import LogicLayer
 from src.logic.parametrisation import GateOptions
-from src.logic.sampling import set_temperature, soft_gates, temperature_of_epoch
+from src.logic.sampling import gate_temperature, set_temperature, soft_gates, temperature_of_epoch
 
 
 def test_temperature_goes_from_the_first_epoch_s_to_the_last_one_s_by_equal_factors():
     temperatures = [temperature_of_epoch(4.0, 0.25, epoch, 5) for epoch in range(5)]
     assert temperatures == pytest.approx([4.0, 2.0, 1.0, 0.5, 0.25])
-    assert temperature_of_epoch(4.0, 0.25, 5, 5) == 0.25  # of a finished run
     assert temperature_of_epoch(4.0, 0.25, 0, 1) == 4.0
     assert [temperature_of_epoch(0.3, 0.3, epoch, 7) for epoch in range(7)] == [0.3] * 7
 
@@ -23,7 +22,9 @@ def layers(**options):
 
 def test_set_temperature_reaches_every_layer_of_gates():
     model = layers()
+    assert gate_temperature(model) == gate_temperature(torch.nn.ReLU()) == 1.0
     set_temperature(model, 0.5)
+    assert gate_temperature(model) == 0.5
     assert [layer.gates for layer in model[:2]] == [GateOptions(temperature=0.5)] * 2
     assert torch.equal(model(torch.ones(1, 20)), layers(temperature=0.5)(torch.ones(1, 20)))
 
