@@ -49,7 +49,8 @@ def seeds() -> list[bytes]:
     events = Events(n.astype(np.uint16), n.astype(np.uint16), 100 * n, (n % 2).astype(np.uint8))
     files = [aedat4.encode(events, (128, 128), kind, 400) for kind in (aedat4.NONE, aedat4.LZ4, aedat4.ZSTD)]
     packet = files[0][files[0].index(b"EVTS", files[0].index(b"</dv>")) - 8 :][:100]
-    parts = [packet, packet, packet, packet, INFO, aedat2.encode(events)[len(aedat2.MAGIC) :], nmnist.encode(events)]
+    plain = bytes([aedat4.LZ4]) + lz4.frame.compress(packet, store_size=False)  # decompressed by the reader's kernel
+    parts = [packet, packet, packet, plain, INFO, aedat2.encode(events)[len(aedat2.MAGIC) :], nmnist.encode(events)]
     return [b"\0" + file for file in files] + [bytes([kind]) + part for kind, part in enumerate(parts, start=1)]
 
 

@@ -71,24 +71,28 @@ def sync_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """Write a file that is there whole or not at all: temporary name beside it, fsync, rename, fsync of the folder.
 
-    The file object can seek. If the block raises, the temporary file is removed and `path` is as it was.
+    The file object can seek. If the block raises, the temporary file is removed and `path` is as it was. Without
+    `durable` there is no fsync, and a power cut may leave zeros or nothing: for what is verified when it is read, and
+    made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w+b") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -136,21 +140,22 @@ def copy_verified(
     check: Callable[[], None] = lambda: None,
     advance: Callable[[int], object] = lambda size: None,
 ) -> None:
-    """Copy atomically; raise OSError unless what was read, and what lies at the target, has this checksum.
+    """Copy atomically; if what was written does not have this checksum, OSError is raised and the target is as it was.
 
     `check` and `advance` as for `sha256_of`; each byte counts twice, copied and read back.
     """
-    digest = hashlib.sha256()
-    with atomic_file(target) as out, source.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            out.write(chunk)
-            advance(len(chunk))
-            check()
-        if digest.hexdigest() != sha256:
-            raise OSError(f"{source} does not have the checksum that its manifest names")
-    if sha256_of(target, check, advance) != sha256:
-        raise OSError(f"{target} reads back differently from what was written: is its disk failing?")
+    with atomic_file(target) as out:
+        with source.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                out.write(chunk)
+                advance(len(chunk))
+                check()
+        out.flush()
+        os.fsync(out.fileno())
+        if sha256_of(Path(out.name), check, advance) != sha256:
+            if sha256_of(source) != sha256:
+                raise OSError(f"{source} does not have the checksum that its manifest names")
+            raise OSError(f"{target} reads back differently from what was written: is its disk failing?")
 
 
 def require_free_space(folder: Path, size: int) -> None:

@@ -2,6 +2,7 @@
 
 A part is two files in a folder of the preparation's own: `<split>-<number>.frames`, the packed frames one after the
 other, and then `<split>-<number>.json`, which says what they are and holds their checksum: without it there is no part.
+Both are verified before they are used and made again if they are damaged, so that nothing waits for the disk.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from src.events.dataset import CorruptRecordingError, Dataset, Recording
 from src.events.datasets import get_dataset
 from src.events.framing import frames_of, framing_of
 from src.helpers import Stopped, UserError, ignore_stop_signals, keep_freed_memory
-from src.io_funcs import CHUNK_BYTES, atomic_file, write_json
+from src.io_funcs import CHUNK_BYTES, atomic_file
 
 # Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
 # not depend on the number of processes or shards: each can go on with what another began.
@@ -130,7 +131,7 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
     kept, labels, counts, corrupt, num_events = [], [], [], [], 0
     digest = hashlib.sha256()
     framing = framing_of(data)
-    with atomic_file(part.frames_file(folder)) as file:
+    with atomic_file(part.frames_file(folder), durable=False) as file:
         for number, recording in zip(part.numbers, part.recordings, strict=True):
             check()
             try:
@@ -151,7 +152,8 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
         size = file.tell()
     seconds = time.perf_counter() - began
     made = Made(list(part.numbers), kept, labels, counts, corrupt, num_events, seconds, size, digest.hexdigest())
-    write_json(part.description_file(folder), vars(made))
+    with atomic_file(part.description_file(folder), durable=False) as file:
+        file.write(json.dumps(vars(made)).encode())
     return made
 
 

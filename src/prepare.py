@@ -241,7 +241,9 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
         folder / f".shard-{shard}-of-{shards}.lock", "another process makes this shard; waiting", stop.check
     ):
         missing = [part for part in mine if read_part(folder, part) is None]
-        _make_missing(missing, job.dataset, config.data, folder, len(job.recordings), stop)
+        made = _make_missing(missing, job.dataset, config.data, folder, len(job.recordings), stop)
+        if len(made) == len(missing):
+            (folder / f".shard-{shard}-of-{shards}.done").touch()  # for people, see `sync.unfinished`
     LOG.info(
         "shard %d of %d: %d parts are made (%d of them now); when all shards are, prepare without --shard",
         shard,

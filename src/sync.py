@@ -1,14 +1,18 @@
 """Frame caches on scratch and project storage: their state, and bringing them into line in the safe direction."""
 
+import contextlib
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from src import cache
-from src.helpers import LOG, UserError, format_size, format_table
+from src.helpers import LOG, UserError, format_duration, format_size, format_table
 from src.io_funcs import is_locked, leftovers, project_root, scratch_root
 
 REPLACEABLE = ("missing", "incomplete", "damaged")  # a valid copy may take the place of these
+_SHARD = re.compile(r"\.shard-(\d+)-of-(\d+)\.lock")  # see `prepare.prepare_shard`
 
 
 @dataclass
@@ -98,6 +102,41 @@ def _state(
     return "ok" if manifest and not broken else "damaged", manifest
 
 
+def unfinished(dataset: str | None = None) -> list[str]:
+    """A line for each preparation, of one dataset or of all, of which parts are there and no cache was made yet."""
+    folders = dict.fromkeys(
+        folder.resolve()
+        for root in (scratch_root(), project_root())
+        for folder in sorted((root / "data").glob("*/.*.parts"))
+        if folder.is_dir() and dataset in (None, folder.parent.name)
+    )
+    lines = []
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it was finished just now
+            lines.append(_describe_parts(folder))
+    return lines
+
+
+def _describe_parts(folder: Path) -> str:
+    files = [path.stat() for path in folder.iterdir()]
+    num_parts = len(list(folder.glob("*.json")))
+    age = time.time() - max((file.st_mtime for file in files), default=folder.stat().st_mtime)
+    words = [
+        f"{num_parts} part{'s' * (num_parts != 1)}, {format_size(sum(file.st_size for file in files))}, "
+        f"last written {format_duration(max(age, 0.0))} ago"
+    ]
+    is_busy = _is_busy(folder.with_name(folder.name.removeprefix(".").removesuffix(".parts")))
+    found = (_SHARD.fullmatch(path.name) for path in folder.iterdir())
+    for shard, shards in sorted((int(match[1]), int(match[2])) for match in found if match):
+        lock = folder / f".shard-{shard}-of-{shards}.lock"
+        is_running = is_locked(lock)
+        is_busy = is_busy or is_running
+        state = "in progress" if is_running else "done" if lock.with_suffix(".done").exists() else "stopped"
+        words.append(f"shard {shard}/{shards} {state}")
+    advice = "in progress" if is_busy else "prepare_data.sh with its config, without --shard, finishes it; or remove it"
+    return f"unfinished preparation {folder}: {'; '.join(words)}: {advice}"
+
+
 def check_and_sync(
     fast: bool,
     dry_run: bool,
@@ -108,7 +147,8 @@ def check_and_sync(
     """Print a table of all caches, copy valid ones over missing and damaged ones; return whether all is well now.
 
     A damaged copy never replaces anything; two valid copies that differ are reported and left alone. What another
-    process is working on is left alone, and is no fault.
+    process is working on is left alone, and is no fault; so are unfinished preparations, which are shown above the
+    table.
 
     Args:
         fast: compare sizes, not checksums; what is copied is verified anyway.
@@ -117,6 +157,8 @@ def check_and_sync(
         dataset: look at the caches of this dataset only.
         prune: remove damaged and incomplete caches of which there is no valid copy, and orphaned temporary files.
     """
+    for line in unfinished(dataset):
+        LOG.info("%s", line)
     states = survey(fast, check, dataset)
     if not states:
         LOG.info("no frame caches under %s or %s", scratch_root() / "data", project_root() / "data")

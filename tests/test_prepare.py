@@ -162,7 +162,11 @@ def test_reset_cache_forgets_what_an_interrupted_preparation_made(config, small_
     assert len(numbers) == 150
 
 
-@pytest.mark.parametrize("damage", [lambda raw: raw[:-1], lambda raw: bytes([raw[0] ^ 1]) + raw[1:]])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda raw: raw[:-1], lambda raw: bytes([raw[0] ^ 1]) + raw[1:], lambda raw: bytes(len(raw))],
+    ids=["cut", "a bit", "zeros, as after a power cut"],
+)
 @pytest.mark.parametrize("suffix", ["frames", "json"])
 def test_a_damaged_part_is_made_again(config, small_parts, damage, suffix):
     whole = content(prepare(config, StopSignals()))

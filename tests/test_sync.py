@@ -13,8 +13,8 @@ from src import cache, sync
 from src.config import Config
 from src.data import open_cache
 from src.helpers import Stopped, StopSignals, UserError
-from src.io_funcs import project_root, scratch_root
-from src.prepare import prepare
+from src.io_funcs import file_lock, project_root, scratch_root
+from src.prepare import prepare, prepare_shard
 from tests import small_job
 
 
@@ -342,3 +342,27 @@ def test_the_command_ends_with_1_where_something_is_wrong_and_2_for_an_unknown_d
     assert "there: NMNIST" in output
     assert len(output.splitlines()) == 1
     assert "removing" in small_job.run(tmp_path, "check_and_sync_data.py", "--prune")
+
+
+def test_shards_that_were_never_put_together_are_shown_with_what_to_do(folders, caplog):
+    class Stopping(StopSignals):
+        def check(self):
+            raise Stopped
+
+    config = Config.from_yaml(small_job.write_config(folders[0].parents[3]), ["data.overlap=7"])
+    prepare_shard(config, 1, 3, StopSignals())
+    with pytest.raises(Stopped):
+        prepare_shard(config, 3, 3, Stopping())
+    (folder,) = project_root().glob("data/NMNIST/.*overlap7*.parts")
+    with caplog.at_level("INFO", logger="difflogic_tonic"):
+        assert sync.check_and_sync(fast=True, dry_run=False)
+    (line,) = [record.message for record in caplog.records if "unfinished" in record.message]
+    assert str(folder) in line
+    assert ": 1 part, " in line
+    assert "s ago; shard 1/3 done; shard 3/3 stopped: prepare_data.sh with its config" in line
+    with file_lock(folder / ".shard-3-of-3.lock"):
+        (line,) = sync.unfinished("NMNIST")
+    assert line.endswith("shard 1/3 done; shard 3/3 in progress: in progress")
+    assert sync.unfinished("DEMO") == []
+    prepare(config, StopSignals())
+    assert sync.unfinished() == []

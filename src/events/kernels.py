@@ -31,24 +31,25 @@ def supported_events(
     t: NDArray[np.int64],
     filter_time: int,
     keep: NDArray[np.uint32],
-) -> int:
+) -> Any:
     """Write the indices of the events that denoising keeps to `keep` [N]; return how many there are."""
-    stride = largest(y) + 3
-    memory = _empty_memory(largest(x) + 1, stride, filter_time)
-    kept = 0
+    # Unsigned: a signed index would be tested for whether it counts from the end.
+    one, stride = np.uint64(1), np.uint64(largest(y) + 3)
+    memory = _empty_memory(largest(x) + 1, np.int64(stride), filter_time)
+    kept = np.uint64(0)
     for i in range(len(t)):
-        pixel = (np.int64(x[i]) + 1) * stride + np.int64(y[i]) + 1
+        pixel = (np.uint64(x[i]) + one) * stride + np.uint64(y[i]) + one
         now = t[i]
         memory[pixel] = now + filter_time
         # Four loads and no branch: whether an event has support is too random to predict.
-        latest = max(max(memory[pixel - stride], memory[pixel + stride]), max(memory[pixel - 1], memory[pixel + 1]))
+        latest = max(max(memory[pixel - stride], memory[pixel + stride]), max(memory[pixel - one], memory[pixel + one]))
         keep[kept] = i
-        kept += latest > now
-    return kept
+        kept += np.uint64(latest > now)
+    return np.int64(kept)
 
 
 @numba.njit(cache=True, nogil=True)
-def _empty_memory(width: int, stride: int, filter_time: int) -> NDArray[np.int64]:
+def _empty_memory(width: Any, stride: Any, filter_time: int) -> NDArray[np.int64]:
     """A flat [width + 2, stride] of filter_time, inside a border that is never recent and saves bounds checks."""
     memory = np.full((width + 2) * stride, np.iinfo(np.int64).min, dtype=np.int64)
     for column in range(1, width + 1):
@@ -176,16 +177,37 @@ def frame_events(
         times[k] = t[keep[k]] if denoise_time > 0 else t[k]
     starts, ends = slices(mode, times, kept, size, overlap, drop_incomplete, MOST_BYTES // frame_bytes)
 
-    frames = np.zeros((len(starts), frame_bytes), dtype=np.uint8)
-    for f in range(len(starts)):
+    # Bits of events that several frames share are set once: in a piece, of which a frame is the union of a few.
+    pieces = 1 if counts else _pieces(mode, starts, ends, frame_bytes)
+    frames = np.zeros((len(starts) + pieces - 1, frame_bytes), dtype=np.uint8)
+    for f in range(len(frames)):
         frame = frames[f]
+        if pieces > 1:
+            begin, end = f * starts[1], (f + 1) * starts[1]
+        else:
+            begin, end = starts[f], ends[f]
         if counts:
-            for k in range(starts[f], min(ends[f], kept)):
+            for k in range(begin, min(end, kept)):
                 frame[pixels[k]] += frame[pixels[k]] < 255
         else:
-            for k in range(starts[f], min(ends[f], kept)):
+            for k in range(begin, min(end, kept)):
                 frame[pixels[k] >> np.uint32(3)] |= np.uint8(1) << np.uint8(pixels[k] & np.uint32(7))
-    return frames
+    for f in range(len(starts)):
+        for later in range(f + 1, f + pieces):
+            for byte in range(frame_bytes):
+                frames[f, byte] |= frames[later, byte]
+    return frames[: len(starts)]
+
+
+@numba.njit(cache=True, nogil=True)
+def _pieces(mode: int, starts: NDArray[np.int64], ends: NDArray[np.int64], frame_bytes: int) -> Any:
+    """How many steps from one frame to the next make a frame; 1 where they do not, or to unite them takes longer."""
+    if mode not in (EVENT_COUNT, N_EVENT_BINS) or len(starts) < 2:
+        return 1
+    step = starts[1]
+    if 16 * step < frame_bytes or ends[0] % step != 0:  # 16 bytes are united in the time of an event
+        return 1
+    return ends[0] // step
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -9,6 +9,8 @@ from tonic.io import read_mnist_file
 from tonic.transforms import Denoise, ToFrame
 
 from src.events import Events, denoise, read_recording, to_frames
+from src.events.frames import make_frames
+from src.events.kernels import EVENT_COUNT
 from tests.recordings import event_streams, real_recordings
 
 FRAMINGS = st.integers(1, 80).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1)))
@@ -41,6 +43,24 @@ def stream_of(n, x=0, y=0, p=0):
 @pytest.mark.parametrize(("n", "frames"), [(0, 1), (1, 1), (9, 1), (10, 1), (13, 1), (14, 2), (17, 2), (18, 3)])
 def test_a_frame_begins_every_events_per_frame_minus_overlap_events(n, frames):
     assert len(to_frames(stream_of(n), (2, 2, 2), 10, 6)) == frames
+
+
+@pytest.mark.parametrize(
+    "overlap", [0, 20, 30, 40, 45, 50, 59]
+)  # 30 and 40: a frame is made of pieces, shared by others
+@pytest.mark.parametrize("drop_incomplete", [True, False])
+@pytest.mark.parametrize("n", [30, 60, 95, 1000])
+def test_a_frame_s_events_are_its_own_whatever_it_shares_with_others(overlap, drop_incomplete, n):
+    rng = np.random.default_rng(overlap)
+    x, y, p = (rng.integers(0, most, n) for most in (34, 34, 2))
+    events = Events(x.astype(np.uint16), y.astype(np.uint16), np.arange(n), p.astype(np.uint8))
+    frames = make_frames(events, (34, 34, 2), EVENT_COUNT, 60, overlap, drop_incomplete)
+    rests = np.ceil((n - min(n, 60)) / (60 - overlap)) if not drop_incomplete else (n - min(n, 60)) // (60 - overlap)
+    expected = np.zeros((int(rests) + 1, 2, 34, 34), np.bool_)
+    for f, frame in enumerate(expected):
+        its = slice(f * (60 - overlap), f * (60 - overlap) + 60)
+        frame[p[its], y[its], x[its]] = True
+    assert np.array_equal(frames, np.packbits(expected.reshape(len(expected), -1), axis=1, bitorder="little"))
 
 
 def test_axes_are_polarity_row_and_column():
