@@ -55,19 +55,28 @@ def difflogic(folder: Path = FOLDER) -> Any:
 
 
 def torchlogix_dense(folder: Path = FOLDER) -> Any:
-    """torchlogix's class LogicDense, imported without the package's __init__, which needs Python 3.12 and more."""
+    """torchlogix's class LogicDense."""
+    return _torchlogix("dense", folder).LogicDense
+
+
+def torchlogix_convolution(folder: Path = FOLDER) -> tuple[Any, Any]:
+    """torchlogix's classes LogicConv2d and OrPooling2d."""
+    return _torchlogix("conv", folder).LogicConv2d, _torchlogix("pool", folder).OrPooling2d
+
+
+def _torchlogix(module: str, folder: Path) -> Any:
+    """A module of torchlogix's layers, imported without the package's __init__, which needs Python 3.12 and more."""
     source = folder / "torchlogix"
     if not source.exists():
         _pip_download(folder, TORCHLOGIX)
         with zipfile.ZipFile(next(folder.glob("torchlogix-*.whl"))) as archive:
             archive.extractall(folder)
-    if "torchlogix.layers.dense" in sys.modules:
-        return sys.modules["torchlogix.layers.dense"].LogicDense
     for name, path in (("torchlogix", source), ("torchlogix.layers", source / "layers")):
-        package = types.ModuleType(name)
-        package.__path__ = [str(path)]
-        sys.modules[name] = package
-    return importlib.import_module("torchlogix.layers.dense").LogicDense
+        if name not in sys.modules:
+            package = types.ModuleType(name)
+            package.__path__ = [str(path)]
+            sys.modules[name] = package
+    return importlib.import_module(f"torchlogix.layers.{module}")
 
 
 def _pip_download(folder: Path, requirement: str, *options: str, **variables: str) -> None:

@@ -113,9 +113,23 @@ class Train:
 
 
 @dataclass
+class ConvolutionOptions:
+    """Convolutional logic layers before the others; a list has an entry a layer, or one for all of them."""
+
+    # Trees of gates; their number of entries is that of the layers.
+    kernels: list[int] = field(default_factory=lambda: [32, 128], metadata={"least": 1, "most": 10**6})
+    # Pixels: its height, which is its width.
+    receptive_field: list[int] = field(default_factory=lambda: [5], metadata={"least": 1, "most": 255})
+    tree_depth: int = _option(3, least=1, most=4)  # gates from a pixel to the tree's output; 2^tree_depth pixels
+    # OR over windows of so many pixels squared; 1: none.
+    pooling: list[int] = field(default_factory=lambda: [2], metadata={"least": 1, "most": 15})
+
+
+@dataclass
 class DiffLogicOptions:
     """Layers of differentiable logic gates, then a sum of bits a class."""
 
+    architecture: str = _option("dense", choices=("dense", "convolutional"))
     num_neurons: int = _option(4000, least=1, most=10**9)  # a layer
     num_layers: int = _option(4, least=1, most=10**4)
     connections: str = _option("random", choices=("random", "unique"))
@@ -125,10 +139,12 @@ class DiffLogicOptions:
     thermometer: str = _option("fixed", choices=("fixed", "learnable"))  # the thresholds that the bits stand for
     implementation: str = _option("auto", choices=("auto", "torch", "numba", "triton", "difflogic"))
     parametrisation: str = _option("softmax", choices=("softmax", "light", "walsh"))  # of a gate: 16, 4, 4 parameters
-    initialisation: str = _option("normal", choices=("normal", "residual"))  # residual: gates pass an input on at first
+    # residual: gates pass an input on at first; auto: so with architecture convolutional, normal with dense.
+    initialisation: str = _option("auto", choices=("auto", "normal", "residual"))
     forward_sampling: str = _option("soft", choices=("soft", "hard", "gumbel_soft", "gumbel_hard"))  # while training
     temperature: float = _option(1.0, least=1e-3, most=1e3)  # of the gates' softmax or sigmoid, in the first epoch
     final_temperature: float | None = _option(None, least=1e-3, most=1e3)  # in the last one; null: temperature
+    convolution: ConvolutionOptions = field(default_factory=ConvolutionOptions)  # with architecture: convolutional
 
 
 @dataclass
@@ -385,6 +401,14 @@ def _converted(value: Any, kind: Any) -> Any:
             return _converted(value, members[0])
         number = _converted(value, float)
         return int(number) if number.is_integer() else number
+    if kind == list[int]:  # one number is a list of one entry
+        try:
+            entries = [_converted(entry, int) for entry in (value if isinstance(value, list) else [value])]
+        except ValueError:
+            entries = []
+        if not entries:
+            raise ValueError("expected whole numbers in brackets, without spaces on a command line: [32,128]")
+        return entries
     if kind is Any or (kind is bool and isinstance(value, bool)):
         return value
     if kind is str and isinstance(value, str):
@@ -415,6 +439,8 @@ def _converted(value: Any, kind: Any) -> Any:
 def _checked(value: Any, limits: typing.Mapping[str, Any]) -> Any:
     if value is None:  # an optional option that is not set
         return None
+    if isinstance(value, list):
+        return [_checked(entry, limits) for entry in value]
     if "choices" in limits and value not in limits["choices"]:
         near = difflib.get_close_matches(str(value), limits["choices"], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

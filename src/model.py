@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from src.config import Model
+from src.config import DiffLogicOptions, Model
+from src.convolutional import convolutions
 from src.helpers import UserError
-from src.logic import LogicLayer
+from src.logic import LogicConvolution, LogicLayer
 from src.logic.layer import unpack_features
 from src.logic.parametrisation import GateOptions
 from src.logic.reference import unpack_bits
@@ -53,6 +54,7 @@ class FrameModel(nn.Module):
 class DiffLogic(FrameModel):
     """Logic layers of equal width on the bits of a frame; class scores are sums of the last layer's bits.
 
+    With architecture: convolutional, convolutional logic layers come before them.
     Relaxed in train mode, discretised in eval mode (see LogicLayer).
 
     Attributes:
@@ -75,10 +77,11 @@ class DiffLogic(FrameModel):
         levels = o.thermometer_levels
         self.thermometer = Thermometer(levels, channels, o.thermometer == "learnable") if levels else None
         self.bits_shape = max(levels, 1) * channels, height, width
-        widths = [math.prod(self.bits_shape)] + [o.num_neurons] * o.num_layers
-        gates = GateOptions(o.parametrisation, o.initialisation, o.forward_sampling, o.temperature)
+        gates = _gate_options(o)
+        first = convolutions(self.bits_shape, o, gates) if o.architecture == "convolutional" else []
+        widths = [first[-1].out_dim if first else math.prod(self.bits_shape)] + [o.num_neurons] * o.num_layers
         try:
-            self.layers = nn.ModuleList(
+            layers = [
                 LogicLayer(
                     in_dim,
                     out_dim,
@@ -88,9 +91,10 @@ class DiffLogic(FrameModel):
                     gates=gates,
                 )
                 for in_dim, out_dim in itertools.pairwise(widths)
-            )
+            ]
         except ValueError as error:
             raise UserError(f"model.difflogic.num_neurons = {o.num_neurons}: {error}") from error
+        self.layers = nn.ModuleList([*first, *layers])
         self.tau = o.tau
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
@@ -111,15 +115,23 @@ class DiffLogic(FrameModel):
         *layers, last = self.logic_layers()
         for layer in layers:
             x = layer.forward_features(x)
+        assert isinstance(last, LogicLayer)
         return last.forward_sums(x, self.num_classes).T / self.tau
 
     def circuit_inputs(self, packed: torch.Tensor) -> torch.Tensor:
         """Packed frames as `forward_packed` takes them -> the packed bits that the model's circuit reads."""
         return packed if self.thermometer is None else self.thermometer.encode(packed)
 
-    def logic_layers(self) -> list[LogicLayer]:
+    def logic_layers(self) -> list[LogicConvolution | LogicLayer]:
         """The layers, the first one first."""
-        return [layer for layer in self.layers if isinstance(layer, LogicLayer)]
+        return [layer for layer in self.layers if isinstance(layer, LogicConvolution | LogicLayer)]
+
+
+def _gate_options(options: DiffLogicOptions) -> GateOptions:
+    o, initialisation = options, options.initialisation
+    if initialisation == "auto":
+        initialisation = "residual" if o.architecture == "convolutional" else "normal"
+    return GateOptions(o.parametrisation, initialisation, o.forward_sampling, o.temperature)
 
 
 class CNN(FrameModel):

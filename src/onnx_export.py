@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from src.helpers import UserError
-from src.logic import LogicLayer
+from src.logic import LogicConvolution, LogicLayer
 from src.logic.thermometer import Thermometer
 from src.model import DiffLogic, FrameModel
 
@@ -102,7 +102,7 @@ def _difflogic(graph: _Graph, model: DiffLogic) -> str:
     x = graph.add("Transpose", [x], perm=[1, 0])
     layers = model.logic_layers()
     for layer in layers:
-        x = _logic_layer(graph, layer, x)
+        x = _convolution(graph, layer, x) if isinstance(layer, LogicConvolution) else _dense(graph, layer, x)
     x = graph.add("Cast", [x], to=TensorProto.FLOAT)
     groups = np.array([model.num_classes, layers[-1].out_dim // model.num_classes, -1], np.int64)
     x = graph.add("Reshape", [x, graph.constant(groups)])
@@ -118,12 +118,34 @@ def _thermometer(graph: _Graph, thermometer: Thermometer) -> str:
     return graph.add("Greater", [counts, graph.constant(thermometer.thresholds[:, None])])
 
 
-def _logic_layer(graph: _Graph, layer: LogicLayer, x: str) -> str:
-    """All gates of a layer at once: f(a, b) = f00 xor a da xor b db xor ab dab, each d one bit a neuron."""
-    gates = layer.discretised_gates().cpu().numpy()
-    f00, f01, f10, f11 = (gates >> place & 1 for place in (3, 2, 1, 0))
-    c = [graph.constant(bits.astype(bool)[:, None]) for bits in (f00, f00 ^ f10, f00 ^ f01, f00 ^ f01 ^ f10 ^ f11)]
+def _dense(graph: _Graph, layer: LogicLayer, x: str) -> str:
+    """All neurons of a layer at once, [in_dim, batch] -> [out_dim, batch]."""
     a, b = (graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in layer.indices)
+    return _gates(graph, layer.discretised_gates().cpu().numpy()[:, None], a, b)
+
+
+def _convolution(graph: _Graph, layer: LogicConvolution, x: str) -> str:
+    """Each gate of the trees at all positions of all kernels at once, then the OR of a pooling window."""
+    s = layer.shape
+    row = graph.add("Gather", [x, graph.constant(np.array([0]))], axis=0)
+    x = graph.add("Concat", [x, graph.add("Xor", [row, row])], axis=0)  # the zeros around the frame are input in_dim
+    positions = s.pool**2
+    inputs = layer.leaf_inputs().reshape(s.leaves, positions, s.kernels, -1)
+    nodes = [graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in inputs]
+    gates = layer.discretised_gates().cpu().numpy().reshape(s.kernels, -1, 1, 1)
+    for gate in range(s.leaves - 1):
+        nodes.append(_gates(graph, gates[:, gate], nodes[2 * gate], nodes[2 * gate + 1]))
+    # [positions, kernels, height * width, batch]
+    x = graph.add("Gather", [nodes[-1], graph.constant(np.array(0))], axis=0)
+    for position in range(1, positions):
+        x = graph.add("Or", [x, graph.add("Gather", [nodes[-1], graph.constant(np.array(position))], axis=0)])
+    return graph.add("Reshape", [x, graph.constant(np.array([layer.out_dim, -1]))])
+
+
+def _gates(graph: _Graph, gates: NDArray[np.int64], a: str, b: str) -> str:
+    """Gates of these kinds on a and b: f(a, b) = f00 xor a da xor b db xor ab dab, each d one bit a gate."""
+    f00, f01, f10, f11 = (gates >> place & 1 for place in (3, 2, 1, 0))
+    c = [graph.constant(bits.astype(bool)) for bits in (f00, f00 ^ f10, f00 ^ f01, f00 ^ f01 ^ f10 ^ f11)]
     # f00 xor (b and db) xor (a and (da xor (b and dab)))
     of_a = graph.add("And", [a, graph.add("Xor", [c[1], graph.add("And", [b, c[3]])])])
     of_b = graph.add("Xor", [c[0], graph.add("And", [b, c[2]])])

@@ -55,6 +55,34 @@ def test_every_float_survives_the_resolved_config(tmp_path_factory, value):
     assert Config.from_yaml(path).train.learning_rate == value
 
 
+KERNELS = "model.difflogic.convolution.kernels"
+
+
+@pytest.mark.parametrize(("text", "value"), [("[16,64]", [16, 64]), ("[8]", [8]), ("8", [8])])
+def test_a_list_of_whole_numbers_may_be_a_single_one(load, text, value):
+    assert (
+        load(f"model: {{difflogic: {{convolution: {{kernels: {text}}}}}}}").model.difflogic.convolution.kernels == value
+    )
+    config = load("train:", f"{KERNELS}={text}")
+    assert config.model.difflogic.convolution.kernels == value
+    assert load(config.to_yaml()) == config
+
+
+@pytest.mark.parametrize("text", ["[]", "[3,x]", "[1.5]", "3,4", "[[3]]", "[true]", "null", "[3,"])
+def test_what_is_no_list_of_whole_numbers_is_an_error(load, text):
+    assert f"{KERNELS} = " in (error := error_of(load, "train:", f"{KERNELS}={text}"))
+    assert "expected whole numbers in brackets, without spaces on a command line: [32,128]" in error
+
+
+def test_each_entry_of_a_list_has_the_limits_of_the_option(load):
+    assert f"{KERNELS} = [8, 0]: must be >= 1" in error_of(load, "train:", f"{KERNELS}=[8,0]")
+
+
+def test_two_configs_do_not_share_a_default_list():
+    Config().model.difflogic.convolution.kernels.append(1)
+    assert Config().model.difflogic.convolution.kernels == [32, 128]
+
+
 @pytest.mark.parametrize("text", ["1e-2", "1E-2", ".01", "0.01", "'0.01'"])
 def test_a_float_may_be_written_in_any_way(load, text):
     assert load(f"train: {{learning_rate: {text}}}").train.learning_rate == 0.01

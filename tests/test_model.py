@@ -20,6 +20,15 @@ def options(model_type="difflogic", **difflogic):
     return config.model
 
 
+def convolutional(kernels=(3, 5), **convolution):
+    """A small convolutional network's options."""
+    model = options(architecture="convolutional", num_layers=1)
+    model.difflogic.convolution.kernels = list(kernels)
+    for name, value in convolution.items():
+        setattr(model.difflogic.convolution, name, value)
+    return model
+
+
 def random_packed(batch=5):
     packed = torch.randint(0, 256, (batch, 30), dtype=torch.uint8)
     return packed, unpack_frames(packed, SHAPE, torch.float32)
@@ -76,6 +85,51 @@ def test_layers_have_the_asked_for_width_and_number():
     model = create_model(options(num_layers=3), SHAPE, 10)
     assert isinstance(model, DiffLogic)
     assert [(layer.in_dim, layer.out_dim) for layer in model.layers] == [(234, 200), (200, 200), (200, 200)]
+
+
+def test_convolutions_come_before_the_dense_layers():
+    model = create_model(convolutional(pooling=[2, 1], receptive_field=[3, 5]), SHAPE, 10)
+    first, second, dense = model.layers
+    assert (first.in_shape, first.out_shape, first.receptive_field) == ((2, 9, 13), (3, 4, 6), 3)
+    assert (second.in_shape, second.out_shape, second.receptive_field) == ((3, 4, 6), (5, 4, 6), 5)
+    assert (dense.in_dim, dense.out_dim) == (120, 200)
+
+
+def test_a_convolutional_network_classifies_packed_frames_and_counts_bits_when_discretised():
+    model = create_model(convolutional(), SHAPE, 10)
+    packed, frames = random_packed()
+    assert torch.equal(model.forward_packed(packed), model(frames))
+    counts = model.eval()(frames) * model.tau
+    torch.testing.assert_close(counts, counts.round())
+
+
+def test_gates_begin_as_pass_throughs_where_convolutions_are_and_no_other_way_is_given():
+    o = convolutional()
+    assert {gate for layer in create_model(o, SHAPE, 10).layers for gate in layer.discretised_gates().tolist()} == {3}
+    o.difflogic.initialisation = "normal"
+    assert all(len(layer.discretised_gates().unique()) > 5 for layer in create_model(o, SHAPE, 10).layers)
+
+
+def test_implementations_draw_the_same_convolutional_network_and_agree():
+    scores = []
+    for implementation in ("torch", "numba"):
+        torch.manual_seed(0)
+        o = convolutional()
+        o.difflogic.implementation = implementation
+        scores.append(create_model(o, SHAPE, 10).forward_packed(torch.arange(60, dtype=torch.uint8).reshape(2, 30)))
+    torch.testing.assert_close(*scores)
+
+
+def test_frames_too_small_for_the_pooling_are_a_user_s_error():
+    message = "model.difflogic.convolution, layer 4: 1 x 1 pixels are too few for pooling windows of 2 x 2"
+    with pytest.raises(UserError, match=message):
+        create_model(convolutional(kernels=(2, 2, 2, 2)), SHAPE, 10)
+
+
+def test_a_list_of_another_length_than_the_layers_is_a_user_s_error():
+    message = r"receptive_field = \[3, 3, 3\] must have one entry, or one for each of the 2 entries of .*kernels"
+    with pytest.raises(UserError, match=message):
+        create_model(convolutional(receptive_field=[3, 3, 3]), SHAPE, 10)
 
 
 def test_neurons_that_do_not_divide_by_the_classes_are_a_user_s_error():

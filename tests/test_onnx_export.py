@@ -18,13 +18,19 @@ CLASS_NAMES = ["é", "b", "c", "d", "e"]
 
 
 def small_model(model_type, levels=0):
-    options = Model(model_type=model_type)
+    options = Model(model_type="difflogic" if model_type == "convolutional" else model_type)
+    options.difflogic.architecture = "convolutional" if model_type == "convolutional" else "dense"
+    options.difflogic.convolution.kernels, options.difflogic.convolution.pooling = [6, 4], [2, 1]
     options.difflogic.thermometer_levels = levels
     options.difflogic.num_neurons, options.difflogic.num_layers, options.difflogic.tau = 300, 3, 3.7
     options.cnn.conv1_channels, options.cnn.conv2_channels, options.cnn.fc_hidden_size = 4, 5, 6
     options.mlp.hidden_size, options.mlp.num_hidden_layers = 7, 3
     torch.manual_seed(0)
-    return create_model(options, SHAPE, 5, "counts" if levels else "binary").eval()
+    model = create_model(options, SHAPE, 5, "counts" if levels else "binary").eval()
+    if model_type == "convolutional":  # gates of all kinds, not only those that it begins with
+        for weights in model.parameters():
+            torch.nn.init.normal_(weights)
+    return model
 
 
 def scores_of(content, frames):
@@ -35,7 +41,7 @@ def scores_of(content, frames):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 70])
-@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+@pytest.mark.parametrize("model_type", ["difflogic", "convolutional", "cnn", "mlp"])
 def test_onnx_scores_as_the_model_does(model_type, batch):
     model = small_model(model_type)
     frames = np.random.default_rng(0).integers(0, 2, (batch, *SHAPE)).astype(np.float32)
@@ -43,7 +49,7 @@ def test_onnx_scores_as_the_model_does(model_type, batch):
     with torch.no_grad():
         expected = model(torch.from_numpy(frames)).numpy()
     assert found.shape == (batch, 5)
-    if model_type == "difflogic":
+    if model_type in ("difflogic", "convolutional"):
         assert np.array_equal(found, expected)
     else:
         assert np.abs(found - expected).max() < 1e-5

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from src.logic.convolution import LogicConvolution
 from src.logic.gates import GATE_NAMES
 from src.logic.layer import LogicLayer
 from src.logic.packed import PackedCircuit
@@ -43,24 +43,31 @@ class Circuit:
     tau: float = 1.0
 
     @classmethod
-    def from_layers(cls, layers: Sequence[LogicLayer], num_classes: int, tau: float = 1.0) -> "Circuit":
-        """The discretised network of these layers: each neuron is its most likely gate, the last layer is counted."""
-        offset = 0  # of the nodes that a layer's inputs are
-        gates, first, second = [], [], []
+    def from_layers(
+        cls, layers: Sequence[LogicConvolution | LogicLayer], num_classes: int, tau: float = 1.0
+    ) -> "Circuit":
+        """The discretised network of these layers: each gate is its most likely one, the last layer is counted.
+
+        A convolution becomes its trees at every position, then the ORs of its pooling windows.
+        """
+        num_inputs = layers[0].in_dim
+        nodes = np.arange(num_inputs, dtype=np.int32)  # that the next layer's inputs are
+        parts, size = [], num_inputs
         for layer in layers:
-            gates.append(layer.discretised_gates().to("cpu", torch.uint8).numpy())
-            a, b = layer.indices.cpu().numpy()
-            first.append(a + offset)
-            second.append(b + offset)
-            offset += layer.in_dim
-        width = layers[-1].out_dim
+            if isinstance(layer, LogicConvolution):
+                part, nodes = _unrolled_convolution(layer, nodes, size)
+            else:
+                part, nodes = _unrolled_dense(layer, nodes, size)
+            parts.append(part)
+            size += len(part[0])
+        gates, first, second = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return cls(
-            layers[0].in_dim,
-            np.concatenate(gates),
-            np.concatenate(first).astype(np.int32),
-            np.concatenate(second).astype(np.int32),
-            np.arange(offset, offset + width, dtype=np.int32),
-            np.arange(num_classes + 1) * (width // num_classes),
+            num_inputs,
+            gates.astype(np.uint8),
+            first.astype(np.int32),
+            second.astype(np.int32),
+            nodes,
+            np.arange(num_classes + 1) * (len(nodes) // num_classes),
             np.zeros(num_classes, np.int64),
             tau,
         )
@@ -109,6 +116,44 @@ class Circuit:
         for node, (a, b) in enumerate(pairs, start=self.num_inputs):
             levels[node] = max(levels[a], levels[b]) + 1
         return np.array(levels, np.int32)
+
+
+_Part = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]  # gates, first and second of some nodes
+
+
+def _unrolled_dense(layer: LogicLayer, nodes: NDArray[np.int32], size: int) -> tuple[_Part, NDArray[np.int32]]:
+    """A layer's gates and the nodes that are its outputs; `nodes` are its inputs, `size` is the first new node."""
+    first, second = nodes[layer.indices.cpu().numpy()]
+    return (layer.discretised_gates().cpu().numpy(), first, second), _numbered(size, layer.out_dim)
+
+
+def _unrolled_convolution(
+    layer: LogicConvolution, nodes: NDArray[np.int32], size: int
+) -> tuple[_Part, NDArray[np.int32]]:
+    """Like `_unrolled_dense`; one gate more is the constant 0 around the frames."""
+    leaves = layer.shape.leaves
+    gates = layer.discretised_gates().cpu().numpy().reshape(-1, leaves - 1)
+    tree = list(np.append(nodes, size)[layer.leaf_inputs().numpy()])  # nodes [pool * pool, kernels, height, width]
+    part = [(np.array([FALSE]), nodes[:1], nodes[:1])]
+    end = size + 1
+    for gate in range(leaves - 1):
+        shape = tree[0].shape
+        kinds = np.broadcast_to(gates[:, gate, None, None], shape)
+        part.append((kinds.ravel(), tree[2 * gate].ravel(), tree[2 * gate + 1].ravel()))
+        tree.append(_numbered(end, kinds.size).reshape(shape))
+        end += kinds.size
+    window = list(tree[-1].reshape(layer.shape.pool**2, -1))
+    while len(window) > 1:
+        first, second, *window = window
+        part.append((np.full(len(first), OR), first, second))
+        window.append(_numbered(end, len(first)))
+        end += len(first)
+    kinds, first, second = (np.concatenate(columns) for columns in zip(*part, strict=True))
+    return (kinds, first, second), window[0]
+
+
+def _numbered(start: int, count: int) -> NDArray[np.int32]:
+    return np.arange(start, start + count, dtype=np.int32)
 
 
 # Simplification works on literals: 2 * node + 1 is the complement of 2 * node. The node -1 is constantly false.

@@ -36,6 +36,22 @@ def _functions(implementation: str) -> Any:
     return importlib.import_module(f"src.logic.{implementation}_functions")
 
 
+def resolve_implementation(implementation: str, x: torch.Tensor) -> str:
+    """The implementation for this tensor, where one of IMPLEMENTATIONS was asked for; ValueError if it cannot be."""
+    cuda, wide = x.device.type == "cuda", x.dtype == torch.float64
+    if implementation == "auto":
+        if wide or (cuda and not _has_triton()):
+            return "torch"
+        return "triton" if cuda else "numba"
+    if implementation == "numba" and (cuda or wide):
+        raise ValueError(f"implementation 'numba' runs on the CPU in up to 32 bits, not on {x.device} in {x.dtype}")
+    if implementation == "triton" and (wide or not (cuda or os.environ.get("TRITON_INTERPRET") == "1")):
+        raise ValueError(f"implementation 'triton' runs on CUDA in up to 32 bits, not on {x.device} in {x.dtype}")
+    if implementation == "difflogic" and not cuda:
+        raise ValueError(f"implementation 'difflogic' runs on CUDA, not on {x.device}")
+    return implementation
+
+
 class LogicLayer(nn.Module):
     """A layer of two-input gates, each a learned mixture of the sixteen (Petersen et al. 2022).
 
@@ -139,8 +155,7 @@ class LogicLayer(nn.Module):
         if implementation == "triton":
             functions = _functions(implementation)
             return functions.mixture(x, self.coefficients(), self._connection_lists(functions), self.grad_factor)
-        if self.grad_factor != 1.0:
-            x = _ScaleGradient.apply(x, self.grad_factor)
+        x = scale_gradient(x, self.grad_factor)
         if implementation == "difflogic":
             functions = _functions(implementation)
             return functions.mixture(x, self.probabilities(), self._connection_lists(functions))
@@ -160,23 +175,12 @@ class LogicLayer(nn.Module):
         return function(x, coefficients / self.gates.temperature, lists, self.grad_factor, *groups)
 
     def _resolve(self, x: torch.Tensor) -> str:
-        """The implementation for this tensor."""
-        cuda, wide = x.device.type == "cuda", x.dtype == torch.float64
-        if self.implementation == "auto":
-            if wide or (cuda and not _has_triton()):
-                return "torch"
-            return "triton" if cuda else "numba"
-        if self.implementation == "numba" and (cuda or wide):
-            raise ValueError(f"implementation 'numba' runs on the CPU in up to 32 bits, not on {x.device} in {x.dtype}")
-        if self.implementation == "triton" and (wide or not (cuda or os.environ.get("TRITON_INTERPRET") == "1")):
-            raise ValueError(f"implementation 'triton' runs on CUDA in up to 32 bits, not on {x.device} in {x.dtype}")
-        if self.implementation == "difflogic" and not cuda:
-            raise ValueError(f"implementation 'difflogic' runs on CUDA, not on {x.device}")
-        if self.implementation == "difflogic" and self.gates.parametrisation != "softmax":
+        implementation = resolve_implementation(self.implementation, x)
+        if implementation == "difflogic" and self.gates.parametrisation != "softmax":
             raise ValueError(
                 f"implementation 'difflogic' knows parametrisation softmax alone, not {self.gates.parametrisation}"
             )
-        return self.implementation
+        return implementation
 
     def _connection_lists(self, functions: Any) -> Any:
         """Made anew whenever `indices` has been replaced or written to, as loading a state dict does."""
@@ -220,6 +224,11 @@ class GroupSum(nn.Module):
 
 def _sum_dtype(x: torch.Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def scale_gradient(x: torch.Tensor, factor: float) -> torch.Tensor:
+    """x, whose gradient will be multiplied by a factor."""
+    return x if factor == 1.0 else _ScaleGradient.apply(x, factor)
 
 
 class _ScaleGradient(torch.autograd.Function):

@@ -33,7 +33,7 @@ class ConnectionLists:
         return numba_kernels.input_consumers(self.indices.numpy(), self.in_dim)
 
 
-def _not_compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+def not_compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """Have torch.compile leave a function alone; the compiler, a second to import, is asked for only where it runs."""
 
     @functools.wraps(function)
@@ -45,13 +45,13 @@ def _not_compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.
     return call
 
 
-@_not_compiled
+@not_compiled
 def relaxed(x: torch.Tensor, weights: torch.Tensor, lists: ConnectionLists, grad_factor: float) -> torch.Tensor:
     """The mixture of gates under softmax(weights), float32 whatever x's dtype: [in_dim, batch] -> [out_dim, batch]."""
     return _Relaxed.apply(x.float().contiguous(), weights.float(), lists, grad_factor).to(x.dtype)
 
 
-@_not_compiled
+@not_compiled
 def relaxed_sums(
     x: torch.Tensor, weights: torch.Tensor, lists: ConnectionLists, grad_factor: float, groups: int
 ) -> torch.Tensor:
@@ -59,13 +59,13 @@ def relaxed_sums(
     return _RelaxedSums.apply(x.float().contiguous(), weights.float(), lists, grad_factor, groups)
 
 
-@_not_compiled
+@not_compiled
 def mixture(x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float) -> torch.Tensor:
     """Like `reference.mixture`, computed in float32 whatever x's dtype."""
     return _Mixture.apply(x.float().contiguous(), coefficients.float().contiguous(), lists, grad_factor).to(x.dtype)
 
 
-@_not_compiled
+@not_compiled
 def mixture_sums(
     x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float, groups: int
 ) -> torch.Tensor:
@@ -73,7 +73,7 @@ def mixture_sums(
     return _MixtureSums.apply(x.float().contiguous(), coefficients.float().contiguous(), lists, grad_factor, groups)
 
 
-@_not_compiled
+@not_compiled
 def sigmoid_mixture(
     x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float
 ) -> torch.Tensor:
@@ -82,7 +82,7 @@ def sigmoid_mixture(
     return y.to(x.dtype)
 
 
-@_not_compiled
+@not_compiled
 def sigmoid_mixture_sums(
     x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float, groups: int
 ) -> torch.Tensor:
@@ -90,7 +90,7 @@ def sigmoid_mixture_sums(
     return _SigmoidMixture.apply(x.float().contiguous(), coefficients.float().contiguous(), lists, grad_factor, groups)
 
 
-@_not_compiled
+@not_compiled
 def unpack_features(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
     """Packed frames uint8 [B, bytes] -> 0 and 1, float32 [num_bits, B]."""
     features = torch.empty(num_bits, len(packed))

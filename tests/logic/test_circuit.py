@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.config import Model
-from src.logic import LogicLayer
+from src.logic import LogicConvolution, LogicLayer
 from src.logic.circuit import Circuit
+from src.logic.parametrisation import GateOptions
 from src.model import create_model
 
 
@@ -82,6 +83,32 @@ def test_simplification_leaves_nothing_to_simplify(circuit):
     assert read >= set(range(simple.num_inputs, simple.num_inputs + len(simple.gates)))
     again = simple.simplified()
     assert len(again.gates) <= len(simple.gates)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**31))
+def test_a_convolutional_circuit_counts_what_the_layers_give(pool, receptive_field, tree_depth, seed):
+    torch.manual_seed(seed)
+    gates = GateOptions(initialisation="normal")
+    first = LogicConvolution((2, 7, 5), 3, receptive_field, tree_depth, pool, gates=gates)
+    second = LogicConvolution(first.out_shape, 4, 2, 2, 1, gates=gates)
+    layers = [first, second, LogicLayer(second.out_dim, 3 * second.out_dim)]
+    circuit = Circuit.from_layers(layers, 3)
+    assert len(circuit.gates) == sum(
+        [
+            2,  # the zeros around the frames of the two convolutions
+            first.out_dim * (pool**2 * (2**tree_depth - 1) + pool**2 - 1),
+            second.out_dim * 3,
+            3 * second.out_dim,
+        ]
+    )
+    bits = some_bits(circuit, 40)
+    x = torch.from_numpy(bits.T).float()
+    for layer in layers:
+        x = layer.eval().forward_features(x)
+    counts = x.reshape(3, second.out_dim, -1).sum(1).T.numpy()
+    assert np.array_equal(circuit(pack(bits)), counts)
+    assert np.array_equal(circuit.simplified()(pack(bits)), counts)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 511, 512, 513, 1500])

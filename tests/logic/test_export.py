@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 
 from src.helpers import UserError
-from src.logic import LogicLayer
+from src.logic import LogicConvolution, LogicLayer
 from src.logic.circuit import Circuit
 from src.logic.export import Description, channel_names, estimate_luts, from_json, identifier, to_c, to_json, to_verilog
 from src.logic.gates import GATE_NAMES
+from src.logic.parametrisation import GateOptions
 from tests.logic.test_circuit import circuits, oracle, pack, some_bits
 
 C_FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-O1")
@@ -62,6 +63,25 @@ def trained(num_inputs=150, width=300, classes=10):
     circuit = Circuit.from_layers([LogicLayer(num_inputs, width), LogicLayer(width, width)], classes, tau=3.0)
     bits = some_bits(circuit, 130)
     return circuit.simplified(), pack(bits), oracle(circuit, bits).astype(np.int32)
+
+
+def convolutional():
+    """Like `trained`, of a convolutional network with gates of all kinds."""
+    torch.manual_seed(0)
+    first = LogicConvolution((2, 6, 5), 5, 3, gates=GateOptions(initialisation="normal"))
+    circuit = Circuit.from_layers([first, LogicLayer(first.out_dim, 60)], 10, tau=3.0)
+    bits = some_bits(circuit, 130)
+    return circuit.simplified(), pack(bits), oracle(circuit, bits).astype(np.int32)
+
+
+def test_a_convolutional_network_counts_the_same_in_c_and_in_verilog(tmp_path):
+    need("gcc")
+    circuit, frames, counts = convolutional()
+    folder = write(tmp_path / "c", to_c(circuit, described(circuit), frames, counts, "random frames"))
+    assert "130 of 130" in self_test(folder)
+    need("iverilog")
+    folder = write(tmp_path / "v", to_verilog(circuit, described(circuit), frames[:20], counts[:20], "random frames"))
+    assert "20 of 20" in simulate(folder)
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)

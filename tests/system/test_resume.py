@@ -12,6 +12,8 @@ from tests import small_job
 
 EVERY_BATCH = "train.checkpoint_interval_minutes=0"
 
+CONVOLUTIONAL = "model.difflogic.architecture=convolutional model.difflogic.convolution.kernels=[4,8]"
+
 
 def wait_for_step(folder, job_id, step):
     """Until the job has a checkpoint of this step or later."""
@@ -32,10 +34,13 @@ def prepared(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+@pytest.mark.parametrize(
+    "model_type", ["difflogic", "cnn", "mlp", pytest.param("convolutional", marks=pytest.mark.slow)]
+)
 def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, model_type):
+    model = CONVOLUTIONAL if model_type == "convolutional" else f"model.model_type={model_type}"
     augmentation = "train.augmentation.shift=2 train.augmentation.event_drop=0.3"
-    options = ["--override", f"model.model_type={model_type} {augmentation} {EVERY_BATCH}"]
+    options = ["--override", f"{model} {augmentation} {EVERY_BATCH}"]
     small_job.run(prepared, "main.py", "small.yaml", f"--job_id=whole_{model_type}", *options)
     steps = outcome(prepared, f"whole_{model_type}")[2]["steps"]
 

@@ -1,0 +1,217 @@
+"""Convolutional logic layers beside torchlogix's and plain PyTorch, interleaved in one run.
+
+    python benchmarks/convolution.py [--sizes BATCHxKERNELS,KERNELS,... ...] [--most-peer-batch BATCH]
+
+The layers are those of `model.difflogic.convolution`, with its defaults but for the kernels, on N-MNIST's frames of
+random bits: forward, and backward to all weights. Before anything is timed, every implementation is checked to give
+plain PyTorch's outputs and gradients on the same weights and connections.
+
+A gate evaluation is a gate at a position before pooling and a frame. The floor of arithmetic counts 6 operations for
+each of them, and 22 on the way back for each of those that won their pooling windows (the value again, both inputs'
+gradients, four sums), against the rate at which one row of gates in the first-level cache is computed, times the
+threads. The floor of bytes counts each layer's inputs and outputs three times (forward, backward, and the gradients;
+the first layer's inputs have none) against the bandwidth of copying a large tensor. Both are measured in the same run.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numba
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks import peers
+from benchmarks.logic import copy_bandwidth
+from benchmarks.machine import describe_machine
+from src.config import DiffLogicOptions
+from src.convolutional import convolutions
+from src.helpers import format_table, keep_freed_memory
+from src.logic import LogicConvolution
+from src.logic.convolution_kernels import apply_gates
+from src.logic.parametrisation import GateOptions
+
+FRAME_SHAPE = (2, 34, 34)
+ROUNDS = 9
+
+
+@dataclass
+class Contestant:
+    """An implementation at one size: `forward` gives the last layer's outputs [batch, channels, height, width]."""
+
+    name: str
+    forward: Callable[[], torch.Tensor]
+    parameters: list[nn.Parameter]
+
+
+def our_layers(kernels: list[int], implementation: str) -> list[LogicConvolution]:
+    """The layers of these options, the same ones for every implementation, with weights of all kinds."""
+    options = DiffLogicOptions(implementation=implementation)
+    options.convolution.kernels = kernels
+    torch.manual_seed(0)
+    return convolutions(FRAME_SHAPE, options, GateOptions())
+
+
+def contestants(batch: int, kernels: list[int], with_peers: bool) -> list[Contestant]:
+    """Ours, and the peers with its weights and connections; plain PyTorch is the last."""
+    frames = torch.randint(0, 2, (batch, *FRAME_SHAPE)).float()
+    features = frames.flatten(1).T.contiguous()
+    found = []
+    for implementation in ("numba", "torch"):
+        layers = our_layers(kernels, implementation)
+        parameters = [layer.weights for layer in layers]
+        found.append(Contestant(f"ours, {implementation}", _ours(layers, features), parameters))
+    if not with_peers:
+        return found[:1]
+    network = torchlogix_network(our_layers(kernels, "torch"))
+    return [found[0], Contestant("torchlogix, raw", lambda: network(frames), list(network.parameters())), found[1]]
+
+
+def _ours(layers: list[LogicConvolution], features: torch.Tensor) -> Callable[[], torch.Tensor]:
+    def forward() -> torch.Tensor:
+        x = features
+        for layer in layers:
+            x = layer.forward_features(x)
+        return x.T.reshape(-1, *layers[-1].out_shape)
+
+    return forward
+
+
+def torchlogix_network(layers: list[LogicConvolution]) -> nn.Module:
+    """The same network in torchlogix's own layers."""
+    convolution, pooling = peers.torchlogix_convolution()
+    modules: list[nn.Module] = []
+    for ours in layers:
+        s = ours.shape
+        layer = convolution(
+            ours.in_shape[1:],
+            s.channels,
+            s.kernels,
+            s.leaves.bit_length() - 1,
+            ours.receptive_field,
+            padding=s.before,  # on both sides: the same for an odd receptive field
+            parametrization="raw",
+        )
+        channel, dy, dx = ours.indices.reshape(3, s.kernels, s.leaves // 2, 2).movedim(-1, 1)[:, :, :, None]
+        row, column = torch.meshgrid(torch.arange(s.height), torch.arange(s.width), indexing="ij")
+        places = [dy + row.reshape(-1, 1), dx + column.reshape(-1, 1), channel.expand(-1, -1, row.numel(), -1)]
+        layer.connections.indices = [torch.stack(places, -1), *layer.connections.indices[1:]]
+        weights, first = ours.weights.detach().reshape(s.kernels, s.leaves - 1, 16), 0
+        for level in layer.tree_weights:
+            level.data.copy_(weights[:, first : first + len(level)].transpose(0, 1))
+            first += len(level)
+        modules += [layer, pooling(s.pool, s.pool)]
+    return nn.Sequential(*modules)
+
+
+def check_agreement(found: list[Contestant]) -> float:
+    """The largest difference from the last contestant's outputs and gradients, relative to their largest value."""
+    results = []
+    for contestant in found:
+        y = contestant.forward()
+        loss = (y * torch.linspace(0, 1, y[0].numel()).reshape(y.shape[1:])).sum()
+        gradients = torch.autograd.grad(loss, contestant.parameters)
+        # torchlogix has a tensor a level: compare how large they are together.
+        norm = sum((gradient.double().square().sum() for gradient in gradients), torch.zeros((), dtype=torch.float64))
+        results.append((y.detach(), norm.sqrt()))
+    worst = 0.0
+    for y, norm in results[:-1]:
+        for ours, theirs in ((y, results[-1][0]), (norm, results[-1][1])):
+            worst = max(worst, ((ours - theirs).abs().max() / theirs.abs().max()).item())
+    if worst > 1e-4:
+        raise AssertionError(f"the implementations differ by {worst:.1e}")
+    return worst
+
+
+def measure(found: list[Contestant]) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of forward and backward of each contestant, in turns."""
+    times: dict[str, list[tuple[float, float]]] = {contestant.name: [] for contestant in found}
+    for _ in range(ROUNDS):
+        for contestant in found:
+            began = time.perf_counter()
+            total = contestant.forward().sum()
+            forwarded = time.perf_counter()
+            torch.autograd.grad(total, contestant.parameters)
+            times[contestant.name].append((forwarded - began, time.perf_counter() - forwarded))
+    return {name: seconds[2:] for name, seconds in times.items()}  # the first two compile and warm up
+
+
+def gate_rate() -> float:
+    """Operations a second of one thread that computes rows of gates in the first-level cache."""
+    nodes, coefficients = np.random.default_rng(0).random((3, 384), np.float32), np.ones((1, 4), np.float32)
+    rounds = 200_000
+
+    @numba.njit
+    def run(nodes: np.ndarray, coefficients: np.ndarray, rounds: int) -> None:
+        for _ in range(rounds):
+            apply_gates(nodes, coefficients, 2, 0, 1, 384)
+
+    run(nodes, coefficients, 1)
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        run(nodes, coefficients, rounds)
+        seconds.append(time.perf_counter() - began)
+    return 6 * 384 * rounds / min(seconds)
+
+
+def floors(layers: list[LogicConvolution], batch: int) -> tuple[int, int, int]:
+    """Gate evaluations, operations and bytes of forward and backward; see the module's docstring."""
+    evaluations = operations = numbers = 0
+    for layer in layers:
+        windows = (layer.shape.leaves - 1) * layer.out_dim * batch
+        evaluations += windows * layer.shape.pool**2
+        operations += windows * (6 * layer.shape.pool**2 + 22)
+        numbers += (3 * layer.in_dim + 3 * layer.out_dim) * batch
+    return evaluations, operations, 4 * (numbers - layers[0].in_dim * batch)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=["16x32,128", "128x32,128"], metavar="BATCHxKERNELS,KERNELS")
+    parser.add_argument("--most-peer-batch", type=int, default=16, help="peers take gigabytes: up to this batch")
+    arguments = parser.parse_args()
+    keep_freed_memory()  # as training does; the peers gain by it too
+    bandwidth, rate = copy_bandwidth(torch.device("cpu")), gate_rate() * numba.get_num_threads()
+    print(describe_machine())
+    print(f"{numba.get_num_threads()} threads, copying {bandwidth / 1e9:.1f} GB/s, gates at {rate / 1e9:.1f} Gop/s")
+    for size in arguments.sizes:
+        batch_text, kernels_text = size.split("x")
+        batch, kernels = int(batch_text), [int(number) for number in kernels_text.split(",")]
+        found = contestants(batch, kernels, batch <= arguments.most_peer_batch)
+        difference = f"; largest difference {check_agreement(found):.0e}" if len(found) > 1 else ""
+        times = measure(found)
+        evaluations, operations, least_bytes = floors(our_layers(kernels, "numba"), batch)
+        medians = {name: statistics.median(sum(both) for both in seconds) for name, seconds in times.items()}
+        rows = []
+        for name, seconds in times.items():
+            forward, backward = (statistics.median(phase) for phase in zip(*seconds, strict=True))
+            totals = sorted(sum(both) for both in seconds)
+            rows.append(
+                [
+                    name,
+                    f"{1e3 * forward:.1f}",
+                    f"{1e3 * backward:.1f}",
+                    f"{1e3 * totals[len(totals) // 4]:.1f}-{1e3 * totals[-len(totals) // 4]:.1f}",
+                    f"{1e9 * medians[name] / evaluations:.2f}",
+                    f"{100 * operations / rate / medians[name]:.0f} %",
+                    f"{100 * least_bytes / bandwidth / medians[name]:.1f} %",
+                    f"{medians[name] / medians[found[0].name]:.1f}",
+                ]
+            )
+        print(f"\nbatch {batch}, kernels {kernels}: {evaluations / 1e6:.1f} M gate evaluations, ", end="")
+        print(f"{operations / 1e9:.2f} G operations, {least_bytes / 1e6:.0f} MB{difference}")
+        header = ["", "forward ms", "backward ms", "quartiles", "ns a gate", "of gates' rate", "of copying"]
+        print(format_table([*header, f"times {found[0].name}"], rows))
+
+
+if __name__ == "__main__":
+    main()

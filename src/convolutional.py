@@ -1,0 +1,44 @@
+"""The convolutional part of a DiffLogic model: its options -> convolutional logic layers, one after the other."""
+
+from src.config import DiffLogicOptions
+from src.helpers import UserError
+from src.logic import LogicConvolution
+from src.logic.parametrisation import GateOptions
+
+
+def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: GateOptions) -> list[LogicConvolution]:
+    """The layers on bits [channels, height, width], the first one first.
+
+    Raises:
+        UserError: if options have another number of entries than there are layers, or do not fit the frames.
+    """
+    o = options.convolution
+    fields = _one_a_layer("receptive_field", o.receptive_field, len(o.kernels))
+    pools = _one_a_layer("pooling", o.pooling, len(o.kernels))
+    layers: list[LogicConvolution] = []
+    for kernels, receptive_field, pool in zip(o.kernels, fields, pools, strict=True):
+        try:
+            layer = LogicConvolution(
+                shape,
+                kernels,
+                receptive_field,
+                o.tree_depth,
+                pool,
+                grad_factor=options.grad_factor,
+                implementation=options.implementation,
+                gates=gates,
+            )
+        except ValueError as error:
+            raise UserError(f"model.difflogic.convolution, layer {len(layers) + 1}: {error}") from error
+        layers.append(layer)
+        shape = layer.out_shape
+    return layers
+
+
+def _one_a_layer(name: str, values: list[int], layers: int) -> list[int]:
+    if len(values) not in (1, layers):
+        raise UserError(
+            f"model.difflogic.convolution.{name} = {values} must have one entry, or one for each of the {layers} "
+            f"entries of model.difflogic.convolution.kernels"
+        )
+    return values * layers if len(values) == 1 else values

@@ -1,0 +1,290 @@
+"""LogicConvolution: trees of gates at every position in every implementation, and a well-behaved module."""
+
+import copy
+import itertools
+import os
+import subprocess
+import sys
+
+import numba
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.logic import LogicConvolution, LogicLayer
+from src.logic.convolution import tree_connections
+from src.logic.parametrisation import GateOptions
+from tests.logic import oracle
+from tests.small_job import REPOSITORY
+
+NORMAL = GateOptions(initialisation="normal")
+IMPLEMENTATIONS = ["torch", "numba"]
+
+
+def make(in_shape=(3, 6, 7), kernels=4, implementation="numba", gates=NORMAL, seed=0, **options):
+    torch.manual_seed(seed)
+    return LogicConvolution(in_shape, kernels, implementation=implementation, gates=gates, **options)
+
+
+@st.composite
+def layers(draw):
+    """Options of any small layer, frames that no window fills among them, and a batch of more than a chunk or less."""
+    pool = draw(st.integers(1, 3))
+    sizes = [draw(st.integers(1, 4)), draw(st.integers(pool, 9)), draw(st.integers(pool, 30))]
+    options = {
+        "in_shape": tuple(sizes),
+        "kernels": draw(st.integers(1, 5)),
+        "receptive_field": draw(st.integers(1, 5)),
+        "tree_depth": draw(st.integers(1, 4)),
+        "pool": pool,
+        "seed": draw(st.integers(0, 1000)),
+    }
+    return options, draw(st.sampled_from([1, 2, 16, 17, 37]))
+
+
+def some_input(layer, batch, bits=False):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(layer.in_dim, batch, generator=generator)
+    return x.round() if bits else x
+
+
+def by_hand(layer, frame):
+    """The outputs of one frame [channels, height, width], position by position and gate by gate."""
+    kernels, height, width = layer.out_shape
+    leaves, pool, before = layer.shape.leaves, layer.shape.pool, (layer.receptive_field - 1) // 2
+    gates = layer.discretised_gates().reshape(kernels, leaves - 1).tolist()
+    probabilities = layer.weights.softmax(-1).reshape(kernels, leaves - 1, 16)
+    out = torch.zeros(layer.out_shape)
+    for k, y, x in itertools.product(range(kernels), range(height), range(width)):
+        window = []
+        for py, px in itertools.product(range(pool), repeat=2):
+            nodes = []
+            for channel, dy, dx in layer.indices[:, k].T.tolist():
+                row, column = y * pool + py + dy - before, x * pool + px + dx - before
+                inside = 0 <= row < frame.shape[1] and 0 <= column < frame.shape[2]
+                nodes.append(frame[channel, row, column] if inside else torch.tensor(0.0))
+            for g in range(leaves - 1):
+                a, b = nodes[2 * g], nodes[2 * g + 1]
+                if layer.training:
+                    nodes.append(sum(probabilities[k, g, i] * oracle.gate(i, a, b) for i in range(16)))
+                else:
+                    nodes.append(oracle.gate(gates[k][g], a, b))
+            window.append(nodes[-1])
+        out[k, y, x] = max(window)
+    return out
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["relaxed", "discretised"])
+@pytest.mark.parametrize(("receptive_field", "pool", "tree_depth"), [(3, 2, 2), (2, 1, 1), (4, 3, 3)])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_outputs_are_those_of_the_trees_at_every_position(implementation, receptive_field, pool, tree_depth, training):
+    layer = make((2, 5, 4), 2, implementation, receptive_field=receptive_field, pool=pool, tree_depth=tree_depth)
+    frames = some_input(layer, 2, bits=not training).T.reshape(2, 2, 5, 4)
+    y = layer.train(training)(frames)
+    torch.testing.assert_close(y, torch.stack([by_hand(layer, frame) for frame in frames]), rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(layers(), st.booleans())
+def test_kernels_and_plain_pytorch_give_the_same_outputs_and_gradients(layer, bits):
+    options, batch = layer
+    results = []
+    for implementation in IMPLEMENTATIONS:
+        layer = make(**options, implementation=implementation, grad_factor=1.5)
+        x = some_input(layer, batch, bits).requires_grad_()
+        y = layer.forward_features(x)
+        weight = torch.rand(y.shape, generator=torch.Generator().manual_seed(1))
+        results.append([y.detach(), *torch.autograd.grad(y, [x, layer.weights], weight)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()) + 1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(layers())
+def test_a_discretised_layer_gives_exactly_the_bits_of_plain_pytorch(layer):
+    options, batch = layer
+    ours, theirs = (make(**options, implementation=implementation).eval() for implementation in IMPLEMENTATIONS)
+    x = some_input(ours, batch, bits=True)
+    y = ours.forward_features(x)
+    assert torch.equal(y, theirs.forward_features(x))
+    assert torch.equal(y, y.bool().float())
+
+
+def as_dense_layers(layer):
+    """The outputs of a layer on frames of one pixel, computed by dense layers with its gates, level by level."""
+    kernels, leaves = layer.shape.kernels, layer.shape.leaves
+    weights, first = layer.weights.detach().reshape(kernels, leaves - 1, -1), 0
+    dense, in_dim, indices = [], layer.in_dim, layer.indices[0]  # [kernels, nodes of a level]
+    while indices.shape[1] > 1:
+        width = indices.shape[1] // 2
+        level = LogicLayer(in_dim, kernels * width, implementation="torch", gates=layer.gates)
+        level.weights = torch.nn.Parameter(weights[:, first : first + width].flatten(0, 1))
+        level.indices = torch.stack([indices[:, 0::2].flatten(), indices[:, 1::2].flatten()])
+        dense.append(level)
+        first, in_dim = first + width, kernels * width
+        indices = torch.arange(kernels * width).reshape(kernels, width)
+    return torch.nn.Sequential(*dense)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["relaxed", "discretised"])
+@pytest.mark.parametrize(
+    "gates",
+    [
+        GateOptions("softmax", "normal", "hard", 0.7),
+        GateOptions("light", "normal", "soft", 0.7),
+        GateOptions("light", "normal", "hard"),
+        GateOptions("walsh", "normal", "soft", 0.7),
+        GateOptions("walsh", "normal", "hard"),
+    ],
+    ids=lambda gates: f"{gates.parametrisation}-{gates.forward_sampling}",
+)
+def test_gates_of_all_parametrisations_are_those_of_dense_layers(gates, training):
+    layer = make((5, 1, 1), 6, receptive_field=1, pool=1, gates=gates).train(training)
+    dense = as_dense_layers(layer).train(training)
+    x = some_input(layer, 20, bits=not training).requires_grad_()
+    ours, theirs = layer.forward_features(x), dense(x.T).T
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    found = torch.autograd.grad(ours.square().sum(), [x, layer.weights] if training else [x])
+    expected = torch.autograd.grad(theirs.square().sum(), [x, *(level.weights for level in dense)] if training else [x])
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-4, atol=1e-5)
+    if training:
+        levels = [grad.reshape(6, -1, grad.shape[1]) for grad in expected[1:]]
+        torch.testing.assert_close(found[1].reshape(6, 7, -1), torch.cat(levels, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_gradcheck_passes_in_float64():
+    layer = make((2, 3, 4), 2, "torch", receptive_field=3, tree_depth=2).double()
+    x = some_input(layer, 2).double().requires_grad_()
+
+    def outputs(x, weights):
+        return torch.func.functional_call(layer, {"weights": weights}, (x.T.reshape(2, 2, 3, 4),))
+
+    assert torch.autograd.gradcheck(outputs, (x, layer.weights), fast_mode=True)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_of_equal_outputs_in_a_window_the_first_gets_the_gradient(implementation):
+    layer = make((1, 2, 2), 1, implementation, receptive_field=1, tree_depth=1, gates=None)
+    x = torch.full((4, 1), 0.5, requires_grad=True)
+    (grad,) = torch.autograd.grad(layer.forward_features(x).sum(), x)
+    assert grad[0] > 0
+    assert (grad[1:] == 0).all()
+
+
+def test_inputs_without_gradient_change_nothing_of_the_weights():
+    layer = make()
+    x = some_input(layer, 20)
+    (alone,) = torch.autograd.grad(layer.forward_features(x).square().sum(), layer.weights)
+    x.requires_grad_()
+    (beside, _) = torch.autograd.grad(layer.forward_features(x).square().sum(), [layer.weights, x])
+    assert torch.equal(alone, beside)
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    results = []
+    for threads in (1, numba.config.NUMBA_NUM_THREADS):
+        numba.set_num_threads(threads)
+        layer = make((3, 12, 34), 5)
+        x = some_input(layer, 50).requires_grad_()
+        y = layer.forward_features(x)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, layer.weights])])
+    for one, many in zip(*results, strict=True):
+        assert torch.equal(one, many)
+
+
+@pytest.mark.slow
+def test_results_are_the_same_bits_freshly_compiled_from_the_cache_and_not_compiled_at_all(tmp_path):
+    script = """
+import hashlib, torch
+from src.logic import LogicConvolution, LogicLayer
+torch.manual_seed(0)
+digest = hashlib.sha256()
+for batch, pool in ((3, 2), (19, 2), (16, 1)):
+    layer = LogicConvolution((2, 6, 11), 2, pool=pool, implementation="numba")
+    x = torch.rand(132, batch).requires_grad_()
+    y = layer.forward_features(x)
+    for tensor in [y, *torch.autograd.grad(y.square().sum(), [x, layer.weights])]:
+        digest.update(tensor.detach().numpy().tobytes())
+print(digest.hexdigest())
+"""
+    digests = []
+    for variable in ({}, {}, {"NUMBA_DISABLE_JIT": "1"}):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **variable}
+        command = [sys.executable, "-c", script]
+        digests.append(subprocess.check_output(command, cwd=REPOSITORY, env=environment, text=True))
+    assert list(tmp_path.iterdir())
+    assert len(set(digests)) == 1
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_activations_keep_their_dtype_and_come_close(implementation, dtype):
+    layer = make(implementation=implementation)
+    x = some_input(layer, 8)
+    y = layer.forward_features(x.to(dtype))
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.float(), layer.forward_features(x), rtol=0.02, atol=0.02)
+    y.sum().backward()
+    assert layer.weights.grad.dtype == torch.float32
+
+
+def test_a_state_dict_is_the_whole_layer():
+    layer, other = make(seed=0), make(seed=1)
+    frames = some_input(layer, 5).T.reshape(5, *layer.in_shape)
+    before = other(frames)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(frames), layer(frames))
+    assert not torch.equal(other(frames), before)
+    assert torch.equal(copy.deepcopy(other)(frames), layer(frames))
+
+
+def test_the_same_seed_draws_the_same_layer():
+    one, same, other = make(seed=3), make(seed=3), make(seed=4)
+    assert torch.equal(one.indices, same.indices)
+    assert torch.equal(one.weights, same.weights)
+    assert not torch.equal(one.indices, other.indices)
+
+
+def test_gates_begin_as_pass_throughs():
+    layer = make(gates=None)
+    assert (layer.discretised_gates() == 3).all()
+
+
+@given(st.integers(1, 9), st.integers(1, 20), st.integers(1, 4), st.integers(1, 5))
+def test_a_tree_sees_two_channels_and_no_pixel_twice_unless_it_must(channels, kernels, tree_depth, receptive_field):
+    leaves = 2**tree_depth
+    drawn = tree_connections(channels, kernels, leaves, receptive_field)
+    assert drawn.shape == (3, kernels, leaves)
+    assert (drawn >= 0).all()
+    assert (drawn[0] < channels).all()
+    assert (drawn[1:] < receptive_field).all()
+    for tree in drawn.unbind(1):
+        assert len(tree[0].unique()) <= 2
+        assert len(set(map(tuple, tree.T.tolist()))) == min(leaves, min(channels, 2) * receptive_field**2)
+
+
+def test_kernels_see_each_channel_equally_often():
+    channels = tree_connections(8, 24, 64, 5)[0]  # so many leaves that a tree uses both of its channels
+    seen = torch.stack([torch.bincount(tree, minlength=8) > 0 for tree in channels])
+    assert (seen.sum(0) == 6).all()
+    few = tree_connections(8, 4, 64, 5)[0]
+    assert len(few.unique()) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"in_shape": (2, 1, 8)}, "1 x 8 pixels are too few for pooling windows of 2 x 2"),
+        ({"kernels": 0}, "kernels of at least 1, got 0"),
+        ({"implementation": "difflogic"}, "'difflogic' is none that convolutions have: auto, torch, numba, triton"),
+    ],
+)
+def test_what_cannot_be_is_said(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_wrong_input_is_said():
+    with pytest.raises(ValueError, match=r"expected 126 input features, got a tensor of shape \[125, 3\]"):
+        make().forward_features(torch.rand(125, 3))

@@ -1,0 +1,120 @@
+"""The Triton kernels of convolutional layers against plain PyTorch: in Triton's interpreter, and on a GPU if any."""
+
+from types import ModuleType
+
+import pytest
+import torch
+
+from src.logic import LogicConvolution, convolution_reference
+from src.logic.convolution_functions import Trees
+from src.logic.parametrisation import GateOptions
+from tests.logic.conftest import copy_of_module
+
+triton = pytest.importorskip("triton", reason="the kernels need triton, which is there for Linux only")
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+# channels, height and width, kernels, receptive field, tree depth, pool, batch
+SHAPES = [
+    ((2, 4, 5), 2, 3, 2, 2, 6),
+    ((1, 3, 4), 2, 2, 1, 1, 33),
+    ((3, 4, 3), 1, 4, 2, 3, 4),
+    ((1, 1, 1), 1, 1, 3, 1, 1),
+]
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> ModuleType:
+    """The kernels for CPU tensors, in a copy: a kernel is interpreted or not from its definition on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        return copy_of_module("src.logic.convolution_triton")
+
+
+def check_layer(kernels, in_shape, kernel_count, receptive_field, tree_depth, pool, batch, dtype, device="cpu"):
+    """Forward and backward against float64 autograd on the same values; returns their results."""
+    torch.manual_seed(0)
+    gates = GateOptions(initialisation="normal")
+    layer = LogicConvolution(in_shape, kernel_count, receptive_field, tree_depth, pool, gates=gates).to(device)
+    trees = Trees(layer.indices, layer.shape)
+    coefficients = layer.coefficients().detach()
+    x = torch.rand(layer.in_dim, batch).to(device, dtype)
+    grad_y = torch.randn(layer.out_dim, batch).to(device, dtype)
+
+    exact_x, exact_coefficients = x.double().requires_grad_(), coefficients.double().requires_grad_()
+    exact_y = convolution_reference.convolution(exact_x, exact_coefficients, layer.indices, layer.shape)
+    exact_y.backward(grad_y.double())
+
+    eps = torch.finfo(dtype).eps
+    y, winners = kernels.forward(x, coefficients, layer.indices, layer.shape, True)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.double(), exact_y.detach(), rtol=eps, atol=2e-5)
+    same_y, _ = kernels.forward(x, coefficients, layer.indices, layer.shape, False)
+    assert torch.equal(y, same_y)
+    arguments = (layer.shape, winners, grad_y, 2.5)
+    grad_x, grad_coefficients = kernels.backward(x, coefficients, layer.indices, trees.readers, *arguments)
+    no_grad_x, same_grad_coefficients = kernels.backward(x, coefficients, layer.indices, None, *arguments)
+    assert no_grad_x is None
+    assert grad_x.dtype == dtype
+    largest = exact_x.grad.abs().max().item()  # the leaves' gradients are rounded to the dtype before they are added
+    torch.testing.assert_close(grad_x.double(), 2.5 * exact_x.grad, rtol=eps, atol=4 * eps * largest + 1e-6)
+    assert torch.equal(grad_coefficients, same_grad_coefficients)
+    atol = 1e-5 * (1 + exact_coefficients.grad.abs().max().item())
+    torch.testing.assert_close(grad_coefficients.double(), exact_coefficients.grad, rtol=1e-5, atol=atol)
+    return y, winners, grad_x, grad_coefficients
+
+
+@pytest.mark.parametrize(("in_shape", "kernels", "receptive_field", "tree_depth", "pool", "batch"), SHAPES)
+def test_layer(interpreted, in_shape, kernels, receptive_field, tree_depth, pool, batch):
+    check_layer(interpreted, in_shape, kernels, receptive_field, tree_depth, pool, batch, torch.float32)
+
+
+def test_layer_in_half_precision(interpreted):
+    check_layer(interpreted, (2, 4, 3), 2, 3, 1, 2, 8, torch.bfloat16)
+
+
+def test_a_program_of_many_steps_sums_them_all(interpreted, monkeypatch):
+    monkeypatch.setattr(interpreted, "MIN_PROGRAMS", 1)
+    monkeypatch.setattr(interpreted, "BACKWARD_BLOCK", 16)
+    check_layer(interpreted, (1, 4, 4), 2, 3, 1, 2, 9, torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("activation", ["*fp32", "*bf16"])
+def test_kernels_compile_for_gpus(capability, activation):
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from src.logic import convolution_triton as kernels
+
+    types = dict.fromkeys(["x", "y", "grad_y", "grad_leaves", "grad_x"], activation)
+    types |= {"coefficients": "*fp32", "partial": "*fp32", "grad_scale": "fp32", "winners": "*u8"}
+    types |= {"connections": "*i64", "starts": "*i64", "numbers": "*i32"}
+    vector, block_batch, block_positions = kernels._tile(128)
+    tile = {"block_positions": block_positions, "block_batch": block_batch, "vector": vector}
+    shape = {"leaves": 8, "pool": 2}
+    for kernel, constants in (
+        (kernels._forward_kernel, {**shape, **tile, "keep_winners": True}),
+        (kernels._trees_kernel, {**shape, "need_grad_leaves": True, "block": kernels.BACKWARD_BLOCK}),
+        (kernels._trees_kernel, {**shape, "need_grad_leaves": False, "block": kernels.BACKWARD_BLOCK}),
+        (kernels._inputs_kernel, {**shape, **tile}),
+    ):
+        signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names}
+        source = ASTSource(kernel, signature, {(kernel.arg_names.index(name),): constants[name] for name in constants})
+        compiled = triton.compile(source, GPUTarget("cuda", capability, 32), {"num_warps": kernels.WARPS})
+        assert compiled.asm["cubin"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("in_shape", "kernels", "receptive_field", "tree_depth", "pool", "batch"),
+    [*SHAPES, ((2, 34, 34), 32, 5, 3, 2, 256), ((32, 17, 17), 64, 3, 2, 2, 100), ((4, 20, 31), 9, 4, 4, 3, 37)],
+)
+def test_layer_on_a_gpu(in_shape, kernels, receptive_field, tree_depth, pool, batch, dtype):
+    from src.logic import convolution_triton
+
+    arguments = (convolution_triton, in_shape, kernels, receptive_field, tree_depth, pool, batch, dtype, "cuda")
+    for first, second in zip(check_layer(*arguments), check_layer(*arguments), strict=True):
+        assert torch.equal(first, second)
