@@ -1,8 +1,11 @@
-"""Test accuracies of the three models on N-MNIST recordings, over several seeds, by the real commands.
+"""Test accuracies on N-MNIST recordings, over folds and seeds, by the real commands.
 
-    python benchmarks/accuracy.py FOLDER [--seeds 3] [--override "..."]
+    python benchmarks/accuracy.py FOLDER [--folds 5] [--use-folds 5] [--seeds 3] [--parallel 1] [RUN ...]
 
-FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. Batches are of 32 frames, since a few hundred recordings give few.
+FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. A RUN is a config, and overrides after it: "configs/nmnist_cnn.yaml
+train.epochs=10"; without any, those of RUNS. With --folds 0 the recordings are used as they lie; with N all of them are
+divided into N parts, each of which is the test of one fold and in the training of the others (--use-folds: only the
+first so many). Models are the final ones: nothing is chosen by the test.
 """
 
 import argparse
@@ -13,7 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
@@ -21,52 +28,89 @@ sys.path.insert(0, str(REPOSITORY))
 from benchmarks.machine import describe_machine
 from src.helpers import format_table
 
+RUNS = [f"configs/nmnist_{name}.yaml" for name in ("convolutional", "difflogic", "mlp", "cnn")]
+METRICS = {  # of result.json -> title
+    "frame_accuracy": "frames %",
+    "recording_accuracy": "recordings %",
+    "relaxed_frame_accuracy": "relaxed frames %",
+}
+
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("runs", nargs="*", default=RUNS)
+    parser.add_argument("--folds", type=int, default=0)
+    parser.add_argument("--use-folds", type=int)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--override", default="")
+    parser.add_argument("--parallel", type=int, default=1, help="jobs at once, which divide the cores")
     arguments = parser.parse_args()
     storage = Path(tempfile.mkdtemp())
-    variables = {**os.environ, "PROJECT_STORAGE_DIR": str(storage / "project"), "SCRATCH_STORAGE_DIR": str(storage)}
+    roots = [arguments.folder.resolve()]
+    if arguments.folds:
+        roots = list(write_folds(arguments.folder, arguments.folds, storage))[: arguments.use_folds]
+    threads = str(max((os.cpu_count() or 1) // arguments.parallel, 1))
+    variables = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
 
-    def run(*command: str) -> str:
-        done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, env=variables, capture_output=True, text=True)
+    def run(root: Path, command: list[str], config: str, overrides: str) -> None:
+        own = {"PROJECT_STORAGE_DIR": str(storage / root.name), "SCRATCH_STORAGE_DIR": str(storage / root.name / "s")}
+        words = [sys.executable, *command, "--override", f"{overrides} data.data_root={root} train.device=cpu"]
+        words.insert(2, config)
+        done = subprocess.run(words, cwd=REPOSITORY, env={**variables, **own}, capture_output=True, text=True)
         if done.returncode:
-            sys.exit(done.stdout + done.stderr)
-        return done.stderr
+            raise RuntimeError(done.stdout + done.stderr)
 
-    overrides = f"data.data_root={arguments.folder.resolve()} train.device=cpu train.dataloader.batch_size=32"
-    overrides += f" {arguments.override}"
-    prepared = run("prepare_data.py", "configs/prepare_nmnist.yaml", "--override", overrides)
+    def train(task: tuple[int, int, Path]) -> dict[str, float]:
+        number, seed, root = task
+        config, _, overrides = arguments.runs[number].partition(" ")
+        job = f"run{number}_{seed}"
+        began = time.perf_counter()
+        run(root, ["main.py", f"--job_id={job}"], config, f"{overrides} base.seed={seed}")
+        result = json.loads((storage / root.name / "logs" / job / "result.json").read_text())
+        print(f"{arguments.runs[number]}, {root.name}, seed {seed}: {result['test']}", file=sys.stderr, flush=True)
+        return {**result["test"], "seconds": time.perf_counter() - began}
+
+    for root in roots:
+        for text in arguments.runs:
+            config, _, overrides = text.partition(" ")
+            run(root, ["prepare_data.py"], config, overrides)
+    tasks = [(n, seed, root) for n in range(len(arguments.runs)) for root in roots for seed in range(arguments.seeds)]
+    with ThreadPoolExecutor(arguments.parallel) as pool:
+        results = list(pool.map(train, tasks))
     rows = []
-    for model in ("difflogic", "mlp", "cnn"):
-        results, seconds = [], []
-        for seed in range(arguments.seeds):
-            job = f"{model}_{seed}"
-            began = time.perf_counter()
-            seeded = f"{overrides} base.seed={seed}"
-            run("main.py", f"configs/nmnist_{model}.yaml", f"--job_id={job}", "--override", seeded)
-            seconds.append(time.perf_counter() - began)
-            results.append(json.loads((storage / "project/logs" / job / "result.json").read_text())["test"])
-        for what in ("frame", "recording"):
-            values = [100 * result[f"{what}_accuracy"] for result in results]
-            relaxed = [100 * result[f"relaxed_{what}_accuracy"] for result in results if "relaxed_loss" in result]
-            rows.append(
-                [
-                    f"{model}, {what}s",
-                    f"{statistics.mean(values):.1f}",
-                    ", ".join(f"{value:.1f}" for value in values),
-                    f"{statistics.mean(relaxed):.1f}" if relaxed else "",
-                    f"{statistics.mean(seconds):.0f}",
-                ]
-            )
+    for number, text in enumerate(arguments.runs):
+        of_run = [(seed, r) for (n, seed, _), r in zip(tasks, results, strict=True) if n == number]
+        row = [text]
+        for metric in METRICS:
+            # Folds are parts of one test, so spread is that of the seeds' means.
+            by_seed = [
+                statistics.mean(100 * r[metric] for s, r in of_run if s == seed)
+                for seed in range(arguments.seeds)
+                if metric in of_run[0][1]
+            ]
+            spread = f" ± {statistics.stdev(by_seed):.2f}" if len(by_seed) > 1 else ""
+            row.append(f"{statistics.mean(by_seed):.2f}{spread}" if by_seed else "")
+        rows.append([*row, f"{statistics.mean(r['seconds'] for _, r in of_run):.0f}"])
     print(describe_machine())
-    print(prepared[prepared.index("split ") :].split("\n1")[0].rstrip())
-    print(f"final models, overrides: {arguments.override or 'none'}")
-    print(format_table(["test accuracy, %", "mean", "seeds", "mean, relaxed", "seconds a job"], rows))
+    data = f"{len(roots)} of {arguments.folds} folds" if arguments.folds else "Train and Test as they lie"
+    print(f"{data}, {arguments.seeds} seeds, {arguments.parallel} jobs at once")
+    print("final models; mean and standard deviation of the seeds' means")
+    print(format_table(["run", *METRICS.values(), "seconds a job"], rows))
+
+
+def write_folds(folder: Path, folds: int, storage: Path) -> Iterator[Path]:
+    """Folders of links to the recordings of Train and Test together, a fold each: which is in the test differs."""
+    recordings = sorted(folder.glob("NMNIST/*/*/*.bin"))
+    fold_of = np.random.default_rng(0).permutation(len(recordings)) % folds
+    for fold in range(folds):
+        root = storage / f"fold{fold}"
+        for path, own in zip(recordings, fold_of, strict=True):
+            split, digit = path.parts[-3:-1]
+            link = root / "NMNIST" / ("Test" if own == fold else "Train") / digit / f"{split}_{path.name}"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path.resolve())
+        yield root
 
 
 if __name__ == "__main__":
