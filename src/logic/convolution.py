@@ -98,6 +98,7 @@ class LogicConvolution(nn.Module):
         if x.ndim != 2 or x.shape[0] != self.in_dim:
             raise ValueError(f"expected {self.in_dim} input features, got a tensor of shape {list(x.shape)}")
         implementation = resolve_implementation(self.implementation, x)
+        # The kernels take no sigmoids inside a tree: Walsh gates are trained by plain PyTorch.
         after = self.gates if self.training and self.gates.sigmoid_after else None
         if implementation in ("numba", "triton") and after is None:
             trees, coefficients = self._connections(), self.coefficients()

@@ -51,7 +51,7 @@ def convolution(
     """
     function = _Triton if implementation == "triton" else _Numba
     x = x if implementation == "triton" else x.float()
-    return function.apply(x.contiguous(), coefficients.contiguous(), trees, grad_factor)
+    return function.apply(x.contiguous(), coefficients.float().contiguous(), trees, grad_factor)
 
 
 class _Numba(torch.autograd.Function):
