@@ -3,12 +3,13 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 from pathlib import Path
 
 from src.config import Config
-from src.helpers import StopSignals, UserError, run_command
+from src.helpers import StopSignals, UserError, leave, run_command, torchrun_rank
 from src.io_funcs import check_name
 
 
@@ -29,6 +30,12 @@ def _arguments() -> argparse.Namespace:
         metavar='"KEY=VALUE ..."',
         help='such as "train.epochs=10 train.learning_rate=0.001"; may be given more than once',
     )
+    parser.add_argument("--nproc", type=int, help="processes on this machine, a GPU each, or parts of the CPU")
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="machines of the job, each started with these three (SLURM jobs are)"
+    )
+    parser.add_argument("--node_rank", type=int, default=0, help="this machine's number, from 0")
+    parser.add_argument("--endpoint", help="HOST:PORT on machine 0, where the machines find each other")
     parser.add_argument("--debug", action="store_true", help="debug logging, 20 batches an epoch, tracebacks")
     return parser.parse_args()
 
@@ -43,18 +50,43 @@ def main() -> int:
         config = Config.from_yaml(arguments.config, arguments.override)
         job_id = arguments.job_id if arguments.job_id is not None else config.base.job_id
         if arguments.evaluate:
+            if arguments.nproc is not None or arguments.nodes > 1:
+                raise UserError("--nproc and --nodes are for training, not for --evaluate")
             return _evaluate(arguments, config, job_id, stop)
         if arguments.split is not None or arguments.model is not None:
             raise UserError("--split and --model belong to --evaluate")
+        if job_id is None and torchrun_rank() is not None:
+            raise UserError("several processes need a job id that they share: give --job_id")
         if job_id is None:
             job_id = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
         config.base.job_id = check_name(job_id, "job id")
+        if torchrun_rank() is None and (arguments.nproc is not None or arguments.nodes > 1):
+            return _launch(arguments, config, stop)
         from src.train import train  # PyTorch takes seconds to import: a mistake in the config is told before
 
         train(config, job_id, stop, arguments.resume, arguments.restart, arguments.debug)
         return 0
 
     return run_command(command, arguments.debug)
+
+
+def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
+    processes = arguments.nproc if arguments.nproc is not None else 1
+    for name, value, least, below in (
+        ("--nproc", processes, 1, 10**4),
+        ("--nodes", arguments.nodes, 1, 10**4),
+        ("--node_rank", arguments.node_rank, 0, arguments.nodes),
+    ):
+        if not least <= value < below:
+            raise UserError(f"{name} {value}: must be at least {least} and less than {below}")
+    if arguments.nodes > 1 and not re.fullmatch(r"\S+:\d+", arguments.endpoint or ""):
+        raise UserError(f"--endpoint {arguments.endpoint}: several machines need HOST:PORT of machine 0")
+    from src.device import require_processes_fit
+    from src.launch import Nodes, launch
+
+    require_processes_fit(config.train, processes, processes * arguments.nodes)
+    nodes = Nodes(arguments.nodes, arguments.node_rank, arguments.endpoint) if arguments.nodes > 1 else Nodes()
+    return launch([*sys.argv, f"--job_id={config.base.job_id}"], processes, nodes, stop)
 
 
 def _evaluate(arguments: argparse.Namespace, config: Config, job_id: str | None, stop: StopSignals) -> int:
@@ -68,4 +100,4 @@ def _evaluate(arguments: argparse.Namespace, config: Config, job_id: str | None,
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

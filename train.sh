@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: train.sh CONFIG JOB_ID [--resume | --restart | --evaluate [--split=NAME] [--model=NAME]] [--override "KEY=VALUE ..."]... [--debug]
+# Usage: train.sh CONFIG JOB_ID [--resume | --restart | --evaluate [--split=NAME] [--model=NAME]] [--nproc=N] [--override "KEY=VALUE ..."]... [--debug]
 # Trains one job, or evaluates a model that it has saved; the README says what it leaves where.
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)

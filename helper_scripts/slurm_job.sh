@@ -5,17 +5,19 @@
 #
 # The wrapper is a direct child of this shell, not a step of srun: SLURM signals this shell (--signal=B:), the wrappers
 # exec, so one kill reaches Python, or the container's runtime, which passes signals on where there is no terminal.
-# srun would stand between them, abort the step at the first SIGTERM, and needs its own copies of sbatch's options.
+# srun would stand between them, abort the step at the first SIGTERM, and needs its own copies of sbatch's options. Only
+# a training on several nodes needs it, to start a wrapper on each: SIGUSR1 is the signal that it passes on.
 set -u
 
 received= # the last signal
 again=    # set when a signal broke off `wait`
 child=
+to_srun= # the signal that srun gets for every other
 # forward SIGNAL: a second signal changes nothing in Python, which ends the batch and saves a checkpoint.
 # shellcheck disable=SC2329 # the traps call it
 forward() {
   received=$1 again=yes
-  [[ -z $child ]] || kill -s "$1" "$child" 2>/dev/null
+  [[ -z $child ]] || kill -s "${to_srun:-$1}" "$child" 2>/dev/null
 }
 trap 'forward USR1' USR1 # before the time limit, and at `scancel --batch --signal=USR1`
 trap 'forward TERM' TERM # at the end of a preemption's grace time, and at scancel
@@ -45,9 +47,19 @@ if [[ ${words[0]} == train.sh && $restarts -gt 0 ]]; then
 fi
 
 say "job $id, $restarts restarts, on $(uname -n): ${words[*]@Q}"
-"$repository/${words[0]}" "${words[@]:1}" &
+command=("$repository/${words[0]}" "${words[@]:1}")
+nodes=${SLURM_JOB_NUM_NODES:-1}
+if [[ ${words[0]} == train.sh && $nodes -gt 1 ]]; then
+  to_srun=USR1
+  # Jobs that share the first node differ in their numbers, and so in their ports, which are below those that are lent.
+  command+=("--nodes=$nodes" "--endpoint=$SLURMD_NODENAME:$((16000 + SLURM_JOB_ID % 16000))")
+  # shellcheck disable=SC2016 # each task's shell expands its own
+  command=(srun --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}"
+    --kill-on-bad-exit=0 bash -c 'exec "$0" "$@" "--node_rank=$SLURM_NODEID"' "${command[@]}")
+fi
+"${command[@]}" &
 child=$!
-[[ -z $received ]] || kill -s "$received" "$child" # it came before there was a child
+[[ -z $received ]] || kill -s "${to_srun:-$received}" "$child" # it came before there was a child
 code=127
 while
   again=
@@ -58,7 +70,7 @@ while
 do :; done
 
 # Death by the signal itself: it came before Python was there to note it.
-if [[ -n $received && $code -gt 128 && $code == $((128 + $(kill -l "$received"))) ]]; then
+if [[ -n $received && $code -gt 128 && $code == $((128 + $(kill -l "${to_srun:-$received}"))) ]]; then
   say "$received came before the program had begun"
   code=75
 fi

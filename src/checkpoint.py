@@ -55,7 +55,7 @@ def restore_random_states(states: dict[str, Any]) -> None:
 def save_tree(path: Path, tree: dict[str, Any]) -> None:
     """Write a tree of dicts, lists, tensors and JSON values, atomically and checksummed."""
     tensors: dict[str, torch.Tensor] = {}
-    values = json.dumps(_take_tensors(tree, "", tensors))
+    values = json.dumps(take_tensors(tree, "", tensors))
     metadata = {"format_version": FORMAT_VERSION, "values": values, "sha256": _checksum(values, tensors)}
     write_atomic(path, _safetensors(tensors, metadata))
 
@@ -78,28 +78,30 @@ def load_tree(path: Path) -> dict[str, Any]:
         )
     if metadata.get("sha256") != _checksum(metadata.get("values", ""), tensors):
         raise DamagedCheckpointError(f"{path} is damaged: its checksum is wrong")
-    return _put_tensors(json.loads(metadata["values"]), tensors)
+    return put_tensors(json.loads(metadata["values"]), tensors)
 
 
-def _take_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+def take_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """The tree as JSON has it, its tensors put into `tensors`, on the CPU, by their path below `path`."""
     if isinstance(node, torch.Tensor):
         tensors[path] = node.detach().cpu().contiguous()
         return {_TENSOR: path}
     if isinstance(node, dict):
         # Keys that are numbers, such as those of an optimiser's state, become text, as JSON has it.
-        return {str(key): _take_tensors(value, f"{path}/{key}", tensors) for key, value in node.items()}
+        return {str(key): take_tensors(value, f"{path}/{key}", tensors) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return [_take_tensors(value, f"{path}/{i}", tensors) for i, value in enumerate(node)]
+        return [take_tensors(value, f"{path}/{i}", tensors) for i, value in enumerate(node)]
     return node
 
 
-def _put_tensors(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def put_tensors(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """The tree of which `take_tensors` took the tensors."""
     if isinstance(node, dict):
         if set(node) == {_TENSOR}:
             return tensors[node[_TENSOR]]
-        return {key: _put_tensors(value, tensors) for key, value in node.items()}
+        return {key: put_tensors(value, tensors) for key, value in node.items()}
     if isinstance(node, list):
-        return [_put_tensors(value, tensors) for value in node]
+        return [put_tensors(value, tensors) for value in node]
     return node
 
 

@@ -33,6 +33,19 @@ def choose_device(name: str) -> torch.device:
     device = torch.device(name)
     if (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"train.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)")
+    if device.index is not None:
+        torch.cuda.set_device(device)  # where kernels are launched, and collectives of several processes
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a write a new tensor
     return device
+
+
+def require_processes_fit(options: Train, processes: int, everywhere: int) -> None:
+    """Raise UserError if so many processes on this machine, and on all, cannot train with these options."""
+    batch_size, gpus = options.dataloader.batch_size, torch.cuda.device_count()
+    if batch_size < everywhere:
+        raise UserError(f"train.dataloader.batch_size = {batch_size} is less than the {everywhere} processes")
+    if options.device.startswith("cuda:"):
+        raise UserError(f"train.device = {options.device}: each process takes a GPU of its own; give cuda, or cpu")
+    if options.device == "cuda" and 0 < gpus < processes:
+        raise UserError(f"{processes} processes on a machine with {gpus} CUDA device(s): each takes one; lower --nproc")

@@ -1,6 +1,7 @@
 """Evaluating: class scores of a split's frames, and a job's saved model on any frame cache that fits it."""
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from src.cache import SPLITS, Split, cache_parameters
 from src.config import Config, Train, differing_keys
 from src.data import FrameCache, load_batches, open_cache, train_order
 from src.device import autocast, choose_device
+from src.distributed import share_of_batches, total
 from src.events.datasets import get_dataset
 from src.helpers import LOG, StopSignals, UserError, format_percent, format_table, keep_freed_memory
 from src.inference import load_model
@@ -69,7 +71,7 @@ def evaluate(
         split: at least one frame.
         options: dtype and loader.
         device: where the model is.
-        check: called at every batch; may raise to stop.
+        check: called at every batch, on all ranks as often; may raise to stop, then on all of them.
     """
     model.eval()
     scores = _class_scores(model, split, options, device, check)
@@ -85,13 +87,19 @@ def evaluate(
 def _class_scores(
     model: FrameModel, split: Split, options: Train, device: torch.device, check: Callable[[], None]
 ) -> torch.Tensor:
+    """Of several processes each classifies a share, and all have all scores at the end."""
     order = train_order(len(split), 0, 0, shuffle=False)
-    scores = []
-    for packed, _ in load_batches(split, order, options.dataloader, device):
+    mine, most_batches = share_of_batches(order, options.dataloader.batch_size)
+    batches = load_batches(split, mine, options.dataloader, device)
+    scores = [torch.empty(0, model.num_classes)]
+    for _ in range(most_batches):
         check()
-        with autocast(options, device):
-            scores.append(model.forward_packed(packed).float().cpu())
-    return torch.cat(scores)
+        for packed, _ in itertools.islice(batches, 1):
+            with autocast(options, device):
+                scores.append(model.forward_packed(packed).float().cpu())
+    result = torch.zeros(len(split), model.num_classes)
+    result[mine] = torch.cat(scores)
+    return total(result)
 
 
 def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: StopSignals) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -32,6 +33,17 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
     """A signal asked the program to end; whatever had to be saved is saved."""
 
 
+class EndedElsewhere(Exception):  # noqa: N818 - the error is another process's
+    """Another process of several on one job has ended, and said why; this one ends with the same exit code."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
 class StopSignals:
     """Turns SIGTERM, SIGINT and SIGUSR1 into a flag that long loops look at.
 
@@ -45,11 +57,13 @@ class StopSignals:
 
     def install(self) -> "StopSignals":
         """Take over the three signals and return self."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, self._note)
+        for number in STOP_SIGNALS:
+            signal.signal(number, self.note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # src/launch.py starts processes with them blocked
         return self
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None = None) -> None:
+        """A signal has come, here or to another process of the job."""
         if self.received is None:
             self.received, self.received_at = signal.Signals(number), time.monotonic()
 
@@ -66,8 +80,13 @@ class StopSignals:
 
 def ignore_stop_signals() -> None:
     """Leave the stop signals to the main process: a signal to the whole group must not kill its workers first."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def torchrun_rank() -> int | None:
+    """This process's number among those that torchrun has started; None if it did not start this one."""
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
 class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -78,11 +97,14 @@ class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def set_up_logging(debug: bool = False) -> None:
-    """Log to stderr, from INFO (from DEBUG with `debug`)."""
+    """Log to stderr, from INFO (from DEBUG with `debug`).
+
+    Of several processes on one job the first one speaks; the others only of errors.
+    """
     handler = _TqdmHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     LOG.handlers[:] = [handler]
-    LOG.setLevel(logging.DEBUG if debug else logging.INFO)
+    LOG.setLevel(logging.ERROR if torchrun_rank() else logging.DEBUG if debug else logging.INFO)
     LOG.propagate = False
     logging.raiseExceptions = False  # a full disk under the log file must not end the run
 
@@ -107,6 +129,9 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
     except Stopped as error:
         LOG.warning("%s: stopped cleanly", error)
         return stop.exit_code
+    except EndedElsewhere as error:
+        LOG.debug("%s", error)
+        return error.exit_code
     except UserError as error:
         LOG.error("%s", error, exc_info=debug)
         return EXIT_USER_ERROR
@@ -114,6 +139,18 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
         reason = f"{type(error).__name__}: {error}"
         LOG.error("%s%s", reason, "" if debug else " (run with --debug for the traceback)", exc_info=debug)
         return EXIT_FAILED
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, with what it has printed and logged.
+
+    PyTorch would take a second of CPU time to unload, and where another process of the job is gone, wait for its GPU.
+    """
+    logging.shutdown()
+    with contextlib.suppress(OSError):  # nobody may read it any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def seed_everything(seed: int) -> None:

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from src import checkpoint
+from src import checkpoint, distributed
 from src.augmentation import augment, require_fitting_augmentation
 from src.cache import cache_parameters
 from src.config import Config, Train, differing_keys
-from src.data import FrameCache, MissingCacheError, load_batches, open_cache, place_splits, read_samples, train_order
+from src.data import FrameCache, MissingCacheError, open_cache, place_splits, read_samples, train_order
 from src.device import autocast, choose_device
 from src.evaluate import Evaluation, evaluate, evaluation_content, evaluation_path, write_evaluation
 from src.events.datasets import get_dataset
@@ -114,6 +114,7 @@ class Run:
     average: list[torch.Tensor]  # of weights; empty without train.ema_decay
     batches_an_epoch: int
     loggers: Loggers
+    forward: Callable[[torch.Tensor], torch.Tensor]  # a training step's, packed frames -> class scores
     progress: Progress = field(default_factory=Progress)
     last_checkpoint: float = field(default_factory=time.monotonic)
     last_copy: float = field(default_factory=time.monotonic)
@@ -136,22 +137,27 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
     """
     job = Job(job_id)
     require_packages(config)
-    with _job_lock(job), Loggers(config, job.logs) as loggers:
-        if not resume and not restart:
-            _refuse_existing(job)
-        run = _set_up(config, job, loggers, stop, debug)
-        stop.check()
-        for folder in (job.checkpoints, job.checkpoint_copies, job.models, job.logs):
-            remove_leftovers(folder)
+    with distributed.joined(config.train, stop), _job_lock(job), Loggers(config, job.logs) as loggers:
+        with distributed.rank_zero_first():
+            if distributed.rank() == 0 and not resume and not restart:
+                _refuse_existing(job)
+            run = _set_up(config, job, loggers, stop, debug)
+            stop.check()
+        run.forward = distributed.data_parallel(run.model, _first_frame(run))
+        if distributed.rank() == 0:
+            for folder in (job.checkpoints, job.checkpoint_copies, job.models, job.logs):
+                remove_leftovers(folder)
         if resume:
             _resume(run)
-        elif restart:
+        elif restart and distributed.rank() == 0:
             _remove_job(job)
-        log_to_file(job.logs / "train.log")
+        if distributed.rank() == 0:
+            log_to_file(job.logs / "train.log")
         _attempt("the config", lambda: write_atomic(job.logs / "config.yaml", config.to_yaml()))
         _attempt("how the run was started", lambda: _record_start(run))
         _write_metrics(run)
-        loggers.start(_logged(run.progress), resume)
+        if distributed.rank() == 0:
+            loggers.start(_logged(run.progress), resume)
         try:
             while run.progress.epoch < config.train.epochs and _reason_to_stop_early(run) is None:
                 _train_epoch(run, stop)
@@ -170,7 +176,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
 
 
 def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug: bool) -> Run:
-    device = choose_device(config.train.device)
+    device = choose_device(distributed.device_name(config.train.device))
     if device.type == "cpu":
         keep_freed_memory()
     require_fitting_frames(config.model, config.data.frame_dtype)  # before a preparation may begin
@@ -199,7 +205,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
     if debug:
         batches = min(batches, DEBUG_BATCHES)
     average = create_average(model, config.train)
-    run = Run(config, job, cache, device, model, optimizer, scaler, average, batches, loggers)
+    run = Run(config, job, cache, device, model, optimizer, scaler, average, batches, loggers, model.forward_packed)
     _try_out(run)
     return run
 
@@ -207,12 +213,15 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
 @torch.no_grad()
 def _try_out(run: Run) -> None:
     """One frame through the model: what cannot run here is told before anything is written."""
-    frames = read_samples(run.cache.splits["train"], np.array([0])).to(run.device)
     try:
         with autocast(run.config.train, run.device):
-            run.model.forward_packed(frames)
+            run.model.forward_packed(_first_frame(run))
     except (ValueError, ImportError) as error:
         raise UserError(f"model.{run.config.model.model_type}: {error}") from error
+
+
+def _first_frame(run: Run) -> torch.Tensor:
+    return read_samples(run.cache.splits["train"], np.array([0])).to(run.device)
 
 
 def _require_val_split(config: Config, cache: FrameCache) -> None:
@@ -262,7 +271,9 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
         progress.epoch,
         config.train.dataloader.shuffle_train,
     )[: run.batches_an_epoch * config.train.dataloader.batch_size]
-    batches = load_batches(run.cache.splits["train"], order, config.train.dataloader, run.device, first=progress.batch)
+    parts = distributed.load_parts(
+        run.cache.splits["train"], order, config.train.dataloader, run.device, first=progress.batch
+    )
     group = config.train.accumulate_batches
     updates_an_epoch = math.ceil(run.batches_an_epoch / group)
     scores_so_far = val_scores(progress.rows, config.train.best_metric).values()
@@ -282,23 +293,23 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
     _set_temperature(run, progress.epoch)
     seconds_before, began = progress.train_seconds, time.perf_counter()
     with _progress_bar(run) as bar:
-        for packed, labels in batches:
+        for part in parts:
             update = progress.epoch * updates_an_epoch + progress.batch // group
             set_learning_rate(run.optimizer, learning_rate(config.train, update, updates_an_epoch, scores_so_far))
-            packed = _augmented(run, packed)
+            packed = _augmented(run, part)
             with autocast(run.config.train, run.device):
-                scores = run.model.forward_packed(packed)
-                loss = training_loss(scores, labels, config.train)
-            share = len(labels) / frames_of_group(progress.batch, len(order), config.train)
-            run.scaler.scale(loss * share if group > 1 else loss).backward()
+                scores = run.forward(packed)
+                loss = training_loss(scores, part.labels, config.train)
+            share = part.weight * part.batch_frames / frames_of_group(progress.batch, len(order), config.train)
+            run.scaler.scale(loss * share).backward()
             group_ends = (progress.batch + 1) % group == 0 or progress.batch + 1 == run.batches_an_epoch
             if group_ends:
                 _update(run, update)
 
-            loss_sum += loss.detach() * len(labels)
-            correct += (scores.argmax(1) == labels).sum()
-            progress.frames += len(labels)
-            progress.frames_seen += len(labels)
+            loss_sum += distributed.total(loss.detach() * part.frames)
+            correct += distributed.total((scores.argmax(1) == part.labels)[: part.frames].sum())
+            progress.frames += part.batch_frames
+            progress.frames_seen += part.batch_frames
             progress.batch += 1
             progress.step += 1
             progress.train_seconds = seconds_before + time.perf_counter() - began
@@ -308,9 +319,11 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
                 _log_progress(run, bar)
             due = run.last_checkpoint + 60 * config.train.checkpoint_interval_minutes
             # Gradients are in no checkpoint: it waits for the end of their group.
-            if group_ends and (stop.received is not None or time.monotonic() >= due):
+            stopping, saving = distributed.agree(stop, time.monotonic() >= due) if group_ends else (False, False)
+            if stopping or saving:
                 note_sums()
-                stop.check()
+                if stopping:
+                    stop.check()
                 _save_checkpoint(run)
     note_sums()
 
@@ -331,12 +344,10 @@ def _update(run: Run, number: int) -> None:
         update_average(run.average, run.model, options.ema_decay, number + 1)
 
 
-def _augmented(run: Run, packed: torch.Tensor) -> torch.Tensor:
-    """The next batch of the epoch, augmented as `train.augmentation` says."""
-    config, progress = run.config, run.progress
-    first = progress.batch * config.train.dataloader.batch_size
-    shape, dtype = run.cache.frame_shape, run.cache.frame_dtype
-    return augment(packed, shape, dtype, config.train.augmentation, config.base.seed, progress.epoch, first)
+def _augmented(run: Run, part: distributed.Part) -> torch.Tensor:
+    """The packed frames of a part, augmented as `train.augmentation` says."""
+    options, shape, dtype = run.config.train.augmentation, run.cache.frame_shape, run.cache.frame_dtype
+    return augment(part.packed, shape, dtype, options, run.config.base.seed, run.progress.epoch, part.first)
 
 
 def _end_epoch(run: Run, stop: StopSignals) -> None:
@@ -413,7 +424,10 @@ def _finish(run: Run, stop: StopSignals) -> None:
             saved &= _save_model(run, "best")
     if num_test and run.config.train.save_model and saved:
         best = copy.deepcopy(run.model)
-        state, about = checkpoint.load_model_state(run.job.models / "best.safetensors")
+        # Another machine may still see the file that was there before.
+        state, about = distributed.from_rank_zero(
+            lambda: checkpoint.load_model_state(run.job.models / "best.safetensors")
+        )
         best.load_state_dict(state)
         set_temperature(best, about.get("temperature", 1.0))
         evaluation = _evaluate(run, best, "test", stop)
@@ -430,7 +444,7 @@ def _finish(run: Run, stop: StopSignals) -> None:
         raise RuntimeError("the run is done, but not all of it could be saved, see above; free space and --resume")
     if tested is not None:
         _attempt("the evaluation", lambda: _write_evaluation(run, *tested))
-    if run.config.train.report:
+    if run.config.train.report and distributed.rank() == 0:
         try_to_write_report(run.job)
     LOG.info("trained for %s; results in %s", format_duration(progress.train_seconds), run.job.logs)
 
@@ -457,7 +471,7 @@ def _trains_relaxed(run: Run) -> bool:
 
 
 def _evaluate(run: Run, model: FrameModel, split: str, stop: StopSignals) -> Evaluation:
-    return evaluate(model, run.cache.splits[split], run.config.train, run.device, stop.check)
+    return evaluate(model, run.cache.splits[split], run.config.train, run.device, lambda: distributed.check(stop))
 
 
 def _write_evaluation(run: Run, evaluation: Evaluation, model: str, step: int) -> None:
@@ -504,7 +518,7 @@ def _progress_bar(run: Run) -> Iterator[tqdm]:  # type: ignore[type-arg]
         initial=run.progress.step,
         desc=f"epoch {run.progress.epoch + 1}/{run.config.train.epochs}",
         unit="batch",
-        disable=None,
+        disable=True if distributed.rank() else None,
         leave=False,
     ) as bar:
         yield bar
@@ -541,13 +555,20 @@ def _record_start(run: Run) -> None:
 
 
 def _attempt(what: str, write: Callable[[], object]) -> bool:
-    """Write something; a full or broken disk is a warning, and False: what is there already must not be lost."""
-    try:
-        write()
-    except OSError as error:
-        LOG.warning("cannot save %s: %s", what, error)
-        return False
-    return True
+    """Write something; a full or broken disk is a warning, and False: what is there already must not be lost.
+
+    Rank 0 writes; all ranks ask for it, and know whether it could.
+    """
+
+    def written() -> bool:
+        try:
+            write()
+        except OSError as error:
+            LOG.warning("cannot save %s: %s", what, error)
+            return False
+        return True
+
+    return bool(distributed.from_rank_zero(written))
 
 
 def _write_metrics(run: Run) -> None:
@@ -574,7 +595,8 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
     step = run.progress.step
     saved = _attempt("a checkpoint on scratch", lambda: checkpoint.save_checkpoint(run.job.checkpoints, step, state))
     run.last_checkpoint = time.monotonic()
-    if to_project or run.last_checkpoint >= run.last_copy + 60 * run.config.train.project_checkpoint_interval_minutes:
+    due = run.last_copy + 60 * run.config.train.project_checkpoint_interval_minutes
+    if to_project or distributed.from_rank_zero(lambda: run.last_checkpoint >= due):
         saved |= _attempt(
             "a checkpoint on project storage",
             lambda: checkpoint.save_checkpoint(run.job.checkpoint_copies, step, state, kept=1),
@@ -585,13 +607,13 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
 
 
 def _resume(run: Run) -> None:
-    state = checkpoint.load_newest(run.job.checkpoints, run.job.checkpoint_copies)
+    state = distributed.from_rank_zero(lambda: checkpoint.load_newest(run.job.checkpoints, run.job.checkpoint_copies))
     if state is None:
         LOG.info("job %s has no checkpoint yet: starting fresh", run.job.job_id)
         return
     _check_same_config(run, state)
     for key, now in _environment(run).items():
-        if (then := state["environment"].get(key)) != now:
+        if (then := state["environment"].get(key, now)) != now:
             LOG.warning(
                 "%s was %s and is %s now: the run goes on, but not bit for bit as it would have",
                 key,
@@ -606,6 +628,7 @@ def _resume(run: Run) -> None:
     for tensor, saved in zip(run.average, state.get("average", []), strict=True):
         tensor.copy_(saved)
     checkpoint.restore_random_states(state["random"])
+    distributed.follow_rank_zero(state["random"]["cuda"], run.device)
     state["progress"].pop("best_accuracy", None)  # in checkpoints of before there was train.best_metric
     run.progress = progress = Progress(**state["progress"])
     # What is evaluated again gets new rows: an epoch whose evaluation was cut short, and the test.
@@ -642,6 +665,7 @@ def _environment(run: Run) -> dict[str, Any]:
     cuda = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else None
     return {
         "the device": cuda or "cpu",
+        "the number of processes": distributed.world_size(),
         "the number of CPU threads": torch.get_num_threads(),
         "PyTorch's version": torch.__version__,
     }
@@ -667,8 +691,11 @@ def _description(run: Run) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _job_lock(job: Job) -> Iterator[None]:
-    """Two processes on one job id would overwrite each other's checkpoints: the second is refused."""
+    """Two runs of one job id would overwrite each other's checkpoints: the second is refused. Rank 0 locks for all."""
     with contextlib.ExitStack() as stack:
+        if distributed.rank():
+            yield
+            return
         try:
             stack.enter_context(file_lock(job.lock))
         except BlockingIOError as error:

@@ -1,4 +1,4 @@
-"""A real SLURM of one node for the system tests: the fixture `slurm`, and asking about jobs."""
+"""A real SLURM of two nodes, both this machine, for the system tests: the fixture `slurm`, and asking about jobs."""
 
 import os
 import re
@@ -21,11 +21,11 @@ from tests.small_job import REPOSITORY
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 
 # cred_expire is also how long a requeued job waits. A job of the partition `urgent` preempts those of `main`.
+# The second node is this machine again, under a second daemon, for jobs of the partition `pair`.
 CONFIG = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
@@ -41,12 +41,14 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2
 KillWait=10
 ReturnToService=2
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=4000 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES State=UP PriorityTier=1
-PartitionName=urgent Nodes=ALL State=UP PriorityTier=2
+SlurmdPidFile={folder}/slurmd-%n.pid
+NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cores} RealMemory=4000 State=UNKNOWN
+NodeName={host}x NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cores} RealMemory=4000 State=UNKNOWN
+PartitionName=main Nodes={host} Default=YES State=UP PriorityTier=1
+PartitionName=urgent Nodes={host} State=UP PriorityTier=2
+PartitionName=pair Nodes={host},{host}x State=UP PriorityTier=1
 """
 
 
@@ -114,35 +116,31 @@ def slurm() -> Iterator[Slurm]:
         folder = Path(name)
         folder.chmod(0o711)
         (folder / "state").mkdir()
-        (folder / "spool").mkdir()
         key = folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
-        config = folder / "slurm.conf"
-        config.write_text(
-            CONFIG.format(
-                host=socket.gethostname().split(".")[0], ports=_free_ports(2), folder=folder, cores=os.cpu_count()
-            )
-        )
+        config, host = folder / "slurm.conf", socket.gethostname().split(".")[0]
+        config.write_text(CONFIG.format(host=host, ports=_free_ports(3), folder=folder, cores=os.cpu_count()))
         cluster = Slurm(config)
         files = ("socket", "pid-file", "log-file", "seed-file")
         options = [f"--{file}={folder}/munge.{file.removesuffix('-file')}" for file in files]
         for command in (
             ["munged", "--foreground", f"--key-file={key}", *options],
             ["slurmctld", "-D", "-f", str(config)],
-            ["slurmd", "-D", "-f", str(config)],
+            ["slurmd", "-D", "-f", str(config), "-N", host],
+            ["slurmd", "-D", "-f", str(config), "-N", f"{host}x"],
         ):
             stack.enter_context(_daemon(command, folder, path))
             if command[0] == "munged":
                 _wait_for((folder / "munge.socket").exists, folder)
-        _wait_for(lambda: "idle" in _ask(cluster, "sinfo"), folder)
+        _wait_for(lambda: "2   idle" in _ask(cluster, "sinfo", "--partition=pair"), folder)
         stack.callback(_end_jobs, cluster, folder)
         yield cluster
 
 
 @contextmanager
 def _daemon(command: list[str], folder: Path, path: str) -> Iterator[None]:
-    with (folder / f"{command[0]}.log").open("wb") as log:
+    with (folder / f"{command[0]}.log").open("ab") as log:
         process = subprocess.Popen(command, env={**os.environ, "PATH": path}, stdout=log, stderr=log)
     try:
         yield

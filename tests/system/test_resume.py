@@ -17,7 +17,7 @@ CONVOLUTIONAL = "model.difflogic.architecture=convolutional model.difflogic.conv
 
 def wait_for_step(folder, job_id, step):
     """Until the job has a checkpoint of this step or later."""
-    for _ in range(3000):
+    for _ in range(6000):
         newest = list_checkpoints(folder / "scratch" / "checkpoints" / job_id)[:1]
         if newest and int(newest[0].stem.removeprefix("step_")) >= step:
             return

@@ -453,6 +453,34 @@ def test_a_job_that_exists_is_refused_unless_resume_is_given(cluster):
 
 
 @pytest.mark.slow
+def test_a_job_on_two_nodes_is_one_training_that_is_preempted_and_resumed(cluster):
+    job = train(cluster, "pair", *LONG, options=("--partition=pair", "--nodes=2"))
+    wait_for_step(cluster.folder, "pair", 5)
+    cluster.control("scancel", "--batch", "--signal=USR1", job)
+    ended = cluster.wait_for_end(job, seconds=180)
+    text = log(cluster, "pair", job)
+    assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("COMPLETED", "0:0", "1"), text
+    assert text.count("queued again") == text.count("resuming after batch") == 1
+    assert text.count("test accuracy of the final model") == 1
+    assert "the number of processes was" not in text
+    one, two = (outcome(cluster.folder, job_id)[2] for job_id in ("whole", "pair"))
+    assert one["test"]["frame_accuracy"] == pytest.approx(two["test"]["frame_accuracy"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_cancelled_job_on_two_nodes_saves_a_checkpoint_and_stays_cancelled(cluster):
+    job = train(cluster, "cancelled_pair", *LONG, options=("--partition=pair", "--nodes=2"))
+    wait_for_step(cluster.folder, "cancelled_pair", 5)
+    cluster.control("scancel", job)
+    ended = cluster.wait_for_end(job)
+    text = log(cluster, "cancelled_pair", job)
+    assert (ended["JobState"], ended["Restarts"]) == ("CANCELLED", "0"), text
+    assert "stopped by a signal after batch" in text
+    assert "submit it with --resume" in text
+    assert list_checkpoints(cluster.folder / "project/models/cancelled_pair/checkpoints")
+
+
+@pytest.mark.slow
 def test_of_an_array_only_the_preempted_task_starts_again(cluster):
     jobs = cluster.folder / "jobs.txt"
     jobs.write_text(

@@ -1,0 +1,345 @@
+"""Several processes on one training: the group that they form, each one's part of the work, and what they agree on.
+
+The processes (ranks) are torchrun's, which tells each its number in the environment. All hold the same model, optimiser
+and random states, and take the same steps; only the frames of a batch are divided among them. Rank 0 alone writes.
+Without torchrun there is one rank, number 0, and the functions do the one process's work.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import json
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from src.cache import Split
+from src.checkpoint import put_tensors, take_tensors
+from src.config import DataLoader, Train
+from src.data import load_batches, read_samples
+from src.device import require_processes_fit
+from src.helpers import (
+    EXIT_FAILED,
+    EXIT_USER_ERROR,
+    LOG,
+    EndedElsewhere,
+    Stopped,
+    StopSignals,
+    UserError,
+    torchrun_rank,
+)
+from src.model import FrameModel
+
+BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
+PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; that a process is gone is noticed at once
+LEAVE_PATIENCE = timedelta(seconds=100)  # for what rank 0 has to end, such as a logger's upload
+_BEGUN, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "ended", "left"))  # keys of torchrun's store
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of sys/prctl.h
+
+# Of what the ranks agree on: CPU tensors, by gloo, so that no GPU is waited for. Gradients have a group of their own.
+_control: dist.ProcessGroup | None = None
+
+
+def rank() -> int:
+    """This process's number; rank 0 alone writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def device_name(wanted: str) -> str:
+    """`train.device` for this rank: each rank of a machine has a GPU of its own."""
+    several_gpus = world_size() > 1 and wanted == "cuda" and torch.cuda.is_available()
+    return f"cuda:{os.environ['LOCAL_RANK']}" if several_gpus else wanted
+
+
+@contextlib.contextmanager
+def joined(options: Train, stop: StopSignals) -> Iterator[None]:
+    """Be one of torchrun's processes, if it started this one.
+
+    A rank that fails writes its exit code into torchrun's store before its connections break, so that the others can
+    end with the same code and leave the word to it.
+
+    Args:
+        options: the device, and the batches that the processes share.
+        stop: what its signals ask for.
+
+    Raises:
+        UserError: these options do not suit so many processes.
+        EndedElsewhere: another rank has ended, or is gone.
+    """
+    if torchrun_rank() is None or os.environ["WORLD_SIZE"] == "1":
+        yield
+        return
+    global _control
+    _end_with_torchrun()
+    store, number, size = next(dist.rendezvous("env://"))
+    _wait_for_all(store, size, stop)
+    backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=size)
+    _control = dist.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        require_processes_fit(options, int(os.environ["LOCAL_WORLD_SIZE"]), size)
+        yield
+    except Stopped:
+        _first_to_end(store, stop.exit_code)
+        if number:  # torchrun gives what is left 30 s as soon as one process has ended
+            with contextlib.suppress(RuntimeError):
+                store.wait([_LEFT], LEAVE_PATIENCE)
+        raise
+    except Exception as error:
+        code = EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_FAILED
+        first, code = _first_to_end(store, code)
+        if not first:
+            raise EndedElsewhere(f"another process has ended first; here: {error}", code) from error
+        if _is_lost_connection(error):
+            LOG.warning("the connection to another process of this job is lost: it was killed, or its machine is down")
+            raise EndedElsewhere(str(error), code) from error
+        raise
+    finally:
+        if number == 0:
+            with contextlib.suppress(RuntimeError):
+                store.set(_LEFT, "")
+    dist.destroy_process_group()
+
+
+def _wait_for_all(store: dist.Store, size: int, stop: StopSignals) -> None:
+    """Wait until all have begun: PyTorch, when it forms the group, would not look at signals meanwhile."""
+    last = time.monotonic() + BEGIN_SECONDS
+    store.add(_BEGUN, 1)
+    while (begun := store.add(_BEGUN, 0)) < size:
+        stop.check()
+        if time.monotonic() > last:
+            raise RuntimeError(f"only {begun} of {size} processes have begun within {BEGIN_SECONDS} s")
+        time.sleep(0.05)
+
+
+def _end_with_torchrun() -> None:
+    """Get SIGTERM when torchrun dies, on Linux: what it started in sessions of their own would go on without it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _first_to_end(store: dist.Store, code: int) -> tuple[bool, int]:
+    """Whether this rank is the first to end, and the first one's exit code."""
+    mine = f"{rank()} {code}"
+    try:
+        first = store.compare_set(_ENDED, "", mine).decode()
+    except RuntimeError:  # torchrun is gone
+        return True, code
+    return first == mine, int(first.split()[1])
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    """Whether it is what NCCL or gloo raise; the latter in plain RuntimeErrors."""
+    words = ("gloo", "Connection closed by peer", "Connection reset by peer")
+    return isinstance(error, RuntimeError) and (
+        isinstance(error, dist.DistError) or any(word in str(error) for word in words)
+    )
+
+
+# Agreement: all ranks call these at the same point
+
+
+def barrier() -> None:
+    """Wait until all ranks are here."""
+    if world_size() > 1:
+        dist.all_reduce(torch.zeros(1), group=_control)
+
+
+@contextlib.contextmanager
+def rank_zero_first() -> Iterator[None]:
+    """Rank 0 runs the block, then the others do at once: what it makes, or finds wrong, is made or told once."""
+    if rank():
+        barrier()
+    yield
+    if rank() == 0:
+        barrier()
+
+
+def agree(stop: StopSignals, due: bool = False) -> tuple[bool, bool]:
+    """Whether a stop signal has come to any rank, which every rank then holds as received; and rank 0's `due`."""
+    if world_size() == 1:
+        return stop.received is not None, due
+    flags = torch.tensor([stop.received or 0, due and rank() == 0])
+    dist.all_reduce(flags, dist.ReduceOp.MAX, group=_control)
+    received, is_due = flags.tolist()
+    if received:
+        stop.note(received)
+    return received > 0, is_due > 0
+
+
+def check(stop: StopSignals) -> None:
+    """Raise Stopped on all ranks if a signal has come to any."""
+    if world_size() == 1 or agree(stop)[0]:
+        stop.check()
+
+
+def total(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum over the ranks of a tensor, which is overwritten."""
+    if world_size() > 1:
+        dist.all_reduce(tensor, group=_control if tensor.device.type == "cpu" else None)
+    return tensor
+
+
+def from_rank_zero(task: Callable[[], Any]) -> Any:
+    """What `task` returns on rank 0, where alone it runs.
+
+    Args:
+        task: returns a tree as of `checkpoint.save_tree`: dicts with text keys, lists, JSON values, tensors on the CPU.
+    """
+    if world_size() == 1:
+        return task()
+    if rank() == 0:
+        tree = task()
+        tensors: dict[str, torch.Tensor] = {}
+        values = take_tensors(tree, "", tensors)
+        about = [[name, str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()]
+        _broadcast_text(json.dumps([values, about]))
+    else:
+        values, about = json.loads(_broadcast_text(""))
+        tensors = {
+            name: torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch."))) for name, dtype, shape in about
+        }
+    for tensor in tensors.values():
+        if tensor.numel():
+            dist.broadcast(tensor.reshape(-1).view(torch.uint8), 0, group=_control)
+    return tree if rank() == 0 else put_tensors(values, tensors)
+
+
+def _broadcast_text(text: str) -> str:
+    content = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8) if text else torch.empty(0)
+    size = torch.tensor(content.numel())
+    dist.broadcast(size, 0, group=_control)
+    if rank():
+        content = torch.empty(int(size), dtype=torch.uint8)
+    dist.broadcast(content, 0, group=_control)
+    return content.numpy().tobytes().decode()
+
+
+# Parts of the work
+
+
+class Part(NamedTuple):
+    """A rank's part of a batch: packed frames uint8 [B, bytes] and labels int64 [B], on the device.
+
+    Attributes:
+        frames: how many of them count; none where the batch has fewer frames than there are ranks, and the part is one
+            frame all the same, so that the rank has a gradient to add.
+        batch_frames: frames of the whole batch.
+        first: the place of the part's first frame in the epoch's order; the others follow it.
+    """
+
+    packed: torch.Tensor
+    labels: torch.Tensor
+    frames: int
+    batch_frames: int
+    first: int
+
+    @property
+    def weight(self) -> float:
+        """Of this part's mean loss, so that the mean of all ranks' gradients is that of the batch's mean loss."""
+        return self.frames * world_size() / self.batch_frames
+
+
+def load_parts(
+    split: Split, order: NDArray[np.int64], options: DataLoader, device: torch.device, first: int = 0
+) -> Iterator[Part]:
+    """This rank's parts of the batches that `data.load_batches` gives to a single process."""
+    batch_size = options.batch_size
+    mine, size = part_of_order(order, batch_size, rank(), world_size())
+    parts = load_batches(split, mine, dataclasses.replace(options, batch_size=size), device, first)
+    for begin in range(first * batch_size, len(order), batch_size):
+        batch_frames = min(batch_size, len(order) - begin)
+        own = _cut(batch_frames, rank(), world_size())
+        if own.stop > own.start:
+            packed, labels = next(parts)
+        else:
+            packed = read_samples(split, order[:1]).to(device)
+            labels = torch.from_numpy(split.labels[order[:1]]).to(device)
+        yield Part(packed, labels, own.stop - own.start, batch_frames, begin + own.start)
+
+
+def part_of_order(order: NDArray[np.int64], batch_size: int, number: int, ranks: int) -> tuple[NDArray[np.int64], int]:
+    """The frames of rank `number`, batch by batch, and how many it has of a whole batch."""
+    whole = len(order) // batch_size * batch_size
+    own, rest = _cut(batch_size, number, ranks), order[whole:]
+    mine = order[:whole].reshape(-1, batch_size)[:, own].reshape(-1)
+    return np.concatenate([mine, rest[_cut(len(rest), number, ranks)]]), own.stop - own.start
+
+
+def _cut(frames: int, number: int, ranks: int) -> slice:
+    """Which of a batch's frames are rank `number`'s: the first ranks have one more where they cannot be divided.
+
+    So a part of the last batch, which may be smaller, is never larger than that of a whole one.
+    """
+    least, more = divmod(frames, ranks)
+    begin = number * least + min(number, more)
+    return slice(begin, begin + least + (number < more))
+
+
+def share_of_batches(order: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.int64], int]:
+    """The frames of this rank's share of whole batches, for an evaluation; and the most batches that a rank has.
+
+    Batches are dealt out one by one: each is that of a single process, and so are its scores.
+    """
+    batches = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
+    mine = batches[rank() :: world_size()]
+    return np.concatenate([order[:0], *mine]), -(-len(batches) // world_size())
+
+
+class _Packed(nn.Module):
+    """A model that is called with packed frames: DistributedDataParallel replaces `forward`."""
+
+    def __init__(self, model: FrameModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, packed: torch.Tensor) -> torch.Tensor:
+        return self.model.forward_packed(packed)
+
+
+def data_parallel(model: FrameModel, packed: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What to call in a training step instead of `model.forward_packed`: gradients become the mean over the ranks.
+
+    Args:
+        model: on its device; it stays what is evaluated and saved.
+        packed: a frame to try it with, uint8 [1, bytes]. After its first step PyTorch rearranges the gradients that are
+            summed together, by which more than two ranks' sums are rounded otherwise. That step is taken here, so that
+            a resumed run goes on with the arrangement that it had.
+    """
+    if world_size() == 1:
+        return model.forward_packed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the option's name from PyTorch 2.13 on is not known before
+        parallel = DistributedDataParallel(_Packed(model), broadcast_buffers=False)  # they are connections
+    model.train()
+    with torch.random.fork_rng(devices=[packed.device] if packed.is_cuda else []):
+        parallel(packed).sum().backward()
+    model.zero_grad(set_to_none=True)
+    return parallel
+
+
+def follow_rank_zero(cuda_states: list[torch.Tensor], device: torch.device) -> None:
+    """Give this rank's GPU the generator's state of rank 0's: random draws are equal on all ranks, by design.
+
+    Args:
+        cuda_states: of each GPU that rank 0 sees, as in a checkpoint; rank 0 uses the first.
+        device: this rank's.
+    """
+    if world_size() > 1 and device.type == "cuda" and cuda_states:
+        torch.cuda.set_rng_state(cuda_states[0], device)
