@@ -1,6 +1,5 @@
 """The models: DiffLogic, CNN, MLP. A new one: write it in a file of its own, register it in MODELS."""
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -9,6 +8,7 @@ from torch import nn
 
 from src.config import DiffLogicOptions, Model
 from src.convolutional import convolutions
+from src.dense import dense_layers
 from src.helpers import UserError
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.layer import unpack_features
@@ -79,22 +79,8 @@ class DiffLogic(FrameModel):
         self.bits_shape = max(levels, 1) * channels, height, width
         gates = _gate_options(o)
         first = convolutions(self.bits_shape, o, gates) if o.architecture == "convolutional" else []
-        widths = [first[-1].out_dim if first else math.prod(self.bits_shape)] + [o.num_neurons] * o.num_layers
-        try:
-            layers = [
-                LogicLayer(
-                    in_dim,
-                    out_dim,
-                    grad_factor=o.grad_factor,
-                    implementation=o.implementation,
-                    connections=o.connections,
-                    gates=gates,
-                )
-                for in_dim, out_dim in itertools.pairwise(widths)
-            ]
-        except ValueError as error:
-            raise UserError(f"model.difflogic.num_neurons = {o.num_neurons}: {error}") from error
-        self.layers = nn.ModuleList([*first, *layers])
+        shape = first[-1].out_shape if first else self.bits_shape
+        self.layers = nn.ModuleList([*first, *dense_layers(shape, o, gates)])
         self.tau = o.tau
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,7 @@ def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def _functions(implementation: str) -> Any:
+def functions_of(implementation: str) -> Any:
     """The module of an implementation; triton and difflogic are imported only where they are used."""
     return importlib.import_module(f"src.logic.{implementation}_functions")
 
@@ -73,7 +73,7 @@ class LogicLayer(nn.Module):
         device: torch.device | str | None = None,
         grad_factor: float = 1.0,
         implementation: str = "auto",
-        connections: str = "random",
+        connections: str | torch.Tensor | None = "random",
         gates: GateOptions | None = None,
     ) -> None:
         """Draw weights and connections from PyTorch's global generators, in difflogic's order.
@@ -84,7 +84,7 @@ class LogicLayer(nn.Module):
             device: where the weights are created.
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
             implementation: one of IMPLEMENTATIONS.
-            connections: random or unique.
+            connections: random, unique, or the `indices` themselves; None for a subclass that has its own.
             gates: how they are learned; GateOptions() without.
 
         Raises:
@@ -93,15 +93,18 @@ class LogicLayer(nn.Module):
         super().__init__()
         if implementation not in IMPLEMENTATIONS:
             raise ValueError(f"implementation {implementation!r} is not one of {', '.join(IMPLEMENTATIONS)}")
-        if connections not in CONNECTIONS:
+        if isinstance(connections, str) and connections not in CONNECTIONS:
             raise ValueError(f"connections {connections!r} is not one of {', '.join(CONNECTIONS)}")
         self.in_dim, self.out_dim = in_dim, out_dim
         self.grad_factor = grad_factor
         self.implementation = implementation
-        self.connections = connections
+        self.connections = connections if isinstance(connections, str) else "given"
         self.gates = gates or GateOptions()
         self.weights = nn.Parameter(initial_weights(out_dim, self.gates, device))
-        self.register_buffer("indices", CONNECTIONS[connections](in_dim, out_dim).to(device))
+        if isinstance(connections, str):
+            connections = CONNECTIONS[connections](in_dim, out_dim)
+        if connections is not None:
+            self.register_buffer("indices", connections.to(device))
         self._lists: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -149,17 +152,18 @@ class LogicLayer(nn.Module):
 
     def _forms(self, x: torch.Tensor, implementation: str) -> torch.Tensor:
         """[in_dim, batch] -> [out_dim, batch]: the values of the neurons' bilinear forms."""
-        if implementation == "numba":
-            lists = self._connection_lists(numba_functions)
-            return numba_functions.mixture(x, self.coefficients(), lists, self.grad_factor)
-        if implementation == "triton":
-            functions = _functions(implementation)
-            return functions.mixture(x, self.coefficients(), self._connection_lists(functions), self.grad_factor)
-        x = scale_gradient(x, self.grad_factor)
         if implementation == "difflogic":
-            functions = _functions(implementation)
+            functions = functions_of(implementation)
+            x = scale_gradient(x, self.grad_factor)
             return functions.mixture(x, self.probabilities(), self._connection_lists(functions))
-        return reference.mixture(x, self.coefficients(), self.indices)
+        return self._mixture(x, self.coefficients(), implementation)
+
+    def _mixture(self, x: torch.Tensor, coefficients: torch.Tensor, implementation: str) -> torch.Tensor:
+        """[in_dim, batch] -> [out_dim, batch]: the values of these bilinear forms."""
+        if implementation == "torch":
+            return reference.mixture(scale_gradient(x, self.grad_factor), coefficients, self.indices)
+        functions = functions_of(implementation)
+        return functions.mixture(x, coefficients, self._connection_lists(functions), self.grad_factor)
 
     def _soft(self, x: torch.Tensor, *groups: int) -> torch.Tensor:
         """What soft gates give on numba, whose kernels do softmax and sigmoid too; if given, the sums of k groups."""
@@ -247,5 +251,5 @@ def unpack_features(packed: torch.Tensor, num_bits: int, dtype: torch.dtype = to
     if packed.device.type == "cpu":
         return numba_functions.unpack_features(packed, num_bits).to(dtype)
     if packed.device.type == "cuda" and _has_triton():
-        return _functions("triton").unpack_features(packed, num_bits, dtype)
+        return functions_of("triton").unpack_features(packed, num_bits, dtype)
     return reference.unpack_bits(packed, num_bits).T.to(dtype)

@@ -73,6 +73,28 @@ def mixture_sums(
     return _MixtureSums.apply(x.float().contiguous(), coefficients.float().contiguous(), lists, grad_factor, groups)
 
 
+def candidate_slopes(
+    x: torch.Tensor,
+    coefficients: torch.Tensor,
+    indices: torch.Tensor,
+    candidates: torch.Tensor,
+    grad_y: torch.Tensor,
+) -> torch.Tensor:
+    """Like `reference.candidate_slopes`, in float32."""
+    first, second = indices.numpy().astype(np.int32)
+    slopes = torch.empty(candidates.shape)
+    numba_kernels.candidate_slopes(
+        x.float().contiguous().numpy(),
+        coefficients.float().contiguous().numpy(),
+        first,
+        second,
+        candidates.numpy(),
+        grad_y.float().contiguous().numpy(),
+        slopes.numpy(),
+    )
+    return slopes
+
+
 @not_compiled
 def sigmoid_mixture(
     x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float

@@ -36,8 +36,11 @@ def unpack_features(packed: NDArray[np.uint8], features: Floats) -> None:
                 out[s] = np.float32((column[s] >> np.uint8(bit)) & np.uint8(1))
 
 
+@numba.njit(cache=True, nogil=True)
 def input_consumers(indices: NDArray[np.int64], in_dim: int) -> tuple[NDArray[np.int64], Ints]:
     """The inverse connection list, by which an input's gradient is gathered instead of scattered.
+
+    A counting sort, quick enough to be done anew in every step where connections are learned.
 
     Args:
         indices: [2, out_dim].
@@ -48,10 +51,19 @@ def input_consumers(indices: NDArray[np.int64], in_dim: int) -> tuple[NDArray[np
         consumers: int32 [2 * out_dim]; those of input j are consumers[starts[j] : starts[j + 1]], ascending, each
             2 * neuron + role, where role is 0 if j is the neuron's first input, a, and 1 if it is b.
     """
-    flat = indices.T.reshape(-1)  # at 2 * neuron + role
     starts = np.zeros(in_dim + 1, np.int64)
-    np.cumsum(np.bincount(flat, minlength=in_dim), out=starts[1:])
-    return starts, np.argsort(flat, kind="stable").astype(np.int32)
+    for role in range(2):
+        for j in indices[role]:
+            starts[j + 1] += 1
+    starts = np.cumsum(starts)
+    ends = starts[:-1].copy()
+    consumers = np.empty(indices.size, np.int32)
+    for n in range(indices.shape[1]):
+        for role in range(2):
+            j = indices[role, n]
+            consumers[ends[j]] = 2 * n + role
+            ends[j] += 1
+    return starts, consumers
 
 
 @numba.njit(inline="always")
@@ -308,3 +320,57 @@ def backward(
                 grad[s] += g[s] * (c + c3 * other[s])
             if role == 0 and len(grad_weights) > 0:
                 _weight_gradient(own, other, g, coefficients[n], probabilities[n], grad_weights[n], lanes)
+
+
+@numba.njit(inline="always")
+def _product_sum(x: Floats, y: Floats, lanes: Floats) -> np.float32:
+    """The sum of x * y [batch]; `lanes` [_LANES] is for partial sums."""
+    for lane in range(_LANES):
+        lanes[lane] = np.float32(0)
+    block = _LANES * _UNROLLED
+    blocks_end = len(x) // block * block
+    for start in range(0, blocks_end, block):
+        block_x, block_y = x[start : start + block], y[start : start + block]
+        for lane in range(_LANES):
+            s = np.float32(0)
+            for u in range(_UNROLLED):
+                s += block_x[u * _LANES + lane] * block_y[u * _LANES + lane]
+            lanes[lane] += s
+    for start in range(blocks_end, len(x), _LANES):
+        for i in range(start, min(start + _LANES, len(x))):
+            lanes[i - start] += x[i] * y[i]
+    return _lane_sum(lanes)
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def candidate_slopes(
+    x: Floats,
+    coefficients: Floats,
+    first: Ints,
+    second: Ints,
+    candidates: NDArray[np.int32],
+    grad_y: Floats,
+    slopes: Floats,
+) -> None:
+    """How the loss grows with the share that each candidate has in a neuron's input.
+
+    slopes[r, n, j] is the sum over the batch of dL/da (of input r: a or b) times the candidate's activation.
+
+    Args:
+        x: activations [in_dim, batch].
+        coefficients: [out_dim, 4].
+        first, second: the inputs that have been chosen, int32 [out_dim].
+        candidates: int32 [2, out_dim, k].
+        grad_y: [out_dim, batch].
+        slopes: out, [2, out_dim, k]. A candidate costs the reading of its activations.
+    """
+    for n in numba.prange(len(first)):
+        g = grad_y[n]
+        grad_input, lanes = np.empty_like(g), np.empty(_LANES, dtype=np.float32)
+        for role in range(2):
+            other = x[first[n]] if role else x[second[n]]
+            c, c3 = coefficients[n, 1 + role], coefficients[n, 3]
+            for s in range(len(g)):
+                grad_input[s] = g[s] * (c + c3 * other[s])
+            for j in range(candidates.shape[2]):
+                slopes[role, n, j] = _product_sum(grad_input, x[candidates[role, n, j]], lanes)

@@ -20,6 +20,36 @@ def mixture(x: torch.Tensor, coefficients: torch.Tensor, indices: torch.Tensor) 
     return c0 + c1 * a + (c2 + c3 * a) * b
 
 
+def candidate_slopes(
+    x: torch.Tensor,
+    coefficients: torch.Tensor,
+    indices: torch.Tensor,
+    candidates: torch.Tensor,
+    grad_y: torch.Tensor,
+) -> torch.Tensor:
+    """How the loss grows with the share that each candidate has in a neuron's input.
+
+    Args:
+        x: activations [in_dim, batch].
+        coefficients: [out_dim, 4].
+        indices: int64 [2, out_dim], the inputs that have been chosen.
+        candidates: int32 [2, out_dim, k].
+        grad_y: [out_dim, batch].
+
+    Returns:
+        [2, out_dim, k], float32 or wider: sums over the batch of dL/da, or of dL/db, times the candidate's activation.
+    """
+    x = x if x.dtype == torch.float64 else x.float()
+    g = grad_y.to(x.dtype)
+    _, c1, c2, c3 = coefficients.to(x.dtype).T[:, :, None]
+    grad_inputs = g * (c1 + c3 * x[indices[1]]), g * (c2 + c3 * x[indices[0]])
+    slopes = [
+        torch.stack([(grad_input * x[column]).sum(1) for column in columns.T], 1)
+        for grad_input, columns in zip(grad_inputs, candidates, strict=True)
+    ]
+    return torch.stack(slopes)
+
+
 def unpack_bits(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
     """Packed frames uint8 [B, bytes] -> 0 and 1, uint8 [B, num_bits]."""
     if packed.device.type == "cpu":  # where NumPy is several times as fast as the operations below

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from src.logic import numba_kernels, triton_kernels
+from src.logic import triton_kernels
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,10 @@ class ConnectionLists:
 
     @cached_property
     def consumers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The inverse list; built when a gradient of the inputs is first asked for."""
-        starts, consumers = numba_kernels.input_consumers(self.indices.cpu().numpy(), self.in_dim)
-        return torch.from_numpy(starts).to(self.indices.device), torch.from_numpy(consumers).to(self.indices.device)
+        """`numba_kernels.input_consumers`; built, on the device, when a gradient of the inputs is first asked for."""
+        inputs, consumers = self.indices.T.reshape(-1).sort(stable=True)
+        starts = torch.searchsorted(inputs, torch.arange(self.in_dim + 1, device=inputs.device))
+        return starts, consumers.int()
 
 
 @torch.compiler.disable
@@ -49,6 +50,17 @@ class _Mixture(torch.autograd.Function):
             x, coefficients.T, ctx.lists.indices, starts, consumers, grad, need_grad_x, ctx.grad_factor
         )
         return grad_x, grad_coefficients.T, None, None
+
+
+def candidate_slopes(
+    x: torch.Tensor,
+    coefficients: torch.Tensor,
+    indices: torch.Tensor,
+    candidates: torch.Tensor,
+    grad_y: torch.Tensor,
+) -> torch.Tensor:
+    """Like `reference.candidate_slopes`; float32, bfloat16 or float16, summed in float32."""
+    return triton_kernels.candidate_slopes(x, coefficients.T, indices, candidates, grad_y)
 
 
 @torch.compiler.disable

@@ -146,6 +146,54 @@ def backward(
     return grad_x, (partial[0] if batch_blocks == 1 else partial.sum(0)).T
 
 
+def candidate_slopes(
+    x: torch.Tensor,
+    coefficients: torch.Tensor,
+    indices: torch.Tensor,
+    candidates: torch.Tensor,
+    grad_y: torch.Tensor,
+) -> torch.Tensor:
+    """How the loss grows with the share that each candidate has in a neuron's input; see `reference.candidate_slopes`.
+
+    Floor: 2 k + 3 activations a neuron (its candidates, a, b and grad_y), as its candidates are many tiles' worth.
+
+    Args:
+        x: activations [in_dim, batch], float32, bfloat16 or float16.
+        coefficients: float32 [4, out_dim], of any strides.
+        indices: int64 [2, out_dim], the inputs that have been chosen.
+        candidates: int32 [2, out_dim, k].
+        grad_y: [out_dim, batch].
+
+    Returns:
+        float32 [2, out_dim, k].
+    """
+    x, grad_y = x.contiguous(), grad_y.contiguous()
+    batch, (_, out_dim, count) = x.shape[1], candidates.shape
+    padded = triton.next_power_of_2(count)
+    slopes = torch.empty(candidates.shape, dtype=torch.float32, device=x.device)
+    tile = _tile(out_dim, batch, x.element_size(), ACCESSES, split_batch=False)
+    rows = max(1, tile.rows // padded)
+    with torch.cuda.device_of(x):
+        _candidate_slopes_kernel[(2 * triton.cdiv(out_dim, rows),)](
+            x,
+            coefficients,
+            indices,
+            candidates,
+            grad_y,
+            slopes,
+            out_dim,
+            batch // tile.vector,
+            *coefficients.stride(),
+            count,
+            padded,
+            rows,
+            tile.columns,
+            tile.vector,
+            num_warps=tile.warps,
+        )
+    return slopes
+
+
 def evaluate_packed(
     bits: torch.Tensor, gates: torch.Tensor, indices: torch.Tensor, result: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -412,6 +460,50 @@ def _grad_coefficients_kernel(
     tl.store(out + 1, sum_ga, mask=in_layer)
     tl.store(out + 2, sum_gb, mask=in_layer)
     tl.store(out + 3, sum_gab, mask=in_layer)
+
+
+@triton.jit(do_not_specialize=["out_dim", "num_vectors"])
+def _candidate_slopes_kernel(
+    x: tl.tensor,
+    coefficients: tl.tensor,
+    indices: tl.tensor,
+    candidates: tl.tensor,
+    grad_y: tl.tensor,
+    slopes: tl.tensor,
+    out_dim: tl.tensor,
+    num_vectors: tl.tensor,
+    stride_c: tl.tensor,
+    stride_n: tl.tensor,
+    count: tl.constexpr,
+    padded: tl.constexpr,
+    block_neurons: tl.constexpr,
+    block_batch: tl.constexpr,
+    vector: tl.constexpr,
+) -> None:
+    batch = num_vectors * vector
+    role = tl.program_id(0) % 2  # next to each other, as they share grad_y
+    neurons = (tl.program_id(0) // 2) * block_neurons + tl.arange(0, block_neurons)
+    column = tl.arange(0, padded)
+    in_layer = neurons < out_dim
+    used = in_layer[:, None] & (column < count)[None, :]
+    partner = tl.load(indices + ((1 - role) * out_dim + neurons), mask=in_layer, other=0)
+    places = (role * out_dim + neurons).to(tl.int64)[:, None] * count + column[None, :]
+    rows = tl.load(candidates + places, mask=used, other=0).to(tl.int64) * batch
+    c = coefficients + neurons.to(tl.int64) * stride_n
+    slope = tl.load(c + (1 + role) * stride_c, mask=in_layer, other=0.0)
+    cross = tl.load(c + 3 * stride_c, mask=in_layer, other=0.0)
+    total = tl.full([block_neurons, padded], 0.0, tl.float32)
+    for start in range(0, batch, block_batch):
+        frames = start + tl.arange(0, block_batch)
+        in_batch = frames < batch
+        mask = in_layer[:, None] & in_batch[None, :]
+        g = tl.load(grad_y + _offsets(neurons, batch, frames), mask=mask, other=0.0)
+        other = tl.load(x + _offsets(partner, batch, frames), mask=mask, other=0.0)
+        grad_input = g.to(tl.float32) * (slope[:, None] + cross[:, None] * other.to(tl.float32))
+        offsets = rows[:, :, None] + frames[None, None, :]
+        own = tl.load(x + offsets, mask=used[:, :, None] & in_batch[None, None, :], other=0.0)
+        total += tl.reduce(grad_input[:, None, :] * own.to(tl.float32), 2, _add)
+    tl.store(slopes + places, total, mask=used)
 
 
 @triton.jit

@@ -1,11 +1,17 @@
-"""Random and unique connections."""
+"""Random, unique and local connections, and candidates for learned ones."""
 
 import time
 
 import pytest
 import torch
 
-from src.logic.connections import random_connections, unique_connections
+from src.logic.connections import (
+    candidate_connections,
+    local_connections,
+    pixel_positions,
+    random_connections,
+    unique_connections,
+)
 
 
 @pytest.mark.parametrize(("in_dim", "out_dim"), [(1, 1), (7, 4), (100, 50), (64, 1000)])
@@ -49,7 +55,101 @@ def test_too_few_neurons_for_the_inputs_is_an_error(connect):
         connect(11, 5)
 
 
-def test_a_million_neurons_are_connected_in_seconds():
-    begin = time.perf_counter()
-    assert random_connections(1_000_000, 1_000_000).shape == (2, 1_000_000)
-    assert time.perf_counter() - begin < 10
+@pytest.mark.parametrize("shape", [(2, 34, 34), (1, 9, 13), (8, 5, 7)])
+@pytest.mark.parametrize("size", [2, 5, 8])
+def test_local_neurons_see_two_inputs_in_one_window(shape, size):
+    positions = pixel_positions(shape)
+    indices, _ = local_connections(positions, len(positions), size)
+    first, second = positions[indices]
+    assert (first - second).abs().max() <= size - 1
+    assert (indices[0] != indices[1]).all()
+
+
+def test_pixels_have_the_positions_of_the_bits_of_a_frame():
+    positions = pixel_positions((3, 4, 5))
+    assert positions[(2 * 4 + 3) * 5 + 1].tolist() == [3, 1]
+
+
+@pytest.mark.parametrize(("shape", "size"), [((2, 34, 34), 8), ((1, 34, 34), 5), ((6, 12, 20), 3)])
+def test_local_neurons_use_all_pixels_about_equally_often(shape, size):
+    positions = pixel_positions(shape)
+    indices, _ = local_connections(positions, 20 * len(positions), size)
+    uses = torch.bincount(indices.flatten(), minlength=len(positions)) / 40
+    assert uses.min() > 0.8
+    assert uses.max() < 1.25
+
+
+def test_local_windows_lie_anywhere_and_have_any_partner():
+    positions = pixel_positions((1, 12, 12))
+    indices, _ = local_connections(positions, 10_000, 3)
+    difference = (positions[indices[0]] - positions[indices[1]] + 2).long()
+    often = torch.bincount(difference[:, 0] * 5 + difference[:, 1], minlength=25).reshape(5, 5) / 10_000
+    assert (often > 0).sum() == 24
+    assert often[2, 2] == 0
+    torch.testing.assert_close(often, often.flip(0, 1), rtol=0, atol=0.015)
+
+
+def test_a_local_neuron_lies_between_its_inputs_and_the_next_layer_goes_on_from_there():
+    positions = pixel_positions((2, 20, 20))
+    indices, between = local_connections(positions, 900, 4)
+    assert torch.equal(between, (positions[indices[0]] + positions[indices[1]]) / 2)
+    deeper, _ = local_connections(between, 900, 8)
+    assert (between[deeper[0]] - between[deeper[1]]).abs().max() < 8
+    assert torch.bincount(deeper.flatten(), minlength=900).min() > 0
+
+
+def test_local_neurons_come_in_no_order():
+    # The last layer's neurons are divided among the classes, each of which is to see the whole image.
+    _, positions = local_connections(pixel_positions((2, 20, 20)), 4000, 4)
+    for one_class in positions.reshape(10, 400, 2):
+        torch.testing.assert_close(one_class.mean(0), torch.tensor([9.5, 9.5]), rtol=0, atol=1.5)
+
+
+def test_windows_that_hold_no_two_inputs_are_an_error():
+    with pytest.raises(ValueError, match="no window of 2 pixels holds two of the 2 inputs"):
+        local_connections(torch.tensor([[0.0, 0.0], [30.0, 30.0]]), 5, 2)
+
+
+@pytest.mark.parametrize(("in_dim", "out_dim", "count"), [(8, 4, 8), (100, 50, 7), (64, 1000, 8), (300, 160, 2)])
+def test_candidates_are_distinct_and_every_input_is_one_about_equally_often(in_dim, out_dim, count):
+    candidates = candidate_connections(in_dim, out_dim, count)
+    assert candidates.shape == (2, out_dim, count)
+    assert (candidates.sort(-1)[0].diff(dim=-1) > 0).all()
+    uses = torch.bincount(candidates.flatten(), minlength=in_dim)
+    assert len(uses) == in_dim
+    assert uses.min() >= 2 * out_dim // in_dim * count
+    assert uses.max() <= -(-2 * out_dim // in_dim) * count
+    first = torch.bincount(candidates[:, :, 0].flatten(), minlength=in_dim)
+    assert first.max() - first.min() <= 1
+
+
+def test_the_first_candidates_are_the_random_connections_of_the_same_seed():
+    torch.manual_seed(1)
+    expected = random_connections(100, 80)
+    torch.manual_seed(1)
+    assert torch.equal(candidate_connections(100, 80, 8)[:, :, 0], expected)
+
+
+def test_neurons_have_different_candidates():
+    candidates = candidate_connections(50, 1000, 4).reshape(2000, 4).sort(-1)[0]
+    assert len({tuple(some) for some in candidates.tolist()}) > 1950
+
+
+def test_more_candidates_than_inputs_are_an_error():
+    with pytest.raises(ValueError, match="9 candidates cannot be told apart among 8 inputs"):
+        candidate_connections(8, 8, 9)
+
+
+@pytest.mark.parametrize(
+    "connect",
+    [
+        lambda: random_connections(1_000_000, 1_000_000),
+        lambda: local_connections(pixel_positions((2, 34, 34)), 1_000_000, 8)[0],
+        lambda: candidate_connections(2312, 1_000_000, 8)[:, :, 0],
+    ],
+    ids=["random", "local", "learned"],
+)
+def test_a_million_neurons_are_connected_in_seconds(connect):
+    begin = time.process_time()
+    assert connect().shape == (2, 1_000_000)
+    assert time.process_time() - begin < 10

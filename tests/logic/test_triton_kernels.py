@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from src.logic.gates import gate_coefficients
-from src.logic.reference import mixture
+from src.logic.reference import candidate_slopes, mixture
 
 pytest.importorskip("triton", reason="the kernels need triton, which is there for Linux only")
 
@@ -91,6 +91,24 @@ def test_layer_is_deterministic(kernels):
     arguments = (x, coefficients, indices, *consumer_lists(indices, in_dim), grad_y, True, 1.0)
     for first, second in zip(kernels.backward(*arguments), kernels.backward(*arguments), strict=True):
         assert torch.equal(first, second)
+
+
+def check_slopes(kernels, in_dim, out_dim, batch, count, dtype, device="cpu"):
+    x, grad_y = torch.rand(in_dim, batch).to(device, dtype), torch.randn(out_dim, batch).to(device, dtype)
+    coefficients, indices = torch.randn(4, out_dim).to(device), connect(in_dim, out_dim).to(device)
+    candidates = torch.randint(in_dim, (2, out_dim, count), dtype=torch.int32, device=device)
+    found = kernels.candidate_slopes(x, coefficients, indices, candidates, grad_y)
+    exact = candidate_slopes(x.double(), coefficients.T.double(), indices, candidates, grad_y.double())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5 * (1 + exact.abs().max().item()))
+    assert torch.equal(kernels.candidate_slopes(x, coefficients, indices, candidates, grad_y), found)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("in_dim", "out_dim", "batch", "count"), [(1, 1, 1, 1), (5, 4, 35, 3), (6, 2, 136, 5)])
+def test_slopes_of_candidates(kernels, in_dim, out_dim, batch, count, dtype):
+    torch.manual_seed(8)
+    check_slopes(kernels, in_dim, out_dim, batch, count, dtype)
 
 
 def check_gates(kernels, in_dim, words, device="cpu"):
@@ -192,6 +210,17 @@ def test_layer_on_a_gpu(compiled, in_dim, out_dim, batch, dtype):
     runs = [check_layer(compiled, x, coefficients, indices, grad_y) for _ in range(2)]
     for first, second in zip(*runs, strict=True):
         assert torch.equal(first, second)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("in_dim", "out_dim", "batch", "count"),
+    [(1, 1, 1, 1), (2312, 4000, 128, 8), (4000, 4000, 333, 8), (500, 300, 1000, 17)],
+)
+def test_slopes_of_candidates_on_a_gpu(compiled, in_dim, out_dim, batch, count, dtype):
+    torch.manual_seed(8)
+    check_slopes(compiled, in_dim, out_dim, batch, count, dtype, "cuda")
 
 
 @pytest.mark.gpu

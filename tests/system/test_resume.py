@@ -35,10 +35,12 @@ def prepared(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "model_type", ["difflogic", "cnn", "mlp", pytest.param("convolutional", marks=pytest.mark.slow)]
+    "model_type",
+    ["difflogic", "cnn", "mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("convolutional", "learned"))],
 )
 def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, model_type):
-    model = CONVOLUTIONAL if model_type == "convolutional" else f"model.model_type={model_type}"
+    others = {"convolutional": CONVOLUTIONAL, "learned": "model.difflogic.connections=learned"}
+    model = others.get(model_type, f"model.model_type={model_type}")
     augmentation = "train.augmentation.shift=2 train.augmentation.event_drop=0.3"
     options = ["--override", f"{model} {augmentation} {EVERY_BATCH}"]
     small_job.run(prepared, "main.py", "small.yaml", f"--job_id=whole_{model_type}", *options)
