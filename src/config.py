@@ -141,7 +141,7 @@ class DiffLogicOptions:
     thermometer: str = _option("fixed", choices=("fixed", "learnable"))  # the thresholds that the bits stand for
     implementation: str = _option("auto", choices=("auto", "torch", "numba", "triton", "difflogic"))
     parametrisation: str = _option("softmax", choices=("softmax", "light", "walsh"))  # of a gate: 16, 4, 4 parameters
-    # residual: gates pass an input on at first; auto: so with architecture convolutional, normal with dense.
+    # residual: gates pass an input on at first; auto: so do convolutions, and dense layers begin normal.
     initialisation: str = _option("auto", choices=("auto", "normal", "residual"))
     forward_sampling: str = _option("soft", choices=("soft", "hard", "gumbel_soft", "gumbel_hard"))  # while training
     temperature: float = _option(1.0, least=1e-3, most=1e3)  # of the gates' softmax or sigmoid, in the first epoch

@@ -77,10 +77,10 @@ class DiffLogic(FrameModel):
         levels = o.thermometer_levels
         self.thermometer = Thermometer(levels, channels, o.thermometer == "learnable") if levels else None
         self.bits_shape = max(levels, 1) * channels, height, width
-        gates = _gate_options(o)
-        first = convolutions(self.bits_shape, o, gates) if o.architecture == "convolutional" else []
+        convolutional = o.architecture == "convolutional"
+        first = convolutions(self.bits_shape, o, _gate_options(o, "residual")) if convolutional else []
         shape = first[-1].out_shape if first else self.bits_shape
-        self.layers = nn.ModuleList([*first, *dense_layers(shape, o, gates)])
+        self.layers = nn.ModuleList([*first, *dense_layers(shape, o, _gate_options(o, "normal"))])
         self.tau = o.tau
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
@@ -113,10 +113,10 @@ class DiffLogic(FrameModel):
         return [layer for layer in self.layers if isinstance(layer, LogicConvolution | LogicLayer)]
 
 
-def _gate_options(options: DiffLogicOptions) -> GateOptions:
-    o, initialisation = options, options.initialisation
-    if initialisation == "auto":
-        initialisation = "residual" if o.architecture == "convolutional" else "normal"
+def _gate_options(options: DiffLogicOptions, auto: str) -> GateOptions:
+    """The options of a layer's gates, whose initialisation is `auto` unless the user chose one."""
+    o = options
+    initialisation = auto if o.initialisation == "auto" else o.initialisation
     return GateOptions(o.parametrisation, initialisation, o.forward_sampling, o.temperature)
 
 

@@ -6,6 +6,7 @@ import torch
 from src.config import Config
 from src.helpers import UserError
 from src.inference import circuit_of
+from src.logic import LogicConvolution, LogicLayer
 from src.model import DiffLogic, create_model, unpack_frames
 
 SHAPE = (2, 9, 13)  # 234 bits: the last byte of a packed frame is not full
@@ -103,11 +104,19 @@ def test_a_convolutional_network_classifies_packed_frames_and_counts_bits_when_d
     torch.testing.assert_close(counts, counts.round())
 
 
-def test_gates_begin_as_pass_throughs_where_convolutions_are_and_no_other_way_is_given():
+def test_convolutions_begin_as_pass_throughs_and_dense_layers_do_not_if_no_other_way_is_given():
     o = convolutional()
-    assert {gate for layer in create_model(o, SHAPE, 10).layers for gate in layer.discretised_gates().tolist()} == {3}
+
+    def kinds(of):
+        layers = create_model(o, SHAPE, 10).layers
+        return {gate for layer in layers if isinstance(layer, of) for gate in layer.discretised_gates().tolist()}
+
+    assert kinds(LogicConvolution) == {3}
+    assert len(kinds(LogicLayer)) > 5
+    o.difflogic.initialisation = "residual"
+    assert kinds(LogicLayer) == {3}
     o.difflogic.initialisation = "normal"
-    assert all(len(layer.discretised_gates().unique()) > 5 for layer in create_model(o, SHAPE, 10).layers)
+    assert len(kinds(LogicConvolution)) > 5
 
 
 def test_implementations_draw_the_same_convolutional_network_and_agree():
