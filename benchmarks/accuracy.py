@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--use-folds", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--parallel", type=int, default=1, help="jobs at once, which divide the cores")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     storage = Path(tempfile.mkdtemp())
     roots = [arguments.folder.resolve()]
     if arguments.folds:
