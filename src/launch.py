@@ -122,10 +122,12 @@ class _Agent(LocalElasticAgent):
 
 
 def _exit_code(result: RunResult, processes: int) -> int:
-    """The exit code of the first process that failed; a line about it if it was killed."""
+    """The exit code of the first process that failed; a line about one that was killed, which the others fail by."""
     if not result.is_failed():
         return EXIT_DONE
-    rank, code = next((rank, failure.exitcode) for rank, failure in result.failures.items())
+    failures = {rank: int(failure.exitcode) for rank, failure in result.failures.items()}
+    rank = next((rank for rank, code in failures.items() if code < 0), next(iter(failures)))
+    code = failures[rank]
     if code >= 0:
         return code
     LOG.error(

@@ -21,8 +21,8 @@ from tests.system.test_readme import copy_of_the_repository
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BWRAP_WORKS, reason="needs bubblewrap and its rights")]
 
-README = (REPOSITORY / "README.md").read_text()
-TO_CLUSTER, ON_CLUSTER, FROM_CLUSTER = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+SECTION = (REPOSITORY / "README.md").read_text().split("\n## On a cluster\n")[1].split("\n## ")[0]
+TO_CLUSTER, ON_CLUSTER, FROM_CLUSTER = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
 EPOCHS = 500  # of a fraction of a second: time to be preempted twice
 
 
