@@ -44,8 +44,8 @@ def difflogic(folder: Path = FOLDER) -> Any:
         options = ["--no-build-isolation", "--no-binary", ":all:"]
         _pip_download(folder, DIFFLOGIC, *options, PYTHONPATH=os.pathsep.join([str(stand_in.parents[1]), str(tools)]))
         with tarfile.open(next(folder.glob("difflogic-*.tar.gz"))) as archive:
-            # Python knows the filter from 3.11.4 on.
-            archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python knows it from 3.11.4 on
+            archive.extractall(folder)
     if "difflogic" not in sys.modules:
         sys.path.insert(0, str(source))
         if importlib.util.find_spec("difflogic_cuda") is None:
