@@ -36,7 +36,7 @@ def prepared(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "model_type",
-    ["difflogic", "cnn", "mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("convolutional", "learned"))],
+    ["difflogic", "cnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp", "convolutional", "learned"))],
 )
 def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, model_type):
     others = {"convolutional": CONVOLUTIONAL, "learned": "model.difflogic.connections=learned"}
