@@ -126,6 +126,7 @@ def _wait_for_all(store: dist.Store, size: int, stop: StopSignals) -> None:
         if time.monotonic() > last:
             raise RuntimeError(f"only {begun} of {size} processes have begun within {BEGIN_SECONDS} s")
         time.sleep(0.05)
+    stop.check()  # one that begins late: the others have got the signal, and are gone
 
 
 def _end_with_torchrun() -> None:

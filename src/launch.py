@@ -122,13 +122,17 @@ class _Agent(LocalElasticAgent):
 
 
 def _exit_code(result: RunResult, processes: int) -> int:
-    """The exit code of the first process that failed; a line about one that was killed, which the others fail by."""
+    """The exit code of what ended the processes, with a line about it if it was a kill.
+
+    Others end by that with EXIT_FAILED, or are killed by the agent if they cannot, and their failures stand beside it.
+    """
     if not result.is_failed():
         return EXIT_DONE
     failures = {rank: int(failure.exitcode) for rank, failure in result.failures.items()}
-    rank = next((rank for rank, code in failures.items() if code < 0), next(iter(failures)))
-    code = failures[rank]
-    if code >= 0:
+    if meant := [code for code in failures.values() if code > EXIT_FAILED]:
+        return meant[0]
+    rank, code = min(failures.items(), key=lambda failure: failure[1])
+    if code > 0:
         return code
     LOG.error(
         "process %d of %d was killed by %s, and the others have ended: run again with --resume to go on from the "
