@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-from src.helpers import EXIT_DONE, EXIT_FAILED, LOG, STOP_SIGNALS, StopSignals, available_cores
+from src.helpers import EXIT_DONE, EXIT_FAILED, EXIT_USER_ERROR, LOG, STOP_SIGNALS, StopSignals, available_cores
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -73,7 +73,7 @@ def launch(command: Sequence[str], processes: int, nodes: Nodes, stop: StopSigna
         finally:
             for number in STOP_SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
-    return _exit_code(result, processes * nodes.count)
+    return _exit_code(result, processes * nodes.count, stop.received is not None)
 
 
 def _rendezvous(nodes: Nodes) -> RendezvousParameters:
@@ -121,24 +121,27 @@ class _Agent(LocalElasticAgent):
         return workers
 
 
-def _exit_code(result: RunResult, processes: int) -> int:
+def _exit_code(result: RunResult, processes: int, stopped: bool) -> int:
     """The exit code of what ended the processes, with a line about it if it was a kill.
 
-    Others end by that with EXIT_FAILED, or are killed by the agent if they cannot, and their failures stand beside it.
+    The others' ends stand beside it: they failed by it, or were stopped by the agent, or killed 30 s later. `stopped`
+    says whether a stop signal was passed on to them.
     """
     if not result.is_failed():
         return EXIT_DONE
-    failures = {rank: int(failure.exitcode) for rank, failure in result.failures.items()}
-    if meant := [code for code in failures.values() if code > EXIT_FAILED]:
-        return meant[0]
-    rank, code = min(failures.items(), key=lambda failure: failure[1])
-    if code > 0:
-        return code
+    codes = {rank: int(failure.exitcode) for rank, failure in result.failures.items()}
+    rank, lowest = min(codes.items(), key=lambda end: end[1])
+    if EXIT_USER_ERROR in codes.values():
+        return EXIT_USER_ERROR
+    if lowest > 0:  # EXIT_FAILED is below the codes of a stop
+        return lowest
+    if stopped and max(codes.values()) > 0:
+        return max(codes.values())
     LOG.error(
         "process %d of %d was killed by %s, and the others have ended: run again with --resume to go on from the "
         "newest checkpoint",
         rank + 1,
         processes,
-        signal.Signals(-code).name,
+        signal.Signals(-lowest).name,
     )
     return EXIT_FAILED
