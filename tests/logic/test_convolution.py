@@ -2,9 +2,6 @@
 
 import copy
 import itertools
-import os
-import subprocess
-import sys
 
 import numba
 import pytest
@@ -16,7 +13,7 @@ from src.logic import LogicConvolution, LogicLayer
 from src.logic.convolution import tree_connections
 from src.logic.parametrisation import GateOptions
 from tests.logic import oracle
-from tests.small_job import REPOSITORY
+from tests.logic.compiling import printed_three_ways
 
 NORMAL = GateOptions(initialisation="normal")
 IMPLEMENTATIONS = ["torch", "numba"]
@@ -208,13 +205,7 @@ for batch, pool in ((3, 2), (19, 2), (16, 1)):
         digest.update(tensor.detach().numpy().tobytes())
 print(digest.hexdigest())
 """
-    digests = []
-    for variable in ({}, {}, {"NUMBA_DISABLE_JIT": "1"}):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **variable}
-        command = [sys.executable, "-c", script]
-        digests.append(subprocess.check_output(command, cwd=REPOSITORY, env=environment, text=True))
-    assert list(tmp_path.iterdir())
-    assert len(set(digests)) == 1
+    assert len(set(printed_three_ways(script, tmp_path))) == 1
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

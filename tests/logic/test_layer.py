@@ -16,6 +16,7 @@ from src.logic import GroupSum, LogicLayer, difflogic_functions
 from src.logic.layer import unpack_features
 from src.logic.reference import unpack_bits
 from tests.logic import oracle
+from tests.logic.compiling import printed_three_ways
 from tests.small_job import REPOSITORY
 
 IMPLEMENTATIONS = ["torch", "numba"]
@@ -119,13 +120,7 @@ for batch in (3, 16, 83):
         digest.update(tensor.detach().numpy().tobytes())
 print(digest.hexdigest())
 """
-    digests = []
-    for variable in ({}, {}, {"NUMBA_DISABLE_JIT": "1"}):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **variable}
-        command = [sys.executable, "-c", script]
-        digests.append(subprocess.check_output(command, cwd=REPOSITORY, env=environment, text=True))
-    assert list(tmp_path.iterdir())
-    assert len(set(digests)) == 1
+    assert len(set(printed_three_ways(script, tmp_path))) == 1
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
