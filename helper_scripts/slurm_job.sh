@@ -10,13 +10,12 @@
 set -u
 
 received= # the last signal
-again=    # set when a signal broke off `wait`
 child=
 to_srun= # the signal that srun gets for every other
 # forward SIGNAL: a second signal changes nothing in Python, which ends the batch and saves a checkpoint.
 # shellcheck disable=SC2329 # the traps call it
 forward() {
-  received=$1 again=yes
+  received=$1
   [[ -z $child ]] || kill -s "${to_srun:-$1}" "$child" 2>/dev/null
 }
 trap 'forward USR1' USR1 # before the time limit, and at `scancel --batch --signal=USR1`
@@ -60,14 +59,15 @@ fi
 "${command[@]}" &
 child=$!
 [[ -z $received ]] || kill -s "${to_srun:-$received}" "$child" # it came before there was a child
-code=127
-while
-  again=
-  wait "$child"
-  status=$?
-  [[ $status == 127 && $code != 127 ]] || code=$status # 127: the wait before had the exit code already
-  [[ -n $again ]]
-do :; done
+# A signal that comes as the child ends can lose the exit code that `wait "$child"` is about to give (bash 5.2), so what
+# signals break off is the wait for a pause. Then nothing disturbs the wait for the exit code.
+while kill -0 "$child" 2>/dev/null; do
+  sleep 0.5 &>/dev/null &
+  wait "$!"
+done
+trap '' USR1 TERM
+wait "$child"
+code=$?
 
 # Death by the signal itself: it came before Python was there to note it.
 if [[ -n $received && $code -gt 128 && $code == $((128 + $(kill -l "${to_srun:-$received}"))) ]]; then

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -390,7 +391,8 @@ def test_a_job_that_another_one_preempts_resumes_once_and_ends_with_the_same_bit
         "sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=true"
     ).strip()
     wait_until(lambda: "DUE TO PREEMPTION" in log(cluster, "preempted", job))
-    os.kill(python, signal.SIGCONT)
+    with suppress(ProcessLookupError):  # SLURM itself sends SIGCONT before SIGTERM
+        os.kill(python, signal.SIGCONT)
     cluster.wait_for_end(other)
     ended = cluster.wait_for_end(job)
     text = log(cluster, "preempted", job)
