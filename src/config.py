@@ -121,6 +121,8 @@ class ConvolutionOptions:
     # Pixels: its height, which is its width.
     receptive_field: list[int] = field(default_factory=lambda: [5], metadata={"least": 1, "most": 255})
     tree_depth: int = _option(3, least=1, most=4)  # gates from a pixel to the tree's output; 2^tree_depth pixels
+    # What each leaf is chosen among; 1: it stays as it was drawn.
+    candidates: list[int] = field(default_factory=lambda: [1], metadata={"least": 1, "most": 1000})
     # OR over windows of so many pixels squared; 1: none.
     pooling: list[int] = field(default_factory=lambda: [2], metadata={"least": 1, "most": 15})
 

@@ -1,8 +1,11 @@
 """The convolutional part of a DiffLogic model: its options -> convolutional logic layers, one after the other."""
 
+from typing import Any
+
 from src.config import DiffLogicOptions
 from src.helpers import UserError
 from src.logic import LogicConvolution
+from src.logic.convolution_selection import LearnedLogicConvolution
 from src.logic.parametrisation import GateOptions
 
 
@@ -15,19 +18,22 @@ def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: 
     o = options.convolution
     fields = _one_a_layer("receptive_field", o.receptive_field, len(o.kernels))
     pools = _one_a_layer("pooling", o.pooling, len(o.kernels))
+    choices = _one_a_layer("candidates", o.candidates, len(o.kernels))
+    common: dict[str, Any] = {
+        "tree_depth": o.tree_depth,
+        "grad_factor": options.grad_factor,
+        "implementation": options.implementation,
+        "gates": gates,
+    }
     layers: list[LogicConvolution] = []
-    for kernels, receptive_field, pool in zip(o.kernels, fields, pools, strict=True):
+    for kernels, field, pool, candidates in zip(o.kernels, fields, pools, choices, strict=True):
         try:
-            layer = LogicConvolution(
-                shape,
-                kernels,
-                receptive_field,
-                o.tree_depth,
-                pool,
-                grad_factor=options.grad_factor,
-                implementation=options.implementation,
-                gates=gates,
-            )
+            if candidates > 1:
+                layer: LogicConvolution = LearnedLogicConvolution(
+                    shape, kernels, field, candidates, pool=pool, **common
+                )
+            else:
+                layer = LogicConvolution(shape, kernels, field, pool=pool, **common)
         except ValueError as error:
             raise UserError(f"model.difflogic.convolution, layer {len(layers) + 1}: {error}") from error
         layers.append(layer)

@@ -7,6 +7,7 @@ from src.config import Config
 from src.helpers import UserError
 from src.inference import circuit_of
 from src.logic import LogicConvolution, LogicLayer
+from src.logic.convolution_selection import LearnedLogicConvolution
 from src.model import DiffLogic, create_model, unpack_frames
 
 SHAPE = (2, 9, 13)  # 234 bits: the last byte of a packed frame is not full
@@ -117,6 +118,18 @@ def test_convolutions_begin_as_pass_throughs_and_dense_layers_do_not_if_no_other
     assert kinds(LogicLayer) == {3}
     o.difflogic.initialisation = "normal"
     assert len(kinds(LogicConvolution)) > 5
+
+
+def test_a_convolution_s_leaves_are_learned_where_it_has_candidates():
+    first, second, _ = create_model(convolutional(candidates=[1, 4]), SHAPE, 10).logic_layers()
+    assert type(first) is LogicConvolution
+    assert isinstance(second, LearnedLogicConvolution)
+    assert second.logits.shape == (5, second.shape.leaves, 4)
+
+
+def test_more_candidates_than_a_receptive_field_has_pixels_are_a_user_s_error():
+    with pytest.raises(UserError, match="convolution, layer 1: 51 candidates cannot be told apart among 50 pixels"):
+        create_model(convolutional(candidates=[51]), SHAPE, 10)
 
 
 def test_implementations_draw_the_same_convolutional_network_and_agree():

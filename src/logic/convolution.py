@@ -47,6 +47,7 @@ class LogicConvolution(nn.Module):
         grad_factor: float = 1.0,
         implementation: str = "auto",
         gates: GateOptions | None = None,
+        connections: str | None = "random",
     ) -> None:
         """Draw weights and connections from PyTorch's global generators.
 
@@ -61,6 +62,7 @@ class LogicConvolution(nn.Module):
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
             implementation: one of IMPLEMENTATIONS but difflogic, which has no convolution.
             gates: how they are learned; without, by softmax from residual initialisation.
+            connections: random; None for a subclass that has its own.
 
         Raises:
             ValueError: for sizes or names that cannot be.
@@ -85,9 +87,10 @@ class LogicConvolution(nn.Module):
         self.implementation = implementation
         self.gates = gates or GateOptions(initialisation="residual")
         self.weights = nn.Parameter(initial_weights(kernels * (self.shape.leaves - 1), self.gates, device))
-        indices = tree_connections(in_shape[0], kernels, self.shape.leaves, receptive_field)
-        self.register_buffer("indices", indices.to(device))
-        self._trees: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
+        if connections is not None:
+            indices = tree_connections(in_shape[0], kernels, self.shape.leaves, receptive_field)
+            self.register_buffer("indices", indices.to(device))
+        self._made: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[batch, channels, height, width] -> [batch, *out_shape], values in 0 to 1."""
@@ -100,12 +103,14 @@ class LogicConvolution(nn.Module):
         implementation = resolve_implementation(self.implementation, x)
         # The kernels take no sigmoids inside a tree: Walsh gates are trained by plain PyTorch.
         after = self.gates if self.training and self.gates.sigmoid_after else None
+        trees, coefficients, shares = self._trees(), self.coefficients(), self._shares()
         if implementation in ("numba", "triton") and after is None:
-            trees, coefficients = self._connections(), self.coefficients()
-            y = convolution_functions.convolution(x, coefficients, trees, self.grad_factor, implementation)
+            y = convolution_functions.convolution(x, coefficients, trees, self.grad_factor, implementation, shares)
             return y.to(x.dtype)
         x = scale_gradient(x, self.grad_factor)
-        return convolution_reference.convolution(x, self.coefficients(), self.indices, self.shape, after)
+        return convolution_reference.convolution(
+            x, coefficients, trees.connections, self.shape, after, trees.candidates, shares
+        )
 
     def coefficients(self) -> torch.Tensor:
         """[kernels * (leaves - 1), 4], float32 or wider: bilinear forms, relaxed in train mode, else discretised."""
@@ -130,13 +135,17 @@ class LogicConvolution(nn.Module):
         inside = (row >= 0) & (row < s.height) & (column >= 0) & (column < s.width)
         return torch.where(inside, (channel * s.height + row) * s.width + column, self.in_dim)
 
-    def _connections(self) -> convolution_functions.Trees:
+    def _trees(self) -> convolution_functions.Trees:
         """Made anew whenever `indices` has been replaced or written to, as loading a state dict does."""
-        made_of, version, trees = self._trees
+        made_of, version, trees = self._made
         if made_of is not self.indices or version != self.indices._version:
             trees = convolution_functions.Trees(self.indices, self.shape)
-            self._trees = (self.indices, self.indices._version, trees)
+            self._made = (self.indices, self.indices._version, trees)
         return trees
+
+    def _shares(self) -> torch.Tensor | None:
+        """[kernels, leaves, candidates]: what a subclass learns of its leaves."""
+        return None
 
     def extra_repr(self) -> str:
         """What `print` shows."""
@@ -170,3 +179,25 @@ def tree_connections(channels: int, kernels: int, leaves: int, receptive_field: 
     )
     channel, pixel = seen.gather(1, taps // pixels), taps % pixels
     return torch.stack([channel, pixel // receptive_field, pixel % receptive_field])
+
+
+def tree_candidates(channels: int, kernels: int, leaves: int, receptive_field: int, candidates: int) -> torch.Tensor:
+    """int64 [3, kernels, leaves, candidates]: distinct pixels of the receptive field, of any channel, like connections.
+
+    The first ones are the `tree_connections` of the same seed. Draws from PyTorch's global CPU generator.
+
+    Raises:
+        ValueError: if there are fewer pixels than candidates.
+    """
+    pixels = receptive_field**2
+    if candidates > channels * pixels:
+        raise ValueError(
+            f"{candidates} candidates cannot be told apart among {channels * pixels} pixels of {channels} channels"
+        )
+    channel, row, column = tree_connections(channels, kernels, leaves, receptive_field)
+    first = (channel * pixels + row * receptive_field + column).flatten()
+    # Others, as shifts from the first, which are distinct.
+    shifts = torch.stack([torch.randperm(channels * pixels - 1)[: candidates - 1] + 1 for _ in first])
+    taps = (first[:, None] + torch.nn.functional.pad(shifts, (1, 0))) % (channels * pixels)
+    taps = taps.reshape(kernels, leaves, candidates)
+    return torch.stack([taps // pixels, taps % pixels // receptive_field, taps % receptive_field])

@@ -22,10 +22,12 @@ class Trees:
     Attributes:
         connections: int64 [3, kernels, leaves], each leaf's channel, and its row and column in the receptive field.
         shape: the layer's sizes.
+        candidates: int64 [3, kernels, leaves, candidates], like connections, of what each leaf may be; or None.
     """
 
     connections: torch.Tensor
     shape: Geometry
+    candidates: torch.Tensor | None = None
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -33,31 +35,52 @@ class Trees:
         return convolution_kernels.leaf_offsets(self.connections.numpy(), self.shape)
 
     @cached_property
+    def candidate_offsets(self) -> NDArray[np.int64]:
+        """For the CPU, int64 [kernels, pool * pool, leaves, candidates]; without candidates, of no elements."""
+        s = self.shape
+        if self.candidates is None:
+            return np.empty((s.kernels, s.pool**2, s.leaves, 0), np.int64)
+        offsets = convolution_kernels.leaf_offsets(self.candidates.flatten(2).numpy(), s)
+        return offsets.reshape(s.kernels, s.pool**2, s.leaves, -1)
+
+    @cached_property
     def readers(self) -> tuple[torch.Tensor, torch.Tensor]:
         """For a GPU, which leaves read a channel, of all kernels; see `convolution_triton.backward`."""
-        channels = self.connections[0].flatten()
-        starts = torch.zeros(self.shape.channels + 1, dtype=torch.int64, device=channels.device)
-        starts[1:] = torch.bincount(channels, minlength=self.shape.channels).cumsum(0)
-        return starts, torch.argsort(channels, stable=True).int()
+        channels, numbers = torch.sort(self.connections[0].flatten(), stable=True)
+        starts = torch.searchsorted(channels, torch.arange(self.shape.channels + 1, device=channels.device))
+        return starts, numbers.int()
 
 
 @not_compiled
 def convolution(
-    x: torch.Tensor, coefficients: torch.Tensor, trees: Trees, grad_factor: float, implementation: str
+    x: torch.Tensor,
+    coefficients: torch.Tensor,
+    trees: Trees,
+    grad_factor: float,
+    implementation: str,
+    shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Like `convolution_reference.convolution`, by the kernels for the CPU (numba) or for GPUs (triton).
 
-    Computed in float32; those for GPUs read and write x's dtype.
+    Computed in float32; those for GPUs read and write x's dtype. Shares belong to the trees' candidates.
     """
     function = _Triton if implementation == "triton" else _Numba
     x = x if implementation == "triton" else x.float()
-    return function.apply(x.contiguous(), coefficients.float().contiguous(), trees, grad_factor)
+    return function.apply(x.contiguous(), coefficients.float().contiguous(), shares, trees, grad_factor)
+
+
+_Gradients = tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None, None, None]
 
 
 class _Numba(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, coefficients: torch.Tensor, trees: Trees, grad_factor: float
+        ctx: Any,
+        x: torch.Tensor,
+        coefficients: torch.Tensor,
+        shares: torch.Tensor | None,
+        trees: Trees,
+        grad_factor: float,
     ) -> torch.Tensor:
         s = trees.shape
         y = x.new_empty(s.kernels * s.out_height * s.out_width, x.shape[1])
@@ -71,29 +94,46 @@ class _Numba(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> _Gradients:
         x, coefficients, winners = ctx.saved_tensors
+        trees: Trees = ctx.trees
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(0, 0)
         grad_coefficients = torch.empty_like(coefficients)
+        candidates = trees.candidate_offsets
+        slopes = x.new_empty(trees.shape.kernels, trees.shape.leaves, candidates.shape[-1])
         convolution_kernels.backward(
             x.numpy(),
             coefficients.numpy(),
-            ctx.trees.offsets,
-            ctx.trees.shape,
+            trees.offsets,
+            candidates,
+            trees.shape,
             winners.numpy(),
             grad.contiguous().numpy(),
             ctx.grad_factor,
             grad_x.numpy(),
             x.new_empty(len(winners), *coefficients.shape).numpy(),
+            x.new_empty(len(winners), *slopes.shape).numpy(),
             grad_coefficients.numpy(),
+            slopes.numpy(),
         )
-        return grad_x if ctx.needs_input_grad[0] else None, grad_coefficients, None, None
+        return (
+            grad_x if ctx.needs_input_grad[0] else None,
+            grad_coefficients,
+            slopes if ctx.needs_input_grad[2] else None,
+            None,
+            None,
+        )
 
 
 class _Triton(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, coefficients: torch.Tensor, trees: Trees, grad_factor: float
+        ctx: Any,
+        x: torch.Tensor,
+        coefficients: torch.Tensor,
+        shares: torch.Tensor | None,
+        trees: Trees,
+        grad_factor: float,
     ) -> torch.Tensor:
         keep_winners = any(ctx.needs_input_grad)
         y, winners = _triton_kernels().forward(x, coefficients, trees.connections, trees.shape, keep_winners)
@@ -103,14 +143,15 @@ class _Triton(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> _Gradients:
         x, coefficients, winners = ctx.saved_tensors
-        trees = ctx.trees
+        trees: Trees = ctx.trees
         readers = trees.readers if ctx.needs_input_grad[0] else None
-        grad_x, grad_coefficients = _triton_kernels().backward(
-            x, coefficients, trees.connections, readers, trees.shape, winners, grad, ctx.grad_factor
+        candidates = trees.candidates if ctx.needs_input_grad[2] else None
+        grad_x, grad_coefficients, slopes = _triton_kernels().backward(
+            x, coefficients, trees.connections, readers, candidates, trees.shape, winners, grad, ctx.grad_factor
         )
-        return grad_x, grad_coefficients, None, None
+        return grad_x, grad_coefficients, slopes, None, None
 
 
 def _triton_kernels() -> Any:

@@ -304,34 +304,86 @@ def _add_to_winners(
                 out[j] += grad[j] if won[j] == p else np.float32(0)
 
 
+@numba.njit(cache=True, nogil=True)
+def _add_product(a: Floats, b: Floats, lanes: Floats) -> None:
+    """Add ab along rows, whose length is a multiple of the lanes', to lanes; in blocks as in `_sums`."""
+    block = LANES * _UNROLLED
+    blocks_end = len(a) // block * block
+    for start in range(0, blocks_end, block):
+        block_a, block_b = a[start : start + block], b[start : start + block]
+        for lane in range(LANES):
+            total = np.float32(0)
+            for u in range(_UNROLLED):
+                total += block_a[u * LANES + lane] * block_b[u * LANES + lane]
+            lanes[lane] += total
+    for start in range(blocks_end, len(a), LANES):
+        block_a, block_b = a[start : start + LANES], b[start : start + LANES]
+        for lane in range(LANES):
+            lanes[lane] += block_a[lane] * block_b[lane]
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_slopes(
+    copy: Floats, offsets: NDArray[np.int64], start: int, won: NDArray[np.int32], nodes: Floats, lanes: Floats
+) -> None:
+    """Products of the gradients of a tree's leaves with their candidates at the positions that won their windows.
+
+    Args:
+        copy: the chunk's.
+        offsets: of the candidates, [pool * pool, leaves, candidates].
+        start: of the row in the copy.
+        won: the winning position of each number of the row.
+        nodes: in its first rows, the leaves' gradients.
+        lanes: out, [leaves, candidates, lanes]; the products are added.
+    """
+    positions, leaves, candidates = offsets.shape
+    size = len(won)
+    row = np.empty(size, np.float32)
+    for leaf in range(leaves):
+        grad = nodes[leaf, :size]
+        for p in range(positions):
+            for j in range(size):
+                row[j] = grad[j] if won[j] == p else np.float32(0)
+            for i in range(candidates):
+                base = start + offsets[p, leaf, i]
+                _add_product(copy[base : base + size], row, lanes[leaf, i])
+
+
 @numba.njit(cache=True, nogil=True, parallel=True)
 def backward(
     x: Floats,
     coefficients: Floats,
     offsets: NDArray[np.int64],
+    candidates: NDArray[np.int64],
     shape: Geometry,
     winners: NDArray[np.uint8],
     grad_y: Floats,
     scale: float,
     grad_x: Floats,
     partial: Floats,
+    partial_slopes: Floats,
     grad_coefficients: Floats,
+    slopes: Floats,
 ) -> None:
-    """Both gradients; a pooling window's goes to the position that won, whose tree alone is computed again.
+    """The gradients; a pooling window's goes to the position that won, whose tree alone is computed again.
 
     Args:
         x, coefficients, offsets, shape, winners: as given to `forward`, and what it gave.
+        candidates: where those of each leaf are, int64 [kernels, pool * pool, leaves, candidates]; there may be none.
         grad_y: [kernels * out_height * out_width, batch].
         scale: multiplies grad_x.
         grad_x: out, like x; or of size 0 where the inputs need no gradient.
         partial: [chunks, kernels * (leaves - 1), 4], for sums.
+        partial_slopes: [chunks, kernels, leaves, candidates], for sums.
         grad_coefficients: out, like coefficients.
+        slopes: out, [kernels, leaves, candidates]: how the loss grows with the share that each candidate has in a leaf.
     """
     for chunk in numba.prange(len(winners)):
         _backward_chunk(
             x,
             coefficients,
             offsets,
+            candidates,
             shape,
             winners[chunk],
             grad_y,
@@ -339,6 +391,7 @@ def backward(
             np.float32(scale),
             grad_x,
             partial[chunk],
+            partial_slopes[chunk],
         )
     for gate in range(len(grad_coefficients)):
         for i in range(4):
@@ -346,6 +399,9 @@ def backward(
             for chunk in range(len(partial)):
                 total += partial[chunk, gate, i]
             grad_coefficients[gate, i] = total
+    slopes[:] = np.float32(0)
+    for chunk in range(len(partial_slopes)):
+        slopes += partial_slopes[chunk]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -353,6 +409,7 @@ def _backward_chunk(
     x: Floats,
     coefficients: Floats,
     offsets: NDArray[np.int64],
+    candidates: NDArray[np.int64],
     shape: Geometry,
     winners: NDArray[np.uint8],
     grad_y: Floats,
@@ -360,17 +417,21 @@ def _backward_chunk(
     scale: np.float32,
     grad_x: Floats,
     grad_coefficients: Floats,
+    slopes: Floats,
 ) -> None:
     s = shape
     gates, row_size, count = s.leaves - 1, s.out_width * LANES, min(LANES, x.shape[1] - first)
     copy = _padded_copy(x, first, count, s)
+    learned, need_grad_leaves = slopes.size > 0, slopes.size > 0 or grad_x.size > 0
     grad_copy = np.zeros(len(copy) if grad_x.size > 0 else 0, np.float32)
     nodes = np.empty((2 * s.leaves - 1, _TILE), np.float32)
     won = np.empty(_TILE, np.int32)
     lanes = np.empty((gates, 4 * LANES), np.float32)
+    slope_lanes = np.empty((s.leaves, candidates.shape[3], LANES), np.float32)
     for k in range(s.kernels):
         c = coefficients[k * gates : (k + 1) * gates]
         lanes[:] = np.float32(0)
+        slope_lanes[:] = np.float32(0)
         for h in range(s.out_height):
             for tile in range(0, row_size, _TILE):
                 size = min(_TILE, row_size - tile)
@@ -386,13 +447,18 @@ def _backward_chunk(
                 for g in range(gates - 1, -1, -1):
                     a, b, grad = nodes[2 * g, :size], nodes[2 * g + 1, :size], nodes[s.leaves + g, :size]
                     _sums(a, b, grad, lanes[g])
-                    if grad_x.size > 0 or g >= s.leaves // 2:
+                    if need_grad_leaves or g >= s.leaves // 2:
                         _gate_gradient(a, b, grad, c[g])
                 if grad_x.size > 0:
                     _add_to_winners(nodes, offsets[k], start, won[:size], grad_copy)
+                if learned:
+                    _add_slopes(copy, candidates[k], start, won[:size], nodes, slope_lanes)
         for g in range(gates):
             for i in range(4):
                 grad_coefficients[k * gates + g, i] = _lane_sum(lanes[g, i * LANES : (i + 1) * LANES])
+        for leaf in range(s.leaves):
+            for i in range(candidates.shape[3]):
+                slopes[k, leaf, i] = _lane_sum(slope_lanes[leaf, i])
     if grad_x.size > 0:
         for j in range(len(grad_copy)):
             grad_copy[j] *= scale

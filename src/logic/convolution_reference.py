@@ -12,6 +12,8 @@ def convolution(
     connections: torch.Tensor,
     shape: Geometry,
     gates: GateOptions | None = None,
+    candidates: torch.Tensor | None = None,
+    shares: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The trees of gates at every position, and of each pooling window the largest, the first of equal ones.
 
@@ -21,6 +23,9 @@ def convolution(
         connections: int64 [3, kernels, leaves], each leaf's channel, and its row and column in the receptive field.
         shape: the layer's sizes.
         gates: of relaxed gates whose bilinear forms are not yet what they give; see `relaxed_outputs`.
+        candidates: int64 [3, kernels, leaves, candidates], like connections, of what each leaf may be.
+        shares: [kernels, leaves, candidates], which get the gradient that they would have if a leaf were the mixture
+            of its candidates; they change no value.
 
     Returns:
         [kernels * out_height * out_width, batch], in x's dtype.
@@ -33,10 +38,20 @@ def convolution(
     padded = torch.nn.functional.pad(frames, (0, 0, s.before, after, s.before, after))
     rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
     forms = coefficients.to(x.dtype).reshape(s.kernels, s.leaves - 1, 4, 1, 1, 1)
+
+    def read(inputs: torch.Tensor) -> torch.Tensor:
+        """int64 [3, kernels] -> [kernels, height, width, batch]."""
+        channel, dy, dx = inputs[:, :, None, None]
+        return padded[channel, rows[:, None] + dy, columns + dx]
+
     nodes = []
     for leaf in range(s.leaves):
-        channel, dy, dx = connections[:, :, leaf, None, None]
-        nodes.append(padded[channel, rows[:, None] + dy, columns + dx])  # [kernels, height, width, batch]
+        value = read(connections[:, :, leaf])
+        if candidates is not None and shares is not None:
+            excess = (shares - shares.detach()).to(x.dtype)  # zero, but for its gradient
+            for i in range(candidates.shape[-1]):
+                value = value + excess[:, leaf, i, None, None, None] * read(candidates[:, :, leaf, i]).detach()
+        nodes.append(value)
     for gate in range(s.leaves - 1):
         a, b = nodes[2 * gate], nodes[2 * gate + 1]
         c0, c1, c2, c3 = forms[:, gate].unbind(1)

@@ -24,6 +24,7 @@ WARP = 32
 WARPS = 4
 # Outputs of a program's step on the way back: two a thread, since it keeps four sums a gate for each.
 BACKWARD_BLOCK = 2 * WARP * WARPS
+SLOPES_TILE = 8 * WARP * WARPS  # products of a program's step: candidates × outputs
 MIN_PROGRAMS = 1056  # eight for each of an H200's 132 multiprocessors
 
 
@@ -79,23 +80,26 @@ def backward(
     coefficients: torch.Tensor,
     connections: torch.Tensor,
     readers: tuple[torch.Tensor, torch.Tensor] | None,
+    candidates: torch.Tensor | None,
     shape: Geometry,
     winners: torch.Tensor,
     grad_y: torch.Tensor,
     grad_scale: float,
-) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Gradients with respect to x (times grad_scale) and to the coefficients, summed in float32.
+) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
+    """Gradients with respect to x (times grad_scale), to the coefficients and to the candidates' shares, in float32.
 
     Args:
         x, coefficients, connections, shape, winners: as given to `forward`, and what it gave.
         readers: starts int64 [channels + 1] and numbers int32 [kernels * leaves]: the leaves kernel * leaves + leaf
             that read channel c are numbers[starts[c] : starts[c + 1]].
             None: x needs no gradient.
+        candidates: int64 [3, kernels, leaves, candidates], like connections; None: there are none.
         grad_y: [kernels * out_height * out_width, batch], in x's dtype.
         grad_scale: what the gradient of x is multiplied by.
 
     Returns:
-        grad_x, like x, or None; and grad_coefficients, like coefficients.
+        grad_x, like x, or None; grad_coefficients, like them; and float32 [kernels, leaves, candidates], or None:
+        how the loss grows with the share that each candidate has in a leaf.
     """
     s, batch, grad_y = shape, x.shape[1], grad_y.contiguous()
     gates, outputs = s.leaves - 1, s.out_height * s.out_width * batch
@@ -103,7 +107,8 @@ def backward(
     steps_a_program = max(1, steps * s.kernels // MIN_PROGRAMS)
     parts = triton.cdiv(steps, steps_a_program)
     partial = torch.empty(parts, s.kernels * gates, 4, dtype=torch.float32, device=x.device)
-    grad_leaves = x.new_empty((s.leaves, *grad_y.shape) if readers else (0,))
+    need_grad_leaves = readers is not None or candidates is not None
+    grad_leaves = x.new_empty((s.leaves, *grad_y.shape) if need_grad_leaves else (0,))
     with torch.cuda.device_of(x):
         _trees_kernel[(s.kernels * parts,)](
             x,
@@ -123,15 +128,26 @@ def backward(
             steps_a_program,
             s.leaves,
             s.pool,
-            readers is not None,
+            need_grad_leaves,
             BACKWARD_BLOCK,
             num_warps=WARPS,
         )
-    grad_coefficients = partial.sum(0)
-    if readers is None:
-        return None, grad_coefficients
+    grad_x = _input_gradient(x, connections, readers, s, winners, grad_leaves, grad_scale) if readers else None
+    slopes = None if candidates is None else _candidate_slopes(x, candidates, s, winners, grad_leaves)
+    return grad_x, partial.sum(0), slopes
+
+
+def _input_gradient(
+    x: torch.Tensor,
+    connections: torch.Tensor,
+    readers: tuple[torch.Tensor, torch.Tensor],
+    shape: Geometry,
+    winners: torch.Tensor,
+    grad_leaves: torch.Tensor,
+    grad_scale: float,
+) -> torch.Tensor:
+    s, batch, (starts, numbers) = shape, x.shape[1], readers
     grad_x = torch.empty_like(x)
-    starts, numbers = readers
     vector, block_batch, block_positions = _tile(batch)
     blocks = triton.cdiv(s.height * s.width, block_positions)
     with torch.cuda.device_of(x):
@@ -159,7 +175,44 @@ def backward(
             vector,
             num_warps=WARPS,
         )
-    return grad_x, grad_coefficients
+    return grad_x
+
+
+def _candidate_slopes(
+    x: torch.Tensor, candidates: torch.Tensor, shape: Geometry, winners: torch.Tensor, grad_leaves: torch.Tensor
+) -> torch.Tensor:
+    """Floor: a leaf's gradients once, and of each of its candidates as many activations."""
+    s, batch, number = shape, x.shape[1], candidates.shape[-1]
+    padded = triton.next_power_of_2(number)
+    block = max(1, SLOPES_TILE // padded)
+    steps = triton.cdiv(s.out_height * s.out_width * batch, block)
+    leaves = s.kernels * s.leaves
+    steps_a_program = max(1, steps * leaves // MIN_PROGRAMS)
+    parts = triton.cdiv(steps, steps_a_program)
+    partial = torch.empty(parts, leaves, number, dtype=torch.float32, device=x.device)
+    with torch.cuda.device_of(x):
+        _slopes_kernel[(leaves * parts,)](
+            x,
+            candidates,
+            winners,
+            grad_leaves,
+            partial,
+            s.kernels,
+            s.height,
+            s.width,
+            s.before,
+            s.out_height,
+            s.out_width,
+            batch,
+            number,
+            steps_a_program,
+            s.leaves,
+            s.pool,
+            padded,
+            block,
+            num_warps=WARPS,
+        )
+    return partial.sum(0).reshape(s.kernels, s.leaves, number)
 
 
 def _tile(batch: int) -> tuple[int, int, int]:
@@ -450,3 +503,65 @@ def _inputs_kernel(
         total += tl.load(of_leaf + offsets, mask=mask & inside & wins, other=0.0).to(tl.float32)
     offsets = (channel * (height * width) + positions).to(tl.int64) * batch + frames
     tl.store(grad_x + offsets, (total * grad_scale).to(grad_x.dtype.element_ty), mask=mask)
+
+
+@triton.jit(
+    do_not_specialize=[
+        "kernels",
+        "height",
+        "width",
+        "before",
+        "out_height",
+        "out_width",
+        "batch",
+        "number",
+        "steps_a_program",
+    ]
+)
+def _slopes_kernel(
+    x: tl.tensor,
+    candidates: tl.tensor,
+    winners: tl.tensor,
+    grad_leaves: tl.tensor,
+    partial: tl.tensor,
+    kernels: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    before: tl.tensor,
+    out_height: tl.tensor,
+    out_width: tl.tensor,
+    batch: tl.tensor,
+    number: tl.tensor,
+    steps_a_program: tl.tensor,
+    leaves: tl.constexpr,
+    pool: tl.constexpr,
+    padded: tl.constexpr,
+    block: tl.constexpr,
+) -> None:
+    count = kernels * leaves
+    of_leaf = tl.program_id(0) % count  # kernel * leaves + leaf
+    part = tl.program_id(0) // count
+    kernel, leaf = of_leaf // leaves, of_leaf % leaves
+    size = out_height * out_width * batch
+    grads = grad_leaves + (leaf.to(tl.int64) * kernels + kernel) * size
+    won_by = winners + kernel.to(tl.int64) * size
+    i = tl.arange(0, padded)[:, None]
+    place = candidates + of_leaf.to(tl.int64) * number + i
+    channel = tl.load(place, mask=i < number, other=0).to(tl.int32)
+    dy = tl.load(place + count.to(tl.int64) * number, mask=i < number, other=0).to(tl.int32)
+    dx = tl.load(place + 2 * count.to(tl.int64) * number, mask=i < number, other=0).to(tl.int32)
+    products = tl.full([padded, block], 0.0, tl.float32)
+    for step in range(part * steps_a_program, (part + 1) * steps_a_program):
+        outputs = step * block + tl.arange(0, block)[None, :]
+        mask = outputs < size
+        grad = tl.load(grads + outputs, mask=mask, other=0.0).to(tl.float32)
+        won = tl.load(won_by + outputs, mask=mask, other=0).to(tl.int32)
+        position = outputs // batch
+        row = position // out_width * pool + won // pool - before + dy
+        column = position % out_width * pool + won % pool - before + dx
+        inside = mask & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        offsets = ((channel * height + row) * width + column).to(tl.int64) * batch + outputs % batch
+        products += grad * tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
+    sums = tl.reduce(products, 1, _add)
+    i = tl.arange(0, padded)
+    tl.store(partial + (part * count + of_leaf).to(tl.int64) * number + i, sums, mask=i < number)

@@ -336,10 +336,21 @@ def _product_sum(x: Floats, y: Floats, lanes: Floats) -> np.float32:
             for u in range(_UNROLLED):
                 s += block_x[u * _LANES + lane] * block_y[u * _LANES + lane]
             lanes[lane] += s
-    for start in range(blocks_end, len(x), _LANES):
-        for i in range(start, min(start + _LANES, len(x))):
-            lanes[i - start] += x[i] * y[i]
+    rows_end = len(x) // _LANES * _LANES
+    for start in range(blocks_end, rows_end, _LANES):
+        block_x, block_y = x[start : start + _LANES], y[start : start + _LANES]
+        for lane in range(_LANES):
+            lanes[lane] += block_x[lane] * block_y[lane]
+    for i in range(rows_end, len(x)):
+        lanes[i - rows_end] += x[i] * y[i]
     return _lane_sum(lanes)
+
+
+@numba.njit(cache=True, nogil=True)
+def _product_sums(x: Floats, rows: Ints, y: Floats, lanes: Floats, out: Floats) -> None:
+    """Of each of these rows of x; inside a parallel loop, LLVM would vectorise nothing."""
+    for j in range(len(rows)):
+        out[j] = _product_sum(y, x[rows[j]], lanes)
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
@@ -372,5 +383,4 @@ def candidate_slopes(
             c, c3 = coefficients[n, 1 + role], coefficients[n, 3]
             for s in range(len(g)):
                 grad_input[s] = g[s] * (c + c3 * other[s])
-            for j in range(candidates.shape[2]):
-                slopes[role, n, j] = _product_sum(grad_input, x[candidates[role, n, j]], lanes)
+            _product_sums(x, candidates[role, n], grad_input, lanes, slopes[role, n])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from src.logic import LogicConvolution, convolution_reference
+from src.logic.convolution import tree_candidates
 from src.logic.convolution_functions import Trees
 from src.logic.parametrisation import GateOptions
 from tests.logic.conftest import copy_of_module
@@ -35,13 +36,18 @@ def check_layer(kernels, in_shape, kernel_count, receptive_field, tree_depth, po
     torch.manual_seed(0)
     gates = GateOptions(initialisation="normal")
     layer = LogicConvolution(in_shape, kernel_count, receptive_field, tree_depth, pool, gates=gates).to(device)
-    trees = Trees(layer.indices, layer.shape)
+    count = min(5, in_shape[0] * receptive_field**2)
+    drawn = tree_candidates(in_shape[0], kernel_count, layer.shape.leaves, receptive_field, count)
+    trees = Trees(layer.indices, layer.shape, drawn.to(device))
     coefficients = layer.coefficients().detach()
     x = torch.rand(layer.in_dim, batch).to(device, dtype)
     grad_y = torch.randn(layer.out_dim, batch).to(device, dtype)
 
     exact_x, exact_coefficients = x.double().requires_grad_(), coefficients.double().requires_grad_()
-    exact_y = convolution_reference.convolution(exact_x, exact_coefficients, layer.indices, layer.shape)
+    exact_shares = torch.zeros(trees.candidates.shape[1:], dtype=torch.float64, device=device, requires_grad=True)
+    exact_y = convolution_reference.convolution(
+        exact_x, exact_coefficients, layer.indices, layer.shape, None, trees.candidates, exact_shares
+    )
     exact_y.backward(grad_y.double())
 
     eps = torch.finfo(dtype).eps
@@ -51,16 +57,26 @@ def check_layer(kernels, in_shape, kernel_count, receptive_field, tree_depth, po
     same_y, _ = kernels.forward(x, coefficients, layer.indices, layer.shape, False)
     assert torch.equal(y, same_y)
     arguments = (layer.shape, winners, grad_y, 2.5)
-    grad_x, grad_coefficients = kernels.backward(x, coefficients, layer.indices, trees.readers, *arguments)
-    no_grad_x, same_grad_coefficients = kernels.backward(x, coefficients, layer.indices, None, *arguments)
+    grad_x, grad_coefficients, slopes = kernels.backward(
+        x, coefficients, layer.indices, trees.readers, trees.candidates, *arguments
+    )
+    no_grad_x, same_grad_coefficients, no_slopes = kernels.backward(
+        x, coefficients, layer.indices, None, None, *arguments
+    )
     assert no_grad_x is None
+    assert no_slopes is None
+    _, _, same_slopes = kernels.backward(x, coefficients, layer.indices, None, trees.candidates, *arguments)
+    assert torch.equal(slopes, same_slopes)
     assert grad_x.dtype == dtype
     largest = exact_x.grad.abs().max().item()  # the leaves' gradients are rounded to the dtype before they are added
     torch.testing.assert_close(grad_x.double(), 2.5 * exact_x.grad, rtol=eps, atol=4 * eps * largest + 1e-6)
     assert torch.equal(grad_coefficients, same_grad_coefficients)
     atol = 1e-5 * (1 + exact_coefficients.grad.abs().max().item())
     torch.testing.assert_close(grad_coefficients.double(), exact_coefficients.grad, rtol=1e-5, atol=atol)
-    return y, winners, grad_x, grad_coefficients
+    exact_slopes = exact_shares.grad
+    atol = (4 * eps + 1e-5) * (1 + exact_slopes.abs().max().item())
+    torch.testing.assert_close(slopes.double(), exact_slopes, rtol=1e-5, atol=atol)
+    return y, winners, grad_x, grad_coefficients, slopes
 
 
 @pytest.mark.parametrize(("in_shape", "kernels", "receptive_field", "tree_depth", "pool", "batch"), SHAPES)
@@ -75,6 +91,7 @@ def test_layer_in_half_precision(interpreted):
 def test_a_program_of_many_steps_sums_them_all(interpreted, monkeypatch):
     monkeypatch.setattr(interpreted, "MIN_PROGRAMS", 1)
     monkeypatch.setattr(interpreted, "BACKWARD_BLOCK", 16)
+    monkeypatch.setattr(interpreted, "SLOPES_TILE", 16)
     check_layer(interpreted, (1, 4, 4), 2, 3, 1, 2, 9, torch.float32)
 
 
@@ -89,7 +106,7 @@ def test_kernels_compile_for_gpus(capability, activation):
 
     types = dict.fromkeys(["x", "y", "grad_y", "grad_leaves", "grad_x"], activation)
     types |= {"coefficients": "*fp32", "partial": "*fp32", "grad_scale": "fp32", "winners": "*u8"}
-    types |= {"connections": "*i64", "starts": "*i64", "numbers": "*i32"}
+    types |= {"connections": "*i64", "candidates": "*i64", "starts": "*i64", "numbers": "*i32"}
     vector, block_batch, block_positions = kernels._tile(128)
     tile = {"block_positions": block_positions, "block_batch": block_batch, "vector": vector}
     shape = {"leaves": 8, "pool": 2}
@@ -98,6 +115,7 @@ def test_kernels_compile_for_gpus(capability, activation):
         (kernels._trees_kernel, {**shape, "need_grad_leaves": True, "block": kernels.BACKWARD_BLOCK}),
         (kernels._trees_kernel, {**shape, "need_grad_leaves": False, "block": kernels.BACKWARD_BLOCK}),
         (kernels._inputs_kernel, {**shape, **tile}),
+        (kernels._slopes_kernel, {**shape, "padded": 16, "block": kernels.SLOPES_TILE // 16}),
     ):
         signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names}
         source = ASTSource(kernel, signature, {(kernel.arg_names.index(name),): constants[name] for name in constants})
