@@ -35,7 +35,7 @@ from src.config import DiffLogicOptions
 from src.convolutional import convolutions
 from src.helpers import format_table, keep_freed_memory
 from src.logic import LogicConvolution
-from src.logic.convolution_kernels import apply_gates
+from src.logic.convolution_kernels import FORM, apply_gates
 from src.logic.parametrisation import GateOptions
 
 FRAME_SHAPE = (2, 34, 34)
@@ -151,7 +151,7 @@ def gate_rate() -> float:
     @numba.njit
     def run(nodes: np.ndarray, coefficients: np.ndarray, rounds: int) -> None:
         for _ in range(rounds):
-            apply_gates(nodes, coefficients, 2, 0, 1, 384)
+            apply_gates(nodes, coefficients, FORM, 2, 0, 1, 384)
 
     run(nodes, coefficients, 1)
     seconds = []

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from src.logic import convolution_functions, convolution_reference
-from src.logic.convolution_kernels import geometry
+from src.logic.convolution_kernels import FORM, SIGMOID, STEP, geometry
 from src.logic.layer import IMPLEMENTATIONS, resolve_implementation, scale_gradient
 from src.logic.parametrisation import (
     GateOptions,
@@ -101,15 +101,26 @@ class LogicConvolution(nn.Module):
         if x.ndim != 2 or x.shape[0] != self.in_dim:
             raise ValueError(f"expected {self.in_dim} input features, got a tensor of shape {list(x.shape)}")
         implementation = resolve_implementation(self.implementation, x)
-        # The kernels take no sigmoids inside a tree: Walsh gates are trained by plain PyTorch.
-        after = self.gates if self.training and self.gates.sigmoid_after else None
         trees, coefficients, shares = self._trees(), self.coefficients(), self._shares()
-        if implementation in ("numba", "triton") and after is None:
-            y = convolution_functions.convolution(x, coefficients, trees, self.grad_factor, implementation, shares)
+        relaxed_walsh = self.training and self.gates.sigmoid_after
+        if implementation in ("numba", "triton"):
+            after = FORM
+            if relaxed_walsh:
+                after = STEP if self.gates.hard else SIGMOID
+                coefficients = coefficients / self.gates.temperature
+            y = convolution_functions.convolution(
+                x, coefficients, trees, self.grad_factor, implementation, shares, after
+            )
             return y.to(x.dtype)
-        x = scale_gradient(x, self.grad_factor)
+        gates = self.gates if relaxed_walsh else None
         return convolution_reference.convolution(
-            x, coefficients, trees.connections, self.shape, after, trees.candidates, shares
+            scale_gradient(x, self.grad_factor),
+            coefficients,
+            trees.connections,
+            self.shape,
+            gates,
+            trees.candidates,
+            shares,
         )
 
     def coefficients(self) -> torch.Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
 from src.logic import convolution_kernels
-from src.logic.convolution_kernels import LANES, Geometry
+from src.logic.convolution_kernels import FORM, LANES, Geometry
 from src.logic.numba_functions import not_compiled
 
 
@@ -59,17 +59,19 @@ def convolution(
     grad_factor: float,
     implementation: str,
     shares: torch.Tensor | None = None,
+    after: int = FORM,
 ) -> torch.Tensor:
     """Like `convolution_reference.convolution`, by the kernels for the CPU (numba) or for GPUs (triton).
 
-    Computed in float32; those for GPUs read and write x's dtype. Shares belong to the trees' candidates.
+    Computed in float32; those for GPUs read and write x's dtype. Shares belong to the trees' candidates. What a
+    gate gives of its form, `after` says: FORM, SIGMOID or STEP.
     """
     function = _Triton if implementation == "triton" else _Numba
     x = x if implementation == "triton" else x.float()
-    return function.apply(x.contiguous(), coefficients.float().contiguous(), shares, trees, grad_factor)
+    return function.apply(x.contiguous(), coefficients.float().contiguous(), shares, trees, grad_factor, after)
 
 
-_Gradients = tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None, None, None]
+_Gradients = tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None, None, None, None]
 
 
 class _Numba(torch.autograd.Function):
@@ -81,15 +83,18 @@ class _Numba(torch.autograd.Function):
         shares: torch.Tensor | None,
         trees: Trees,
         grad_factor: float,
+        after: int,
     ) -> torch.Tensor:
         s = trees.shape
         y = x.new_empty(s.kernels * s.out_height * s.out_width, x.shape[1])
         chunks = -(-x.shape[1] // LANES)
         size = len(y) * LANES if any(ctx.needs_input_grad) else 0
         winners = torch.empty(chunks, size, dtype=torch.uint8)
-        convolution_kernels.forward(x.numpy(), coefficients.numpy(), trees.offsets, s, y.numpy(), winners.numpy())
+        convolution_kernels.forward(
+            x.numpy(), coefficients.numpy(), after, trees.offsets, s, y.numpy(), winners.numpy()
+        )
         ctx.save_for_backward(x, coefficients, winners)
-        ctx.trees, ctx.grad_factor = trees, grad_factor
+        ctx.trees, ctx.grad_factor, ctx.after = trees, grad_factor, after
         return y
 
     @staticmethod
@@ -104,6 +109,7 @@ class _Numba(torch.autograd.Function):
         convolution_kernels.backward(
             x.numpy(),
             coefficients.numpy(),
+            ctx.after,
             trees.offsets,
             candidates,
             trees.shape,
@@ -122,6 +128,7 @@ class _Numba(torch.autograd.Function):
             slopes if ctx.needs_input_grad[2] else None,
             None,
             None,
+            None,
         )
 
 
@@ -134,11 +141,12 @@ class _Triton(torch.autograd.Function):
         shares: torch.Tensor | None,
         trees: Trees,
         grad_factor: float,
+        after: int,
     ) -> torch.Tensor:
         keep_winners = any(ctx.needs_input_grad)
-        y, winners = _triton_kernels().forward(x, coefficients, trees.connections, trees.shape, keep_winners)
+        y, winners = _triton_kernels().forward(x, coefficients, after, trees.connections, trees.shape, keep_winners)
         ctx.save_for_backward(x, coefficients, winners)
-        ctx.trees, ctx.grad_factor = trees, grad_factor
+        ctx.trees, ctx.grad_factor, ctx.after = trees, grad_factor, after
         return y
 
     @staticmethod
@@ -149,9 +157,18 @@ class _Triton(torch.autograd.Function):
         readers = trees.readers if ctx.needs_input_grad[0] else None
         candidates = trees.candidates if ctx.needs_input_grad[2] else None
         grad_x, grad_coefficients, slopes = _triton_kernels().backward(
-            x, coefficients, trees.connections, readers, candidates, trees.shape, winners, grad, ctx.grad_factor
+            x,
+            coefficients,
+            ctx.after,
+            trees.connections,
+            readers,
+            candidates,
+            trees.shape,
+            winners,
+            grad,
+            ctx.grad_factor,
         )
-        return grad_x, grad_coefficients, slopes, None, None
+        return grad_x, grad_coefficients, slopes, None, None, None
 
 
 def _triton_kernels() -> Any:

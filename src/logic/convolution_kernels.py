@@ -22,6 +22,14 @@ _TILE = 384  # numbers of a row that are worked on at a time: of the 15 nodes of
 _UNROLLED = 4  # numbers that are added up before they go to a lane
 
 
+# What a gate gives of its bilinear form: the form, its sigmoid, or whether it is above 0, with the sigmoid's gradient.
+FORM, SIGMOID, STEP = 0, 1, 2
+
+_LOG2_E = np.float32(1.44269504088896341)
+_LN2_HIGH = np.float32(0.693359375)  # the two add up to ln 2
+_LN2_LOW = np.float32(-2.12194440e-4)
+
+
 class Geometry(NamedTuple):
     """The sizes of a layer, in the unit that the name says.
 
@@ -125,25 +133,59 @@ def _write(values: Floats, rows: Floats, row: int, first: int, count: int) -> No
                 out[lane] = lanes[lane]
 
 
+@numba.njit(inline="always")
+def _sigmoid(x: np.float32) -> np.float32:
+    """To float32 precision (with Cephes' expf), in operations that vectorise."""
+    t = max(-abs(x), np.float32(-87))
+    k = np.floor(t * _LOG2_E + np.float32(0.5))
+    r = t - k * _LN2_HIGH - k * _LN2_LOW
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
+    small = (p * r * r + r + np.float32(1)) * power  # exp(-|x|)
+    return (np.float32(1) if x >= 0 else small) / (np.float32(1) + small)
+
+
 @numba.njit(cache=True, nogil=True)
-def _gate(a: Floats, b: Floats, c: Floats, out: Floats) -> None:
-    """c0 + c1 a + c2 b + c3 ab along a row."""
+def _gate(a: Floats, b: Floats, c: Floats, after: int, out: Floats) -> None:
+    """c0 + c1 a + c2 b + c3 ab along a row, and what comes after it."""
     c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
-    for j in range(len(out)):
-        out[j] = c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j]
+    if after == SIGMOID:
+        for j in range(len(out)):
+            out[j] = _sigmoid(c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j])
+    elif after == STEP:
+        for j in range(len(out)):
+            out[j] = np.float32(1) if c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j] > 0 else np.float32(0)
+    else:
+        for j in range(len(out)):
+            out[j] = c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j]
 
 
 @numba.njit(cache=True, nogil=True)
-def apply_gates(nodes: Floats, coefficients: Floats, leaves: int, first: int, end: int, size: int) -> None:
+def _before_sigmoid(a: Floats, b: Floats, c: Floats, grad: Floats) -> None:
+    """From the gradient of a gate's output along a row to that of its form, in its place."""
+    c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
+    for j in range(len(grad)):
+        y = _sigmoid(c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j])
+        grad[j] *= y * (np.float32(1) - y)
+
+
+@numba.njit(cache=True, nogil=True)
+def apply_gates(nodes: Floats, coefficients: Floats, after: int, leaves: int, first: int, end: int, size: int) -> None:
     """The gates first to end of a tree, from the rows of the nodes before them; `size` numbers of a row are used."""
     for g in range(first, end):
-        _gate(nodes[2 * g, :size], nodes[2 * g + 1, :size], coefficients[g], nodes[leaves + g, :size])
+        _gate(nodes[2 * g, :size], nodes[2 * g + 1, :size], coefficients[g], after, nodes[leaves + g, :size])
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
 def forward(
     x: Floats,
     coefficients: Floats,
+    after: int,
     offsets: NDArray[np.int64],
     shape: Geometry,
     y: Floats,
@@ -154,6 +196,7 @@ def forward(
     Args:
         x: activations [channels * height * width, batch].
         coefficients: bilinear forms [kernels * (leaves - 1), 4], kernel by kernel.
+        after: FORM, SIGMOID or STEP.
         offsets: of `leaf_offsets`.
         shape: the layer's.
         y: out, [kernels * out_height * out_width, batch].
@@ -161,13 +204,14 @@ def forward(
             the first of equal ones; or [chunks, 0].
     """
     for chunk in numba.prange(len(winners)):
-        _forward_chunk(x, coefficients, offsets, shape, chunk * LANES, y, winners[chunk])
+        _forward_chunk(x, coefficients, after, offsets, shape, chunk * LANES, y, winners[chunk])
 
 
 @numba.njit(cache=True, nogil=True)
 def _forward_chunk(
     x: Floats,
     coefficients: Floats,
+    after: int,
     offsets: NDArray[np.int64],
     shape: Geometry,
     first: int,
@@ -188,8 +232,8 @@ def _forward_chunk(
                 for p in range(s.pool * s.pool):
                     for g in range(s.leaves // 2):
                         a, b = start + offsets[k, p, 2 * g], start + offsets[k, p, 2 * g + 1]
-                        _gate(copy[a : a + size], copy[b : b + size], c[g], nodes[s.leaves + g, :size])
-                    apply_gates(nodes, c, s.leaves, s.leaves // 2, gates, size)
+                        _gate(copy[a : a + size], copy[b : b + size], c[g], after, nodes[s.leaves + g, :size])
+                    apply_gates(nodes, c, after, s.leaves, s.leaves // 2, gates, size)
                     _keep_larger(nodes[s.leaves + gates - 1], p, best, won, size)
                 out_row = (k * s.out_height + h) * s.out_width + tile // LANES
                 _write(best[:size], y, out_row, first, count)
@@ -353,6 +397,7 @@ def _add_slopes(
 def backward(
     x: Floats,
     coefficients: Floats,
+    after: int,
     offsets: NDArray[np.int64],
     candidates: NDArray[np.int64],
     shape: Geometry,
@@ -368,7 +413,7 @@ def backward(
     """The gradients; a pooling window's goes to the position that won, whose tree alone is computed again.
 
     Args:
-        x, coefficients, offsets, shape, winners: as given to `forward`, and what it gave.
+        x, coefficients, after, offsets, shape, winners: as given to `forward`, and what it gave.
         candidates: where those of each leaf are, int64 [kernels, pool * pool, leaves, candidates]; there may be none.
         grad_y: [kernels * out_height * out_width, batch].
         scale: multiplies grad_x.
@@ -382,6 +427,7 @@ def backward(
         _backward_chunk(
             x,
             coefficients,
+            after,
             offsets,
             candidates,
             shape,
@@ -408,6 +454,7 @@ def backward(
 def _backward_chunk(
     x: Floats,
     coefficients: Floats,
+    after: int,
     offsets: NDArray[np.int64],
     candidates: NDArray[np.int64],
     shape: Geometry,
@@ -442,10 +489,12 @@ def _backward_chunk(
                 for j in range(size):
                     won[j] = source[j]
                 _winning_leaves(copy, offsets[k], start, won[:size], nodes, size)
-                apply_gates(nodes, c, s.leaves, 0, gates - 1, size)
+                apply_gates(nodes, c, after, s.leaves, 0, gates - 1, size)
                 # A node has one reader: its gradient takes its value's place as soon as that has been used.
                 for g in range(gates - 1, -1, -1):
                     a, b, grad = nodes[2 * g, :size], nodes[2 * g + 1, :size], nodes[s.leaves + g, :size]
+                    if after != FORM:
+                        _before_sigmoid(a, b, c[g], grad)
                     _sums(a, b, grad, lanes[g])
                     if need_grad_leaves or g >= s.leaves // 2:
                         _gate_gradient(a, b, grad, c[g])

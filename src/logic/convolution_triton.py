@@ -17,8 +17,12 @@ import torch
 import triton
 import triton.language as tl
 
+from src.logic import convolution_kernels
 from src.logic.convolution_kernels import Geometry
 
+FORM, SIGMOID, STEP = (
+    tl.constexpr(after) for after in (convolution_kernels.FORM, convolution_kernels.SIGMOID, convolution_kernels.STEP)
+)
 MOST_ELEMENTS = 4  # of a thread's access: more would take so many registers that few warps fit
 WARP = 32
 WARPS = 4
@@ -29,13 +33,19 @@ MIN_PROGRAMS = 1056  # eight for each of an H200's 132 multiprocessors
 
 
 def forward(
-    x: torch.Tensor, coefficients: torch.Tensor, connections: torch.Tensor, shape: Geometry, keep_winners: bool
+    x: torch.Tensor,
+    coefficients: torch.Tensor,
+    after: int,
+    connections: torch.Tensor,
+    shape: Geometry,
+    keep_winners: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """All trees at all positions, computed in float32, and of each pooling window the largest.
 
     Args:
         x: contiguous activations [channels * height * width, batch], float32, bfloat16 or float16.
         coefficients: contiguous float32 [kernels * (leaves - 1), 4], kernel by kernel.
+        after: what a gate gives of its form, FORM, SIGMOID or STEP of `convolution_kernels`.
         connections: contiguous int64 [3, kernels, leaves], each leaf's channel, row and column.
         shape: the layer's sizes.
         keep_winners: whether to give the second result.
@@ -64,6 +74,7 @@ def forward(
             s.out_width,
             batch // vector,
             blocks,
+            after,
             s.leaves,
             s.pool,
             keep_winners,
@@ -78,6 +89,7 @@ def forward(
 def backward(
     x: torch.Tensor,
     coefficients: torch.Tensor,
+    after: int,
     connections: torch.Tensor,
     readers: tuple[torch.Tensor, torch.Tensor] | None,
     candidates: torch.Tensor | None,
@@ -89,7 +101,7 @@ def backward(
     """Gradients with respect to x (times grad_scale), to the coefficients and to the candidates' shares, in float32.
 
     Args:
-        x, coefficients, connections, shape, winners: as given to `forward`, and what it gave.
+        x, coefficients, after, connections, shape, winners: as given to `forward`, and what it gave.
         readers: starts int64 [channels + 1] and numbers int32 [kernels * leaves]: the leaves kernel * leaves + leaf
             that read channel c are numbers[starts[c] : starts[c + 1]].
             None: x needs no gradient.
@@ -126,6 +138,7 @@ def backward(
             s.out_width,
             batch,
             steps_a_program,
+            after,
             s.leaves,
             s.pool,
             need_grad_leaves,
@@ -273,6 +286,7 @@ def _nodes(
     batch: tl.tensor,
     frames: tl.tensor,
     mask: tl.tensor,
+    after: tl.constexpr,
     leaves: tl.constexpr,
 ) -> tuple[tl.tensor, ...]:
     """The values of a tree's nodes, leaves first."""
@@ -285,7 +299,12 @@ def _nodes(
     for gate in tl.static_range(leaves - 1):
         c0, c1, c2, c3 = _form(coefficients, kernel * (leaves - 1) + gate)
         a, b = nodes[2 * gate], nodes[2 * gate + 1]
-        nodes = nodes + (c0 + c1 * a + (c2 + c3 * a) * b,)  # noqa: RUF005
+        value = c0 + c1 * a + (c2 + c3 * a) * b
+        if after == SIGMOID:
+            value = 1 / (1 + tl.exp(-value))
+        elif after == STEP:
+            value = (value > 0).to(tl.float32)
+        nodes = nodes + (value,)  # noqa: RUF005
     return nodes
 
 
@@ -315,6 +334,7 @@ def _forward_kernel(
     out_width: tl.tensor,
     num_vectors: tl.tensor,
     position_blocks: tl.tensor,
+    after: tl.constexpr,
     leaves: tl.constexpr,
     pool: tl.constexpr,
     keep_winners: tl.constexpr,
@@ -347,6 +367,7 @@ def _forward_kernel(
             batch,
             frames,
             mask,
+            after,
             leaves,
         )
         value = nodes[2 * leaves - 2]
@@ -381,6 +402,7 @@ def _trees_kernel(
     out_width: tl.tensor,
     batch: tl.tensor,
     steps_a_program: tl.tensor,
+    after: tl.constexpr,
     leaves: tl.constexpr,
     pool: tl.constexpr,
     need_grad_leaves: tl.constexpr,
@@ -414,6 +436,7 @@ def _trees_kernel(
             batch,
             outputs % batch,
             mask,
+            after,
             leaves,
         )
         # The gradients of the nodes, from the last one, which is the output, to the first; gates likewise.
@@ -423,6 +446,9 @@ def _trees_kernel(
             # Indices of tuples are constants only where they stand in the brackets.
             a, b, grad = nodes[2 * (leaves - 2 - i)], nodes[2 * (leaves - 2 - i) + 1], grads[i]
             c = _form(coefficients, kernel * (leaves - 1) + (leaves - 2 - i))
+            if after != FORM:
+                sigmoid = 1 / (1 + tl.exp(-(c[0] + c[1] * a + (c[2] + c[3] * a) * b)))
+                grad = grad * sigmoid * (1 - sigmoid)
             grads = grads + (grad * (c[2] + c[3] * a), grad * (c[1] + c[3] * b))  # noqa: RUF005
             product = grad * a
             added = added + (  # noqa: RUF005

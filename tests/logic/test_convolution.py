@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.convolution import tree_connections
-from src.logic.parametrisation import GateOptions
+from src.logic.parametrisation import PARAMETRISATIONS, GateOptions
 from tests.logic import oracle
 from tests.logic.compiling import printed_three_ways
 
@@ -82,10 +82,19 @@ def test_outputs_are_those_of_the_trees_at_every_position(implementation, recept
     torch.testing.assert_close(y, torch.stack([by_hand(layer, frame) for frame in frames]), rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
-@given(layers(), st.booleans())
-def test_kernels_and_plain_pytorch_give_the_same_outputs_and_gradients(layer, bits):
+@settings(max_examples=40, deadline=None)
+@given(
+    layers(),
+    st.booleans(),
+    st.sampled_from(PARAMETRISATIONS),
+    st.sampled_from(["soft", "hard"]),
+    st.sampled_from([1.0, 0.5]),
+)
+def test_kernels_and_plain_pytorch_give_the_same_outputs_and_gradients(
+    layer, bits, parametrisation, sampling, temperature
+):
     options, batch = layer
+    options["gates"] = GateOptions(parametrisation, "normal", sampling, temperature)
     results = []
     for implementation in IMPLEMENTATIONS:
         layer = make(**options, implementation=implementation, grad_factor=1.5)

@@ -8,11 +8,14 @@ import torch
 from src.logic import LogicConvolution, convolution_reference
 from src.logic.convolution import tree_candidates
 from src.logic.convolution_functions import Trees
+from src.logic.convolution_kernels import FORM, SIGMOID, STEP
 from src.logic.parametrisation import GateOptions
 from tests.logic.conftest import copy_of_module
 
 triton = pytest.importorskip("triton", reason="the kernels need triton, which is there for Linux only")
 
+NORMAL = GateOptions(initialisation="normal")
+WALSH = [GateOptions("walsh", forward_sampling=sampling) for sampling in ("soft", "hard")]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 # channels, height and width, kernels, receptive field, tree depth, pool, batch
 SHAPES = [
@@ -31,10 +34,11 @@ def interpreted() -> ModuleType:
         return copy_of_module("src.logic.convolution_triton")
 
 
-def check_layer(kernels, in_shape, kernel_count, receptive_field, tree_depth, pool, batch, dtype, device="cpu"):
+def check_layer(
+    kernels, in_shape, kernel_count, receptive_field, tree_depth, pool, batch, dtype, device="cpu", gates=NORMAL
+):
     """Forward and backward against float64 autograd on the same values; returns their results."""
     torch.manual_seed(0)
-    gates = GateOptions(initialisation="normal")
     layer = LogicConvolution(in_shape, kernel_count, receptive_field, tree_depth, pool, gates=gates).to(device)
     count = min(5, in_shape[0] * receptive_field**2)
     drawn = tree_candidates(in_shape[0], kernel_count, layer.shape.leaves, receptive_field, count)
@@ -46,26 +50,27 @@ def check_layer(kernels, in_shape, kernel_count, receptive_field, tree_depth, po
     exact_x, exact_coefficients = x.double().requires_grad_(), coefficients.double().requires_grad_()
     exact_shares = torch.zeros(trees.candidates.shape[1:], dtype=torch.float64, device=device, requires_grad=True)
     exact_y = convolution_reference.convolution(
-        exact_x, exact_coefficients, layer.indices, layer.shape, None, trees.candidates, exact_shares
+        exact_x, exact_coefficients, layer.indices, layer.shape, gates, trees.candidates, exact_shares
     )
     exact_y.backward(grad_y.double())
 
+    after = (STEP if gates.hard else SIGMOID) if gates.sigmoid_after else FORM
     eps = torch.finfo(dtype).eps
-    y, winners = kernels.forward(x, coefficients, layer.indices, layer.shape, True)
+    y, winners = kernels.forward(x, coefficients, after, layer.indices, layer.shape, True)
     assert y.dtype == dtype
     torch.testing.assert_close(y.double(), exact_y.detach(), rtol=eps, atol=2e-5)
-    same_y, _ = kernels.forward(x, coefficients, layer.indices, layer.shape, False)
+    same_y, _ = kernels.forward(x, coefficients, after, layer.indices, layer.shape, False)
     assert torch.equal(y, same_y)
     arguments = (layer.shape, winners, grad_y, 2.5)
     grad_x, grad_coefficients, slopes = kernels.backward(
-        x, coefficients, layer.indices, trees.readers, trees.candidates, *arguments
+        x, coefficients, after, layer.indices, trees.readers, trees.candidates, *arguments
     )
     no_grad_x, same_grad_coefficients, no_slopes = kernels.backward(
-        x, coefficients, layer.indices, None, None, *arguments
+        x, coefficients, after, layer.indices, None, None, *arguments
     )
     assert no_grad_x is None
     assert no_slopes is None
-    _, _, same_slopes = kernels.backward(x, coefficients, layer.indices, None, trees.candidates, *arguments)
+    _, _, same_slopes = kernels.backward(x, coefficients, after, layer.indices, None, trees.candidates, *arguments)
     assert torch.equal(slopes, same_slopes)
     assert grad_x.dtype == dtype
     largest = exact_x.grad.abs().max().item()  # the leaves' gradients are rounded to the dtype before they are added
@@ -82,6 +87,11 @@ def check_layer(kernels, in_shape, kernel_count, receptive_field, tree_depth, po
 @pytest.mark.parametrize(("in_shape", "kernels", "receptive_field", "tree_depth", "pool", "batch"), SHAPES)
 def test_layer(interpreted, in_shape, kernels, receptive_field, tree_depth, pool, batch):
     check_layer(interpreted, in_shape, kernels, receptive_field, tree_depth, pool, batch, torch.float32)
+
+
+@pytest.mark.parametrize("gates", WALSH, ids=["soft", "hard"])
+def test_layer_of_walsh_gates(interpreted, gates):
+    check_layer(interpreted, (2, 4, 5), 2, 3, 2, 2, 6, torch.float32, gates=gates)
 
 
 def test_layer_in_half_precision(interpreted):
@@ -109,11 +119,12 @@ def test_kernels_compile_for_gpus(capability, activation):
     types |= {"connections": "*i64", "candidates": "*i64", "starts": "*i64", "numbers": "*i32"}
     vector, block_batch, block_positions = kernels._tile(128)
     tile = {"block_positions": block_positions, "block_batch": block_batch, "vector": vector}
-    shape = {"leaves": 8, "pool": 2}
+    shape, back = {"leaves": 8, "pool": 2}, {"block": kernels.BACKWARD_BLOCK}
     for kernel, constants in (
-        (kernels._forward_kernel, {**shape, **tile, "keep_winners": True}),
-        (kernels._trees_kernel, {**shape, "need_grad_leaves": True, "block": kernels.BACKWARD_BLOCK}),
-        (kernels._trees_kernel, {**shape, "need_grad_leaves": False, "block": kernels.BACKWARD_BLOCK}),
+        (kernels._forward_kernel, {**shape, **tile, "keep_winners": True, "after": FORM}),
+        (kernels._forward_kernel, {**shape, **tile, "keep_winners": True, "after": STEP}),
+        (kernels._trees_kernel, {**shape, **back, "need_grad_leaves": True, "after": FORM}),
+        (kernels._trees_kernel, {**shape, **back, "need_grad_leaves": False, "after": SIGMOID}),
         (kernels._inputs_kernel, {**shape, **tile}),
         (kernels._slopes_kernel, {**shape, "padded": 16, "block": kernels.SLOPES_TILE // 16}),
     ):
