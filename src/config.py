@@ -203,7 +203,8 @@ class Config:
         fill_section(config, load_tree(Path(path), config), "", str(path), errors)
         for key, value in _split_overrides(overrides, errors):
             _override(config, key, value, overrides_of, errors)
-        errors += [f"{path}: {error}" for error in [*framing_errors(config.data), *training_errors(config)]]
+        where = f"{path} with {overrides_of}" if overrides else str(path)
+        errors += [f"{where}: {error}" for error in [*framing_errors(config.data), *training_errors(config)]]
         if errors:
             raise UserError("\n".join(errors))
         _warn_of_unused(config.train)

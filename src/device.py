@@ -1,6 +1,7 @@
 """The device and the precision that a config asks for."""
 
 import contextlib
+import os
 import re
 from typing import Any
 
@@ -49,3 +50,6 @@ def require_processes_fit(options: Train, processes: int, everywhere: int) -> No
         raise UserError(f"train.device = {options.device}: each process takes a GPU of its own; give cuda, or cpu")
     if options.device == "cuda" and 0 < gpus < processes:
         raise UserError(f"{processes} processes on a machine with {gpus} CUDA device(s): each takes one; lower --nproc")
+    cores = os.cpu_count() or 1
+    if (options.device == "cpu" or gpus == 0) and processes > cores:
+        LOG.warning("--nproc %d: the processes share %d cores, and are slower than as many as these", processes, cores)

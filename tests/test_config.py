@@ -231,6 +231,12 @@ def test_framing_options_that_do_not_fit_are_told_with_key_and_value(load, text,
     assert told.count("\n") == 0
 
 
+def test_options_that_do_not_fit_each_other_are_told_of_file_and_overrides(load):
+    text = "train: {warmup_epochs: 2}"
+    assert "config.yaml with --override: train.warmup_epochs = 2" in error_of(load, text, "train.epochs=2")
+    assert "config.yaml: train.warmup_epochs = 2" in error_of(load, "train: {epochs: 2, warmup_epochs: 2}")
+
+
 def test_a_size_of_a_frame_mode_that_is_not_in_use_is_told(load, caplog):
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         load("data: {time_window: 50000}")

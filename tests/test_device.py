@@ -29,3 +29,10 @@ def test_options_that_do_not_suit_two_machines_of_two_processes_are_refused(
 def test_others_are_not(monkeypatch, device, gpus):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     require_processes_fit(Train(device=device), processes=2, everywhere=4)
+
+
+@pytest.mark.parametrize(("processes", "warned"), [(2, False), (3, True)])
+def test_more_processes_than_cores_are_warned_of(monkeypatch, caplog, processes, warned):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    require_processes_fit(Train(device="cpu"), processes=processes, everywhere=processes)
+    assert ("--nproc 3: the processes share 2 cores" in caplog.text) == warned
