@@ -47,7 +47,7 @@ class LogicConvolution(nn.Module):
         grad_factor: float = 1.0,
         implementation: str = "auto",
         gates: GateOptions | None = None,
-        connections: str | None = "random",
+        connect: bool = True,
     ) -> None:
         """Draw weights and connections from PyTorch's global generators.
 
@@ -62,7 +62,7 @@ class LogicConvolution(nn.Module):
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
             implementation: one of IMPLEMENTATIONS but difflogic, which has no convolution.
             gates: how they are learned; without, by softmax from residual initialisation.
-            connections: random; None for a subclass that has its own.
+            connect: whether to draw connections; a subclass may have its own.
 
         Raises:
             ValueError: for sizes or names that cannot be.
@@ -87,7 +87,7 @@ class LogicConvolution(nn.Module):
         self.implementation = implementation
         self.gates = gates or GateOptions(initialisation="residual")
         self.weights = nn.Parameter(initial_weights(kernels * (self.shape.leaves - 1), self.gates, device))
-        if connections is not None:
+        if connect:
             indices = tree_connections(in_shape[0], kernels, self.shape.leaves, receptive_field)
             self.register_buffer("indices", indices.to(device))
         self._made: tuple[torch.Tensor | None, int, Any] = (None, -1, None)

@@ -40,12 +40,12 @@ class LearnedLogicConvolution(LogicConvolution):
             in_shape, kernels, receptive_field: LogicConvolution's.
             candidates: of each leaf.
             device: where the weights are created.
-            options: LogicConvolution's, but connections.
+            options: LogicConvolution's, but connect.
 
         Raises:
             ValueError: for sizes or names that cannot be.
         """
-        super().__init__(in_shape, kernels, receptive_field, device=device, connections=None, **options)
+        super().__init__(in_shape, kernels, receptive_field, device=device, connect=False, **options)
         drawn = tree_candidates(in_shape[0], kernels, self.shape.leaves, receptive_field, candidates)
         self.register_buffer("candidates", drawn.to(device))
         logits = torch.zeros(drawn.shape[1:], device=device)
