@@ -198,8 +198,8 @@ def find_caches(root: Path, parameters: dict[str, Any]) -> list[Path]:
     ]
 
 
-def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: None) -> None:
-    """Copy a cache file by file, verified, the manifest last; the caller holds the target's lock.
+def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: None) -> Manifest:
+    """Copy a cache file by file, verified, the manifest last, and return that; the caller holds the target's lock.
 
     Raises:
         UserError: if the source is no valid cache, or the target's disk is too full.
@@ -215,6 +215,7 @@ def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: N
         for entry in manifest["splits"].values():
             copy_verified(source / entry["file"], target / entry["file"], entry["sha256"], check, bar.update)
     write_manifest(target, manifest)
+    return manifest
 
 
 def remove_cache(folder: Path) -> None:

@@ -54,36 +54,34 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
     parameters = cache.cache_parameters(config.data, dataset)
     on_scratch = _choose(cache.find_caches(scratch_root(), parameters), config)
     on_project = _choose(cache.find_caches(project_root(), parameters), config)
-    if on_scratch is None and on_project is None:
-        raise MissingCacheError(
-            f"no frame cache of {dataset.name} with this config's data section under "
-            f"{scratch_root() / 'data'} or {project_root() / 'data'} (there: {_caches_there(dataset.name)}); "
-            f"prepare it with ./prepare_data.sh, this config and the same overrides of data"
-        )
-    if on_scratch is not None:
-        manifest = cache.read_manifest(on_scratch)
-        assert manifest is not None
+    # A job that copies the cache again may have taken the manifest away since it was found.
+    manifest = cache.read_manifest(on_scratch) if on_scratch else None
+    if on_scratch and manifest:
         broken = cache.damages(on_scratch, manifest, check=check)
         if not broken:
             return _opened(on_scratch, manifest, config.data.stack)
         if on_project is None:
             raise UserError(f"{broken[0]}; prepare the cache again with ./prepare_data.sh and data.reset_cache=true")
         LOG.warning("%s; taking the copy on project storage", broken[0])
-    assert on_project is not None
+    if on_project is None:
+        raise MissingCacheError(
+            f"no frame cache of {dataset.name} with this config's data section under "
+            f"{scratch_root() / 'data'} or {project_root() / 'data'} (there: {_caches_there(dataset.name)}); "
+            f"prepare it with ./prepare_data.sh, this config and the same overrides of data"
+        )
     target = scratch_root() / on_project.relative_to(project_root())
     waiting = f"another process is bringing the frame cache to {target}; waiting for it"
     try:
         with file_lock(cache.lock_path(target), waiting, check):
-            if not cache.is_whole(target, check=check):  # another job may have brought it meanwhile
-                LOG.info("copying the frame cache to %s", target)
-                cache.copy_cache(on_project, target, check)
             manifest = cache.read_manifest(target)
+            if manifest is None or cache.damages(target, manifest, check=check):  # else another job has brought it
+                LOG.info("copying the frame cache to %s", target)
+                manifest = cache.copy_cache(on_project, target, check)
     except OSError as error:
         raise UserError(
             f"cannot copy the frame cache to scratch: {error}; where a copy is damaged, prepare it again with "
             f"./prepare_data.sh and data.reset_cache=true"
         ) from error
-    assert manifest is not None
     return _opened(target, manifest, config.data.stack)
 
 

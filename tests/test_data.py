@@ -68,6 +68,21 @@ def test_a_damaged_cache_on_scratch_is_replaced_by_the_one_on_project_storage(pr
     assert (opened.folder / "train.safetensors").read_bytes() == before
 
 
+def test_a_manifest_that_another_job_takes_away_after_it_was_found_is_no_error(prepared, monkeypatch):
+    find_caches = cache.find_caches
+
+    def found_and_gone(root, parameters):
+        found = find_caches(root, parameters)
+        if root == scratch_root():
+            (found[0] / cache.MANIFEST).unlink()
+        return found
+
+    monkeypatch.setattr(cache, "find_caches", found_and_gone)
+    opened = open_cache(prepared)
+    assert opened.folder.is_relative_to(scratch_root())
+    assert cache.is_whole(opened.folder)
+
+
 def test_a_damaged_cache_without_another_copy_is_an_error(prepared):
     opened = open_cache(prepared)
     shutil.rmtree(project_root())
