@@ -108,12 +108,13 @@ def unpack(
     if vector + 4 + 16 * n > size:
         return CUT_EVENTS
     words = body[vector + 4 : vector + 4 + 16 * n].view(np.int64)  # two an event: t; x, y and whether it is ON
+    x, y, t, p = x[begin:], y[begin:], t[begin:], p[begin:]  # an index with an offset might count from the end
     for i in range(n):
-        t[begin + i] = words[2 * i]
+        t[i] = words[2 * i]
         rest = words[2 * i + 1]
-        x[begin + i] = rest & 0xFFFF
-        y[begin + i] = rest >> 16 & 0xFFFF
-        p[begin + i] = (rest >> 32 & 0xFF) != 0
+        x[i] = rest & 0xFFFF
+        y[i] = rest >> 16 & 0xFFFF
+        p[i] = (rest >> 32 & 0xFF) != 0
     return n
 
 
@@ -157,17 +158,24 @@ def _decompress_block(
     while at < end:
         # Copies of 8 bytes may write more than they should, as long as it stays in the room: the rest comes over it.
         is_roomy = at + 24 <= end and written + 40 <= room
+        if is_roomy:
+            # Most sequences of events are half an event: literals and a match that are 8 bytes together. One load from
+            # where the match's half began, which one store has written, and a mask: no length, no branch to foresee.
+            sequence = _load8(content, at)
+            half_literals = sequence >> np.uint64(4) & np.uint64(15)
+            if half_literals + (sequence & np.uint64(15)) == np.uint64(4):
+                bits = half_literals << np.uint64(3)
+                sequence >>= np.uint64(8)
+                distance: Any = np.int64(sequence >> bits & np.uint64(0xFFFF))
+                after: Any = np.int64(half_literals) + 3
+                if 8 <= distance <= written - earliest:
+                    mask = (np.uint64(1) << bits) - np.uint64(1)
+                    _store8(out, written, sequence & mask | _load8(out, written - distance) & ~mask)
+                    at, written = at + after, written + 8
+                    continue
         token: Any = np.int64(content[np.uint64(at)])
         at += 1
         literals, length = token >> 4, (token & 15) + 4
-        if is_roomy and token == 0x13:
-            # One literal and a match of 7: most sequences of events. A branch that is foreseen needs no length.
-            out[np.uint64(written)] = content[np.uint64(at)]
-            match = written + 1 - _uint16(content, at + 1)
-            if earliest <= match <= written - 7:
-                _copy8(out, written + 1, out, match)
-                at, written = at + 3, written + 8
-                continue
         if is_roomy and literals < 15:
             _copy8(out, written, content, at)
             _copy8(out, written + 8, content, at + 8)
@@ -221,11 +229,22 @@ def _length(content: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
 
 @numba.njit(cache=True, nogil=True)
 def _copy8(out: NDArray[np.uint8], to: int, source: NDArray[np.uint8], at: int) -> None:
-    """Copy 8 bytes as they are before; LLVM makes one load and one store of it."""
+    _store8(out, to, _load8(source, at))
+
+
+@numba.njit(cache=True, nogil=True)
+def _load8(source: NDArray[np.uint8], at: int) -> Any:
+    """8 bytes as a number; LLVM makes one load of it."""
     first = np.uint64(at)
     word = np.uint64(0)
     for i in range(8):
         word |= np.uint64(source[first + np.uint64(i)]) << np.uint64(8 * i)
+    return word
+
+
+@numba.njit(cache=True, nogil=True)
+def _store8(out: NDArray[np.uint8], to: int, word: Any) -> None:
+    """Write a number's 8 bytes; LLVM makes one store of it."""
     for i in range(8):
         out[np.uint64(to) + np.uint64(i)] = np.uint8(word >> np.uint64(8 * i))
 

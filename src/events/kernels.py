@@ -19,31 +19,33 @@ def denoise_events(
     x: NDArray[np.uint16], y: NDArray[np.uint16], t: NDArray[np.int64], p: NDArray[np.uint8], filter_time: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint8]]:
     """x, y, t, p of the events that denoising keeps, see `src.events.denoise`."""
-    keep = np.empty(len(t), dtype=np.uint32)
-    kept = keep[: supported_events(x, y, t, filter_time, keep)]
+    every = np.arange(len(t), dtype=np.uint32)
+    kept = every[: keep_supported(x, y, t, filter_time, every)]
     return x[kept], y[kept], t[kept], p[kept]
 
 
 @numba.njit(cache=True, nogil=True)
-def supported_events(
+def keep_supported(
     x: NDArray[np.uint16],
     y: NDArray[np.uint16],
     t: NDArray[np.int64],
     filter_time: int,
-    keep: NDArray[np.uint32],
+    values: NDArray[np.uint32],
 ) -> Any:
-    """Write the indices of the events that denoising keeps to `keep` [N]; return how many there are."""
+    """Move the `values` [N] of the events that denoising keeps to the front, in order; return how many there are."""
     # Unsigned: a signed index would be tested for whether it counts from the end.
     one, stride = np.uint64(1), np.uint64(largest(y) + 3)
     memory = _empty_memory(largest(x) + 1, np.int64(stride), filter_time)
+    pixels = np.empty(len(t), dtype=np.uint64)
+    for i in range(len(t)):  # apart from the loop below: this one vectorises
+        pixels[i] = (np.uint64(x[i]) + one) * stride + np.uint64(y[i]) + one
     kept = np.uint64(0)
     for i in range(len(t)):
-        pixel = (np.uint64(x[i]) + one) * stride + np.uint64(y[i]) + one
-        now = t[i]
+        pixel, now = pixels[i], t[i]
         memory[pixel] = now + filter_time
         # Four loads and no branch: whether an event has support is too random to predict.
         latest = max(max(memory[pixel - stride], memory[pixel + stride]), max(memory[pixel - one], memory[pixel + one]))
-        keep[kept] = i
+        values[kept] = values[i]
         kept += np.uint64(latest > now)
     return np.int64(kept)
 
@@ -161,20 +163,20 @@ def frame_events(
         frame_bytes: of a frame of all its pixels' bits, or of their counts.
         others: as `make_frames`.
     """
-    pixels = np.empty(len(t), dtype=np.uint32)  # of each kept event, its place in a frame
-    if denoise_time > 0:
-        keep = np.empty(len(t), dtype=np.uint32)
-        kept = supported_events(x, y, t, denoise_time, keep)
-        for k in range(kept):
-            pixels[k] = _pixel(x, y, p, width, polarity_pixels, downsample, keep[k])
+    by_time = mode in (TIME_WINDOW, N_TIME_BINS)
+    kept = len(t)
+    pixels = np.empty(kept, dtype=np.uint32)  # of each kept event, its place in a frame
+    times = t if by_time else t[:0]
+    if by_time and denoise_time > 0:
+        keep = np.arange(kept).astype(np.uint32)
+        kept = keep_supported(x, y, t, denoise_time, keep)
+        keep = keep[:kept]
+        _find_pixels(x[keep], y[keep], p[keep], width, polarity_pixels, downsample, pixels)
+        times = t[keep]
     else:
-        kept = len(t)
-        for i in range(kept):
-            pixels[i] = _pixel(x, y, p, width, polarity_pixels, downsample, i)
-
-    times = np.empty(kept if mode in (TIME_WINDOW, N_TIME_BINS) else 0, dtype=np.int64)
-    for k in range(len(times)):
-        times[k] = t[keep[k]] if denoise_time > 0 else t[k]
+        _find_pixels(x, y, p, width, polarity_pixels, downsample, pixels)
+        if denoise_time > 0:
+            kept = keep_supported(x, y, t, denoise_time, pixels)
     starts, ends = slices(mode, times, kept, size, overlap, drop_incomplete, MOST_BYTES // frame_bytes)
 
     # Bits of events that several frames share are set once: in a piece, of which a frame is the union of a few.
@@ -210,16 +212,22 @@ def _pieces(mode: int, starts: NDArray[np.int64], ends: NDArray[np.int64], frame
     return ends[0] // step
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _pixel(
+@numba.njit(cache=True, nogil=True)
+def _find_pixels(
     x: NDArray[np.uint16],
     y: NDArray[np.uint16],
     p: NDArray[np.uint8],
     width: int,
     polarity_pixels: int,
     downsample: float,
-    i: int,
-) -> Any:
+    pixels: NDArray[np.uint32],
+) -> None:
+    """Write the place in a frame of each event to `pixels`."""
+    columns, plane = np.uint32(width), np.uint32(polarity_pixels)
     if downsample == 1.0:
-        return np.int64(p[i]) * polarity_pixels + np.int64(y[i]) * width + np.int64(x[i])
-    return np.int64(p[i]) * polarity_pixels + np.int64(y[i] * downsample) * width + np.int64(x[i] * downsample)
+        for i in range(len(x)):
+            pixels[i] = np.uint32(p[i]) * plane + np.uint32(y[i]) * columns + np.uint32(x[i])
+    else:
+        for i in range(len(x)):
+            row, column = np.uint32(y[i] * downsample), np.uint32(x[i] * downsample)
+            pixels[i] = np.uint32(p[i]) * plane + row * columns + column
