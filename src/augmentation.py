@@ -1,9 +1,11 @@
-"""Augmentation of training frames, packed as they come: moved, mirrored, events dropped; the labels stay.
+"""Augmentation of training frames, packed as they come: moved, turned, mirrored, thinned; the labels stay.
 
 Every random number is a hash of (seed, epoch, position in the epoch's order, use): a resumed run, a part of a batch in
 another process, the CPU and a GPU all get the same frames, and there is no state to save. The hash is SplitMix64
 (Steele et al. 2014), a generator whose n-th number is known without the ones before.
 """
+
+import math
 
 import numba
 import numpy as np
@@ -21,6 +23,8 @@ FrameShape = tuple[int, int, int]
 _STEP = 0x9E3779B97F4A7C15
 _FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _DX, _DY, _FLIP, _DROP, _EVENTS = range(5)  # what a frame's numbers are used for; from _EVENTS on, one an event
+_ROTATION, _SCALE_X, _SCALE_Y, _SHEAR = range(1 << 62, (1 << 62) + 4)
+_ONE_BITS = 16  # of a fraction of a pixel: whole numbers, so that all devices find the same pixel
 _MOST_COUNT = 255  # events of a pixel: as many numbers stand by for each
 _UINT_STEP = np.uint64(_STEP)
 _UINT_FACTORS = (np.uint64(_FACTORS[0]), np.uint64(_FACTORS[1]))
@@ -51,11 +55,12 @@ def augment(
     epoch: int,
     first: int,
 ) -> torch.Tensor:
-    """A batch of training frames, each moved, mirrored and thinned at random; the batch itself, if all is off.
+    """A batch of training frames, each moved, turned, mirrored and thinned at random; the batch itself, if all is off.
 
-    All channels of a frame move together, and what comes in from outside has no events. Each event (of a binary frame:
-    each set pixel) is dropped with the frame's own probability, uniform from 0 to `options.event_drop`, in the manner
-    of random drop in EventDrop (Gu et al. 2021).
+    All channels of a frame move together, and what comes in from outside has no events. A pixel of a frame that is
+    turned, scaled or sheared, about its middle, is the one that lies nearest to where it comes from. Each event (of a
+    binary frame: each set pixel) is dropped with the frame's own probability, uniform from 0 to `options.event_drop`,
+    in the manner of random drop in EventDrop (Gu et al. 2021).
 
     Args:
         packed: uint8 [B, ceil(P*H*W/8)] of bits, or [B, P*H*W] of counts, on any device.
@@ -71,13 +76,29 @@ def augment(
     """
     if options == Augmentation():
         return packed
-    draws = _draw(seed, epoch, first, len(packed), options.shift, options.flip, options.event_drop)
+    draws = draw(options, seed, epoch, first, len(packed))
     counts = frame_dtype == "counts"
     if packed.device.type != "cpu":
         return augment_by_torch(packed, shape, counts, draws)
     augmented = torch.zeros_like(packed)
     _augment(packed.numpy(), *shape, counts, draws, augmented.numpy())
     return augmented
+
+
+def draw(options: Augmentation, seed: int, epoch: int, first: int, count: int) -> NDArray[np.int64]:
+    """What happens to each of `count` frames, [count, 9]: see `_draw`."""
+    return _draw(
+        seed,
+        epoch,
+        first,
+        count,
+        options.shift,
+        options.flip,
+        options.event_drop,
+        math.radians(options.rotation),
+        math.log1p(options.scale),
+        options.shear,
+    )
 
 
 @numba.njit(inline="always")
@@ -94,14 +115,34 @@ def _next_key(key: np.uint64, number: np.uint64) -> np.uint64:
     return (_uniform(key, np.uint64(2) * number) << np.uint64(32)) | _uniform(key, np.uint64(2) * number + np.uint64(1))
 
 
+@numba.njit(inline="always")
+def _symmetric(key: np.uint64, use: int, most: float) -> float:
+    """A number from -most to most of a frame."""
+    return (np.float64(_uniform(key, np.uint64(use))) / 2.0**31 - 1.0) * most
+
+
 @numba.njit(cache=True)
 def _draw(
-    seed: int, epoch: int, first: int, count: int, shift: int, flip: bool, event_drop: float
+    seed: int,
+    epoch: int,
+    first: int,
+    count: int,
+    shift: int,
+    flip: bool,
+    event_drop: float,
+    rotation: float,
+    log_scale: float,
+    shear: float,
 ) -> NDArray[np.int64]:
-    """Of each frame: its key, dx, dy, whether it is mirrored, and the number below which an event is dropped."""
-    draws = np.empty((count, 5), np.int64)
+    """Of each frame: its key, dx, dy, whether it is mirrored, and the number below which an event is dropped.
+
+    Then the matrix (xx, xy, yx, yy) from a place to the one that it comes from, both from the middle of the frame, in
+    units of 2^-_ONE_BITS. The rotation is given in radians.
+    """
+    draws = np.empty((count, 9), np.int64)
     epoch_key = _next_key(_next_key(np.uint64(0), np.uint64(seed)), np.uint64(epoch))
     places = np.uint64(2 * shift + 1)
+    one = 1 << _ONE_BITS
     for i in range(count):
         key = _next_key(epoch_key, np.uint64(first + i))
         draws[i, 0] = np.int64(key)
@@ -109,6 +150,14 @@ def _draw(
         draws[i, 2] = np.int64((_uniform(key, np.uint64(_DY)) * places) >> np.uint64(32)) - shift
         draws[i, 3] = np.int64(_uniform(key, np.uint64(_FLIP)) >> np.uint64(31)) * flip
         draws[i, 4] = np.int64(np.float64(_uniform(key, np.uint64(_DROP))) * event_drop)
+        angle = _symmetric(key, _ROTATION, rotation)
+        cos, sin = math.cos(angle), math.sin(angle)
+        across, down = math.exp(_symmetric(key, _SCALE_X, log_scale)), math.exp(_symmetric(key, _SCALE_Y, log_scale))
+        slant = _symmetric(key, _SHEAR, shear)
+        draws[i, 5] = round(one * cos * across)
+        draws[i, 6] = round(one * (cos * slant - sin * down))
+        draws[i, 7] = round(one * sin * across)
+        draws[i, 8] = round(one * (sin * slant + cos * down))
     return draws
 
 
@@ -122,44 +171,54 @@ def _augment(
     draws: NDArray[np.int64],
     augmented: NDArray[np.uint8],
 ) -> None:
-    """Frames [B, bytes] by their draws [B, 5] to `augmented`, zeros."""
+    """Frames [B, bytes] by their draws [B, 9] to `augmented`, zeros."""
     for b in numba.prange(len(packed)):
         key, dx, dy, flip, drop_below = np.uint64(draws[b, 0]), draws[b, 1], draws[b, 2], draws[b, 3], draws[b, 4]
+        xx, xy, yx, yy = draws[b, 5], draws[b, 6], draws[b, 7], draws[b, 8]
         frame, out = packed[b], augmented[b]
-        for row in range(channels * height):
-            y = row % height + dy
-            if y < 0 or y >= height:
-                continue
-            for x in range(width):
-                i = row * width + x
-                events = np.int64(frame[i]) if counts else np.int64(frame[i >> 3]) >> (i & 7) & 1
-                to_x = (width - 1 - x if flip else x) + dx
-                if events == 0 or to_x < 0 or to_x >= width:
+        for to_y in range(height):
+            v = 2 * (to_y - dy) - (height - 1)  # half pixels from the middle, where the frame was not moved yet
+            for to_x in range(width):
+                u = 2 * (to_x - dx) - (width - 1)
+                from_u = xx * u + xy * v
+                x = ((-from_u if flip else from_u) + (width << _ONE_BITS)) >> (_ONE_BITS + 1)
+                y = (yx * u + yy * v + (height << _ONE_BITS)) >> (_ONE_BITS + 1)
+                if x < 0 or x >= width or y < 0 or y >= height:
                     continue
-                kept = events
-                if drop_below > 0:
-                    for event in range(events):
-                        use = np.uint64(_EVENTS + i * _MOST_COUNT + event)
-                        kept -= np.int64(_uniform(key, use) < np.uint64(drop_below))
-                to = (row + dy) * width + to_x
-                if counts:
-                    out[to] = kept
-                else:
-                    out[to >> 3] |= np.uint8(kept << (to & 7))
+                for channel in range(channels):
+                    i = (channel * height + y) * width + x
+                    events = np.int64(frame[i]) if counts else np.int64(frame[i >> 3]) >> (i & 7) & 1
+                    if events == 0:
+                        continue
+                    kept = events
+                    if drop_below > 0:
+                        for event in range(events):
+                            use = np.uint64(_EVENTS + i * _MOST_COUNT + event)
+                            kept -= np.int64(_uniform(key, use) < np.uint64(drop_below))
+                    to = (channel * height + to_y) * width + to_x
+                    if counts:
+                        out[to] = kept
+                    else:
+                        out[to >> 3] |= np.uint8(kept << (to & 7))
 
 
 def augment_by_torch(packed: torch.Tensor, shape: FrameShape, counts: bool, draws: NDArray[np.int64]) -> torch.Tensor:
     """What `_augment` does, by PyTorch operations on the device of `packed`; its frames, bit for bit."""
     channels, height, width = shape
     device = packed.device
-    key, dx, dy, flip, drop_below = torch.from_numpy(draws).to(device)[:, :, None].unbind(1)  # [B, 1] each
+    columns = torch.from_numpy(draws).to(device)[:, :, None].unbind(1)  # [B, 1] each
+    key, dx, dy, flip, drop_below = columns[:5]
+    xx, xy, yx, yy = (column[:, :, None] for column in columns[5:])
     frames = packed if counts else unpack_bits(packed, channels * height * width)
     if draws[:, 4].any():
         frames = _thinned(frames, key, drop_below, int(frames.max()) if counts else 1)
-    y, x = torch.arange(height, device=device) - dy, torch.arange(width, device=device) - dx  # from where they come
-    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
-    x = torch.where(flip == 1, width - 1 - x, x)
-    source = (y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]).flatten(1)
+    u = (2 * (torch.arange(width, device=device) - dx) - (width - 1))[:, None, :]
+    v = (2 * (torch.arange(height, device=device) - dy) - (height - 1))[:, :, None]
+    from_u = xx * u + xy * v
+    x = (torch.where(flip[:, :, None] == 1, -from_u, from_u) + (width << _ONE_BITS)) >> (_ONE_BITS + 1)  # [B, H, W]
+    y = (yx * u + yy * v + (height << _ONE_BITS)) >> (_ONE_BITS + 1)
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    source = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).flatten(1)
     pixels = frames.reshape(-1, channels, height * width)
     moved = pixels.gather(2, source[:, None].expand(-1, channels, -1)) * inside.flatten(1)[:, None]
     return moved.flatten(1) if counts else pack_bits(moved.flatten(1))

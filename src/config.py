@@ -78,6 +78,9 @@ class Augmentation:
     shift: int = _option(0, least=0, most=10**4)  # pixels, at most, in x and in y
     flip: bool = False  # left and right, every other frame; only of datasets whose classes it keeps
     event_drop: float = _option(0.0, least=0.0, most=1.0)  # probability, at most, of an event to be dropped
+    rotation: float = _option(0.0, least=0.0, most=180.0)  # degrees, at most, either way
+    scale: float = _option(0.0, least=0.0, most=3.0)  # width and height each by 1 / (1 + scale) to 1 + scale
+    shear: float = _option(0.0, least=0.0, most=3.0)  # pixels, at most, that a row moves against the next
 
 
 @dataclass

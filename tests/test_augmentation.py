@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.augmentation import _draw, augment, augment_by_torch, require_fitting_augmentation
+from src.augmentation import _augment, augment, augment_by_torch, draw, require_fitting_augmentation
 from src.config import Augmentation, Config
 from src.helpers import UserError
 
@@ -78,6 +78,56 @@ def test_dropped_events_are_a_share_of_each_frame_that_is_uniform_up_to_the_aske
     assert abs(pixels - 0.3).max() < 0.08  # none is dropped more often than others
 
 
+def augmented_by(frames, matrix, flip=False, dx=0, dy=0):
+    """The frames [N, P, H, W], with each pixel taken from where the matrix says; by PyTorch, as on a GPU, likewise."""
+    packed, shape = pack(frames), frames.shape[1:]
+    draws = draw(Augmentation(), 0, 0, 0, len(frames))
+    draws[:, 1], draws[:, 2], draws[:, 3], draws[:, 5:] = dx, dy, flip, np.round(65536 * np.array(matrix)).ravel()
+    found = torch.zeros_like(packed)
+    _augment(packed.numpy(), *shape, False, draws, found.numpy())
+    assert torch.equal(found, augment_by_torch(packed, shape, False, draws))
+    return unpack(found, shape=shape)
+
+
+def test_a_quarter_turn_moves_pixels_about_the_middle():
+    for side in (6, 7):
+        frames = random_frames(4, shape=(2, side, side))[0]
+        turned = augmented_by(frames, [[0, -1], [1, 0]])
+        assert (turned == np.rot90(frames, axes=(2, 3))).all()
+        assert (
+            augmented_by(frames, [[0, -1], [1, 0]], flip=True) == np.rot90(frames[:, :, :, ::-1], axes=(2, 3))
+        ).all()
+        assert (augmented_by(frames, [[0, -1], [1, 0]], dx=1, dy=-2) == moved(turned, 1, -2)).all()
+
+
+def test_twice_as_large_a_frame_shows_each_pixel_of_its_middle_four_times():
+    frames = random_frames(4, shape=(2, 4, 8))[0]
+    large = frames.repeat(2, axis=2).repeat(2, axis=3)
+    assert (augmented_by(frames, [[0.5, 0], [0, 0.5]]) == large[:, :, 2:6, 4:12]).all()
+
+
+def test_a_sheared_frame_moves_each_row_against_the_next():
+    frames = random_frames(4, shape=(2, 5, 7))[0]
+    sheared = augmented_by(frames, [[1, 1], [0, 1]])
+    for row in range(5):
+        assert (sheared[:, :, row] == moved(frames, 2 - row, 0)[:, :, row]).all()
+
+
+def test_turns_sizes_and_slants_are_uniform_within_what_the_options_say():
+    options = Augmentation(rotation=90, scale=1.0, shear=0.5)
+    xx, xy, yx, yy = draw(options, 1, 2, 0, 5000)[:, 5:].T / 65536
+    angle = np.arctan2(yx, xx)
+    uniform = {
+        "turn": angle / (np.pi / 2),
+        "width": np.log2(np.hypot(xx, yx)),
+        "height": np.log2(np.cos(angle) * yy - np.sin(angle) * xy),
+        "slant": (np.cos(angle) * xy + np.sin(angle) * yy) / 0.5,
+    }
+    for name, values in uniform.items():
+        assert abs(np.sort(values) - np.linspace(-1, 1, 5000)).max() < 0.06, name
+    assert abs(np.corrcoef(list(uniform.values())) - np.eye(4)).max() < 0.06
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
@@ -85,18 +135,19 @@ def test_dropped_events_are_a_share_of_each_frame_that_is_uniform_up_to_the_aske
     shift=st.integers(0, 10),
     flip=st.booleans(),
     event_drop=st.sampled_from([0.0, 0.3, 1.0]),
+    affine=st.sampled_from([(0.0, 0.0, 0.0), (15.0, 0.2, 0.3), (180.0, 3.0, 3.0)]),
     seed=st.integers(0, 2**63 - 1),
     epoch=st.integers(0, 10**6),
     first=st.integers(0, 10**9),
     cut=st.integers(0, 6),
 )
 def test_other_devices_and_parts_of_a_batch_give_the_same_frames(
-    shape, frame_dtype, shift, flip, event_drop, seed, epoch, first, cut
+    shape, frame_dtype, shift, flip, event_drop, affine, seed, epoch, first, cut
 ):
     packed = random_frames(6, frame_dtype, shape)[1]
-    options = Augmentation(shift, flip, event_drop)
+    options = Augmentation(shift, flip, event_drop, *affine)
     whole = augment(packed, shape, frame_dtype, options, seed, epoch, first)
-    draws = _draw(seed, epoch, first, 6, shift, flip, event_drop)
+    draws = draw(options, seed, epoch, first, 6)
     assert torch.equal(whole, augment_by_torch(packed, shape, frame_dtype == "counts", draws))
     part = augment(packed[cut:], shape, frame_dtype, options, seed, epoch, first + cut)
     assert torch.equal(part, whole[cut:])
@@ -107,7 +158,7 @@ def test_other_devices_and_parts_of_a_batch_give_the_same_frames(
 @pytest.mark.parametrize("frame_dtype", ["binary", "counts"])
 def test_a_gpu_gives_the_frames_of_the_cpu(frame_dtype):
     packed = random_frames(50, frame_dtype)[1]
-    options = Augmentation(shift=2, flip=True, event_drop=0.5)
+    options = Augmentation(shift=2, flip=True, event_drop=0.5, rotation=30, scale=0.5, shear=0.5)
     found = augment(packed.cuda(), SHAPE, frame_dtype, options, 1, 2, 3)
     assert torch.equal(found.cpu(), augment(packed, SHAPE, frame_dtype, options, 1, 2, 3))
 
