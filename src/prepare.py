@@ -229,14 +229,22 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
     Processes on any number of machines do so at the same time; when all are done, `prepare` puts the parts together.
 
     Raises:
-        As `prepare`; parts that are made stay.
+        As `prepare`; parts that are made stay. UserError for data.reset_cache: other shards may have begun.
     """
     job = _plan(config, stop)
     folder = _parts_folder(job.project)
+    if config.data.reset_cache:
+        raise UserError(
+            f"data.reset_cache = true with --shard would remove what other shards have made; remove {job.project}, "
+            f"{job.scratch} and {folder}, where they are there, and leave it out"
+        )
     if cache.is_whole(job.project, fast=True):
         LOG.info("frame cache %s is already there", job.relative)
         return
     mine = job.parts[shard - 1 :: shards]
+    if not mine:
+        LOG.info("nothing to do for shard %d of %d: there are %d parts only", shard, shards, len(job.parts))
+        return
     with file_lock(
         folder / f".shard-{shard}-of-{shards}.lock", "another process makes this shard; waiting", stop.check
     ):

@@ -204,6 +204,18 @@ def test_a_lost_shard_is_made_when_the_cache_is_put_together(config, small_parts
     assert 0 < len(numbers) < 150
 
 
+def test_a_shard_does_not_reset_what_others_have_made(config, small_parts):
+    config.data.reset_cache = True
+    with pytest.raises(UserError, match=r"reset_cache = true with --shard .* remove /.*\.parts.* leave it out"):
+        prepare_shard(config, 1, 2, StopSignals())
+
+
+def test_a_shard_without_parts_says_so(config, caplog):
+    with caplog.at_level("INFO", logger="difflogic_tonic"):
+        prepare_shard(config, 9, 9, StopSignals())
+    assert "nothing to do for shard 9 of 9: there are 3 parts only" in caplog.text
+
+
 def test_a_shard_of_a_cache_that_is_there_makes_nothing(config, small_parts, monkeypatch):
     prepare(config, StopSignals())
     numbers = reads(monkeypatch)
