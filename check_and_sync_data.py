@@ -4,11 +4,11 @@
 import argparse
 import sys
 
-from src.helpers import StopSignals, run_command
+from src.helpers import CommandLine, StopSignals, run_command
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="check_and_sync_data", description=__doc__)
+    parser = CommandLine(prog="check_and_sync_data", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="compare sizes only, not checksums")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
     parser.add_argument("--dataset", metavar="NAME", help="look at the caches of this dataset only")

@@ -5,14 +5,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from src.helpers import LOG, StopSignals, UserError, run_command
+from src.helpers import LOG, CommandLine, StopSignals, UserError, run_command
 
 KINDS = ("c", "verilog", "onnx", "json")
 TARGETS = ("xilinx", "ice40")  # of src.logic.export.yosys, whose import takes seconds
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="export", description=__doc__)
+    parser = CommandLine(prog="export", description=__doc__)
     parser.add_argument("model", metavar="JOB_OR_MODEL", help="a job id or a .safetensors file")
     parser.add_argument("--to", required=True, choices=KINDS, help="c, verilog and json are for difflogic models")
     parser.add_argument("--out", metavar="FOLDER", help="default: export/ beside the job's models or the file")

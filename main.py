@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 from src.config import Config
-from src.helpers import StopSignals, UserError, leave, run_command, torchrun_rank
+from src.helpers import CommandLine, StopSignals, UserError, leave, run_command, torchrun_rank
 from src.io_funcs import check_name
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="main", description=__doc__)
+    parser = CommandLine(prog="main", description=__doc__)
     parser.add_argument("config", help="YAML config, such as configs/demo_difflogic.yaml")
     parser.add_argument("--job_id", help="names the job's folders; default: base.job_id, else config name and time")
     going_on = parser.add_mutually_exclusive_group()

@@ -5,11 +5,11 @@ import argparse
 import sys
 
 from src.config import Config
-from src.helpers import StopSignals, run_command
+from src.helpers import CommandLine, StopSignals, run_command
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="prepare_data", description=__doc__)
+    parser = CommandLine(prog="prepare_data", description=__doc__)
     parser.add_argument("config", help="YAML config, such as configs/prepare_nmnist.yaml")
     parser.add_argument(
         "--override",

@@ -4,11 +4,11 @@
 import argparse
 import sys
 
-from src.helpers import LOG, StopSignals, UserError, run_command
+from src.helpers import LOG, CommandLine, StopSignals, UserError, run_command
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="report", description=__doc__)
+    parser = CommandLine(prog="report", description=__doc__)
     parser.add_argument("job_id", metavar="JOB_ID", help="a job of logs/ on project storage, done or not")
     parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
     return parser.parse_args()

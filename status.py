@@ -4,11 +4,11 @@
 import argparse
 import sys
 
-from src.helpers import StopSignals, run_command
+from src.helpers import CommandLine, StopSignals, run_command
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="status", description=__doc__)
+    parser = CommandLine(prog="status", description=__doc__)
     parser.add_argument("job_id", nargs="*", help="the jobs to show; default: all on scratch and project storage")
     parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
     return parser.parse_args()

@@ -4,11 +4,11 @@
 import argparse
 import sys
 
-from src.helpers import EXIT_DONE, EXIT_FAILED, LOG, StopSignals, UserError, run_command
+from src.helpers import EXIT_DONE, EXIT_FAILED, LOG, CommandLine, StopSignals, UserError, run_command
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="sweep", description=__doc__)
+    parser = CommandLine(prog="sweep", description=__doc__)
     parser.add_argument("sweep", help="YAML file, such as configs/sweep_example.yaml")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(

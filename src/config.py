@@ -369,9 +369,20 @@ def _names(section: Any) -> str:
 
 def _unknown(name: Any, section: Any, prefix: str) -> str:
     known = [f.name for f in dataclasses.fields(section)]
+    if below := [key for key in _keys_below(section) if key.endswith(f".{name}")]:
+        return f"unknown key {prefix}{name}; did you mean {prefix}{f' or {prefix}'.join(below)}?"
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(known)}"
     return f"unknown key {prefix}{name}; {hint}"
+
+
+def _keys_below(section: Any) -> list[str]:
+    """All keys of a section and of the sections in it, such as difflogic.tau of model."""
+    keys = []
+    for f in dataclasses.fields(section):
+        value = getattr(section, f.name)
+        keys += [f"{f.name}.{key}" for key in _keys_below(value)] if dataclasses.is_dataclass(value) else [f.name]
+    return keys
 
 
 def fill_section(section: Any, tree: dict[Any, Any], prefix: str, where: str, errors: list[str]) -> None:

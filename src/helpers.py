@@ -1,5 +1,6 @@
-"""Errors for users, logging set-up, seeding, signals, and numbers and tables for people."""
+"""Errors for users, command lines, logging set-up, seeding, signals, and numbers and tables for people."""
 
+import argparse
 import contextlib
 import ctypes
 import logging
@@ -8,7 +9,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -39,6 +40,19 @@ class EndedElsewhere(Exception):  # noqa: N818 - the error is another process's
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+class CommandLine(argparse.ArgumentParser):
+    """A parser whose errors are one line, and which takes no option by half of its name."""
+
+    def __init__(self, prog: str, description: str | None) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """End with the line and exit code 2."""
+        if message.startswith("unrecognized arguments") and "=" in message:
+            message += '; all overrides stand in one pair of quotes: --override "KEY=VALUE KEY=VALUE"'
+        self.exit(EXIT_USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
 
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -78,10 +92,24 @@ class StopSignals:
         return EXIT_INTERRUPTED if self.received == signal.SIGINT else EXIT_PREEMPTED
 
 
+@contextlib.contextmanager
+def stop_signals_blocked() -> Iterator[None]:
+    """Start processes in this block: the stop signals wait until they say what is to be done with them.
+
+    Of multiprocessing, its resource tracker must be running: as it starts, it unblocks signals.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def ignore_stop_signals() -> None:
     """Leave the stop signals to the main process: a signal to the whole group must not kill its workers first."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def torchrun_rank() -> int | None:

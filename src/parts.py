@@ -24,7 +24,7 @@ from src.config import Data
 from src.events.dataset import CorruptRecordingError, Dataset, Recording
 from src.events.datasets import get_dataset
 from src.events.framing import frames_of, framing_of
-from src.helpers import Stopped, UserError, ignore_stop_signals, keep_freed_memory
+from src.helpers import Stopped, UserError, ignore_stop_signals, keep_freed_memory, stop_signals_blocked
 from src.io_funcs import CHUNK_BYTES, atomic_file
 
 # Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
@@ -174,14 +174,15 @@ def make_parts(
         return
     # Spawned, not forked: the caller may have threads (progress bar, PyTorch) that a fork would leave half there.
     context = multiprocessing.get_context("spawn")
-    stopping = context.Event()
+    stopping = context.Event()  # starts the resource tracker too, see `stop_signals_blocked`
     with ProcessPoolExecutor(processes, context, _start_worker, (stopping,)) as pool:
         waiting = iter(parts)
         running: dict[Future[Made], Part] = {}
         try:
             while True:
                 for part in itertools.islice(waiting, 2 * processes - len(running)):
-                    running[pool.submit(_work, part, dataset.name, data, folder)] = part
+                    with stop_signals_blocked():  # a worker that starts cannot ignore them yet
+                        running[pool.submit(_work, part, dataset.name, data, folder)] = part
                 if not running:
                     return
                 done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)

@@ -99,11 +99,11 @@ def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
     job = _plan(config, stop)
     waiting = f"another process is preparing {job.relative}; waiting for it"
     with cache.both_locked(job.relative, waiting, stop.check):
-        if config.data.reset_cache:
+        is_there = cache.is_whole(job.scratch, fast=True) or cache.is_whole(job.project, fast=True)
+        if config.data.reset_cache or is_there:
             for folder in (job.scratch, job.project):
-                (folder / cache.MANIFEST).unlink(missing_ok=True)
                 shutil.rmtree(_parts_folder(folder), ignore_errors=True)
-        was_there = cache.is_whole(job.scratch, fast=True) or cache.is_whole(job.project, fast=True)
+        was_there = is_there and not config.data.reset_cache
         if was_there:
             LOG.info(
                 "frame cache %s is already there (check_and_sync_data.sh verifies it); data.reset_cache=true prepares "
@@ -112,6 +112,10 @@ def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
             )
         else:
             _build(job, config.data, stop)
+            if job.project.resolve() != job.scratch.resolve():
+                (job.project / cache.MANIFEST).unlink(
+                    missing_ok=True
+                )  # of a cache that is made again: now it is copied
         for source, target in ((job.scratch, job.project), (job.project, job.scratch)):
             if cache.is_whole(source, fast=True) and not cache.is_whole(target, fast=True):
                 cache.copy_cache(source, target, stop.check)
@@ -138,6 +142,8 @@ def obtain_recordings(
         recordings = dataset.find_recordings(root)
     if not recordings:
         raise UserError(f"no recordings of {dataset.name} under {root}; is data.data_root right?")
+    if strangers := _strangers(dataset, root):
+        LOG.warning("nothing is taken from %s in %s: not a folder of %s", strangers, root, dataset.name)
     if len(recordings) < dataset.full_size:
         LOG.warning(
             "%s: %d of %d recordings found under %s; using those",
@@ -149,6 +155,18 @@ def obtain_recordings(
     return root, recordings
 
 
+def _folders(dataset: Dataset) -> list[str]:
+    return [name for archive in dataset.archives for name in archive.unpacks_to]
+
+
+def _strangers(dataset: Dataset, root: Path) -> str:
+    """Folders beside those of a downloaded dataset's recordings: perhaps some of them, misnamed."""
+    if not dataset.archives or not root.is_dir():
+        return ""
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return ", ".join(name for name in names if name not in _folders(dataset))
+
+
 def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[[], None]) -> None:
     """Download or simulate; a failed download leaves nothing but what the next one goes on with."""
     made_data_root = not root.parent.exists()
@@ -157,6 +175,16 @@ def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[
         raise UserError(
             f"data.data_root = {data.data_root}: there is no such folder; correct it, or make the folder if "
             f"{dataset.name} ({size}) is to be downloaded to it"
+        )
+    if dataset.archives and dataset.find_recordings(root.parent):
+        raise UserError(
+            f"data.data_root = {data.data_root} is itself the folder of the recordings of {dataset.name}: name it "
+            f"{dataset.folder}, if it is not, and give the folder that it lies in"
+        )
+    if strangers := _strangers(dataset, root):
+        raise UserError(
+            f"no recordings in {root}, where {dataset.name} has {', '.join(_folders(dataset))}, but {strangers}; "
+            f"correct their names, or remove them, and {dataset.name} is downloaded"
         )
     lock, waiting = root.with_name(f".{root.name}.lock"), f"another process brings {root}; waiting for it"
     try:
@@ -284,6 +312,7 @@ def _build(job: _Job, data: Data, stop: StopSignals) -> None:
                 shutil.rmtree(own, ignore_errors=True)
                 shutil.rmtree(of_shards, ignore_errors=True)
                 raise
+            (job.scratch / cache.MANIFEST).unlink(missing_ok=True)  # only now: a reset that stops leaves what was there
             try:
                 entries = _put_together(job, made, stop.check)
                 break

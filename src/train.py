@@ -438,7 +438,9 @@ def _finish(run: Run, stop: StopSignals) -> None:
     saved &= _save_checkpoint(run, to_project=True)
     for name in ("test", "best_test"):
         if name in result:
-            model = f"best model (epoch {progress.best_epoch or progress.epoch})" if name == "best_test" else "final model"
+            model = (
+                f"best model (epoch {progress.best_epoch or progress.epoch})" if name == "best_test" else "final model"
+            )
             LOG.info("test accuracy of the %s: %s", model, _describe(result[name]))
     if not saved:
         raise RuntimeError("the run is done, but not all of it could be saved, see above; free space and --resume")

@@ -1,6 +1,7 @@
 """Exit codes, signals, and words for people."""
 
 import logging
+import multiprocessing
 import os
 import signal
 
@@ -13,9 +14,11 @@ from src.helpers import (
     format_duration,
     format_size,
     format_table,
+    ignore_stop_signals,
     log_to_file,
     run_command,
     seed_everything,
+    stop_signals_blocked,
 )
 
 
@@ -84,6 +87,18 @@ def test_a_second_signal_changes_nothing():
     os.kill(os.getpid(), signal.SIGINT)
     assert stop.received == signal.SIGUSR1
     assert stop.exit_code == 75
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_to_a_worker_that_only_starts_does_not_end_it(number):
+    context = multiprocessing.get_context("spawn")
+    context.Event()  # starts the resource tracker
+    worker = context.Process(target=ignore_stop_signals)
+    with stop_signals_blocked():
+        worker.start()
+    os.kill(worker.pid, number)
+    worker.join(60)
+    assert worker.exitcode == 0
 
 
 def test_log_lines_go_to_the_file_too(tmp_path):

@@ -132,6 +132,12 @@ def interrupt(config, after):
         prepare(config, Later())
 
 
+def forget():
+    """Remove the caches."""
+    for root in (scratch_root(), project_root()):
+        shutil.rmtree(root)
+
+
 def reads(monkeypatch):
     """Counts the recordings that are read from now on."""
     numbers = []
@@ -144,9 +150,8 @@ def reads(monkeypatch):
 
 def test_an_interrupted_preparation_goes_on_where_it_was(config, small_parts, monkeypatch):
     whole = content(prepare(config, StopSignals()))
-    config.data.reset_cache = True
+    forget()
     interrupt(config, after=100)
-    config.data.reset_cache = False
     numbers = reads(monkeypatch)
     folder = prepare(config, StopSignals())
     assert 0 < len(numbers) < 80
@@ -170,9 +175,8 @@ def test_reset_cache_forgets_what_an_interrupted_preparation_made(config, small_
 @pytest.mark.parametrize("suffix", ["frames", "json"])
 def test_a_damaged_part_is_made_again(config, small_parts, damage, suffix):
     whole = content(prepare(config, StopSignals()))
-    config.data.reset_cache = True
+    forget()
     interrupt(config, after=100)
-    config.data.reset_cache = False
     path = sorted(scratch_root().glob(f"data/NMNIST/.*.parts/train-*.{suffix}"))[1]
     path.write_bytes(damage(path.read_bytes()))
     assert content(prepare(config, StopSignals())) == whole
@@ -230,6 +234,53 @@ def test_a_cache_that_is_there_is_not_prepared_again(config, caplog):
         prepare(config, StopSignals())
     assert [record.message for record in caplog.records if "already there" in record.message]
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("changed", ["scratch", "project"])
+def test_a_reset_that_is_stopped_leaves_the_cache_that_was_there(config, small_parts, changed):
+    folder = prepare(config, StopSignals())
+    damaged = folder if changed == "scratch" else project_root() / folder.relative_to(scratch_root())
+    whole = content(folder)
+    config.data.reset_cache = True
+    interrupt(config, after=100)
+    assert content(folder) == content(project_root() / folder.relative_to(scratch_root())) == whole
+    (damaged / "train.safetensors").write_bytes(whole["train.safetensors"][:-1] + b"!")
+    assert content(prepare(config, StopSignals())) == whole
+    assert content(project_root() / folder.relative_to(scratch_root())) == whole
+
+
+def test_parts_of_a_reset_that_was_stopped_go_when_the_cache_is_used(config, small_parts):
+    folder = prepare(config, StopSignals())
+    config.data.reset_cache = True
+    interrupt(config, after=100)
+    assert list(folder.parent.glob(".*.parts"))
+    config.data.reset_cache = False
+    prepare(config, StopSignals())
+    assert not list(folder.parent.glob(".*.parts"))
+
+
+def test_a_misnamed_folder_of_recordings_is_named(config, tmp_path, caplog):
+    recordings = tmp_path / "recordings" / "NMNIST"
+    (recordings / "test").mkdir()
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        prepare(config, StopSignals())
+    assert f"nothing is taken from test in {recordings}: not a folder of NMNIST" in caplog.text
+
+
+def test_misnamed_folders_alone_start_no_download(config, tmp_path):
+    recordings = tmp_path / "recordings" / "NMNIST"
+    for name in ("Train", "Test"):
+        (recordings / name).rename(recordings / name.lower())
+    with pytest.raises(UserError, match=r"NMNIST, where NMNIST has Train, Test, but test, train; correct their names"):
+        prepare(config, StopSignals())
+
+
+def test_the_recordings_folder_itself_as_data_root_starts_no_download(config):
+    config.data.data_root += "/NMNIST"
+    with pytest.raises(
+        UserError, match=r"is itself the folder of the recordings of NMNIST: .* the folder that it lies"
+    ):
+        prepare(config, StopSignals())
 
 
 def test_reset_cache_prepares_it_again(config):

@@ -153,11 +153,29 @@ def test_a_folder_as_config(prepared):
     refused(prepared, "main.py", ".", "--job_id=bad", message="Is a directory")
 
 
+def not_understood(folder, *words, message):
+    """Run it; its arguments must be refused in one line, before there is a log."""
+    before = files(folder)
+    (line,) = small_job.run(folder, *words, expect=2).splitlines()
+    assert message in line
+    assert files(folder) == before
+
+
 @pytest.mark.parametrize("words", [(), ("small.yaml", "--nonsense"), ("small.yaml", "--resume", "--restart")])
 def test_impossible_arguments(prepared, words):
-    before = files(prepared)
-    assert "usage:" in small_job.run(prepared, "main.py", *words, expect=2)
-    assert files(prepared) == before
+    not_understood(prepared, "main.py", *words, message="main: error: ")
+
+
+def test_overrides_without_quotes(prepared):
+    words = ("small.yaml", "--job_id=bad", "--override", "train.epochs=1", "train.learning_rate=1")
+    message = (
+        'unrecognized arguments: train.learning_rate=1; all overrides stand in one pair of quotes: --override "KEY'
+    )
+    not_understood(prepared, "main.py", *words, message=message)
+
+
+def test_half_of_an_option_s_name(prepared):
+    not_understood(prepared, "check_and_sync_data.py", "--prun", message="unrecognized arguments: --prun")
 
 
 def test_an_existing_job(prepared):
@@ -244,7 +262,7 @@ def test_recordings_in_wrong_folders(other):
     (other / "recordings/NMNIST/Train").rename(other / "recordings/NMNIST/train")
     (other / "recordings/NMNIST/Test").rename(other / "recordings/NMNIST/t10k")
     output = small_job.run(other, *PREPARE, "--override", f"data.url={other / 'nowhere'}", expect=2)
-    assert "Fetch by hand" in output  # nothing found, and nothing there to download
+    assert "NMNIST has Train, Test, but t10k, train; correct their names" in output
     assert "Traceback" not in output
 
 
