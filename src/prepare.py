@@ -112,10 +112,8 @@ def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
             )
         else:
             _build(job, config.data, stop)
-            if job.project.resolve() != job.scratch.resolve():
-                (job.project / cache.MANIFEST).unlink(
-                    missing_ok=True
-                )  # of a cache that is made again: now it is copied
+            if job.project.resolve() != job.scratch.resolve():  # what a reset has left there until now is copied anew
+                (job.project / cache.MANIFEST).unlink(missing_ok=True)
         for source, target in ((job.scratch, job.project), (job.project, job.scratch)):
             if cache.is_whole(source, fast=True) and not cache.is_whole(target, fast=True):
                 cache.copy_cache(source, target, stop.check)
@@ -181,7 +179,7 @@ def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[
             f"data.data_root = {data.data_root} is itself the folder of the recordings of {dataset.name}: name it "
             f"{dataset.folder}, if it is not, and give the folder that it lies in"
         )
-    if strangers := _strangers(dataset, root):
+    if (strangers := _strangers(dataset, root)) and not dataset.find_recordings(root):
         raise UserError(
             f"no recordings in {root}, where {dataset.name} has {', '.join(_folders(dataset))}, but {strangers}; "
             f"correct their names, or remove them, and {dataset.name} is downloaded"
