@@ -182,10 +182,10 @@ def damages(
     return found
 
 
-def is_whole(folder: Path, fast: bool = False, check: Callable[[], None] = lambda: None) -> bool:
-    """Whether a folder holds a valid cache; `fast` and `check` as for `damages`."""
+def is_whole(folder: Path, fast: bool = False) -> bool:
+    """Whether a folder holds a valid cache; `fast` as for `damages`."""
     manifest = read_manifest(folder)
-    return manifest is not None and not damages(folder, manifest, fast, check)
+    return manifest is not None and not damages(folder, manifest, fast)
 
 
 def find_caches(root: Path, parameters: dict[str, Any]) -> list[Path]:

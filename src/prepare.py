@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from src import cache
 from src.config import Config, Data
-from src.events.archives import fetch
+from src.events.archives import fetch, strange_folders
 from src.events.dataset import Dataset, Recording
 from src.events.datasets import get_dataset
 from src.events.framing import Framing, frame_bytes, frame_shape, framing_of
@@ -140,8 +140,8 @@ def obtain_recordings(
         recordings = dataset.find_recordings(root)
     if not recordings:
         raise UserError(f"no recordings of {dataset.name} under {root}; is data.data_root right?")
-    if strangers := _strangers(dataset, root):
-        LOG.warning("nothing is taken from %s in %s: not a folder of %s", strangers, root, dataset.name)
+    if dataset.archives and (strangers := strange_folders(dataset.archives, root)):
+        LOG.warning("nothing is taken from %s in %s: not a folder of %s", ", ".join(strangers), root, dataset.name)
     if len(recordings) < dataset.full_size:
         LOG.warning(
             "%s: %d of %d recordings found under %s; using those",
@@ -151,18 +151,6 @@ def obtain_recordings(
             root,
         )
     return root, recordings
-
-
-def _folders(dataset: Dataset) -> list[str]:
-    return [name for archive in dataset.archives for name in archive.unpacks_to]
-
-
-def _strangers(dataset: Dataset, root: Path) -> str:
-    """Folders beside those of a downloaded dataset's recordings: perhaps some of them, misnamed."""
-    if not dataset.archives or not root.is_dir():
-        return ""
-    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return ", ".join(name for name in names if name not in _folders(dataset))
 
 
 def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[[], None]) -> None:
@@ -178,11 +166,6 @@ def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[
         raise UserError(
             f"data.data_root = {data.data_root} is itself the folder of the recordings of {dataset.name}: name it "
             f"{dataset.folder}, if it is not, and give the folder that it lies in"
-        )
-    if (strangers := _strangers(dataset, root)) and not dataset.find_recordings(root):
-        raise UserError(
-            f"no recordings in {root}, where {dataset.name} has {', '.join(_folders(dataset))}, but {strangers}; "
-            f"correct their names, or remove them, and {dataset.name} is downloaded"
         )
     lock, waiting = root.with_name(f".{root.name}.lock"), f"another process brings {root}; waiting for it"
     try:

@@ -38,14 +38,20 @@ def fetch(archives: Sequence[Archive], folder: Path, url: str | None = None, che
         check: called every few MiB; may raise to stop.
 
     Raises:
-        UserError: an archive cannot be had (it says what to fetch by hand), or is damaged, or there is no space.
+        UserError: an archive cannot be had (it says what to fetch by hand), or is damaged, or there is no space, or the
+            folder holds others, perhaps misnamed ones.
         OSError: of the disk.
     """
     made = not folder.exists()
     if not (folder / UNPACKED).exists():
-        for name in (name for archive in archives for name in archive.unpacks_to):
+        for name in _folders(archives):
             if (folder / name).exists():
                 raise UserError(f"{folder / name} is there, but holds no recordings: move it away, or fill it")
+        if strangers := strange_folders(archives, folder):
+            raise UserError(
+                f"no recordings in {folder}, where {folder.name} has {', '.join(_folders(archives))}, but "
+                f"{', '.join(strangers)}; correct their names, or remove them, and {folder.name} is downloaded"
+            )
         try:
             _unpack_all(archives, folder, url, check)
         finally:
@@ -56,6 +62,18 @@ def fetch(archives: Sequence[Archive], folder: Path, url: str | None = None, che
     for path in sorted((folder / UNPACKED).iterdir()):
         path.rename(folder / path.name)
     (folder / UNPACKED).rmdir()
+
+
+def strange_folders(archives: Sequence[Archive], folder: Path) -> list[str]:
+    """Folders beside those that the archives unpack to, sorted: perhaps some of them, misnamed."""
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [name for name in names if name not in _folders(archives)]
+
+
+def _folders(archives: Sequence[Archive]) -> list[str]:
+    return [name for archive in archives for name in archive.unpacks_to]
 
 
 def _unpack_all(archives: Sequence[Archive], folder: Path, url: str | None, check: Check) -> None:

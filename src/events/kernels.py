@@ -166,17 +166,14 @@ def frame_events(
     by_time = mode in (TIME_WINDOW, N_TIME_BINS)
     kept = len(t)
     pixels = np.empty(kept, dtype=np.uint32)  # of each kept event, its place in a frame
+    _find_pixels(x, y, p, width, polarity_pixels, downsample, pixels)
     times = t if by_time else t[:0]
-    if by_time and denoise_time > 0:
-        keep = np.arange(kept).astype(np.uint32)
-        kept = keep_supported(x, y, t, denoise_time, keep)
-        keep = keep[:kept]
-        _find_pixels(x[keep], y[keep], p[keep], width, polarity_pixels, downsample, pixels)
-        times = t[keep]
-    else:
-        _find_pixels(x, y, p, width, polarity_pixels, downsample, pixels)
-        if denoise_time > 0:
-            kept = keep_supported(x, y, t, denoise_time, pixels)
+    if denoise_time > 0 and by_time:
+        every = np.arange(kept, dtype=np.uint32)
+        kept = keep_supported(x, y, t, denoise_time, every)
+        pixels, times = pixels[every[:kept]], t[every[:kept]]
+    elif denoise_time > 0:
+        kept = keep_supported(x, y, t, denoise_time, pixels)
     starts, ends = slices(mode, times, kept, size, overlap, drop_incomplete, MOST_BYTES // frame_bytes)
 
     # Bits of events that several frames share are set once: in a piece, of which a frame is the union of a few.
