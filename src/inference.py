@@ -55,7 +55,7 @@ def circuit_of(model: FrameModel) -> Circuit:
     """The circuit, not simplified, of a DiffLogic model; UserError for others."""
     if not isinstance(model, DiffLogic):
         raise UserError(f"a {type(model).__name__} is no circuit of gates: only models of model_type difflogic are")
-    return Circuit.from_layers(model.logic_layers(), model.num_classes, model.tau)
+    return Circuit.from_layers(model.logic_layers(), model.num_classes, model.tau, model.votes)
 
 
 def find_model(path_or_job: str | Path) -> Path:

@@ -15,6 +15,7 @@ from src.logic.layer import unpack_features
 from src.logic.parametrisation import GateOptions
 from src.logic.reference import unpack_bits
 from src.logic.thermometer import Thermometer
+from src.logic.votes import VoteSum
 
 FrameShape = tuple[int, int, int]
 
@@ -52,7 +53,7 @@ class FrameModel(nn.Module):
 
 
 class DiffLogic(FrameModel):
-    """Logic layers of equal width on the bits of a frame; class scores are sums of the last layer's bits.
+    """Logic layers of equal width on the bits of a frame; class scores are sums of the last layer's bits, or votes.
 
     With architecture: convolutional, convolutional logic layers come before them.
     Relaxed in train mode, discretised in eval mode (see LogicLayer).
@@ -60,14 +61,16 @@ class DiffLogic(FrameModel):
     Attributes:
         thermometer: what makes bits of counts; None for binary frames.
         bits_shape: of the bits that the first layer sees, (channels, H, W).
+        votes: what counts the last layer's bits, with readout: votes; None where each class has its own neurons.
     """
 
     thermometer: Thermometer | None
+    votes: VoteSum | None
 
     def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str, options: Model) -> None:
         super().__init__(frame_shape, num_classes, frame_dtype)
         o = options.difflogic
-        if o.num_neurons % num_classes:
+        if o.readout == "sum" and o.num_neurons % num_classes:
             near = max(round(o.num_neurons / num_classes), 1) * num_classes
             raise UserError(
                 f"model.difflogic.num_neurons = {o.num_neurons} must be a multiple of the {num_classes} classes, "
@@ -78,10 +81,18 @@ class DiffLogic(FrameModel):
         self.thermometer = Thermometer(levels, channels, o.thermometer == "learnable") if levels else None
         self.bits_shape = max(levels, 1) * channels, height, width
         convolutional = o.architecture == "convolutional"
+        if not o.num_layers and not (convolutional and o.readout == "votes"):
+            raise UserError(
+                "model.difflogic.num_layers = 0: only model.difflogic.architecture=convolutional with "
+                "model.difflogic.readout=votes needs no dense layer; use at least 1"
+            )
         first = convolutions(self.bits_shape, o, _gate_options(o, "residual")) if convolutional else []
         shape = first[-1].out_shape if first else self.bits_shape
-        self.layers = nn.ModuleList([*first, *dense_layers(shape, o, _gate_options(o, "normal"))])
+        gates = _gate_options(o, "normal")
+        self.layers = nn.ModuleList([*first, *dense_layers(shape, o, gates)])
         self.tau = o.tau
+        last = self.logic_layers()[-1]
+        self.votes = VoteSum(last.out_dim, num_classes, o.tau, gates) if o.readout == "votes" else None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """[B, P, H, W] -> [B, classes]."""
@@ -101,6 +112,8 @@ class DiffLogic(FrameModel):
         *layers, last = self.logic_layers()
         for layer in layers:
             x = layer.forward_features(x)
+        if self.votes is not None:
+            return self.votes.forward_features(last.forward_features(x))
         assert isinstance(last, LogicLayer)
         return last.forward_sums(x, self.num_classes).T / self.tau
 

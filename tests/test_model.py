@@ -1,5 +1,6 @@
 """The three models: shapes, packed inputs, errors for options that do not fit."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -103,6 +104,44 @@ def test_a_convolutional_network_classifies_packed_frames_and_counts_bits_when_d
     assert torch.equal(model.forward_packed(packed), model(frames))
     counts = model.eval()(frames) * model.tau
     torch.testing.assert_close(counts, counts.round())
+
+
+def test_votes_count_the_bits_of_the_last_layer():
+    o = options(readout="votes", num_neurons=201, tau=4.0)  # 201: no class has neurons of its own
+    model = create_model(o, SHAPE, 10)
+    assert model.votes.weights.shape == (10, 201)
+    torch.nn.init.normal_(model.votes.weights, std=2)
+    packed, frames = random_packed()
+    assert torch.equal(model.forward_packed(packed), model(frames))
+    counts = model.eval()(frames).detach() * model.tau
+    assert torch.equal(counts, counts.round())
+    assert counts.min() >= 0
+    assert np.array_equal(circuit_of(model)(packed.numpy()), counts.numpy())
+
+
+def test_convolutions_whose_bits_have_votes_need_no_dense_layer():
+    o = convolutional()
+    o.difflogic.num_layers, o.difflogic.readout = 0, "votes"
+    model = create_model(o, SHAPE, 10)
+    assert [type(layer) for layer in model.layers] == [LogicConvolution, LogicConvolution]
+    torch.nn.init.normal_(model.votes.weights, std=2)
+    packed, frames = random_packed()
+    scores = model.eval()(frames).detach()
+    assert torch.equal(model.forward_packed(packed), scores)
+    assert np.array_equal(circuit_of(model).simplified()(packed.numpy()).astype(np.float32) / 10, scores.numpy())
+
+
+@pytest.mark.parametrize(("architecture", "readout"), [("dense", "votes"), ("convolutional", "sum")])
+def test_a_network_of_no_dense_layers_needs_convolutions_and_votes(architecture, readout):
+    with pytest.raises(UserError, match=r"num_layers = 0: only .*architecture=convolutional with .*readout=votes"):
+        create_model(options(architecture=architecture, readout=readout, num_layers=0), SHAPE, 10)
+
+
+def test_votes_are_learned_and_their_first_gradient_goes_to_them():
+    model = create_model(options(readout="votes"), SHAPE, 10)
+    model.forward_packed(random_packed()[0])[:, 0].sum().backward()
+    assert model.votes.weights.grad[0].count_nonzero() > 100
+    assert model.votes.weights.grad[1:].count_nonzero() == 0
 
 
 def test_convolutions_begin_as_pass_throughs_and_dense_layers_do_not_if_no_other_way_is_given():

@@ -17,17 +17,17 @@ SHAPE = (2, 13, 10)
 CLASS_NAMES = ["é", "b", "c", "d", "e"]
 
 
-def small_model(model_type, levels=0):
+def small_model(model_type, levels=0, readout="sum"):
     options = Model(model_type="difflogic" if model_type == "convolutional" else model_type)
     options.difflogic.architecture = "convolutional" if model_type == "convolutional" else "dense"
     options.difflogic.convolution.kernels, options.difflogic.convolution.pooling = [6, 4], [2, 1]
-    options.difflogic.thermometer_levels = levels
+    options.difflogic.thermometer_levels, options.difflogic.readout = levels, readout
     options.difflogic.num_neurons, options.difflogic.num_layers, options.difflogic.tau = 300, 3, 3.7
     options.cnn.conv1_channels, options.cnn.conv2_channels, options.cnn.fc_hidden_size = 4, 5, 6
     options.mlp.hidden_size, options.mlp.num_hidden_layers = 7, 3
     torch.manual_seed(0)
     model = create_model(options, SHAPE, 5, "counts" if levels else "binary").eval()
-    if model_type == "convolutional":  # gates of all kinds, not only those that it begins with
+    if model_type == "convolutional" or readout == "votes":  # gates of all kinds, not only those that it begins with
         for weights in model.parameters():
             torch.nn.init.normal_(weights)
     return model
@@ -59,6 +59,15 @@ def test_onnx_scores_as_the_model_does(model_type, batch):
 def test_onnx_encodes_counts_as_the_model_does():
     model = small_model("difflogic", levels=2)
     frames = np.random.default_rng(0).integers(0, 4, (70, *SHAPE)).astype(np.float32)
+    found, _ = scores_of(to_onnx(model, "net", CLASS_NAMES), frames)
+    with torch.no_grad():
+        assert np.array_equal(found, model(torch.from_numpy(frames)).numpy())
+
+
+@pytest.mark.parametrize("model_type", ["difflogic", "convolutional"])
+def test_onnx_counts_votes_as_the_model_does(model_type):
+    model = small_model(model_type, readout="votes")
+    frames = np.random.default_rng(0).integers(0, 2, (70, *SHAPE)).astype(np.float32)
     found, _ = scores_of(to_onnx(model, "net", CLASS_NAMES), frames)
     with torch.no_grad():
         assert np.array_equal(found, model(torch.from_numpy(frames)).numpy())

@@ -12,6 +12,7 @@ from src.logic.convolution import LogicConvolution
 from src.logic.gates import GATE_NAMES
 from src.logic.layer import LogicLayer
 from src.logic.packed import PackedCircuit
+from src.logic.votes import VoteSum
 
 FALSE, AND, AND_NOT, A, NOT_A_AND, B, XOR, OR = range(8)  # a gate's complement is 15 minus it
 TRUE, NOT_A = 15, 12
@@ -44,11 +45,16 @@ class Circuit:
 
     @classmethod
     def from_layers(
-        cls, layers: Sequence[LogicConvolution | LogicLayer], num_classes: int, tau: float = 1.0
+        cls,
+        layers: Sequence[LogicConvolution | LogicLayer],
+        num_classes: int,
+        tau: float = 1.0,
+        votes: VoteSum | None = None,
     ) -> "Circuit":
         """The discretised network of these layers: each gate is its most likely one, the last layer is counted.
 
-        A convolution becomes its trees at every position, then the ORs of its pooling windows.
+        A convolution becomes its trees at every position, then the ORs of its pooling windows. With votes, outputs are
+        counted as often as they have votes, those below 0 behind inverters.
         """
         num_inputs = layers[0].in_dim
         nodes = np.arange(num_inputs, dtype=np.int32)  # that the next layer's inputs are
@@ -60,6 +66,11 @@ class Circuit:
                 part, nodes = _unrolled_dense(layer, nodes, size)
             parts.append(part)
             size += len(part[0])
+        starts = np.arange(num_classes + 1) * (len(nodes) // num_classes)
+        offsets = np.zeros(num_classes, np.int64)
+        if votes is not None:
+            part, nodes, starts, offsets = _unrolled_votes(votes.whole_votes().cpu().numpy(), nodes, size)
+            parts.append(part)
         gates, first, second = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return cls(
             num_inputs,
@@ -67,8 +78,8 @@ class Circuit:
             first.astype(np.int32),
             second.astype(np.int32),
             nodes,
-            np.arange(num_classes + 1) * (len(nodes) // num_classes),
-            np.zeros(num_classes, np.int64),
+            starts,
+            offsets,
             tau,
         )
 
@@ -150,6 +161,21 @@ def _unrolled_convolution(
         end += len(first)
     kinds, first, second = (np.concatenate(columns) for columns in zip(*part, strict=True))
     return (kinds, first, second), window[0]
+
+
+def _unrolled_votes(
+    votes: NDArray[np.int64], nodes: NDArray[np.int32], size: int
+) -> tuple[_Part, NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Inverters of the nodes [N] that have votes [classes, N] below 0; then a circuit's outputs, starts and offsets."""
+    inverted = np.flatnonzero((votes < 0).any(0))
+    inverters = np.zeros(len(nodes), np.int32)
+    inverters[inverted] = _numbered(size, len(inverted))
+    outputs = [np.repeat(np.where(row < 0, inverters, nodes), np.abs(row)) for row in votes]
+    starts = np.cumsum([0, *map(len, outputs)])
+    against = np.minimum(votes, 0).sum(1)
+    read = nodes[inverted].astype(np.int64)
+    part = (np.full(len(inverted), NOT_A, np.int64), read, read)
+    return part, np.concatenate(outputs), starts, against - against.min()
 
 
 def _numbered(start: int, count: int) -> NDArray[np.int32]:

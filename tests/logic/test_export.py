@@ -15,6 +15,7 @@ from src.logic.circuit import Circuit
 from src.logic.export import Description, channel_names, estimate_luts, from_json, identifier, to_c, to_json, to_verilog
 from src.logic.gates import GATE_NAMES
 from src.logic.parametrisation import GateOptions
+from src.logic.votes import VoteSum
 from tests.logic.test_circuit import circuits, oracle, pack, some_bits
 
 C_FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-O1")
@@ -74,9 +75,20 @@ def convolutional():
     return circuit.simplified(), pack(bits), oracle(circuit, bits).astype(np.int32)
 
 
-def test_a_convolutional_network_counts_the_same_in_c_and_in_verilog(tmp_path):
+def voted():
+    """Like `trained`, of a layer whose neurons have votes."""
+    torch.manual_seed(0)
+    votes = VoteSum(40, 10)
+    torch.nn.init.normal_(votes.weights, std=3)
+    circuit = Circuit.from_layers([LogicLayer(50, 40)], 10, votes=votes)
+    bits = some_bits(circuit, 130)
+    return circuit.simplified(), pack(bits), oracle(circuit, bits).astype(np.int32)
+
+
+@pytest.mark.parametrize("of", [convolutional, voted])
+def test_a_network_counts_the_same_in_c_and_in_verilog(tmp_path, of):
     need("gcc")
-    circuit, frames, counts = convolutional()
+    circuit, frames, counts = of()
     folder = write(tmp_path / "c", to_c(circuit, described(circuit), frames, counts, "random frames"))
     assert "130 of 130" in self_test(folder)
     need("iverilog")
