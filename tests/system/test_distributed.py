@@ -83,9 +83,10 @@ def assert_equal_to_rounding(folder, job_id, expected):
         assert difference <= (TOLERANCE if tensor.is_floating_point() else 0), name
 
 
-@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+@pytest.mark.parametrize("model_type", ["difflogic", "votes", "cnn", "mlp"])
 def test_two_processes_give_a_single_process_s_weights_to_rounding(prepared, model_type):
-    options = f"model.model_type={model_type} train.epochs=2 train.dataloader.batch_size=17"  # uneven parts
+    model = "model.difflogic.readout=votes" if model_type == "votes" else f"model.model_type={model_type}"
+    options = f"{model} train.epochs=2 train.dataloader.batch_size=17"  # uneven parts
     train(prepared, f"one_{model_type}", options)
     train(prepared, f"two_{model_type}", options, "--nproc=2")
     assert_equal_to_rounding(prepared, f"two_{model_type}", f"one_{model_type}")

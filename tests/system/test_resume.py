@@ -36,10 +36,18 @@ def prepared(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "model_type",
-    ["difflogic", "cnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp", "convolutional", "learned"))],
+    [
+        "difflogic",
+        "cnn",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp", "convolutional", "learned", "votes")),
+    ],
 )
 def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, model_type):
-    others = {"convolutional": CONVOLUTIONAL, "learned": "model.difflogic.connections=learned"}
+    others = {
+        "convolutional": CONVOLUTIONAL,
+        "learned": "model.difflogic.connections=learned",
+        "votes": f"{CONVOLUTIONAL} model.difflogic.num_layers=0 model.difflogic.readout=votes",
+    }
     model = others.get(model_type, f"model.model_type={model_type}")
     augmentation = "train.augmentation.shift=2 train.augmentation.event_drop=0.3"
     options = ["--override", f"{model} {augmentation} {EVERY_BATCH}"]
