@@ -84,6 +84,15 @@ class Augmentation:
 
 
 @dataclass
+class Teacher:
+    """A trained model whose class scores are learned beside the labels, see `optimisation.training_loss`."""
+
+    model: str | None = None  # a job id, or a model's file
+    weight: float = _option(0.7, least=0.0, most=1.0)  # of its part of the loss
+    temperature: float = _option(2.0, least=1e-2, most=1e3)  # scores are divided by it, the teacher's and the model's
+
+
+@dataclass
 class Train:
     """How long, how fast, on what."""
 
@@ -113,6 +122,7 @@ class Train:
     tensorboard: bool = False  # an event file in logs/<job_id>/tensorboard
     dataloader: DataLoader = field(default_factory=DataLoader)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    teacher: Teacher = field(default_factory=Teacher)
 
 
 @dataclass

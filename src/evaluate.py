@@ -131,7 +131,7 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
         keep_freed_memory()
     data = dataclasses.replace(config.data, stack=own.data.stack)  # of the model, not of the cache
     cache = open_cache(dataclasses.replace(config, data=data), stop.check)
-    _check_fits(f"the {model} model of job {job_id}", about, own.data.frame_dtype, cache)
+    require_fitting_model(f"the {model} model of job {job_id}", about, own.data.frame_dtype, cache)
     if not len(cache.splits[split]):
         raise UserError(f"--split {split}: the {split} split of {cache.folder} is empty")
     options = dataclasses.replace(config.train, dtype=own.train.dtype)  # as it was trained and tested
@@ -204,7 +204,8 @@ def _warn_of_another_model(config: Config, own: Config, job_id: str) -> None:
         LOG.warning("the model of job %s is evaluated as it is; not taken: %s", job_id, ", ".join(differing))
 
 
-def _check_fits(whose: str, about: dict[str, Any], frame_dtype: str, cache: FrameCache) -> None:
+def require_fitting_model(whose: str, about: dict[str, Any], frame_dtype: str, cache: FrameCache) -> None:
+    """UserError unless a model of this description (see `load_model`), called `whose`, takes the cache's frames."""
     if (list(cache.frame_shape), cache.frame_dtype) != (about["input_shape"], frame_dtype):
         raise UserError(
             f"{whose} takes {frame_dtype} frames of shape {about['input_shape']} [P, H, W], {cache.folder} has "

@@ -51,6 +51,7 @@ from src.optimisation import (
 from src.prepare import prepare
 from src.provenance import record_start
 from src.report import try_to_write_report
+from src.teacher import Teacher, load_teacher
 
 DEBUG_BATCHES = 20  # an epoch, with --debug
 THERMOMETER_FRAMES = 1000  # whose counts a thermometer's thresholds are chosen by
@@ -74,6 +75,7 @@ MAY_CHANGE = {
     "train.project_checkpoint_interval_minutes",
     "train.save_model",
     "train.report",
+    "train.teacher.model",  # where it is, not what it is: its digest is in every checkpoint
     "train.tensorboard",
     "train.dataloader.placement",
     "train.dataloader.num_workers",
@@ -112,6 +114,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: list[torch.Tensor]  # of weights; empty without train.ema_decay
+    teacher: Teacher | None
     batches_an_epoch: int
     loggers: Loggers
     forward: Callable[[torch.Tensor], torch.Tensor]  # a training step's, packed frames -> class scores
@@ -183,6 +186,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
     require_fitting_augmentation(config)
     cache = _cache_for(config, stop)
     _require_val_split(config, cache)
+    teacher = load_teacher(config, cache, device)
     num_frames = len(cache.splits["train"])
     seed_everything(config.base.seed)
     model = create_model(config.model, cache.frame_shape, len(cache.class_names), cache.frame_dtype).to(device)
@@ -205,7 +209,20 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
     if debug:
         batches = min(batches, DEBUG_BATCHES)
     average = create_average(model, config.train)
-    run = Run(config, job, cache, device, model, optimizer, scaler, average, batches, loggers, model.forward_packed)
+    run = Run(
+        config,
+        job,
+        cache,
+        device,
+        model,
+        optimizer,
+        scaler,
+        average,
+        teacher,
+        batches,
+        loggers,
+        model.forward_packed,
+    )
     _try_out(run)
     return run
 
@@ -299,7 +316,8 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
             packed = _augmented(run, part)
             with autocast(run.config.train, run.device):
                 scores = run.forward(packed)
-                loss = training_loss(scores, part.labels, config.train)
+                taught = run.teacher.scores(packed) if run.teacher is not None else None
+                loss = training_loss(scores, part.labels, config.train, taught)
             share = part.weight * part.batch_frames / frames_of_group(progress.batch, len(order), config.train)
             run.scaler.scale(loss * share).backward()
             group_ends = (progress.batch + 1) % group == 0 or progress.batch + 1 == run.batches_an_epoch
@@ -592,6 +610,7 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict(),
         "average": run.average,
+        "teacher": _teacher_digest(run),
         "random": checkpoint.random_states(),
     }
     step = run.progress.step
@@ -655,11 +674,17 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
             f"an epoch had {state['batches_an_epoch']} batches and has {run.batches_an_epoch} now "
             f"(--debug shortens epochs; or the data changed)"
         )
+    if state.get("teacher") != _teacher_digest(run):
+        refused.append(f"train.teacher.model = {run.config.train.teacher.model} is not the model that it was")
     if refused:
         raise UserError(
             f"job {run.job.job_id} cannot be resumed with this config: " + "; ".join(refused) + ". Take the config of "
             f"{run.job.logs / 'config.yaml'}, another job id, or --restart to begin anew"
         )
+
+
+def _teacher_digest(run: Run) -> str | None:
+    return None if run.teacher is None else run.teacher.digest
 
 
 def _environment(run: Run) -> dict[str, Any]:

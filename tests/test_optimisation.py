@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from src.config import Train
+from src.config import Teacher, Train
 from src.optimisation import (
     averaged_weights,
     create_average,
@@ -154,6 +154,15 @@ def test_label_smoothing_spreads_a_part_of_the_target_over_all_classes():
     expected = -(targets * scores.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(training_loss(scores, labels, Train(label_smoothing=0.2)), expected)
     assert training_loss(scores, labels, Train()) == torch.nn.functional.cross_entropy(scores, labels)
+
+
+def test_a_teachers_part_of_the_loss_is_its_softened_cross_entropy_times_the_square_of_the_temperature():
+    scores, taught = torch.randn(2, 6, 10).unbind()
+    labels = torch.tensor([0, 3, 9, 9, 1, 2])
+    options = Train(teacher=Teacher(weight=0.25, temperature=3.0))
+    softened = -((taught / 3).softmax(1) * (scores / 3).log_softmax(1)).sum(1).mean()
+    expected = 0.75 * torch.nn.functional.cross_entropy(scores, labels) + 0.25 * 9 * softened
+    torch.testing.assert_close(training_loss(scores, labels, options, taught), expected)
 
 
 def test_the_loss_is_taken_in_float32():

@@ -1,0 +1,51 @@
+"""The teacher: a trained model whose class scores another one learns beside the labels."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+from src.config import Config
+from src.data import FrameCache
+from src.evaluate import require_fitting_model
+from src.helpers import UserError
+from src.inference import find_model, load_model
+from src.model import FrameModel
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model in eval mode, and which it is.
+
+    Attributes:
+        model: on the device that it is asked on.
+        digest: SHA-256 of its file: a run that is resumed needs the same teacher.
+    """
+
+    model: FrameModel
+    digest: str
+
+    @torch.no_grad()
+    def scores(self, packed: torch.Tensor) -> torch.Tensor:
+        """Packed frames as the student gets them -> class scores [B, classes]."""
+        return self.model.forward_packed(packed)
+
+
+def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Teacher | None:
+    """The model that `train.teacher.model` names, a job id or a file; None without.
+
+    Raises:
+        UserError: if there is no such model, or it does not take the cache's frames.
+    """
+    name = config.train.teacher.model
+    if name is None:
+        return None
+    try:
+        path = find_model(name)
+        model, about = load_model(path)
+        own = Config.from_dict(about["config"], str(path))
+        require_fitting_model(str(path), about, own.data.frame_dtype, cache)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (UserError, OSError) as error:
+        raise UserError(f"train.teacher.model = {name}: {error}") from error
+    return Teacher(model.to(device), digest)
