@@ -5,7 +5,8 @@
 FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. A RUN is a config, and overrides after it: "configs/nmnist_cnn.yaml
 train.epochs=10"; without any, those of RUNS. With --folds 0 the recordings are used as they lie; with N all of them are
 divided into N parts, each of which is the test of one fold and in the training of the others (--use-folds: only the
-first so many). Models are the final ones: nothing is chosen by the test.
+first so many). Models are the final ones: nothing is chosen by the test. Jobs are run<number>_<seed>, a fold's on a
+storage of its own: "… train.teacher.model=run0_{seed}" is taught by the first run's job of the same fold and seed.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def main() -> None:
 
     def train(task: tuple[int, int, Path]) -> dict[str, float]:
         number, seed, root = task
-        config, _, overrides = arguments.runs[number].partition(" ")
+        config, _, overrides = arguments.runs[number].replace("{seed}", str(seed)).partition(" ")
         job = f"run{number}_{seed}"
         began = time.perf_counter()
         run(root, ["main.py", f"--job_id={job}"], config, f"{overrides} base.seed={seed}")
