@@ -72,9 +72,12 @@ def main() -> None:
         print(f"{arguments.runs[number]}, {root.name}, seed {seed}: {result['test']}", file=sys.stderr, flush=True)
         return {**result["test"], "seconds": time.perf_counter() - began}
 
+    preparations = set()  # of a config, and its overrides of data
+    for text in arguments.runs:
+        config, *overrides = text.split(" ")
+        preparations.add((config, " ".join(word for word in overrides if word.startswith("data."))))
     for root in roots:
-        for text in arguments.runs:
-            config, _, overrides = text.partition(" ")
+        for config, overrides in sorted(preparations):
             run(root, ["prepare_data.py"], config, overrides)
     tasks = [(n, seed, root) for n in range(len(arguments.runs)) for root in roots for seed in range(arguments.seeds)]
     with ThreadPoolExecutor(arguments.parallel) as pool:
