@@ -19,7 +19,7 @@ class Teacher:
 
     Attributes:
         model: on the device that it is asked on.
-        digest: SHA-256 of its file: a run that is resumed needs the same teacher.
+        digest: SHA-256 of its weights: a run that is resumed needs the same teacher.
     """
 
     model: FrameModel
@@ -45,7 +45,10 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
         model, about = load_model(path)
         own = Config.from_dict(about["config"], str(path))
         require_fitting_model(str(path), about, own.data.frame_dtype, cache)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (UserError, OSError) as error:
+    except UserError as error:
         raise UserError(f"train.teacher.model = {name}: {error}") from error
-    return Teacher(model.to(device), digest)
+    digest = hashlib.sha256()
+    for key, weights in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(weights.numpy().tobytes())
+    return Teacher(model.to(device), digest.hexdigest())

@@ -7,12 +7,12 @@ from src.logic.parametrisation import GateOptions
 
 
 class VoteSum(nn.Module):
-    """Of each class, the votes of the features that are 1, and against it of those that are 0.
+    """Class scores: the sum of the votes that the features which are 1 have for a class, divided by tau.
 
-    A feature has a whole number of votes for each class: as many buffers, or below 0 inverters, counted as GroupSum
-    counts neurons. Constants are added, so that counts are of buffers, inverters and ones: no score is negative. In
-    train mode votes are real numbers, which nothing has to be done for but rounding when the network is discretised;
-    hard gates' votes are rounded in train mode too, straight-through.
+    Votes are whole numbers in eval mode. To all classes the same is added, so that no score is below 0: it then is a
+    count of gates, as GroupSum's, of as many buffers of a feature as it has votes, as many inverters where it has them
+    below 0 (a vote of -1 is one for the complement, less one), and some ones. In train mode votes are real numbers,
+    but those of hard gates are rounded there too, straight-through.
 
     Attributes:
         weights: parameter [k, in_dim], the votes before rounding; zeros at first, which draw no random numbers.
