@@ -56,7 +56,7 @@ def save_tree(path: Path, tree: dict[str, Any]) -> None:
     """Write a tree of dicts, lists, tensors and JSON values, atomically and checksummed."""
     tensors: dict[str, torch.Tensor] = {}
     values = json.dumps(take_tensors(tree, "", tensors))
-    metadata = {"format_version": FORMAT_VERSION, "values": values, "sha256": _checksum(values, tensors)}
+    metadata = {"format_version": FORMAT_VERSION, "values": values, "sha256": checksum(values, tensors)}
     write_atomic(path, _safetensors(tensors, metadata))
 
 
@@ -76,7 +76,7 @@ def load_tree(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(
             f"{path} is of checkpoint format {metadata.get('format_version')}, not {FORMAT_VERSION}"
         )
-    if metadata.get("sha256") != _checksum(metadata.get("values", ""), tensors):
+    if metadata.get("sha256") != checksum(metadata.get("values", ""), tensors):
         raise DamagedCheckpointError(f"{path} is damaged: its checksum is wrong")
     return put_tensors(json.loads(metadata["values"]), tensors)
 
@@ -105,7 +105,8 @@ def put_tensors(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
     return node
 
 
-def _checksum(values: str, tensors: dict[str, torch.Tensor]) -> str:
+def checksum(values: str, tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256, in hexadecimal, of a text and of CPU tensors with their names, dtypes and shapes."""
     digest = hashlib.sha256(values.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -92,7 +92,7 @@ class DiffLogic(FrameModel):
         self.layers = nn.ModuleList([*first, *dense_layers(shape, o, gates)])
         self.tau = o.tau
         last = self.logic_layers()[-1]
-        self.votes = VoteSum(last.out_dim, num_classes, o.tau, gates) if o.readout == "votes" else None
+        self.votes = VoteSum(last.out_dim, num_classes, gates) if o.readout == "votes" else None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """[B, P, H, W] -> [B, classes]."""
@@ -113,9 +113,11 @@ class DiffLogic(FrameModel):
         for layer in layers:
             x = layer.forward_features(x)
         if self.votes is not None:
-            return self.votes.forward_features(last.forward_features(x))
-        assert isinstance(last, LogicLayer)
-        return last.forward_sums(x, self.num_classes).T / self.tau
+            counts = self.votes.forward_features(last.forward_features(x))
+        else:
+            assert isinstance(last, LogicLayer)
+            counts = last.forward_sums(x, self.num_classes).T
+        return counts / self.tau
 
     def circuit_inputs(self, packed: torch.Tensor) -> torch.Tensor:
         """Packed frames as `forward_packed` takes them -> the packed bits that the model's circuit reads."""

@@ -11,7 +11,7 @@ from torch import nn
 from src.helpers import UserError
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.thermometer import Thermometer
-from src.logic.votes import VoteSum
+from src.logic.votes import VoteSum, lowest_sums
 from src.model import DiffLogic, FrameModel
 
 OPSET = 13  # the oldest with ReduceSum's axes as an input: what reads it is old, too
@@ -106,11 +106,12 @@ def _difflogic(graph: _Graph, model: DiffLogic) -> str:
         x = _convolution(graph, layer, x) if isinstance(layer, LogicConvolution) else _dense(graph, layer, x)
     x = graph.add("Cast", [x], to=TensorProto.FLOAT)
     if model.votes is not None:
-        return _votes(graph, model.votes, x)
-    groups = np.array([model.num_classes, layers[-1].out_dim // model.num_classes, -1], np.int64)
-    x = graph.add("Reshape", [x, graph.constant(groups)])
-    x = graph.add("ReduceSum", [x, graph.constant(np.array([1], np.int64))], keepdims=0)
-    x = graph.add("Transpose", [x], perm=[1, 0])
+        x = _votes(graph, model.votes, x)
+    else:
+        groups = np.array([model.num_classes, layers[-1].out_dim // model.num_classes, -1], np.int64)
+        x = graph.add("Reshape", [x, graph.constant(groups)])
+        x = graph.add("ReduceSum", [x, graph.constant(np.array([1], np.int64))], keepdims=0)
+        x = graph.add("Transpose", [x], perm=[1, 0])
     return graph.add("Div", [x, graph.constant(np.array(model.tau, np.float32))])
 
 
@@ -128,11 +129,10 @@ def _dense(graph: _Graph, layer: LogicLayer, x: str) -> str:
 
 
 def _votes(graph: _Graph, layer: VoteSum, x: str) -> str:
-    """Bits [in_dim, batch] -> class scores [batch, k]."""
+    """Bits [in_dim, batch] -> class counts [batch, k]."""
     votes = layer.whole_votes().float()
     x = graph.add("MatMul", [graph.add("Transpose", [x], perm=[1, 0]), graph.constant(votes.T)])
-    x = graph.add("Sub", [x, graph.constant(votes.clamp(max=0).sum(1).min())])
-    return graph.add("Div", [x, graph.constant(np.array(layer.tau, np.float32))])
+    return graph.add("Sub", [x, graph.constant(lowest_sums(votes).min())])
 
 
 def _convolution(graph: _Graph, layer: LogicConvolution, x: str) -> str:

@@ -1,10 +1,10 @@
 """The teacher: a trained model whose class scores another one learns beside the labels."""
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
 
+from src.checkpoint import checksum
 from src.config import Config
 from src.data import FrameCache
 from src.evaluate import require_fitting_model
@@ -47,8 +47,5 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
         require_fitting_model(str(path), about, own.data.frame_dtype, cache)
     except UserError as error:
         raise UserError(f"train.teacher.model = {name}: {error}") from error
-    digest = hashlib.sha256()
-    for key, weights in sorted(model.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(weights.numpy().tobytes())
-    return Teacher(model.to(device), digest.hexdigest())
+    digest = checksum("", model.state_dict())
+    return Teacher(model.to(device), digest)

@@ -1,13 +1,19 @@
 """A small, learnable dataset in N-MNIST's format, its config, and running the real commands on it."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
+from src.config import Config
 from src.events import Events, nmnist
+from src.helpers import StopSignals
+from src.prepare import prepare
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -58,6 +64,17 @@ def write_config(folder: Path) -> Path:
     path = folder / "small.yaml"
     path.write_text(CONFIG.format(data_root=folder / "recordings"))
     return path
+
+
+@contextlib.contextmanager
+def prepared_here(folder: Path) -> Iterator[None]:
+    """Few recordings, their config and their cache, whose storages this process has until the end."""
+    write_recordings(folder / "recordings", train=3, test=1)
+    (folder / "small.yaml").write_text(CONFIG.format(data_root=folder / "recordings"))
+    storages = {f"{name.upper()}_STORAGE_DIR": str(folder / name) for name in ("project", "scratch")}
+    with mock.patch.dict(os.environ, storages):
+        prepare(Config.from_yaml(folder / "small.yaml", ["data.num_threads=1"]), StopSignals())
+        yield
 
 
 def environment(folder: Path) -> dict[str, str]:

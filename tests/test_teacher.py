@@ -12,7 +12,6 @@ from src.config import Config
 from src.data import open_cache
 from src.helpers import StopSignals, UserError
 from src.inference import load_model
-from src.prepare import prepare
 from src.teacher import load_teacher
 from src.train import train
 from tests import small_job
@@ -24,12 +23,7 @@ CPU = torch.device("cpu")
 def folder(tmp_path_factory):
     """A folder with few recordings, their config and cache, and a trained CNN, job `teacher`."""
     folder = tmp_path_factory.mktemp("jobs")
-    small_job.write_recordings(folder / "recordings", train=3, test=1)
-    (folder / "small.yaml").write_text(small_job.CONFIG.format(data_root=folder / "recordings"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("project", "scratch"):
-            patch.setenv(f"{name.upper()}_STORAGE_DIR", str(folder / name))
-        prepare(config_of(folder, "data.num_threads=1"), StopSignals())
+    with small_job.prepared_here(folder):
         run(folder, "teacher", "model.model_type=cnn train.epochs=1")
         yield folder
 

@@ -55,12 +55,7 @@ class StopAt(StopSignals):
 def folder(tmp_path_factory):
     """A folder with few recordings, their config and their cache."""
     folder = tmp_path_factory.mktemp("jobs")
-    small_job.write_recordings(folder / "recordings", train=3, test=1)
-    (folder / "small.yaml").write_text(small_job.CONFIG.format(data_root=folder / "recordings"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("project", "scratch"):
-            patch.setenv(f"{name.upper()}_STORAGE_DIR", str(folder / name))
-        prepare(Config.from_yaml(folder / "small.yaml", ["data.num_threads=1"]), StopSignals())
+    with small_job.prepared_here(folder):
         yield folder
 
 

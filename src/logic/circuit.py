@@ -12,7 +12,7 @@ from src.logic.convolution import LogicConvolution
 from src.logic.gates import GATE_NAMES
 from src.logic.layer import LogicLayer
 from src.logic.packed import PackedCircuit
-from src.logic.votes import VoteSum
+from src.logic.votes import VoteSum, lowest_sums
 
 FALSE, AND, AND_NOT, A, NOT_A_AND, B, XOR, OR = range(8)  # a gate's complement is 15 minus it
 TRUE, NOT_A = 15, 12
@@ -69,7 +69,7 @@ class Circuit:
         starts = np.arange(num_classes + 1) * (len(nodes) // num_classes)
         offsets = np.zeros(num_classes, np.int64)
         if votes is not None:
-            part, nodes, starts, offsets = _unrolled_votes(votes.whole_votes().cpu().numpy(), nodes, size)
+            part, nodes, starts, offsets = _unrolled_votes(votes, nodes, size)
             parts.append(part)
         gates, first, second = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return cls(
@@ -164,18 +164,20 @@ def _unrolled_convolution(
 
 
 def _unrolled_votes(
-    votes: NDArray[np.int64], nodes: NDArray[np.int32], size: int
+    layer: VoteSum, nodes: NDArray[np.int32], size: int
 ) -> tuple[_Part, NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Inverters of the nodes [N] that have votes [classes, N] below 0; then a circuit's outputs, starts and offsets."""
+    """Inverters of the nodes that have votes below 0; then a circuit's outputs, starts and offsets."""
+    whole = layer.whole_votes().cpu()
+    votes = whole.numpy()
     inverted = np.flatnonzero((votes < 0).any(0))
     inverters = np.zeros(len(nodes), np.int32)
     inverters[inverted] = _numbered(size, len(inverted))
     outputs = [np.repeat(np.where(row < 0, inverters, nodes), np.abs(row)) for row in votes]
     starts = np.cumsum([0, *map(len, outputs)])
-    against = np.minimum(votes, 0).sum(1)
+    lowest = lowest_sums(whole).numpy()
     read = nodes[inverted].astype(np.int64)
     part = (np.full(len(inverted), NOT_A, np.int64), read, read)
-    return part, np.concatenate(outputs), starts, against - against.min()
+    return part, np.concatenate(outputs), starts, lowest - lowest.min()
 
 
 def _numbered(start: int, count: int) -> NDArray[np.int32]:

@@ -110,7 +110,7 @@ def relaxed_probabilities(weights: torch.Tensor, options: GateOptions) -> torch.
     """[count, 16], float32 or wider: the gates' probabilities of parametrisation softmax, in train mode."""
     logits = _logits(weights, options)
     soft = _tempered(logits, options).softmax(-1)
-    return _straight_through(_most_likely(logits), soft) if options.hard else soft
+    return straight_through(_most_likely(logits), soft) if options.hard else soft
 
 
 def discretised_probabilities(weights: torch.Tensor) -> torch.Tensor:
@@ -133,7 +133,7 @@ def relaxed_coefficients(weights: torch.Tensor, options: GateOptions) -> torch.T
             logits = _logits(weights, options)
             table = torch.sigmoid(_tempered(logits, options))
             if options.hard:
-                table = _straight_through((logits > 0).to(table.dtype), table)
+                table = straight_through((logits > 0).to(table.dtype), table)
             return table @ _place_forms(table.dtype, weights.device)
         coefficients = _walsh_form(weights)
         if options.noisy:  # on the logit of each place of the truth table, as light's
@@ -150,7 +150,7 @@ def relaxed_outputs(forms: torch.Tensor, options: GateOptions) -> torch.Tensor:
     if not options.sigmoid_after:
         return forms
     soft = torch.sigmoid(_tempered(forms, options))
-    return _straight_through((forms > 0).to(soft.dtype), soft) if options.hard else soft
+    return straight_through((forms > 0).to(soft.dtype), soft) if options.hard else soft
 
 
 def discretised_gates(weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
@@ -203,7 +203,7 @@ def _most_likely(logits: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
 
 
-def _straight_through(hard: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
+def straight_through(hard: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
     """Exactly `hard`, with the gradient of `soft`."""
     return hard + (soft - soft.detach())
 

@@ -12,20 +12,20 @@ from src.logic.parametrisation import GateOptions
 from src.logic.votes import VoteSum
 
 
-def vote_sum(weights, sampling="soft", tau=1.0):
+def vote_sum(weights, sampling="soft"):
     weights = torch.as_tensor(weights, dtype=torch.float32)
-    layer = VoteSum(weights.shape[1], len(weights), tau, GateOptions(forward_sampling=sampling))
+    layer = VoteSum(weights.shape[1], len(weights), GateOptions(forward_sampling=sampling))
     with torch.no_grad():
         layer.weights.copy_(weights)
     return layer
 
 
 def test_a_vote_counts_the_feature_and_one_below_zero_its_complement():
-    layer = vote_sum([[2.0, -1.0], [0.0, -3.0]], tau=2.0).eval()
+    layer = vote_sum([[2.0, -1.0], [0.0, -3.0]]).eval()
     # Class 0: two buffers, an inverter; two ones, so that its inverters weigh no more than class 1's.
     x = torch.tensor([[0.0, 0, 1, 1], [0, 1, 0, 1]])
-    expected = torch.tensor([[0 + 1 + 2, 3], [0 + 0 + 2, 0], [2 + 1 + 2, 3], [2 + 0 + 2, 0]])
-    assert torch.equal(layer.forward_features(x), expected / 2)
+    expected = torch.tensor([[0.0 + 1 + 2, 3], [0 + 0 + 2, 0], [2 + 1 + 2, 3], [2 + 0 + 2, 0]])
+    assert torch.equal(layer.forward_features(x), expected)
 
 
 def test_votes_are_rounded_in_eval_mode_alone():
