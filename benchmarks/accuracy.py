@@ -1,9 +1,10 @@
 """Test accuracies on N-MNIST recordings, over folds and seeds, by the real commands.
 
-    python benchmarks/accuracy.py FOLDER [--folds 5] [--use-folds 5] [--seeds 3] [--parallel 1] [RUN ...]
+    python benchmarks/accuracy.py FOLDER [--folds 5] [--use-folds 5] [--seeds 3] [--parallel 1] [RUN ...] [--sweep FILE]
 
 FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. A RUN is a config, and overrides after it: "configs/nmnist_cnn.yaml
-train.epochs=10"; without any, those of RUNS. With --folds 0 the recordings are used as they lie; with N all of them are
+train.epochs=10"; without any, those of RUNS. With --sweep the configurations of a sweep's file, such as
+benchmarks/options.yaml, come after them. With --folds 0 the recordings are used as they lie; with N all of them are
 divided into N parts, each of which is the test of one fold and in the training of the others (--use-folds: only the
 first so many). Models are the final ones: nothing is chosen by the test. Jobs are run<number>_<seed>, a fold's on a
 storage of its own: "… train.teacher.model=run0_{seed}" is taught by the first run's job of the same fold and seed.
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +30,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.machine import describe_machine
 from src.helpers import format_table
+from src.sweep import load_sweep
 
 RUNS = [f"configs/nmnist_{name}.yaml" for name in ("convolutional", "difflogic", "mlp", "cnn")]
 METRICS = {  # of result.json -> title
@@ -37,16 +40,30 @@ METRICS = {  # of result.json -> title
 }
 
 
+class Run(NamedTuple):
+    """What is trained on each fold with each seed."""
+
+    title: str
+    config: str
+    overrides: str
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("runs", nargs="*", default=RUNS)
+    parser.add_argument("runs", nargs="*", metavar="RUN")
+    parser.add_argument("--sweep", type=Path)
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--use-folds", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--parallel", type=int, default=1, help="jobs at once, which divide the cores")
     arguments = parser.parse_intermixed_args()
+    runs = [Run(text, *text.partition(" ")[::2]) for text in arguments.runs]
+    if arguments.sweep:
+        sweep = load_sweep(arguments.sweep)
+        runs += [Run(one.label, str(sweep.base), one.jobs[0].override) for one in sweep.configurations]
+    runs = runs or [Run(config, config, "") for config in RUNS]
     storage = Path(tempfile.mkdtemp())
     roots = [arguments.folder.resolve()]
     if arguments.folds:
@@ -64,28 +81,28 @@ def main() -> None:
 
     def train(task: tuple[int, int, Path]) -> dict[str, float]:
         number, seed, root = task
-        config, _, overrides = arguments.runs[number].replace("{seed}", str(seed)).partition(" ")
+        title, config, overrides = runs[number]
         job = f"run{number}_{seed}"
         began = time.perf_counter()
-        run(root, ["main.py", f"--job_id={job}"], config, f"{overrides} base.seed={seed}")
+        own = overrides.replace("{seed}", str(seed))
+        run(root, ["main.py", f"--job_id={job}"], config, f"{own} base.seed={seed}")
         result = json.loads((storage / root.name / "logs" / job / "result.json").read_text())
-        print(f"{arguments.runs[number]}, {root.name}, seed {seed}: {result['test']}", file=sys.stderr, flush=True)
+        print(f"{title}, {root.name}, seed {seed}: {result['test']}", file=sys.stderr, flush=True)
         return {**result["test"], "seconds": time.perf_counter() - began}
 
     preparations = set()  # of a config, and its overrides of data
-    for text in arguments.runs:
-        config, *overrides = text.split(" ")
-        preparations.add((config, " ".join(word for word in overrides if word.startswith("data."))))
+    for _, config, overrides in runs:
+        preparations.add((config, " ".join(word for word in overrides.split(" ") if word.startswith("data."))))
     for root in roots:
         for config, overrides in sorted(preparations):
             run(root, ["prepare_data.py"], config, overrides)
-    tasks = [(n, seed, root) for n in range(len(arguments.runs)) for root in roots for seed in range(arguments.seeds)]
+    tasks = [(n, seed, root) for n in range(len(runs)) for root in roots for seed in range(arguments.seeds)]
     with ThreadPoolExecutor(arguments.parallel) as pool:
         results = list(pool.map(train, tasks))
     rows = []
-    for number, text in enumerate(arguments.runs):
+    for number in range(len(runs)):
         of_run = [(seed, r) for (n, seed, _), r in zip(tasks, results, strict=True) if n == number]
-        row = [text]
+        row = [runs[number].title]
         for metric in METRICS:
             # Folds are parts of one test, so spread is that of the seeds' means.
             by_seed = [
