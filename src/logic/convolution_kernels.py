@@ -135,7 +135,7 @@ def _write(values: Floats, rows: Floats, row: int, first: int, count: int) -> No
 
 @numba.njit(inline="always")
 def _sigmoid(x: np.float32) -> np.float32:
-    """To float32 precision (with Cephes' expf), in operations that vectorise."""
+    """To float32 precision (with Cephes' expf), in operations that vectorise where a division is not checked for 0."""
     t = max(-abs(x), np.float32(-87))
     k = np.floor(t * _LOG2_E + np.float32(0.5))
     r = t - k * _LN2_HIGH - k * _LN2_LOW
@@ -150,7 +150,7 @@ def _sigmoid(x: np.float32) -> np.float32:
     return (np.float32(1) if x >= 0 else small) / (np.float32(1) + small)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _gate(a: Floats, b: Floats, c: Floats, after: int, out: Floats) -> None:
     """c0 + c1 a + c2 b + c3 ab along a row, and what comes after it."""
     c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
@@ -165,7 +165,7 @@ def _gate(a: Floats, b: Floats, c: Floats, after: int, out: Floats) -> None:
             out[j] = c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _before_sigmoid(a: Floats, b: Floats, c: Floats, grad: Floats) -> None:
     """From the gradient of a gate's output along a row to that of its form, in its place."""
     c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
