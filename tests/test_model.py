@@ -137,33 +137,6 @@ def test_a_network_of_no_dense_layers_needs_convolutions_and_votes(architecture,
         create_model(options(architecture=architecture, readout=readout, num_layers=0), SHAPE, 10)
 
 
-def test_groups_of_votes_have_scores_of_their_own_whose_mean_is_the_models():
-    o = convolutional()
-    o.difflogic.num_layers, o.difflogic.readout, o.difflogic.vote_groups = 0, "votes", 5
-    model = create_model(o, SHAPE, 10)
-    torch.nn.init.normal_(model.votes.weights)
-    packed, _ = random_packed()
-    scores = model.forward_training(packed)
-    assert scores.shape == (len(packed), 5, 10)
-    torch.testing.assert_close(scores.mean(1).softmax(1), model.forward_packed(packed).softmax(1))
-    assert not torch.allclose(scores[:, 0].softmax(1), scores[:, 1].softmax(1))
-
-
-@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
-def test_a_model_without_votes_trains_on_the_scores_that_it_classifies_by(model_type):
-    model = create_model(options(model_type=model_type), SHAPE, 10)
-    packed, _ = random_packed()
-    assert torch.equal(model.forward_training(packed)[:, 0], model.forward_packed(packed))
-
-
-@pytest.mark.parametrize(
-    ("readout", "message"), [("sum", "needs model.difflogic.readout=votes"), ("votes", "does not divide .* 200 bits")]
-)
-def test_groups_of_votes_need_votes_and_to_divide_the_last_layer(readout, message):
-    with pytest.raises(UserError, match=f"model.difflogic.vote_groups = 3 {message}"):
-        create_model(options(readout=readout, vote_groups=3), SHAPE, 10)
-
-
 def test_votes_are_learned_and_their_first_gradient_goes_to_them():
     model = create_model(options(readout="votes"), SHAPE, 10)
     model.forward_packed(random_packed()[0])[:, 0].sum().backward()

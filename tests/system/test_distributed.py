@@ -85,8 +85,7 @@ def assert_equal_to_rounding(folder, job_id, expected):
 
 @pytest.mark.parametrize("model_type", ["difflogic", "votes", "cnn", "mlp"])
 def test_two_processes_give_a_single_process_s_weights_to_rounding(prepared, model_type):
-    votes = "model.difflogic.readout=votes model.difflogic.vote_groups=5"
-    model = votes if model_type == "votes" else f"model.model_type={model_type}"
+    model = "model.difflogic.readout=votes" if model_type == "votes" else f"model.model_type={model_type}"
     options = f"{model} train.epochs=2 train.dataloader.batch_size=17"  # uneven parts
     train(prepared, f"one_{model_type}", options)
     train(prepared, f"two_{model_type}", options, "--nproc=2")
