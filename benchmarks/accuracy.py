@@ -13,6 +13,7 @@ storage of its own: "… train.teacher.model=run0_{seed}" is taught by the first
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -92,7 +93,8 @@ def main() -> None:
 
     preparations = set()  # of a config, and its overrides of data
     for _, config, overrides in runs:
-        preparations.add((config, " ".join(word for word in overrides.split(" ") if word.startswith("data."))))
+        of_data = (word for word in shlex.split(overrides) if word.startswith("data."))
+        preparations.add((config, shlex.join(of_data)))
     for root in roots:
         for config, overrides in sorted(preparations):
             run(root, ["prepare_data.py"], config, overrides)
@@ -100,9 +102,9 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.parallel) as pool:
         results = list(pool.map(train, tasks))
     rows = []
-    for number in range(len(runs)):
+    for number, (title, _, _) in enumerate(runs):
         of_run = [(seed, r) for (n, seed, _), r in zip(tasks, results, strict=True) if n == number]
-        row = [runs[number].title]
+        row = [title]
         for metric in METRICS:
             # Folds are parts of one test, so spread is that of the seeds' means.
             by_seed = [
