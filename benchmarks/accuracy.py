@@ -1,6 +1,7 @@
 """Test accuracies on N-MNIST recordings, over folds and seeds, by the real commands.
 
-    python benchmarks/accuracy.py FOLDER [--folds 5] [--use-folds 5] [--seeds 3] [--parallel 1] [RUN ...] [--sweep FILE]
+    python benchmarks/accuracy.py FOLDER [--folds 5] [--use-folds 5] [--seeds 3] [--parallel 1]
+        [--device cpu|cuda] [RUN ...] [--sweep FILE]
 
 FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. A RUN is a config, and overrides after it: "configs/nmnist_cnn.yaml
 train.epochs=10"; without any, those of RUNS. With --sweep the configurations of a sweep's file, such as
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--use-folds", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--parallel", type=int, default=1, help="jobs at once, which divide the cores")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     arguments = parser.parse_intermixed_args()
     runs = [Run(text, *text.partition(" ")[::2]) for text in arguments.runs]
     if arguments.sweep:
@@ -74,8 +76,8 @@ def main() -> None:
 
     def run(root: Path, command: list[str], config: str, overrides: str) -> None:
         own = {"PROJECT_STORAGE_DIR": str(storage / root.name), "SCRATCH_STORAGE_DIR": str(storage / root.name / "s")}
-        words = [sys.executable, *command, "--override", f"{overrides} data.data_root={root} train.device=cpu"]
-        words.insert(2, config)
+        all_overrides = f"{overrides} data.data_root={root} train.device={arguments.device}"
+        words = [sys.executable, command[0], config, *command[1:], "--override", all_overrides]
         done = subprocess.run(words, cwd=REPOSITORY, env={**variables, **own}, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)

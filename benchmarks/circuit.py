@@ -1,19 +1,23 @@
-"""Frames a second of a discretised network on one core: packed inference beside difflogic's compiled network.
+"""Frames a second of a discretised network: packed inference beside difflogic's, on one core or on a GPU.
 
-    python benchmarks/circuit.py [--neurons 4000] [--layers 4] [--frames 65536]
+    python benchmarks/circuit.py [--device cpu|cuda] [--neurons 4000] [--layers 4] [--frames 65536]
 
-A network with random weights and connections, 2,312 inputs, 10 classes. difflogic's CompiledLogicNet (C code, gcc) gets
-frames as bools, as it wants them; ours gets them packed, as a cache holds them. Each gives class counts, which must be
-equal to the model's. All in one process, in turns.
+A network with random weights and connections, 2,312 inputs, 10 classes. difflogic's CompiledLogicNet (C code, gcc) and
+its PackBitsTensor (its CUDA extension) get frames as bools, as they want them, on the GPU for nothing; ours gets them
+packed, as a cache holds them. Each gives class counts, which must be equal to the model's. All in one process, in
+turns.
 """
 
 import argparse
+import functools
+import importlib.util
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ["NUMBA_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,15 +31,69 @@ from benchmarks.machine import describe_machine
 from src.config import Model
 from src.helpers import format_table
 from src.logic.circuit import Circuit
+from src.logic.circuit_cuda import CudaCircuit
 from src.model import DiffLogic, create_model
 
 ROUNDS = 7
 THEIR_FRAMES = 8192  # enough to time; a bool an input takes eight times the memory
 
 
+class Contestant(NamedTuple):
+    """A way to the class counts [frames, classes] of the first frames."""
+
+    frames: int
+    seconds_to_ready: float
+    run: Callable[[], np.ndarray]
+
+
+def contestants(
+    model: DiffLogic, packed: np.ndarray, circuits: dict[str, Circuit], device: str
+) -> dict[str, Contestant]:
+    """difflogic's, ours on these circuits, and the model itself, which is moved to the device."""
+    bools = np.unpackbits(packed[:THEIR_FRAMES], axis=1, count=INPUTS, bitorder="little").astype(bool)
+    found = {}
+    began = time.perf_counter()
+    if device == "cpu":
+        compiled = peers.difflogic().CompiledLogicNet(difflogic_network(model), num_bits=64, cpu_compiler="gcc")
+        compiled.compile()
+        seconds = time.perf_counter() - began
+        found["difflogic, compiled by gcc"] = Contestant(len(bools), seconds, lambda: compiled(bools).numpy())
+    elif importlib.util.find_spec("difflogic_cuda"):
+        package = peers.difflogic()
+        network, on_gpu = difflogic_network(model, "cuda").eval(), torch.from_numpy(bools).cuda()
+        seconds = time.perf_counter() - began
+        found["difflogic, PackBitsTensor"] = Contestant(
+            len(bools), seconds, lambda: network(package.PackBitsTensor(on_gpu)).cpu().numpy()
+        )
+
+    frames = torch.from_numpy(packed).to(device)
+    for name, circuit in circuits.items():
+        began = time.perf_counter()
+        run = functools.partial(circuit, packed)
+        if device == "cuda":
+            run = functools.partial(_on_gpu, CudaCircuit(circuit), frames)
+        run()
+        found[name] = Contestant(len(packed), time.perf_counter() - began, run)
+
+    model.to(device)
+
+    def by_model() -> np.ndarray:
+        with torch.no_grad():
+            scores = model.forward_packed(frames[:THEIR_FRAMES])
+        return (scores * model.tau).round().int().cpu().numpy()
+
+    found["the model in eval mode"] = Contestant(THEIR_FRAMES, 0.0, by_model)
+    return found
+
+
+def _on_gpu(circuit: CudaCircuit, frames: torch.Tensor) -> np.ndarray:
+    return circuit(frames).cpu().numpy()
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--neurons", type=int, default=4000)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--frames", type=int, default=65536)
@@ -50,63 +108,45 @@ def main() -> None:
     model = create_model(options, FRAME_SHAPE, CLASSES).eval()
     assert isinstance(model, DiffLogic)
     packed = np.random.default_rng(0).integers(0, 256, (arguments.frames, -(-INPUTS // 8))).astype(np.uint8)
-    bools = np.unpackbits(packed[:THEIR_FRAMES], axis=1, count=INPUTS, bitorder="little").astype(bool)
-
-    ready: dict[str, float] = {}
-    runs: dict[str, tuple[int, Callable[[], np.ndarray]]] = {}
-
+    everything = Circuit.from_layers(model.logic_layers(), CLASSES)
     began = time.perf_counter()
-    theirs = peers.difflogic().CompiledLogicNet(difflogic_network(model), num_bits=64, cpu_compiler="gcc")
-    theirs.compile()
-    ready["difflogic, compiled by gcc"] = time.perf_counter() - began
-    runs["difflogic, compiled by gcc"] = (len(bools), lambda: theirs(bools).numpy())
+    simplified = everything.simplified()
+    seconds = time.perf_counter() - began
+    circuits = {"packed, all gates": everything, "packed, simplified": simplified}
+    found = contestants(model, packed, circuits, arguments.device)
 
-    for name in ("packed, all gates", "packed, simplified"):
-        began = time.perf_counter()
-        circuit = Circuit.from_layers(model.logic_layers(), CLASSES)
-        if name == "packed, simplified":
-            everything = circuit
-            circuit = circuit.simplified()
-        circuit(packed[:1])
-        ready[name] = time.perf_counter() - began
-        runs[name] = (len(packed), lambda circuit=circuit: circuit(packed))  # type: ignore[misc]
-
-    def by_model() -> np.ndarray:
-        with torch.no_grad():
-            scores = model.forward_packed(torch.from_numpy(packed[:THEIR_FRAMES]))
-        return (scores * model.tau).round().int().numpy()
-
-    runs["the model in eval mode"], ready["the model in eval mode"] = (THEIR_FRAMES, by_model), 0.0
-
-    expected = by_model()
-    for name, (_, run) in runs.items():
-        if not np.array_equal(run()[:THEIR_FRAMES], expected):
+    expected = found["the model in eval mode"].run()
+    for name, contestant in found.items():
+        if not np.array_equal(contestant.run()[:THEIR_FRAMES], expected):
             raise AssertionError(f"{name} counts differently from the model")
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    times: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(ROUNDS):
-        for name, (_, run) in runs.items():
+        for name, contestant in found.items():
             began = time.perf_counter()
-            run()
+            contestant.run()
             times[name].append(time.perf_counter() - began)
 
-    speeds = {name: runs[name][0] / statistics.median(seconds) for name, seconds in times.items()}
+    speeds = {name: found[name].frames / statistics.median(seconds) for name, seconds in times.items()}
+    first = next(iter(found))
     rows = [
         [
             name,
-            f"{ready[name]:.2f}",
+            f"{found[name].seconds_to_ready:.2f}",
             f"{speed / 1e6:.3f}",
             f"{min(times[name]) / statistics.median(times[name]):.2f} to "
             f"{max(times[name]) / statistics.median(times[name]):.2f}",
-            f"{speed / speeds['difflogic, compiled by gcc']:.1f}",
+            f"{speed / speeds[first]:.1f}",
         ]
         for name, speed in speeds.items()
     ]
     print(describe_machine())
+    where = "one core" if arguments.device == "cpu" else torch.cuda.get_device_name()
     print(
-        f"{arguments.layers} layers of {arguments.neurons} gates, {INPUTS} inputs, {CLASSES} classes, one core; "
-        f"{len(everything.gates):,} gates, {len(circuit.gates):,} when simplified; counts equal to the model's"
+        f"{arguments.layers} layers of {arguments.neurons} gates, {INPUTS} inputs, {CLASSES} classes, {where}; "
+        f"{len(everything.gates):,} gates, {len(simplified.gates):,} when simplified in {seconds:.2f} s; "
+        "counts equal to the model's"
     )
-    print(format_table(["", "ready after s", "million frames/s", "spread", "times difflogic"], rows))
+    print(format_table(["", "ready after s", "million frames/s", "spread", f"times {first}"], rows))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Convolutional logic layers beside torchlogix's and plain PyTorch, interleaved in one run.
 
-    python benchmarks/convolution.py [--sizes BATCHxKERNELS,KERNELS,... ...] [--most-peer-batch BATCH]
+    python benchmarks/convolution.py [--device cpu|cuda] [--sizes BATCHxKERNELS,KERNELS,... ...]
+        [--most-peer-batch BATCH]
 
 The layers are those of `model.difflogic.convolution`, with its defaults but for the kernels, on N-MNIST's frames of
 random bits: forward, and backward to all weights. Before anything is timed, every implementation is checked to give
@@ -9,8 +10,9 @@ plain PyTorch's outputs and gradients on the same weights and connections.
 A gate evaluation is a gate at a position before pooling and a frame. The floor of arithmetic counts 6 operations for
 each of them, and 22 on the way back for each of those that won their pooling windows (the value again, both inputs'
 gradients, four sums), against the rate at which one row of gates in the first-level cache is computed, times the
-threads. The floor of bytes counts each layer's inputs and outputs three times (forward, backward, and the gradients;
-the first layer's inputs have none) against the bandwidth of copying a large tensor. Both are measured in the same run.
+threads; on a GPU against that of a float32 matrix product. The floor of bytes counts each layer's inputs and outputs
+three times (forward, backward, and the gradients; the first layer's inputs have none) against the bandwidth of copying
+a large tensor. Both are measured in the same run.
 """
 
 import argparse
@@ -29,7 +31,7 @@ import torch
 from torch import nn
 
 from benchmarks import peers
-from benchmarks.logic import copy_bandwidth
+from benchmarks.logic import copy_bandwidth, now
 from benchmarks.machine import describe_machine
 from src.config import DiffLogicOptions
 from src.convolutional import convolutions
@@ -39,7 +41,7 @@ from src.logic.convolution_kernels import FORM, apply_gates
 from src.logic.parametrisation import GateOptions
 
 FRAME_SHAPE = (2, 34, 34)
-ROUNDS = 9
+ROUNDS = 15
 
 
 @dataclass
@@ -51,26 +53,26 @@ class Contestant:
     parameters: list[nn.Parameter]
 
 
-def our_layers(kernels: list[int], implementation: str) -> list[LogicConvolution]:
+def our_layers(kernels: list[int], implementation: str, device: torch.device) -> list[LogicConvolution]:
     """The layers of these options, the same ones for every implementation, with weights of all kinds."""
     options = DiffLogicOptions(implementation=implementation)
     options.convolution.kernels = kernels
     torch.manual_seed(0)
-    return convolutions(FRAME_SHAPE, options, GateOptions())
+    return [layer.to(device) for layer in convolutions(FRAME_SHAPE, options, GateOptions())]
 
 
-def contestants(batch: int, kernels: list[int], with_peers: bool) -> list[Contestant]:
+def contestants(batch: int, kernels: list[int], with_peers: bool, device: torch.device) -> list[Contestant]:
     """Ours, and the peers with its weights and connections; plain PyTorch is the last."""
-    frames = torch.randint(0, 2, (batch, *FRAME_SHAPE)).float()
+    frames = torch.randint(0, 2, (batch, *FRAME_SHAPE), device=device).float()
     features = frames.flatten(1).T.contiguous()
     found = []
-    for implementation in ("numba", "torch"):
-        layers = our_layers(kernels, implementation)
+    for implementation in ("triton" if device.type == "cuda" else "numba", "torch"):
+        layers = our_layers(kernels, implementation, device)
         parameters = [layer.weights for layer in layers]
         found.append(Contestant(f"ours, {implementation}", _ours(layers, features), parameters))
     if not with_peers:
         return found[:1]
-    network = torchlogix_network(our_layers(kernels, "torch"))
+    network = torchlogix_network(our_layers(kernels, "torch", device)).to(device)
     return [found[0], Contestant("torchlogix, raw", lambda: network(frames), list(network.parameters())), found[1]]
 
 
@@ -100,9 +102,11 @@ def torchlogix_network(layers: list[LogicConvolution]) -> nn.Module:
             parametrization="raw",
         )
         channel, dy, dx = ours.indices.reshape(3, s.kernels, s.leaves // 2, 2).movedim(-1, 1)[:, :, :, None]
-        row, column = torch.meshgrid(torch.arange(s.height), torch.arange(s.width), indexing="ij")
+        sides = (torch.arange(side, device=channel.device) for side in (s.height, s.width))
+        row, column = torch.meshgrid(*sides, indexing="ij")
         places = [dy + row.reshape(-1, 1), dx + column.reshape(-1, 1), channel.expand(-1, -1, row.numel(), -1)]
-        layer.connections.indices = [torch.stack(places, -1), *layer.connections.indices[1:]]
+        later = (level.to(channel.device) for level in layer.connections.indices[1:])
+        layer.connections.indices = [torch.stack(places, -1), *later]
         weights, first = ours.weights.detach().reshape(s.kernels, s.leaves - 1, 16), 0
         for level in layer.tree_weights:
             level.data.copy_(weights[:, first : first + len(level)].transpose(0, 1))
@@ -116,7 +120,7 @@ def check_agreement(found: list[Contestant]) -> float:
     results = []
     for contestant in found:
         y = contestant.forward()
-        loss = (y * torch.linspace(0, 1, y[0].numel()).reshape(y.shape[1:])).sum()
+        loss = (y * torch.linspace(0, 1, y[0].numel(), device=y.device).reshape(y.shape[1:])).sum()
         gradients = torch.autograd.grad(loss, contestant.parameters)
         # torchlogix has a tensor a level: compare how large they are together.
         norm = sum((gradient.double().square().sum() for gradient in gradients), torch.zeros((), dtype=torch.float64))
@@ -135,12 +139,23 @@ def measure(found: list[Contestant]) -> dict[str, list[tuple[float, float]]]:
     times: dict[str, list[tuple[float, float]]] = {contestant.name: [] for contestant in found}
     for _ in range(ROUNDS):
         for contestant in found:
-            began = time.perf_counter()
+            began = now(contestant.parameters[0])
             total = contestant.forward().sum()
-            forwarded = time.perf_counter()
+            forwarded = now(total)
             torch.autograd.grad(total, contestant.parameters)
-            times[contestant.name].append((forwarded - began, time.perf_counter() - forwarded))
+            times[contestant.name].append((forwarded - began, now(total) - forwarded))
     return {name: seconds[2:] for name, seconds in times.items()}  # the first two compile and warm up
+
+
+def product_rate() -> float:
+    """Operations a second of the GPU, in a float32 matrix product."""
+    a, b = torch.rand(2, 8192, 8192, device="cuda")
+    seconds = []
+    for _ in range(5):
+        began = now(a)
+        product = a @ b
+        seconds.append(now(product) - began)
+    return 2 * 8192**3 / min(seconds)
 
 
 def gate_rate() -> float:
@@ -176,20 +191,24 @@ def floors(layers: list[LogicConvolution], batch: int) -> tuple[int, int, int]:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--sizes", nargs="+", default=["16x32,128", "128x32,128"], metavar="BATCHxKERNELS,KERNELS")
     parser.add_argument("--most-peer-batch", type=int, default=16, help="peers take gigabytes: up to this batch")
     arguments = parser.parse_args()
     keep_freed_memory()  # as training does; the peers gain by it too
-    bandwidth, rate = copy_bandwidth(torch.device("cpu")), gate_rate() * numba.get_num_threads()
+    device = torch.device(arguments.device)
+    on_gpu = device.type == "cuda"
+    bandwidth, rate = copy_bandwidth(device), product_rate() if on_gpu else gate_rate() * numba.get_num_threads()
     print(describe_machine())
-    print(f"{numba.get_num_threads()} threads, copying {bandwidth / 1e9:.1f} GB/s, gates at {rate / 1e9:.1f} Gop/s")
+    print(torch.cuda.get_device_name() if on_gpu else f"{numba.get_num_threads()} threads", end="")
+    print(f", copying {bandwidth / 1e9:.1f} GB/s, gates at {rate / 1e9:.1f} Gop/s")
     for size in arguments.sizes:
         batch_text, kernels_text = size.split("x")
         batch, kernels = int(batch_text), [int(number) for number in kernels_text.split(",")]
-        found = contestants(batch, kernels, batch <= arguments.most_peer_batch)
+        found = contestants(batch, kernels, batch <= arguments.most_peer_batch, device)
         difference = f"; largest difference {check_agreement(found):.0e}" if len(found) > 1 else ""
         times = measure(found)
-        evaluations, operations, least_bytes = floors(our_layers(kernels, "numba"), batch)
+        evaluations, operations, least_bytes = floors(our_layers(kernels, "torch", device), batch)
         medians = {name: statistics.median(sum(both) for both in seconds) for name, seconds in times.items()}
         rows = []
         for name, seconds in times.items():

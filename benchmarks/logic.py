@@ -83,9 +83,12 @@ def contestants(
             )
         )
     assert reference is not None
-    if device.type == "cpu" and dtype == torch.float32:
-        for name, build in (("difflogic, Python", difflogic_network), ("torchlogix, raw", _torchlogix)):
-            network = build(reference)
+    if dtype == torch.float32:
+        peer_networks = {"torchlogix, raw": _torchlogix}
+        if device.type == "cpu":
+            peer_networks = {"difflogic, Python": difflogic_network, **peer_networks}
+        for name, build in peer_networks.items():
+            network = build(reference).to(device)
             parameters = list(network.parameters())
             optimizer = torch.optim.Adam(parameters, lr=0.01)
             found.append(Contestant(name, functools.partial(network, flat), parameters, optimizer))
@@ -100,17 +103,17 @@ def _ours(model: DiffLogic, packed: torch.Tensor, dtype: torch.dtype) -> Callabl
     return forward
 
 
-def difflogic_network(model: DiffLogic) -> nn.Module:
-    """The same network in difflogic's own layers."""
+def difflogic_network(model: DiffLogic, device: str = "cpu") -> nn.Module:
+    """The same network in difflogic's own layers; those of its CUDA extension are for packed inference only."""
     package = peers.difflogic()
     layers: list[Any] = []
     for ours in model.logic_layers():
-        # int32 keeps its forward from printing; it is cast where it is used.
-        layer = package.LogicLayer(ours.in_dim, ours.out_dim, device="cpu")
-        layer.indices = tuple(ours.indices.int())
+        layer = package.LogicLayer(ours.in_dim, ours.out_dim, device=device)
+        # int32 keeps its forward in Python from printing; it is cast where it is used.
+        layer.indices = tuple(ours.indices.to(device, torch.int32 if device == "cpu" else torch.int64))
         layer.weights.data.copy_(ours.weights.data)
         layers.append(layer)
-    return nn.Sequential(*layers, package.GroupSum(CLASSES, model.tau, device="cpu"))
+    return nn.Sequential(*layers, package.GroupSum(CLASSES, model.tau, device=device))
 
 
 def _torchlogix(model: DiffLogic) -> nn.Module:
@@ -145,14 +148,14 @@ def measure(found: list[Contestant], labels: torch.Tensor) -> dict[str, dict[str
     times: dict[str, dict[str, list[float]]] = {c.name: {"forward": [], "backward": [], "step": []} for c in found}
     for round_number in range(ROUNDS + 2):
         for contestant in found:
-            began = _now(labels)
+            began = now(labels)
             loss = nn.functional.cross_entropy(contestant.forward().float(), labels)
-            forwarded = _now(labels)
+            forwarded = now(labels)
             loss.backward()
-            backwarded = _now(labels)
+            backwarded = now(labels)
             contestant.optimizer.step()
             contestant.optimizer.zero_grad(set_to_none=True)
-            ended = _now(labels)
+            ended = now(labels)
             if round_number >= 2:  # the first compile and warm up
                 for phase, seconds in (
                     ("forward", forwarded - began),
@@ -163,7 +166,8 @@ def measure(found: list[Contestant], labels: torch.Tensor) -> dict[str, dict[str
     return times
 
 
-def _now(tensor: torch.Tensor) -> float:
+def now(tensor: torch.Tensor) -> float:
+    """Seconds of a clock, after all work on the tensor's device is done."""
     if tensor.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -175,9 +179,9 @@ def copy_bandwidth(device: torch.device) -> float:
     target = torch.empty_like(source)
     seconds = []
     for _ in range(7):
-        began = _now(source)
+        began = now(source)
         target.copy_(source)
-        seconds.append(_now(source) - began)
+        seconds.append(now(source) - began)
     return 2 * source.nbytes / statistics.median(seconds)
 
 
