@@ -47,18 +47,26 @@ def check_layer(
     x = torch.rand(layer.in_dim, batch).to(device, dtype)
     grad_y = torch.randn(layer.out_dim, batch).to(device, dtype)
 
-    exact_x, exact_coefficients = x.double().requires_grad_(), coefficients.double().requires_grad_()
-    exact_shares = torch.zeros(trees.candidates.shape[1:], dtype=torch.float64, device=device, requires_grad=True)
-    exact_y = convolution_reference.convolution(
-        exact_x, exact_coefficients, layer.indices, layer.shape, gates, trees.candidates, exact_shares
-    )
-    exact_y.backward(grad_y.double())
-
     after = (STEP if gates.hard else SIGMOID) if gates.sigmoid_after else FORM
     eps = torch.finfo(dtype).eps
     y, winners = kernels.forward(x, coefficients, after, layer.indices, layer.shape, True)
     assert y.dtype == dtype
+
+    exact_x, exact_coefficients = x.double().requires_grad_(), coefficients.double().requires_grad_()
+    exact_shares = torch.zeros(trees.candidates.shape[1:], dtype=torch.float64, device=device, requires_grad=True)
+    sides = layer.shape.out_height * pool, layer.shape.out_width * pool
+    everywhere = layer.shape._replace(pool=1, out_height=sides[0], out_width=sides[1])
+    values = convolution_reference.convolution(
+        exact_x, exact_coefficients, layer.indices, everywhere, gates, trees.candidates, exact_shares
+    )
+    windows = values.reshape(kernel_count, layer.shape.out_height, pool, layer.shape.out_width, pool, batch)
+    windows = windows.transpose(2, 3).reshape(-1, pool * pool, batch)
+    # Of values that are equal but for rounding either may win.
+    exact_y = windows.gather(1, winners.long()[:, None]).squeeze(1)
+    torch.testing.assert_close(exact_y, windows.max(1).values, rtol=0, atol=2e-5)
     torch.testing.assert_close(y.double(), exact_y.detach(), rtol=eps, atol=2e-5)
+    exact_y.backward(grad_y.double())
+
     same_y, _ = kernels.forward(x, coefficients, after, layer.indices, layer.shape, False)
     assert torch.equal(y, same_y)
     arguments = (layer.shape, winners, grad_y, 2.5)
