@@ -16,18 +16,20 @@ from src.config import Augmentation, Config
 from src.events.datasets import get_dataset
 from src.events.framing import frame_shape, framing_of
 from src.helpers import UserError
+from src.logic.layer import has_triton
 from src.logic.reference import pack_bits, unpack_bits
 
 FrameShape = tuple[int, int, int]
 
-_STEP = 0x9E3779B97F4A7C15
-_FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-_DX, _DY, _FLIP, _DROP, _EVENTS = range(5)  # what a frame's numbers are used for; from _EVENTS on, one an event
+STEP = 0x9E3779B97F4A7C15
+FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+# What a frame's numbers are used for; from EVENTS_FROM on, one an event.
+_DX, _DY, _FLIP, _DROP, EVENTS_FROM = range(5)
 _ROTATION, _SCALE_X, _SCALE_Y, _SHEAR = range(1 << 62, (1 << 62) + 4)
-_ONE_BITS = 16  # of a fraction of a pixel: whole numbers, so that all devices find the same pixel
-_MOST_COUNT = 255  # events of a pixel: as many numbers stand by for each
-_UINT_STEP = np.uint64(_STEP)
-_UINT_FACTORS = (np.uint64(_FACTORS[0]), np.uint64(_FACTORS[1]))
+ONE_BITS = 16  # of a fraction of a pixel: whole numbers, so that all devices find the same pixel
+MOST_COUNT = 255  # events of a pixel: as many numbers stand by for each
+_UINT_STEP = np.uint64(STEP)
+_UINT_FACTORS = (np.uint64(FACTORS[0]), np.uint64(FACTORS[1]))
 
 
 def require_fitting_augmentation(config: Config) -> None:
@@ -78,6 +80,8 @@ def augment(
         return packed
     draws = draw(options, seed, epoch, first, len(packed))
     counts = frame_dtype == "counts"
+    if packed.device.type == "cuda" and has_triton():
+        return _augment_by_triton(packed, shape, counts, draws)
     if packed.device.type != "cpu":
         return augment_by_torch(packed, shape, counts, draws)
     augmented = torch.zeros_like(packed)
@@ -137,12 +141,12 @@ def _draw(
     """Of each frame: its key, dx, dy, whether it is mirrored, and the number below which an event is dropped.
 
     Then the matrix (xx, xy, yx, yy) from a place to the one that it comes from, both from the middle of the frame, in
-    units of 2^-_ONE_BITS. The rotation is given in radians.
+    units of 2^-ONE_BITS. The rotation is given in radians.
     """
     draws = np.empty((count, 9), np.int64)
     epoch_key = _next_key(_next_key(np.uint64(0), np.uint64(seed)), np.uint64(epoch))
     places = np.uint64(2 * shift + 1)
-    one = 1 << _ONE_BITS
+    one = 1 << ONE_BITS
     for i in range(count):
         key = _next_key(epoch_key, np.uint64(first + i))
         draws[i, 0] = np.int64(key)
@@ -181,8 +185,8 @@ def _augment(
             for to_x in range(width):
                 u = 2 * (to_x - dx) - (width - 1)
                 from_u = xx * u + xy * v
-                x = ((-from_u if flip else from_u) + (width << _ONE_BITS)) >> (_ONE_BITS + 1)
-                y = (yx * u + yy * v + (height << _ONE_BITS)) >> (_ONE_BITS + 1)
+                x = ((-from_u if flip else from_u) + (width << ONE_BITS)) >> (ONE_BITS + 1)
+                y = (yx * u + yy * v + (height << ONE_BITS)) >> (ONE_BITS + 1)
                 if x < 0 or x >= width or y < 0 or y >= height:
                     continue
                 for channel in range(channels):
@@ -193,13 +197,20 @@ def _augment(
                     kept = events
                     if drop_below > 0:
                         for event in range(events):
-                            use = np.uint64(_EVENTS + i * _MOST_COUNT + event)
+                            use = np.uint64(EVENTS_FROM + i * MOST_COUNT + event)
                             kept -= np.int64(_uniform(key, use) < np.uint64(drop_below))
                     to = (channel * height + to_y) * width + to_x
                     if counts:
                         out[to] = kept
                     else:
                         out[to >> 3] |= np.uint8(kept << (to & 7))
+
+
+def _augment_by_triton(packed: torch.Tensor, shape: FrameShape, counts: bool, draws: NDArray[np.int64]) -> torch.Tensor:
+    """What `_augment` does, by one kernel on a GPU; its frames, bit for bit."""
+    from src import augmentation_triton
+
+    return augmentation_triton.augment(packed.contiguous(), shape, counts, torch.from_numpy(draws).to(packed.device))
 
 
 def augment_by_torch(packed: torch.Tensor, shape: FrameShape, counts: bool, draws: NDArray[np.int64]) -> torch.Tensor:
@@ -215,8 +226,8 @@ def augment_by_torch(packed: torch.Tensor, shape: FrameShape, counts: bool, draw
     u = (2 * (torch.arange(width, device=device) - dx) - (width - 1))[:, None, :]
     v = (2 * (torch.arange(height, device=device) - dy) - (height - 1))[:, :, None]
     from_u = xx * u + xy * v
-    x = (torch.where(flip[:, :, None] == 1, -from_u, from_u) + (width << _ONE_BITS)) >> (_ONE_BITS + 1)  # [B, H, W]
-    y = (yx * u + yy * v + (height << _ONE_BITS)) >> (_ONE_BITS + 1)
+    x = (torch.where(flip[:, :, None] == 1, -from_u, from_u) + (width << ONE_BITS)) >> (ONE_BITS + 1)  # [B, H, W]
+    y = (yx * u + yy * v + (height << ONE_BITS)) >> (ONE_BITS + 1)
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     source = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).flatten(1)
     pixels = frames.reshape(-1, channels, height * width)
@@ -227,7 +238,7 @@ def augment_by_torch(packed: torch.Tensor, shape: FrameShape, counts: bool, draw
 def _thinned(frames: torch.Tensor, key: torch.Tensor, drop_below: torch.Tensor, most: int) -> torch.Tensor:
     """Frames uint8 [B, pixels] of up to `most` events a pixel, without the dropped ones."""
     kept = frames.clone()
-    first = torch.arange(frames.shape[1], device=frames.device) * _MOST_COUNT + _EVENTS
+    first = torch.arange(frames.shape[1], device=frames.device) * MOST_COUNT + EVENTS_FROM
     for event in range(most):
         dropped = _uniform_by_torch(key, first + event) < drop_below
         kept -= (dropped & (frames > event)).to(torch.uint8)
@@ -236,8 +247,8 @@ def _thinned(frames: torch.Tensor, key: torch.Tensor, drop_below: torch.Tensor, 
 
 def _uniform_by_torch(key: torch.Tensor, use: torch.Tensor) -> torch.Tensor:
     """`_uniform` in int64, whose products wrap as those of uint64 do; its shifts need the sign cut off."""
-    z = key + use * _signed(_STEP)
-    for shift, factor in zip((30, 27), _FACTORS, strict=True):
+    z = key + use * _signed(STEP)
+    for shift, factor in zip((30, 27), FACTORS, strict=True):
         z = (z ^ _shifted(z, shift)) * _signed(factor)
     return _shifted(z ^ _shifted(z, 31), 32)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from src.augmentation import _augment, augment, augment_by_torch, draw, require_fitting_augmentation
 from src.config import Augmentation, Config
 from src.helpers import UserError
+from tests.logic.conftest import copy_of_module
 
 SHAPE = (2, 5, 7)  # 70 bits: the last byte of a packed frame is not full
 
@@ -151,6 +152,45 @@ def test_other_devices_and_parts_of_a_batch_give_the_same_frames(
     assert torch.equal(whole, augment_by_torch(packed, shape, frame_dtype == "counts", draws))
     part = augment(packed[cut:], shape, frame_dtype, options, seed, epoch, first + cut)
     assert torch.equal(part, whole[cut:])
+
+
+@pytest.fixture(scope="module")
+def interpreted():
+    """The kernel for CPU tensors, in a copy: it is interpreted or not from its definition on."""
+    pytest.importorskip("triton", reason="the kernel needs triton, which is there for Linux only")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        return copy_of_module("src.augmentation_triton")
+
+
+@pytest.mark.parametrize(
+    "options", [Augmentation(shift=2, rotation=30, flip=True), Augmentation(event_drop=0.9, scale=0.5)]
+)
+@pytest.mark.parametrize("shape", [(2, 5, 7), (1, 9, 8), (3, 13, 11)])
+@pytest.mark.parametrize("frame_dtype", ["binary", "counts"])
+def test_the_kernel_for_gpus_gives_the_same_frames(interpreted, monkeypatch, options, shape, frame_dtype):
+    monkeypatch.setattr(interpreted, "PIXELS", 32)  # several programs a frame
+    packed = random_frames(5, frame_dtype, shape)[1]
+    draws = torch.from_numpy(draw(options, 1, 2, 3, 5))
+    found = interpreted.augment(packed, shape, frame_dtype == "counts", draws)
+    assert torch.equal(found, augment(packed, shape, frame_dtype, options, 1, 2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixels_a_byte", [1, 8])
+def test_the_kernel_compiles_for_gpus(pixels_a_byte):
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from src import augmentation_triton as kernels
+
+    kernel = kernels._augment_kernel
+    constants = {"pixels_a_byte": pixels_a_byte, "block": kernels.PIXELS // pixels_a_byte}
+    types = {"packed": "*u8", "augmented": "*u8", "draws": "*i64"}
+    signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names}
+    source = ASTSource(kernel, signature, {(kernel.arg_names.index(name),): constants[name] for name in constants})
+    assert triton.compile(source, GPUTarget("cuda", 90, 32), {"num_warps": kernels.WARPS}).asm["cubin"]
 
 
 @pytest.mark.gpu

@@ -27,7 +27,8 @@ IMPLEMENTATIONS = ("auto", "torch", "numba", "triton", "difflogic")
 
 
 @functools.cache
-def _has_triton() -> bool:
+def has_triton() -> bool:
+    """Whether the package is there: for Linux only."""
     return importlib.util.find_spec("triton") is not None
 
 
@@ -40,7 +41,7 @@ def resolve_implementation(implementation: str, x: torch.Tensor) -> str:
     """The implementation for this tensor, where one of IMPLEMENTATIONS was asked for; ValueError if it cannot be."""
     cuda, wide = x.device.type == "cuda", x.dtype == torch.float64
     if implementation == "auto":
-        if wide or (cuda and not _has_triton()):
+        if wide or (cuda and not has_triton()):
             return "torch"
         return "triton" if cuda else "numba"
     if implementation == "numba" and (cuda or wide):
@@ -250,6 +251,6 @@ def unpack_features(packed: torch.Tensor, num_bits: int, dtype: torch.dtype = to
     """Packed frames uint8 [B, bytes], on any device -> 0 and 1, [num_bits, B]."""
     if packed.device.type == "cpu":
         return numba_functions.unpack_features(packed, num_bits).to(dtype)
-    if packed.device.type == "cuda" and _has_triton():
+    if packed.device.type == "cuda" and has_triton():
         return functions_of("triton").unpack_features(packed, num_bits, dtype)
     return reference.unpack_bits(packed, num_bits).T.to(dtype)
