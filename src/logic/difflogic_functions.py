@@ -1,6 +1,7 @@
 """The `difflogic` implementation: the installed difflogic package's CUDA kernels, on our connections.
 
-Its kernels take the sixteen gate probabilities, in the activations' dtype, and sum gradients with atomics.
+Its kernels take the sixteen gate probabilities, in the activations' dtype, and sum gradients with atomics. Where both
+inputs of a neuron are the same one, its gradient of x is wrong: twice that of the first input.
 """
 
 import importlib

@@ -48,8 +48,8 @@ def resolve_implementation(implementation: str, x: torch.Tensor) -> str:
         raise ValueError(f"implementation 'numba' runs on the CPU in up to 32 bits, not on {x.device} in {x.dtype}")
     if implementation == "triton" and (wide or not (cuda or os.environ.get("TRITON_INTERPRET") == "1")):
         raise ValueError(f"implementation 'triton' runs on CUDA in up to 32 bits, not on {x.device} in {x.dtype}")
-    if implementation == "difflogic" and not cuda:
-        raise ValueError(f"implementation 'difflogic' runs on CUDA, not on {x.device}")
+    if implementation == "difflogic" and (not cuda or x.dtype == torch.bfloat16):
+        raise ValueError(f"implementation 'difflogic' runs on CUDA and not in bfloat16, not on {x.device} in {x.dtype}")
     return implementation
 
 
