@@ -152,6 +152,7 @@ class DiffLogicOptions:
     candidates: int = _option(8, least=2, most=1000)  # learned: what each input of a neuron is chosen among
     grad_factor: float = _option(1.0, above=0.0, most=1e6)  # > 1 helps networks of more than 6 layers
     readout: str = _option("sum", choices=("sum", "votes"))  # of class scores, from the last layer's bits
+    members: int = _option(1, least=1, most=1000)  # networks that share the kernels, and whose votes are added up
     tau: float = _option(10.0, above=0.0, most=1e9)  # class scores are divided by it
     thermometer_levels: int = _option(0, least=0, most=255)  # bits that a pixel's count becomes; 0: frames are binary
     thermometer: str = _option("fixed", choices=("fixed", "learnable"))  # the thresholds that the bits stand for

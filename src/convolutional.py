@@ -13,7 +13,7 @@ def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: 
     """The layers on bits [channels, height, width], the first one first.
 
     Raises:
-        UserError: if options have another number of entries than there are layers, or do not fit the frames.
+        UserError: if options have another number of entries than there are layers, or do not fit the frames or members.
     """
     o = options.convolution
     fields = _one_a_layer("receptive_field", o.receptive_field, len(o.kernels))
@@ -27,13 +27,17 @@ def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: 
     }
     layers: list[LogicConvolution] = []
     for kernels, field, pool, candidates in zip(o.kernels, fields, pools, choices, strict=True):
+        if kernels % options.members:
+            raise UserError(
+                f"model.difflogic.convolution.kernels = {o.kernels} must be multiples of model.difflogic.members = "
+                f"{options.members}, which share them equally"
+            )
+        own = {**common, "pool": pool, "groups": options.members if layers else 1}  # all members see the frame
         try:
             if candidates > 1:
-                layer: LogicConvolution = LearnedLogicConvolution(
-                    shape, kernels, field, candidates, pool=pool, **common
-                )
+                layer: LogicConvolution = LearnedLogicConvolution(shape, kernels, field, candidates, **own)
             else:
-                layer = LogicConvolution(shape, kernels, field, pool=pool, **common)
+                layer = LogicConvolution(shape, kernels, field, **own)
         except ValueError as error:
             raise UserError(f"model.difflogic.convolution, layer {len(layers) + 1}: {error}") from error
         layers.append(layer)

@@ -311,11 +311,11 @@ class _Packed(nn.Module):
         self.model = model
 
     def forward(self, packed: torch.Tensor) -> torch.Tensor:
-        return self.model.forward_packed(packed)
+        return self.model.forward_training(packed)
 
 
 def data_parallel(model: FrameModel, packed: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What to call in a training step instead of `model.forward_packed`: gradients become the mean over the ranks.
+    """What to call in a training step instead of `model.forward_training`: gradients become the mean over the ranks.
 
     Args:
         model: on its device; it stays what is evaluated and saved.
@@ -324,7 +324,7 @@ def data_parallel(model: FrameModel, packed: torch.Tensor) -> Callable[[torch.Te
             a resumed run goes on with the arrangement that it had.
     """
     if world_size() == 1:
-        return model.forward_packed
+        return model.forward_training
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the option's name from PyTorch 2.13 on is not known before
         parallel = DistributedDataParallel(_Packed(model), broadcast_buffers=False)  # they are connections

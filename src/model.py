@@ -51,12 +51,20 @@ class FrameModel(nn.Module):
             return self(packed.reshape(-1, *self.frame_shape).float())
         return self(unpack_frames(packed, self.frame_shape, torch.float32))
 
+    def forward_training(self, packed: torch.Tensor) -> torch.Tensor:
+        """The scores [B, groups, classes] that training gives a loss each; `forward_packed` is their mean.
+
+        Softmax does not tell scores from those that a number has been added to for all classes: it may be left out.
+        """
+        return self.forward_packed(packed)[:, None]
+
 
 class DiffLogic(FrameModel):
     """Logic layers of equal width on the bits of a frame; class scores are sums of the last layer's bits, or votes.
 
     With architecture: convolutional, convolutional logic layers come before them.
-    Relaxed in train mode, discretised in eval mode (see LogicLayer).
+    Relaxed in train mode, discretised in eval mode (see LogicLayer). With several members, the kernels are those of as
+    many networks that share none: each has a loss of its own, and their votes are added up.
 
     Attributes:
         thermometer: what makes bits of counts; None for binary frames.
@@ -86,13 +94,18 @@ class DiffLogic(FrameModel):
                 "model.difflogic.num_layers = 0: only model.difflogic.architecture=convolutional with "
                 "model.difflogic.readout=votes needs no dense layer; use at least 1"
             )
+        if o.members > 1 and (o.num_layers or o.readout != "votes"):
+            raise UserError(
+                f"model.difflogic.members = {o.members}: only model.difflogic.readout=votes without dense layers, "
+                "model.difflogic.num_layers=0, has members; use 1"
+            )
         first = convolutions(self.bits_shape, o, _gate_options(o, "residual")) if convolutional else []
         shape = first[-1].out_shape if first else self.bits_shape
         gates = _gate_options(o, "normal")
         self.layers = nn.ModuleList([*first, *dense_layers(shape, o, gates)])
         self.tau = o.tau
         last = self.logic_layers()[-1]
-        self.votes = VoteSum(last.out_dim, num_classes, gates) if o.readout == "votes" else None
+        self.votes = VoteSum(last.out_dim, num_classes, gates, o.members) if o.readout == "votes" else None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """[B, P, H, W] -> [B, classes]."""
@@ -100,24 +113,38 @@ class DiffLogic(FrameModel):
 
     def forward_packed(self, packed: torch.Tensor) -> torch.Tensor:
         """Class scores of packed frames, uint8 [B, ceil(P*H*W/8)], or [B, P*H*W] of counts."""
+        return self._classify(self._features(packed))
+
+    def forward_training(self, packed: torch.Tensor) -> torch.Tensor:
+        """Class scores [B, groups, classes] of packed frames, with readout: votes those of each group by itself."""
+        if self.votes is None:
+            return super().forward_training(packed)
+        bits = self._bits(self._features(packed), self.logic_layers())
+        return self.votes.forward_groups(bits) * (self.votes.groups / self.tau)
+
+    def _features(self, packed: torch.Tensor) -> torch.Tensor:
+        """[B, bytes] -> [P*H*W, B]."""
         if self.thermometer is not None:
-            return self._classify(packed.T)
-        return self._classify(unpack_features(packed, math.prod(self.frame_shape), _activation_dtype(packed.device)))
+            return packed.T
+        return unpack_features(packed, math.prod(self.frame_shape), _activation_dtype(packed.device))
 
     def _classify(self, features: torch.Tensor) -> torch.Tensor:
-        """[P*H*W, B] -> [B, classes]: feature-major through all layers."""
+        """[P*H*W, B] -> [B, classes]."""
+        layers = self.logic_layers()
+        if self.votes is not None:
+            return self.votes.forward_features(self._bits(features, layers)) / self.tau
+        *layers, last = layers
+        assert isinstance(last, LogicLayer)
+        return last.forward_sums(self._bits(features, layers), self.num_classes).T / self.tau
+
+    def _bits(self, features: torch.Tensor, layers: list[LogicConvolution | LogicLayer]) -> torch.Tensor:
+        """[P*H*W, B] -> [out_dim, B]: feature-major through the thermometer and layers."""
         if self.thermometer is not None:
             features = self.thermometer(features)
         x = features.to(_activation_dtype(features.device)).contiguous()
-        *layers, last = self.logic_layers()
         for layer in layers:
             x = layer.forward_features(x)
-        if self.votes is not None:
-            counts = self.votes.forward_features(last.forward_features(x))
-        else:
-            assert isinstance(last, LogicLayer)
-            counts = last.forward_sums(x, self.num_classes).T
-        return counts / self.tau
+        return x
 
     def circuit_inputs(self, packed: torch.Tensor) -> torch.Tensor:
         """Packed frames as `forward_packed` takes them -> the packed bits that the model's circuit reads."""

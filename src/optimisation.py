@@ -24,18 +24,22 @@ def create_optimizer(parameters: Iterable[torch.nn.Parameter], options: Train) -
 def training_loss(
     scores: torch.Tensor, labels: torch.Tensor, options: Train, taught: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean cross entropy, in float32, of class scores [B, classes] and labels int64 [B].
+    """Mean cross entropy, in float32, of class scores [B, groups, classes] and labels int64 [B].
+
+    A frame's label is that of all its groups: see `FrameModel.forward_training`.
 
     With train.label_smoothing s, of targets 1 - s for the label, plus s spread over all classes (Szegedy et al. 2016).
     With a teacher's scores [B, classes], `taught`, train.teacher.weight of the loss is that of both scores divided by
     T = train.teacher.temperature, the teacher's softmax being the target, times T^2 (Hinton et al. 2015).
     """
-    loss = cross_entropy(scores.float(), labels, label_smoothing=options.label_smoothing)
+    groups = scores.shape[1]
+    scores = scores.flatten(0, 1).float()
+    loss = cross_entropy(scores, labels.repeat_interleave(groups), label_smoothing=options.label_smoothing)
     if taught is None:
         return loss
     temperature, weight = options.teacher.temperature, options.teacher.weight
-    targets = (taught.float() / temperature).softmax(1)
-    return (1 - weight) * loss + weight * temperature**2 * cross_entropy(scores.float() / temperature, targets)
+    targets = (taught.float() / temperature).softmax(1).repeat_interleave(groups, 0)
+    return (1 - weight) * loss + weight * temperature**2 * cross_entropy(scores / temperature, targets)
 
 
 def frames_of_group(batch: int, frames: int, options: Train) -> int:

@@ -117,7 +117,7 @@ class Run:
     teacher: Teacher | None
     batches_an_epoch: int
     loggers: Loggers
-    forward: Callable[[torch.Tensor], torch.Tensor]  # a training step's, packed frames -> class scores
+    forward: Callable[[torch.Tensor], torch.Tensor]  # FrameModel.forward_training, maybe in parallel
     progress: Progress = field(default_factory=Progress)
     last_checkpoint: float = field(default_factory=time.monotonic)
     last_copy: float = field(default_factory=time.monotonic)
@@ -221,7 +221,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
         teacher,
         batches,
         loggers,
-        model.forward_packed,
+        model.forward_training,
     )
     _try_out(run)
     return run
@@ -325,7 +325,7 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
                 _update(run, update)
 
             loss_sum += distributed.total(loss.detach() * part.frames)
-            correct += distributed.total((scores.argmax(1) == part.labels)[: part.frames].sum())
+            correct += distributed.total((scores.mean(1).argmax(1) == part.labels)[: part.frames].sum())
             progress.frames += part.batch_frames
             progress.frames_seen += part.batch_frames
             progress.batch += 1

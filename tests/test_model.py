@@ -137,6 +137,59 @@ def test_a_network_of_no_dense_layers_needs_convolutions_and_votes(architecture,
         create_model(options(architecture=architecture, readout=readout, num_layers=0), SHAPE, 10)
 
 
+def of_members(members, candidates=1):
+    o = convolutional()
+    o.difflogic.num_layers, o.difflogic.readout, o.difflogic.members = 0, "votes", members
+    o.difflogic.convolution.kernels, o.difflogic.convolution.candidates = [4, 8], [candidates]
+    model = create_model(o, SHAPE, 10)
+    torch.nn.init.normal_(model.votes.weights)
+    return model
+
+
+def test_members_have_scores_of_their_own_whose_mean_is_the_models():
+    model, (packed, _) = of_members(4), random_packed()
+    scores = model.forward_training(packed)
+    assert scores.shape == (len(packed), 4, 10)
+    torch.testing.assert_close(scores.mean(1).softmax(1), model.forward_packed(packed).softmax(1))
+    assert not torch.allclose(scores[:, 0].softmax(1), scores[:, 1].softmax(1))
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_members_share_nothing_that_is_learned(candidates):
+    model = of_members(2, candidates)
+    model.forward_training(random_packed()[0])[:, 0].square().sum().backward()
+    for layer in model.logic_layers():
+        mine, others = layer.weights.grad.chunk(2)
+        assert mine.any()
+        assert not others.any()
+    mine, others = model.votes.weights.grad.chunk(2, 1)
+    assert mine.any()
+    assert not others.any()
+
+
+@pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
+def test_a_model_without_votes_trains_on_the_scores_that_it_classifies_by(model_type):
+    model = create_model(options(model_type=model_type), SHAPE, 10)
+    packed, _ = random_packed()
+    assert torch.equal(model.forward_training(packed)[:, 0], model.forward_packed(packed))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "members = 3: only .*readout=votes without dense layers"),
+        ({"readout": "votes"}, "members = 3: only .*num_layers=0, has members"),
+        (
+            {"readout": "votes", "num_layers": 0},
+            r"kernels = \[32, 128\] must be multiples of model.difflogic.members = 3",
+        ),
+    ],
+)
+def test_members_need_votes_alone_and_to_share_the_kernels_equally(changes, message):
+    with pytest.raises(UserError, match=message):
+        create_model(options(architecture="convolutional", members=3, **changes), SHAPE, 10)
+
+
 def test_votes_are_learned_and_their_first_gradient_goes_to_them():
     model = create_model(options(readout="votes"), SHAPE, 10)
     model.forward_packed(random_packed()[0])[:, 0].sum().backward()

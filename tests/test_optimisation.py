@@ -152,8 +152,8 @@ def test_label_smoothing_spreads_a_part_of_the_target_over_all_classes():
     labels = torch.tensor([0, 3, 9, 9, 1, 2])
     targets = 0.8 * torch.nn.functional.one_hot(labels, 10) + 0.2 / 10
     expected = -(targets * scores.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(training_loss(scores, labels, Train(label_smoothing=0.2)), expected)
-    assert training_loss(scores, labels, Train()) == torch.nn.functional.cross_entropy(scores, labels)
+    torch.testing.assert_close(training_loss(scores[:, None], labels, Train(label_smoothing=0.2)), expected)
+    assert training_loss(scores[:, None], labels, Train()) == torch.nn.functional.cross_entropy(scores, labels)
 
 
 def test_a_teachers_part_of_the_loss_is_its_softened_cross_entropy_times_the_square_of_the_temperature():
@@ -162,11 +162,20 @@ def test_a_teachers_part_of_the_loss_is_its_softened_cross_entropy_times_the_squ
     options = Train(teacher=Teacher(weight=0.25, temperature=3.0))
     softened = -((taught / 3).softmax(1) * (scores / 3).log_softmax(1)).sum(1).mean()
     expected = 0.75 * torch.nn.functional.cross_entropy(scores, labels) + 0.25 * 9 * softened
-    torch.testing.assert_close(training_loss(scores, labels, options, taught), expected)
+    torch.testing.assert_close(training_loss(scores[:, None], labels, options, taught), expected)
+
+
+def test_the_loss_of_groups_of_scores_is_the_mean_of_what_each_has_by_itself():
+    groups, taught = torch.randn(6, 3, 10), torch.randn(6, 10)
+    labels = torch.tensor([0, 3, 9, 9, 1, 2])
+    options = Train(label_smoothing=0.1, teacher=Teacher(weight=0.25, temperature=3.0))
+    for teacher in (None, taught):
+        alone = [training_loss(scores[:, None], labels, options, teacher) for scores in groups.unbind(1)]
+        torch.testing.assert_close(training_loss(groups, labels, options, teacher), torch.stack(alone).mean())
 
 
 def test_the_loss_is_taken_in_float32():
-    assert training_loss(torch.zeros(2, 10, dtype=torch.float16), torch.tensor([0, 1]), Train()).item() == (
+    assert training_loss(torch.zeros(2, 1, 10, dtype=torch.float16), torch.tensor([0, 1]), Train()).item() == (
         pytest.approx(math.log(10), rel=1e-6)
     )
 

@@ -1,5 +1,7 @@
 """LogicConvolution: a convolutional layer of logic gates, the module."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,6 +49,7 @@ class LogicConvolution(nn.Module):
         grad_factor: float = 1.0,
         implementation: str = "auto",
         gates: GateOptions | None = None,
+        groups: int = 1,
         connect: bool = True,
     ) -> None:
         """Draw weights and connections from PyTorch's global generators.
@@ -62,6 +65,8 @@ class LogicConvolution(nn.Module):
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
             implementation: one of IMPLEMENTATIONS but difflogic, which has no convolution.
             gates: how they are learned; without, by softmax from residual initialisation.
+            groups: of consecutive channels, and of as many kernels each, that see none but theirs, as PyTorch's Conv2d
+                has them.
             connect: whether to draw connections; a subclass may have its own.
 
         Raises:
@@ -75,6 +80,8 @@ class LogicConvolution(nn.Module):
         for name, size in {**dict(zip(("channels", "height", "width"), in_shape, strict=True)), **sizes}.items():
             if size < 1:
                 raise ValueError(f"a logic convolution needs {name} of at least 1, got {size}")
+        if groups < 1 or in_shape[0] % groups or kernels % groups:
+            raise ValueError(f"{in_shape[0]} channels and {kernels} kernels cannot be divided into {groups} groups")
         if min(in_shape[1:]) < pool:
             raise ValueError(f"{in_shape[1]} x {in_shape[2]} pixels are too few for pooling windows of {pool} x {pool}")
         self.in_shape = in_shape
@@ -88,7 +95,8 @@ class LogicConvolution(nn.Module):
         self.gates = gates or GateOptions(initialisation="residual")
         self.weights = nn.Parameter(initial_weights(kernels * (self.shape.leaves - 1), self.gates, device))
         if connect:
-            indices = tree_connections(in_shape[0], kernels, self.shape.leaves, receptive_field)
+            draw = functools.partial(tree_connections, leaves=self.shape.leaves, receptive_field=receptive_field)
+            indices = draw_by_group(draw, in_shape[0], kernels, groups)
             self.register_buffer("indices", indices.to(device))
         self._made: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
 
@@ -165,6 +173,14 @@ class LogicConvolution(nn.Module):
             f"{self.in_shape}, {self.out_shape}, receptive_field={self.receptive_field}, leaves={s.leaves}, "
             f"pool={s.pool}, grad_factor={self.grad_factor}"
         )
+
+
+def draw_by_group(draw: Callable[[int, int], torch.Tensor], channels: int, kernels: int, groups: int) -> torch.Tensor:
+    """What `draw` gives for as many channels and kernels as a group has, int64 [3, kernels, ...]: of all groups."""
+    drawn = [draw(channels // groups, kernels // groups) for _ in range(groups)]
+    for group, indices in enumerate(drawn):
+        indices[0] += group * (channels // groups)
+    return torch.cat(drawn, 1)
 
 
 def tree_connections(channels: int, kernels: int, leaves: int, receptive_field: int) -> torch.Tensor:

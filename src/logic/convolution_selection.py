@@ -1,11 +1,12 @@
 """LearnedLogicConvolution: a convolutional logic layer that learns which pixels its trees see, among candidates."""
 
+import functools
 from typing import Any
 
 import torch
 from torch import nn
 
-from src.logic.convolution import LogicConvolution, tree_candidates
+from src.logic.convolution import LogicConvolution, draw_by_group, tree_candidates
 from src.logic.convolution_functions import Trees
 from src.logic.selection import FIRST_LOGIT
 
@@ -32,6 +33,7 @@ class LearnedLogicConvolution(LogicConvolution):
         receptive_field: int = 5,
         candidates: int = 16,
         device: torch.device | str | None = None,
+        groups: int = 1,
         **options: Any,
     ) -> None:
         """Draw weights and candidates from PyTorch's global generators.
@@ -40,13 +42,17 @@ class LearnedLogicConvolution(LogicConvolution):
             in_shape, kernels, receptive_field: LogicConvolution's.
             candidates: of each leaf.
             device: where the weights are created.
+            groups: LogicConvolution's.
             options: LogicConvolution's, but connect.
 
         Raises:
             ValueError: for sizes or names that cannot be.
         """
-        super().__init__(in_shape, kernels, receptive_field, device=device, connect=False, **options)
-        drawn = tree_candidates(in_shape[0], kernels, self.shape.leaves, receptive_field, candidates)
+        super().__init__(in_shape, kernels, receptive_field, device=device, groups=groups, connect=False, **options)
+        draw = functools.partial(
+            tree_candidates, leaves=self.shape.leaves, receptive_field=receptive_field, candidates=candidates
+        )
+        drawn = draw_by_group(draw, in_shape[0], kernels, groups)
         self.register_buffer("candidates", drawn.to(device))
         logits = torch.zeros(drawn.shape[1:], device=device)
         logits[:, :, 0] = FIRST_LOGIT

@@ -17,24 +17,40 @@ class VoteSum(nn.Module):
     Attributes:
         weights: parameter [k, in_dim], the votes before rounding; zeros at first, which draw no random numbers.
         gates: whose `hard` says whether to round in train mode.
+        groups: of consecutive features, equally many each, which can be trained to tell classes by themselves.
     """
 
-    def __init__(self, in_dim: int, k: int, gates: GateOptions | None = None) -> None:
+    def __init__(self, in_dim: int, k: int, gates: GateOptions | None = None, groups: int = 1) -> None:
         super().__init__()
-        self.in_dim, self.k = in_dim, k
+        if in_dim % groups:
+            raise ValueError(f"{in_dim} features cannot be divided into {groups} groups")
+        self.in_dim, self.k, self.groups = in_dim, k, groups
         self.gates = gates or GateOptions()
         self.weights = nn.Parameter(torch.zeros(k, in_dim))
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """[in_dim, batch] -> counts [batch, k], in float32 or wider."""
+        votes = self._votes()
         with torch.autocast(x.device.type, enabled=False):
-            votes: torch.Tensor = self.weights
-            if not self.training:
-                votes = votes.round()
-            elif self.gates.hard:
-                votes = straight_through(votes.round(), votes)
             x = x if x.dtype == torch.float64 else x.float()
             return x.T @ votes.T.to(x.dtype) - lowest_sums(votes.detach()).min()
+
+    def forward_groups(self, x: torch.Tensor) -> torch.Tensor:
+        """[in_dim, batch] -> votes [batch, groups, k] of each group's features, in float32 or wider.
+
+        Nothing is added to them: their sum over groups is `forward_features`, but for a number that all classes share.
+        """
+        votes = self._votes()
+        with torch.autocast(x.device.type, enabled=False):
+            x = x if x.dtype == torch.float64 else x.float()
+            of_groups = x.unflatten(0, (self.groups, -1)).transpose(1, 2)
+            return (of_groups @ votes.to(x.dtype).T.unflatten(0, (self.groups, -1))).transpose(0, 1)
+
+    def _votes(self) -> torch.Tensor:
+        """[k, in_dim], as they count in this mode."""
+        if not self.training:
+            return self.weights.round()
+        return straight_through(self.weights.round(), self.weights) if self.gates.hard else self.weights
 
     def whole_votes(self) -> torch.Tensor:
         """int64 [k, in_dim]: the votes in eval mode, ties of rounding to even."""
@@ -42,7 +58,7 @@ class VoteSum(nn.Module):
 
     def extra_repr(self) -> str:
         """What `print` shows."""
-        return f"{self.in_dim}, k={self.k}"
+        return f"{self.in_dim}, k={self.k}, groups={self.groups}"
 
 
 def lowest_sums(votes: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.convolution import tree_connections
+from src.logic.convolution_selection import LearnedLogicConvolution
 from src.logic.parametrisation import PARAMETRISATIONS, GateOptions
 from tests.logic import oracle
 from tests.logic.compiling import printed_three_ways
@@ -262,6 +263,22 @@ def test_a_tree_sees_two_channels_and_no_pixel_twice_unless_it_must(channels, ke
     for tree in drawn.unbind(1):
         assert len(tree[0].unique()) <= 2
         assert len(set(map(tuple, tree.T.tolist()))) == min(leaves, min(channels, 2) * receptive_field**2)
+
+
+@pytest.mark.parametrize("candidates", [1, 4])
+def test_a_groups_kernels_see_its_channels_alone(candidates):
+    options = {"tree_depth": 2, "pool": 1, "groups": 3}
+    if candidates > 1:
+        seen = LearnedLogicConvolution((6, 4, 4), 9, 3, candidates, **options).candidates[0]
+    else:
+        seen = LogicConvolution((6, 4, 4), 9, 3, **options).indices[0]
+    assert (seen.reshape(9, -1) // 2 == torch.arange(9)[:, None] // 3).all()
+
+
+@pytest.mark.parametrize(("channels", "kernels", "groups"), [(6, 9, 2), (4, 9, 3), (4, 4, 0)])
+def test_groups_divide_channels_and_kernels(channels, kernels, groups):
+    with pytest.raises(ValueError, match=f"cannot be divided into {groups} groups"):
+        LogicConvolution((channels, 4, 4), kernels, 3, groups=groups)
 
 
 def test_kernels_see_each_channel_equally_often():

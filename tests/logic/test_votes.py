@@ -46,6 +46,22 @@ def test_votes_of_hard_gates_are_rounded_in_train_mode_with_the_gradient_of_soft
     assert hard.weights.grad.tolist() == [[1.0, 2.0]]
 
 
+def test_a_groups_votes_are_those_of_its_features_alone():
+    layer = VoteSum(6, 2, groups=3)
+    torch.nn.init.normal_(layer.weights)
+    x = torch.rand(6, 5)
+    votes = layer.forward_groups(x)
+    assert votes.shape == (5, 3, 2)
+    for group in range(3):
+        mine = slice(2 * group, 2 * group + 2)
+        torch.testing.assert_close(votes[:, group], x[mine].T @ layer.weights[:, mine].T)
+
+
+def test_groups_have_equally_many_features():
+    with pytest.raises(ValueError, match="7 features cannot be divided into 2 groups"):
+        VoteSum(7, 2, groups=2)
+
+
 def test_half_precision_features_are_counted_exactly():
     layer = vote_sum(torch.full((1, 5000), 3.0)).eval()
     with torch.autocast("cpu", torch.bfloat16):

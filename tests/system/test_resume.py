@@ -13,6 +13,7 @@ from tests import small_job
 EVERY_BATCH = "train.checkpoint_interval_minutes=0"
 
 CONVOLUTIONAL = "model.difflogic.architecture=convolutional model.difflogic.convolution.kernels=[4,8]"
+VOTES = "model.difflogic.readout=votes model.difflogic.members=2"
 
 
 def wait_for_step(folder, job_id, step):
@@ -46,7 +47,7 @@ def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, m
     others = {
         "convolutional": CONVOLUTIONAL,
         "learned": "model.difflogic.connections=learned",
-        "votes": f"{CONVOLUTIONAL} model.difflogic.num_layers=0 model.difflogic.readout=votes",
+        "votes": f"{CONVOLUTIONAL} model.difflogic.num_layers=0 {VOTES}",
     }
     model = others.get(model_type, f"model.model_type={model_type}")
     augmentation = "train.augmentation.shift=2 train.augmentation.event_drop=0.3"
