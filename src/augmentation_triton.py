@@ -89,8 +89,8 @@ def _augment_kernel(
     v = 2 * (place // width - dy) - (height - 1)
     from_u = xx * u + xy * v
     from_u = tl.where(flip == 1, -from_u, from_u)
-    x = (from_u + (width.to(tl.int64) << ONE_BITS)) >> (ONE_BITS + 1)
-    y = (yx * u + yy * v + (height.to(tl.int64) << ONE_BITS)) >> (ONE_BITS + 1)
+    x = (from_u + (width << ONE_BITS)) >> (ONE_BITS + 1)
+    y = (yx * u + yy * v + (height << ONE_BITS)) >> (ONE_BITS + 1)
     inside = (channel < channels) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
     source = (channel * height + y) * width + x
     if pixels_a_byte == 1:
