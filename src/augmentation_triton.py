@@ -52,6 +52,9 @@ def augment(packed: torch.Tensor, shape: tuple[int, int, int], counts: bool, dra
     return augmented
 
 
+# A module's own, as is every function that its kernels call: its interpreted copy has to interpret them too.
+
+
 @triton.jit
 def _add(x: tl.tensor, y: tl.tensor) -> tl.tensor:
     return x + y

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from src.augmentation import _augment, augment, augment_by_torch, draw, require_fitting_augmentation
 from src.config import Augmentation, Config
 from src.helpers import UserError
-from tests.logic.conftest import copy_of_module
+from tests.logic.conftest import compiled_for_gpu, interpreted_copy
 
 SHAPE = (2, 5, 7)  # 70 bits: the last byte of a packed frame is not full
 
@@ -156,11 +156,9 @@ def test_other_devices_and_parts_of_a_batch_give_the_same_frames(
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """The kernel for CPU tensors, in a copy: it is interpreted or not from its definition on."""
+    """The kernel for CPU tensors."""
     pytest.importorskip("triton", reason="the kernel needs triton, which is there for Linux only")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        return copy_of_module("src.augmentation_triton")
+    return interpreted_copy("src.augmentation_triton")
 
 
 @pytest.mark.parametrize(
@@ -179,18 +177,11 @@ def test_the_kernel_for_gpus_gives_the_same_frames(interpreted, monkeypatch, opt
 @pytest.mark.slow
 @pytest.mark.parametrize("pixels_a_byte", [1, 8])
 def test_the_kernel_compiles_for_gpus(pixels_a_byte):
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
     from src import augmentation_triton as kernels
 
-    kernel = kernels._augment_kernel
     constants = {"pixels_a_byte": pixels_a_byte, "block": kernels.PIXELS // pixels_a_byte}
     types = {"packed": "*u8", "augmented": "*u8", "draws": "*i64"}
-    signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names}
-    source = ASTSource(kernel, signature, {(kernel.arg_names.index(name),): constants[name] for name in constants})
-    assert triton.compile(source, GPUTarget("cuda", 90, 32), {"num_warps": kernels.WARPS}).asm["cubin"]
+    assert compiled_for_gpu(kernels._augment_kernel, types, constants, 90, kernels.WARPS)
 
 
 @pytest.mark.gpu

@@ -10,9 +10,9 @@ from src.logic.convolution import tree_candidates
 from src.logic.convolution_functions import Trees
 from src.logic.convolution_kernels import FORM, SIGMOID, STEP
 from src.logic.parametrisation import GateOptions
-from tests.logic.conftest import copy_of_module
+from tests.logic.conftest import compiled_for_gpu, interpreted_copy
 
-triton = pytest.importorskip("triton", reason="the kernels need triton, which is there for Linux only")
+pytest.importorskip("triton", reason="the kernels need triton, which is there for Linux only")
 
 NORMAL = GateOptions(initialisation="normal")
 WALSH = [GateOptions("walsh", forward_sampling=sampling) for sampling in ("soft", "hard")]
@@ -28,10 +28,8 @@ SHAPES = [
 
 @pytest.fixture(scope="module")
 def interpreted() -> ModuleType:
-    """The kernels for CPU tensors, in a copy: a kernel is interpreted or not from its definition on."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        return copy_of_module("src.logic.convolution_triton")
+    """The kernels for CPU tensors."""
+    return interpreted_copy("src.logic.convolution_triton")
 
 
 def check_layer(
@@ -117,9 +115,6 @@ def test_a_program_of_many_steps_sums_them_all(interpreted, monkeypatch):
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("activation", ["*fp32", "*bf16"])
 def test_kernels_compile_for_gpus(capability, activation):
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
     from src.logic import convolution_triton as kernels
 
     types = dict.fromkeys(["x", "y", "grad_y", "grad_leaves", "grad_x"], activation)
@@ -136,10 +131,7 @@ def test_kernels_compile_for_gpus(capability, activation):
         (kernels._inputs_kernel, {**shape, **tile}),
         (kernels._slopes_kernel, {**shape, "padded": 16, "block": kernels.SLOPES_TILE // 16}),
     ):
-        signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names}
-        source = ASTSource(kernel, signature, {(kernel.arg_names.index(name),): constants[name] for name in constants})
-        compiled = triton.compile(source, GPUTarget("cuda", capability, 32), {"num_warps": kernels.WARPS})
-        assert compiled.asm["cubin"]
+        assert compiled_for_gpu(kernel, types, constants, capability, kernels.WARPS)
 
 
 @pytest.mark.gpu
