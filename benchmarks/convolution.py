@@ -9,7 +9,7 @@ plain PyTorch's outputs and gradients on the same weights and connections.
 
 A gate evaluation is a gate at a position before pooling and a frame. The floor of arithmetic counts 6 operations for
 each of them, and 22 on the way back for each of those that won their pooling windows (the value again, both inputs'
-gradients, four sums), against the rate at which one row of gates in the first-level cache is computed, times the
+gradients, four sums), against the rate at which one tree is computed that is in the first-level cache, times the
 threads; on a GPU against that of a float32 matrix product. The floor of bytes counts each layer's inputs and outputs
 three times (forward, backward, and the gradients; the first layer's inputs have none) against the bandwidth of copying
 a large tensor. Both are measured in the same run.
@@ -37,7 +37,7 @@ from src.config import DiffLogicOptions
 from src.convolutional import convolutions
 from src.helpers import format_table, keep_freed_memory
 from src.logic import LogicConvolution
-from src.logic.convolution_kernels import FORM, apply_gates
+from src.logic.convolution_kernels import FORM, LANES, Length, length, window
 from src.logic.parametrisation import GateOptions
 
 FRAME_SHAPE = (2, 34, 34)
@@ -159,22 +159,30 @@ def product_rate() -> float:
 
 
 def gate_rate() -> float:
-    """Operations a second of one thread that computes rows of gates in the first-level cache."""
-    nodes, coefficients = np.random.default_rng(0).random((3, 384), np.float32), np.ones((1, 4), np.float32)
-    rounds = 200_000
+    """Operations a second of one thread that computes the same tree again and again, in the first-level cache."""
+    leaves, rounds = 8, 5_000_000
+    sizes = (length(leaves), length(1), length(FORM))
+    arrays = (
+        np.random.default_rng(0).random(leaves * LANES, np.float32),
+        np.arange(leaves)[None, None] * LANES,
+        np.ones((leaves - 1, 4), np.float32),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.uint8),
+    )
 
     @numba.njit
-    def run(nodes: np.ndarray, coefficients: np.ndarray, rounds: int) -> None:
+    def run(arrays: tuple[np.ndarray, ...], sizes: tuple[Length, ...], rounds: int) -> None:
+        band, offsets, coefficients, best, won = arrays
         for _ in range(rounds):
-            apply_gates(nodes, coefficients, FORM, 2, 0, 1, 384)
+            window(band, 0, 0, offsets, coefficients, sizes, best, 0, won, 0)
 
-    run(nodes, coefficients, 1)
+    run(arrays, sizes, 1)
     seconds = []
     for _ in range(5):
         began = time.perf_counter()
-        run(nodes, coefficients, rounds)
+        run(arrays, sizes, rounds)
         seconds.append(time.perf_counter() - began)
-    return 6 * 384 * rounds / min(seconds)
+    return 6 * (leaves - 1) * LANES * rounds / min(seconds)
 
 
 def floors(layers: list[LogicConvolution], batch: int) -> tuple[int, int, int]:

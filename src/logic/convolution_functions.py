@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
 from src.logic import convolution_kernels
-from src.logic.convolution_kernels import FORM, LANES, Geometry
+from src.logic.convolution_kernels import FORM, LANES, Geometry, Length, length
 from src.logic.numba_functions import not_compiled
 
 
@@ -42,6 +42,10 @@ class Trees:
             return np.empty((s.kernels, s.pool**2, s.leaves, 0), np.int64)
         offsets = convolution_kernels.leaf_offsets(self.candidates.flatten(2).numpy(), s)
         return offsets.reshape(s.kernels, s.pool**2, s.leaves, -1)
+
+    def sizes(self, after: int) -> tuple[Length, Length, Length]:
+        """For the CPU, what its kernels are compiled for."""
+        return length(self.shape.leaves), length(self.shape.pool**2), length(after)
 
     @cached_property
     def readers(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,7 +95,7 @@ class _Numba(torch.autograd.Function):
         size = len(y) * LANES if any(ctx.needs_input_grad) else 0
         winners = torch.empty(chunks, size, dtype=torch.uint8)
         convolution_kernels.forward(
-            x.numpy(), coefficients.numpy(), after, trees.offsets, s, y.numpy(), winners.numpy()
+            x.numpy(), coefficients.numpy(), trees.offsets, s, *trees.sizes(after), y.numpy(), winners.numpy()
         )
         ctx.save_for_backward(x, coefficients, winners)
         ctx.trees, ctx.grad_factor, ctx.after = trees, grad_factor, after
@@ -103,33 +107,37 @@ class _Numba(torch.autograd.Function):
         x, coefficients, winners = ctx.saved_tensors
         trees: Trees = ctx.trees
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(0, 0)
-        grad_coefficients = torch.empty_like(coefficients)
         candidates = trees.candidate_offsets
-        slopes = x.new_empty(trees.shape.kernels, trees.shape.leaves, candidates.shape[-1])
+        grad_coefficients = x.new_empty(len(winners), *coefficients.shape)
+        slopes = x.new_empty(len(winners), trees.shape.kernels, trees.shape.leaves, candidates.shape[-1])
         convolution_kernels.backward(
             x.numpy(),
             coefficients.numpy(),
-            ctx.after,
             trees.offsets,
             candidates,
             trees.shape,
+            *trees.sizes(ctx.after),
             winners.numpy(),
             grad.contiguous().numpy(),
             ctx.grad_factor,
             grad_x.numpy(),
-            x.new_empty(len(winners), *coefficients.shape).numpy(),
-            x.new_empty(len(winners), *slopes.shape).numpy(),
             grad_coefficients.numpy(),
             slopes.numpy(),
         )
         return (
             grad_x if ctx.needs_input_grad[0] else None,
-            grad_coefficients,
-            slopes if ctx.needs_input_grad[2] else None,
+            _of_all_chunks(grad_coefficients),
+            _of_all_chunks(slopes) if ctx.needs_input_grad[2] else None,
             None,
             None,
             None,
         )
+
+
+def _of_all_chunks(partial: torch.Tensor) -> torch.Tensor:
+    total = torch.empty_like(partial[0])
+    convolution_kernels.sum_chunks(partial.flatten(1).numpy(), total.flatten().numpy())
+    return total
 
 
 class _Triton(torch.autograd.Function):

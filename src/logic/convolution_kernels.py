@@ -1,33 +1,35 @@
 """CPU kernels of a convolutional logic layer: trees of gates at every position, and their pooling, in one pass.
 
-A chunk of frames, one a lane, is copied beside each other first, so that a row of positions is contiguous and the loops
-over gates run along it; the columns of a row are sorted by their remainder modulo the pooling, so that the first
-members of a row's pooling windows are contiguous too, and the second ones, and so on. What is inside a tree stays in
-the first-level cache.
+A chunk has a frame a lane, so that a pixel of its frames is a vector. A whole tree in a pooling window is one run of
+instructions on such vectors, which keeps in registers what is inside the tree; it is written with LLVM's own vectors,
+as neither numba nor LLVM finds them. Windows are worked on row by row, from a band of a chunk's frames, which holds
+the rows that they read, padded with zeros, and mostly stays in the second-level cache.
 
 Every kernel is parallel over chunks, whose number depends on the batch alone, and sums over chunks are taken in their
 order: results do not depend on the number of threads. None uses fastmath, for the reason in numba_kernels.py.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.cgutils import get_or_insert_function
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
 LANES = 16  # frames of a chunk: a cache line
-_TILE = 384  # numbers of a row that are worked on at a time: of the 15 nodes of a tree of depth 3, 23 KiB
-_UNROLLED = 4  # numbers that are added up before they go to a lane
-
+_PREFETCHED = 2  # channels ahead: a row of one is too short for the processor to see what comes
 
 # What a gate gives of its bilinear form: the form, its sigmoid, or whether it is above 0, with the sigmoid's gradient.
 FORM, SIGMOID, STEP = 0, 1, 2
 
-_LOG2_E = np.float32(1.44269504088896341)
-_LN2_HIGH = np.float32(0.693359375)  # the two add up to ln 2
-_LN2_LOW = np.float32(-2.12194440e-4)
+FLOAT, INT, BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(8)
+_SIZES = {FLOAT: 4, INT: 4, BYTE: 1}  # bytes
 
 
 class Geometry(NamedTuple):
@@ -42,10 +44,10 @@ class Geometry(NamedTuple):
     width: int
     before: int  # rows of zeros above a frame, and columns to its left
     padded_height: int
+    padded_width: int
     pool: int
     out_height: int
     out_width: int
-    columns: int  # of the padded frame's width that have the same remainder modulo pool
     kernels: int
     leaves: int  # of a tree
 
@@ -60,17 +62,17 @@ def geometry(in_shape: tuple[int, int, int], kernels: int, leaves: int, receptiv
         width,
         around // 2,
         height + around,
+        width + around,
         pool,
         height // pool,
         width // pool,
-        -(-(width + around) // pool),
         kernels,
         leaves,
     )
 
 
 def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.int64]:
-    """Where in a chunk's copy the first window's leaves are: int64 [kernels, pool * pool, leaves].
+    """Where in a band the first window's leaves are: int64 [kernels, pool * pool, leaves].
 
     Args:
         connections: [3, kernels, leaves], the channel of each leaf, its row and its column in the receptive field.
@@ -78,116 +80,466 @@ def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.
     """
     channel, dy, dx = connections[:, :, None, :]
     y, x = np.divmod(np.arange(shape.pool**2), shape.pool)  # of a window's positions
-    row = channel * shape.padded_height + y[:, None] + dy
-    column = x[:, None] + dx
-    return ((row * shape.pool + column % shape.pool) * shape.columns + column // shape.pool) * LANES
+    row, column = y[:, None] + dy, x[:, None] + dx
+    return ((row * shape.channels + channel) * shape.padded_width + column) * LANES
+
+
+Length = tuple[int, ...]
+
+
+def length(number: int) -> Length:
+    """A number as the length of a tuple, which its type tells numba: what takes it is compiled for that number.
+
+    One longer than the number is, as numba's parallel loops take no empty tuples.
+    """
+    return (0,) * (number + 1)
+
+
+_intrinsic: Any = intrinsic  # whose type takes the typing context for an argument of the call
+
+
+class _Vectors:
+    """Instructions on vectors of lanes, which numba's own code is not always vectorised to; and a tree made of them."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder) -> None:
+        self.context, self.builder = context, builder
+
+    def unpack(self, signature: Any, arguments: list[ir.Value]) -> list[ir.Value]:
+        """The arguments, but of contiguous arrays where their first numbers are."""
+        return [
+            make_array(kind)(self.context, self.builder, value).data if isinstance(kind, types.Array) else value
+            for kind, value in zip(signature.args, arguments, strict=True)
+        ]
+
+    def load(self, pointer: ir.Value, index: ir.Value, element: ir.Type = FLOAT) -> ir.Value:
+        """The lanes from a number on; aligned like the number."""
+        address = self.builder.gep(pointer, [index])
+        return self.builder.load(self.builder.bitcast(address, _vector(element).as_pointer()), align=_SIZES[element])
+
+    def store(self, value: ir.Value, pointer: ir.Value, index: ir.Value) -> None:
+        """The lanes to a number on."""
+        address = self.builder.bitcast(self.builder.gep(pointer, [index]), value.type.as_pointer())
+        self.builder.store(value, address, align=_SIZES[value.type.element])
+
+    def add(self, value: ir.Value, pointer: ir.Value, index: ir.Value) -> None:
+        """The lanes are added to those from a number on."""
+        self.store(self.builder.fadd(self.load(pointer, index), value), pointer, index)
+
+    def everywhere(self, scalar: ir.Value) -> ir.Value:
+        """A number in each lane."""
+        first = self.builder.insert_element(ir.Constant(_vector(scalar.type), ir.Undefined), scalar, _index(0))
+        return self.builder.shuffle_vector(first, first, ir.Constant(_vector(INT), [0] * LANES))
+
+    def constant(self, number: float, element: ir.Type = FLOAT) -> ir.Value:
+        """A number that is known now in each lane."""
+        return ir.Constant(_vector(element), [number] * LANES)
+
+    def call(self, name: str, *values: ir.Value) -> ir.Value:
+        """One of LLVM's own functions."""
+        function = ir.FunctionType(values[0].type, [value.type for value in values])
+        name = f"llvm.{name}.v{LANES}f32"
+        return self.builder.call(get_or_insert_function(self.builder.module, function, name), values)
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """ab + c, rounded once where the processor can."""
+        return self.call("fmuladd", a, b, c)
+
+    def sigmoid(self, x: ir.Value) -> ir.Value:
+        """To float32 precision, with Cephes' expf."""
+        b, zero, one = self.builder, self.constant(0), self.constant(1)
+        low = b.fneg(self.call("fabs", x))
+        t = b.select(b.fcmp_ordered(">", low, self.constant(-87)), low, self.constant(-87))
+        k = self.call("floor", self.multiply_add(t, self.constant(1.44269504088896341), self.constant(0.5)))
+        r = b.fsub(t, b.fmul(k, self.constant(0.693359375)))  # the two constants add up to ln 2
+        r = b.fsub(r, b.fmul(k, self.constant(-2.12194440e-4)))
+        p = self.constant(1.9875691500e-4)
+        for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+            p = self.multiply_add(p, r, self.constant(c))
+        exponent = b.add(b.fptosi(k, _vector(INT)), self.constant(127, INT))
+        power = b.bitcast(b.shl(exponent, self.constant(23, INT)), _vector(FLOAT))
+        small = b.fmul(b.fadd(self.multiply_add(b.fmul(p, r), r, r), one), power)  # exp(-|x|)
+        return b.fdiv(b.select(b.fcmp_ordered(">=", x, zero), one, small), b.fadd(one, small))
+
+    def form(self, a: ir.Value, b: ir.Value, c: list[ir.Value]) -> ir.Value:
+        """c0 + c1 a + c2 b + c3 ab."""
+        return self.multiply_add(self.multiply_add(c[3], a, c[2]), b, self.multiply_add(c[1], a, c[0]))
+
+    def gate(self, a: ir.Value, b: ir.Value, c: list[ir.Value], after: int) -> ir.Value:
+        """The form, and what comes after it."""
+        form = self.form(a, b, c)
+        if after == SIGMOID:
+            return self.sigmoid(form)
+        if after == STEP:
+            above = self.builder.fcmp_ordered(">", form, self.constant(0))
+            return self.builder.select(above, self.constant(1), self.constant(0))
+        return form
+
+    def row(self, pointer: ir.Value, number: ir.Value, length: int) -> list[ir.Value]:
+        """The numbers of a row of so many."""
+        first = self.builder.gep(pointer, [self.builder.mul(number, _index(length))])
+        return [self.builder.load(self.builder.gep(first, [_index(i)])) for i in range(length)]
+
+    def coefficients(self, pointer: ir.Value, tree: ir.Value, gates: int) -> list[list[ir.Value]]:
+        """Of a tree's gates, from [trees * gates, 4]."""
+        every = [self.everywhere(number) for number in self.row(pointer, tree, 4 * gates)]
+        return [every[4 * g : 4 * g + 4] for g in range(gates)]
+
+    def places(self, pointer: ir.Value, tree: ir.Value, start: ir.Value, count: int) -> list[ir.Value]:
+        """Of a tree, from [trees, count] offsets and a start."""
+        return [self.builder.add(start, offset) for offset in self.row(pointer, tree, count)]
+
+    def folded(self, a: ir.Value, b: ir.Value, block: int) -> ir.Value:
+        """Of two vectors that are blocks of so many lanes, each block's first half and second half added."""
+        first = [lane for lane in range(2 * LANES) if lane % block < block // 2]
+        halves = (ir.Constant(_vector(INT), [lane + more for lane in first]) for more in (0, block // 2))
+        return self.builder.fadd(*(self.builder.shuffle_vector(a, b, half) for half in halves))
+
+    def masks(self, pointer: ir.Value, index: ir.Value, positions: int) -> list[ir.Value]:
+        """For each position of a window, on which lanes it won."""
+        winner = self.load(pointer, index, BYTE)
+        return [self.builder.icmp_unsigned("==", winner, self.constant(p, BYTE)) for p in range(positions)]
+
+    def of_winner(self, values: list[ir.Value], masks: list[ir.Value]) -> ir.Value:
+        """Of the positions' values the one that won."""
+        won = values[0]
+        for value, mask in zip(values[1:], masks[1:], strict=True):
+            won = self.builder.select(mask, value, won)
+        return won
+
+
+def _vector(element: ir.Type) -> ir.VectorType:
+    return ir.VectorType(element, LANES)
+
+
+def _index(number: int) -> ir.Value:
+    return ir.Constant(ir.IntType(64), number)
+
+
+@_intrinsic
+def _move(_: Any, source: Any, source_at: Any, target: Any, target_at: Any, factor: Any) -> Any:
+    """The lanes from a number of one array on, times a factor, go to another array."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Vectors(context, builder)
+        source, source_at, target, target_at, factor = v.unpack(signature, arguments)
+        v.store(builder.fmul(v.load(source, source_at), v.everywhere(factor)), target, target_at)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64, types.float32), generate
+
+
+@_intrinsic(prefer_literal=True)
+def _prefetch(_: Any, array: Any, at: Any, to_write: Any) -> Any:
+    """Ask for the cache line of a number that will be read (to_write 0) or written (1) soon; it need not exist."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        first, number, _ = _Vectors(context, builder).unpack(signature, arguments)
+        address = builder.bitcast(builder.gep(first, [number]), BYTE.as_pointer())
+        function = ir.FunctionType(ir.VoidType(), [address.type, INT, INT, INT])
+        soon, of_data = ir.Constant(INT, 3), ir.Constant(INT, 1)
+        prefetch = get_or_insert_function(builder.module, function, "llvm.prefetch.p0i8")
+        builder.call(prefetch, [address, ir.Constant(INT, to_write.literal_value), soon, of_data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, to_write), generate
+
+
+@_intrinsic
+def window(
+    _: Any,
+    band: Any,
+    start: Any,
+    tree: Any,
+    offsets: Any,
+    coefficients: Any,
+    sizes: Any,
+    best: Any,
+    best_at: Any,
+    won: Any,
+    won_at: Any,
+) -> Any:
+    """A tree in a pooling window, on all lanes: the largest value of the positions, and the first that has it.
+
+    Args:
+        band: of `_fill`.
+        start: of the window in the band.
+        tree: its number.
+        offsets: of the leaves from there, [trees, positions, leaves].
+        coefficients: of the trees' gates, [trees * gates, 4].
+        sizes: `length` of the leaves, of the positions, and of FORM, SIGMOID or STEP.
+        best, best_at: where the values go: an array of float32, and an index in it.
+        won, won_at: where the positions go: an array of uint8, and an index in it.
+    """
+    leaves, positions, after = (part.count - 1 for part in sizes)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Vectors(context, builder)
+        band, start, tree, offsets, coefficients, _, best, best_at, won, won_at = v.unpack(signature, arguments)
+        places, c = v.places(offsets, tree, start, positions * leaves), v.coefficients(coefficients, tree, leaves - 1)
+        for p in range(positions):
+            nodes = [v.load(band, place) for place in places[p * leaves : (p + 1) * leaves]]
+            for g in range(leaves - 1):
+                nodes.append(v.gate(nodes[2 * g], nodes[2 * g + 1], c[g], after))
+            number = v.constant(p, BYTE)
+            if p == 0:
+                largest, winner = nodes[-1], number
+            else:
+                larger = builder.fcmp_ordered(">", nodes[-1], largest)
+                largest = builder.select(larger, nodes[-1], largest)
+                winner = builder.select(larger, number, winner)
+        v.store(largest, best, best_at)
+        v.store(winner, won, won_at)
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(band, i, i, offsets, coefficients, sizes, best, i, won, i), generate
+
+
+@_intrinsic
+def _window_gradient(
+    _: Any,
+    band: Any,
+    start: Any,
+    tree: Any,
+    offsets: Any,
+    coefficients: Any,
+    sizes: Any,
+    won: Any,
+    won_at: Any,
+    grad: Any,
+    grad_at: Any,
+    sums: Any,
+    leaf: Any,
+) -> Any:
+    """From the gradient of a window's largest value to those of its tree, at the position that won.
+
+    Args:
+        band, start, tree, offsets, coefficients, sizes: as given to `window`.
+        won, won_at: the positions, as from `window`.
+        grad, grad_at: the gradient: an array of float32, and an index in it.
+        sums: [gates, 4, lanes], to which g, ga, gb and gab of each gate are added.
+        leaf: out, [leaves, lanes], the gradients of the leaves.
+    """
+    leaves, positions, after = (part.count - 1 for part in sizes)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Vectors(context, builder)
+        band, start, tree, offsets, coefficients, _, won, won_at, grad, grad_at, sums, leaf = v.unpack(
+            signature, arguments
+        )
+        places, c = v.places(offsets, tree, start, positions * leaves), v.coefficients(coefficients, tree, leaves - 1)
+        masks = v.masks(won, won_at, positions)
+        nodes = [v.of_winner([v.load(band, place) for place in places[i::leaves]], masks) for i in range(leaves)]
+        for g in range(leaves - 2):
+            nodes.append(v.gate(nodes[2 * g], nodes[2 * g + 1], c[g], after))
+        grads = {2 * leaves - 2: v.load(grad, grad_at)}
+        for g in range(leaves - 2, -1, -1):
+            a, b, of_gate = nodes[2 * g], nodes[2 * g + 1], grads[leaves + g]
+            if after != FORM:
+                y = v.sigmoid(v.form(a, b, c[g]))
+                of_gate = builder.fmul(of_gate, builder.fmul(y, builder.fsub(v.constant(1), y)))
+            product = builder.fmul(of_gate, a)
+            for i, term in enumerate((of_gate, product, builder.fmul(of_gate, b), builder.fmul(product, b))):
+                v.add(term, sums, _index((4 * g + i) * LANES))
+            grads[2 * g] = builder.fmul(of_gate, v.multiply_add(c[g][3], b, c[g][1]))
+            grads[2 * g + 1] = builder.fmul(of_gate, v.multiply_add(c[g][3], a, c[g][2]))
+        for i in range(leaves):
+            v.store(grads[i], leaf, _index(i * LANES))
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(band, i, i, offsets, coefficients, sizes, won, i, grad, i, sums, leaf), generate
+
+
+@_intrinsic
+def _add_to_winners(
+    _: Any, grad_band: Any, start: Any, tree: Any, offsets: Any, sizes: Any, won: Any, won_at: Any, leaf: Any
+) -> Any:
+    """Add the gradients of a tree's leaves to those of the band, where the window was won.
+
+    Args:
+        grad_band: like a band.
+        start, tree, offsets, sizes, won, won_at: as given to `_window_gradient`.
+        leaf: the gradients of the leaves, [leaves, lanes].
+    """
+    leaves, positions, _ = (part.count - 1 for part in sizes)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Vectors(context, builder)
+        grad_band, start, tree, offsets, _, won, won_at, leaf = v.unpack(signature, arguments)
+        places, masks = v.places(offsets, tree, start, positions * leaves), v.masks(won, won_at, positions)
+        for i in range(leaves):
+            grad = v.load(leaf, _index(i * LANES))
+            for place, mask in zip(places[i::leaves], masks, strict=True):
+                v.add(builder.select(mask, grad, v.constant(0)), grad_band, place)
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(grad_band, i, i, offsets, sizes, won, i, leaf), generate
+
+
+@_intrinsic
+def _add_slope(
+    _: Any, band: Any, start: Any, offsets: Any, sizes: Any, won: Any, won_at: Any, leaf: Any, at: Any, slopes: Any
+) -> Any:
+    """Add to the slope of one candidate of a leaf the leaf's gradient times the candidate, where the window was won.
+
+    Args:
+        band, start, sizes, won, won_at: as given to `_window_gradient`.
+        offsets: of the tree's candidates from the start, [positions, leaves, candidates].
+        leaf: the gradients of the leaves, [leaves, lanes].
+        at: the candidate's number of all of the tree.
+        slopes: [leaves, candidates, lanes].
+    """
+    leaves, positions, _ = (part.count - 1 for part in sizes)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Vectors(context, builder)
+        candidates = builder.extract_value(make_array(offsets)(context, builder, arguments[2]).shape, 2)
+        of_tree, lanes = builder.mul(_index(leaves), candidates), _index(LANES)
+        band, start, first, _, won, won_at, leaf, at, slopes = v.unpack(signature, arguments)
+        values = []
+        for p in range(positions):
+            offset = builder.load(builder.gep(first, [builder.add(builder.mul(_index(p), of_tree), at)]))
+            values.append(v.load(band, builder.add(start, offset)))
+        grad = v.load(leaf, builder.mul(builder.udiv(at, candidates), lanes))
+        product = builder.fmul(grad, v.of_winner(values, v.masks(won, won_at, positions)))
+        v.add(product, slopes, builder.mul(at, lanes))
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(band, i, offsets, sizes, won, i, leaf, i, slopes), generate
+
+
+@_intrinsic
+def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
+    """Add the sums of four vectors of lanes, the count-th such four of sums, to four numbers; the vectors become 0.
+
+    Args:
+        sums: [any, 4, lanes].
+        count: which.
+        total, at: what they are added to: an array of float32, and an index in it.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Vectors(context, builder)
+        sums, count, total, at = v.unpack(signature, arguments)
+        rows = [builder.add(builder.mul(count, _index(4 * LANES)), _index(i * LANES)) for i in range(4)]
+        a, b, c, d = (v.load(sums, row) for row in rows)
+        for row in rows:
+            v.store(v.constant(0), sums, row)
+        halves = v.folded(v.folded(a, b, LANES), v.folded(c, d, LANES), LANES // 2)
+        block = LANES // 4  # of each sum, so many lanes are left
+        while block > 1:
+            halves = v.folded(halves, halves, block)
+            block //= 2
+        for i in range(4):
+            address = builder.gep(total, [builder.add(at, _index(i))])
+            builder.store(builder.fadd(builder.load(address), builder.extract_element(halves, _index(i))), address)
+        return context.get_dummy_value()
+
+    return types.void(sums, types.int64, total, types.int64), generate
 
 
 @numba.njit(cache=True, nogil=True)
-def _place(channel: int, row: int, column: int, shape: Geometry) -> int:
-    """Where a pixel's lanes begin in a chunk's copy, which is [channels, padded height, pool, columns, lanes], flat."""
-    s = shape
-    row, column = channel * s.padded_height + s.before + row, s.before + column
-    return ((row * s.pool + column % s.pool) * s.columns + column // s.pool) * LANES
-
-
-@numba.njit(cache=True, nogil=True)
-def _padded_copy(x: Floats, first: int, count: int, shape: Geometry) -> Floats:
-    """The copy of frames first to first + count of x [channels * height * width, batch]; zeros around and after."""
-    s = shape
-    copy = np.zeros(s.channels * s.padded_height * s.pool * s.columns * LANES, np.float32)
-    for channel in range(s.channels):
-        for row in range(s.height):
-            for column in range(s.width):
-                place = _place(channel, row, column, s)
-                pixel = (channel * s.height + row) * s.width + column
-                _read(x, pixel, first, count, copy[place : place + LANES])
-    return copy
-
-
-@numba.njit(cache=True, nogil=True)
-def _read(rows: Floats, row: int, first: int, count: int, out: Floats) -> None:
-    """Numbers first to first + count of consecutive rows beside each other, each a multiple of the lanes' from 0."""
-    for w in range(len(out) // LANES):
-        source, lanes = rows[row + w, first : first + count], out[w * LANES : (w + 1) * LANES]
-        if count == LANES:  # a constant, for LLVM
-            for lane in range(LANES):
-                lanes[lane] = source[lane]
-        else:
-            for lane in range(count):
-                lanes[lane] = source[lane]
-            for lane in range(count, LANES):
-                lanes[lane] = np.float32(0)
-
-
-@numba.njit(cache=True, nogil=True)
-def _write(values: Floats, rows: Floats, row: int, first: int, count: int) -> None:
-    """The way back of `_read`."""
-    for w in range(len(values) // LANES):
-        out, lanes = rows[row + w, first : first + count], values[w * LANES : (w + 1) * LANES]
-        if count == LANES:
-            for lane in range(LANES):
-                out[lane] = lanes[lane]
-        else:
-            for lane in range(count):
-                out[lane] = lanes[lane]
-
-
-@numba.njit(inline="always")
-def _sigmoid(x: np.float32) -> np.float32:
-    """To float32 precision (with Cephes' expf), in operations that vectorise where a division is not checked for 0."""
-    t = max(-abs(x), np.float32(-87))
-    k = np.floor(t * _LOG2_E + np.float32(0.5))
-    r = t - k * _LN2_HIGH - k * _LN2_LOW
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
-    small = (p * r * r + r + np.float32(1)) * power  # exp(-|x|)
-    return (np.float32(1) if x >= 0 else small) / (np.float32(1) + small)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _gate(a: Floats, b: Floats, c: Floats, after: int, out: Floats) -> None:
-    """c0 + c1 a + c2 b + c3 ab along a row, and what comes after it."""
-    c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
-    if after == SIGMOID:
-        for j in range(len(out)):
-            out[j] = _sigmoid(c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j])
-    elif after == STEP:
-        for j in range(len(out)):
-            out[j] = np.float32(1) if c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j] > 0 else np.float32(0)
+def _read(rows: Floats, row: int, first: int, count: int, lanes: Floats, at: int) -> None:
+    """Numbers first to first + count of a row, and zeros, go to the lanes from a number on."""
+    if count == LANES:
+        _move(rows.reshape(-1), row * rows.shape[1] + first, lanes, at, np.float32(1))
     else:
-        for j in range(len(out)):
-            out[j] = c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j]
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _before_sigmoid(a: Floats, b: Floats, c: Floats, grad: Floats) -> None:
-    """From the gradient of a gate's output along a row to that of its form, in its place."""
-    c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
-    for j in range(len(grad)):
-        y = _sigmoid(c0 + c1 * a[j] + (c2 + c3 * a[j]) * b[j])
-        grad[j] *= y * (np.float32(1) - y)
+        for lane in range(count):
+            lanes[at + lane] = rows[row, first + lane]
+        for lane in range(count, LANES):
+            lanes[at + lane] = np.float32(0)
 
 
 @numba.njit(cache=True, nogil=True)
-def apply_gates(nodes: Floats, coefficients: Floats, after: int, leaves: int, first: int, end: int, size: int) -> None:
-    """The gates first to end of a tree, from the rows of the nodes before them; `size` numbers of a row are used."""
-    for g in range(first, end):
-        _gate(nodes[2 * g, :size], nodes[2 * g + 1, :size], coefficients[g], after, nodes[leaves + g, :size])
+def _write(lanes: Floats, at: int, factor: np.float32, rows: Floats, row: int, first: int, count: int) -> None:
+    """The way back of `_read`, times a factor."""
+    if count == LANES:
+        _move(lanes, at, rows.reshape(-1), row * rows.shape[1] + first, factor)
+    else:
+        for lane in range(count):
+            rows[row, first + lane] = lanes[at + lane] * factor
+
+
+@numba.njit(cache=True, nogil=True)
+def _rows_of_windows(shape: Geometry) -> int:
+    """How many rows of the padded frame a row of windows reads."""
+    return shape.pool + shape.padded_height - shape.height
+
+
+@numba.njit(cache=True, nogil=True)
+def _row_size(shape: Geometry) -> int:
+    """How many numbers a row of a band has: [channels, padded width, lanes]."""
+    return shape.channels * shape.padded_width * LANES
+
+
+@numba.njit(cache=True, nogil=True)
+def _advance(band: Floats, shape: Geometry) -> None:
+    """The rows that the next row of windows has too go to the band's front."""
+    moved = shape.pool * _row_size(shape)
+    for i in range(0, len(band) - moved, LANES):
+        _move(band, moved + i, band, i, np.float32(1))
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(band: Floats, h: int, x: Floats, first: int, count: int, shape: Geometry) -> None:
+    """The band of row h of windows, of frames first to first + count of x [channels * height * width, batch].
+
+    The band, [rows, channels, padded width, lanes] and flat, is that of row h - 1, or zeros.
+    """
+    s = shape
+    rows, size = _rows_of_windows(s), _row_size(s)
+    flat, batch, ahead = x.reshape(-1), x.shape[1], _PREFETCHED * s.height * s.width
+    if h > 0:
+        _advance(band, s)
+    for r in range(0 if h == 0 else max(rows - s.pool, 0), rows):
+        row = h * s.pool + r - s.before
+        if not 0 <= row < s.height:
+            band[r * size : (r + 1) * size] = np.float32(0)
+            continue
+        for channel in range(s.channels):
+            pixel = (channel * s.height + row) * s.width
+            place = r * size + (channel * s.padded_width + s.before) * LANES
+            for column in range(s.width):
+                _prefetch(flat, (pixel + ahead + column) * batch + first, 0)
+                _read(x, pixel + column, first, count, band, place + column * LANES)
+
+
+@numba.njit(cache=True, nogil=True)
+def _drain(band: Floats, h: int, scale: np.float32, x: Floats, first: int, count: int, shape: Geometry) -> None:
+    """The way back of `_fill`, times scale: of the rows that no later row of windows reads, which leave the band."""
+    s = shape
+    rows, size = _rows_of_windows(s), _row_size(s)
+    zeros = np.zeros(LANES, np.float32)
+    flat, batch, ahead = x.reshape(-1), x.shape[1], _PREFETCHED * s.height * s.width
+    for r in range(s.padded_height - h * s.pool if h == s.out_height - 1 else s.pool):
+        row = h * s.pool + r - s.before
+        if not 0 <= row < s.height:
+            continue
+        for channel in range(s.channels):
+            pixel = (channel * s.height + row) * s.width
+            place = r * size + (channel * s.padded_width + s.before) * LANES
+            for column in range(s.width):
+                if r < rows:
+                    _prefetch(flat, (pixel + ahead + column) * batch + first, 1)
+                    _write(band, place + column * LANES, scale, x, pixel + column, first, count)
+                else:
+                    _write(zeros, 0, scale, x, pixel + column, first, count)
+    _advance(band, s)
+    band[max(rows - s.pool, 0) * size :] = np.float32(0)
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
 def forward(
     x: Floats,
     coefficients: Floats,
-    after: int,
     offsets: NDArray[np.int64],
     shape: Geometry,
+    leaves: Length,
+    positions: Length,
+    after: Length,
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
@@ -196,268 +548,113 @@ def forward(
     Args:
         x: activations [channels * height * width, batch].
         coefficients: bilinear forms [kernels * (leaves - 1), 4], kernel by kernel.
-        after: FORM, SIGMOID or STEP.
         offsets: of `leaf_offsets`.
         shape: the layer's.
+        leaves, positions, after: `length` of a tree's leaves, a window's positions, and FORM, SIGMOID or STEP.
         y: out, [kernels * out_height * out_width, batch].
         winners: out, [chunks, kernels * out_height * out_width * lanes], the position in its window of the largest,
             the first of equal ones; or [chunks, 0].
     """
     for chunk in numba.prange(len(winners)):
-        _forward_chunk(x, coefficients, after, offsets, shape, chunk * LANES, y, winners[chunk])
+        sizes = (leaves, positions, after)
+        _forward_chunk(x, coefficients, offsets, shape, sizes, chunk * LANES, y, winners[chunk])
 
 
 @numba.njit(cache=True, nogil=True)
 def _forward_chunk(
     x: Floats,
     coefficients: Floats,
-    after: int,
     offsets: NDArray[np.int64],
     shape: Geometry,
+    sizes: tuple[Length, Length, Length],
     first: int,
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
     s = shape
-    gates, row_size, count = s.leaves - 1, s.out_width * LANES, min(LANES, x.shape[1] - first)
-    copy = _padded_copy(x, first, count, s)
-    nodes = np.empty((2 * s.leaves - 1, _TILE), np.float32)  # the leaves' rows are not used: they are read in place
-    best, won = np.empty(_TILE, np.float32), np.empty(_TILE, np.int32)
-    for k in range(s.kernels):
-        c = coefficients[k * gates : (k + 1) * gates]
-        for h in range(s.out_height):
-            for tile in range(0, row_size, _TILE):
-                size = min(_TILE, row_size - tile)
-                start = h * s.pool * s.pool * s.columns * LANES + tile
-                for p in range(s.pool * s.pool):
-                    for g in range(s.leaves // 2):
-                        a, b = start + offsets[k, p, 2 * g], start + offsets[k, p, 2 * g + 1]
-                        _gate(copy[a : a + size], copy[b : b + size], c[g], after, nodes[s.leaves + g, :size])
-                    apply_gates(nodes, c, after, s.leaves, s.leaves // 2, gates, size)
-                    _keep_larger(nodes[s.leaves + gates - 1], p, best, won, size)
-                out_row = (k * s.out_height + h) * s.out_width + tile // LANES
-                _write(best[:size], y, out_row, first, count)
-                if len(winners) > 0:
-                    out = winners[out_row * LANES : out_row * LANES + size]
-                    for j in range(size):
-                        out[j] = won[j]
-
-
-@numba.njit(cache=True, nogil=True)
-def _keep_larger(values: Floats, p: int, best: Floats, won: NDArray[np.int32], size: int) -> None:
-    """Where position p of a window, whose values these are, is the first or larger than those before it, it wins."""
-    for j in range(size):
-        larger = p == 0 or values[j] > best[j]
-        best[j] = values[j] if larger else best[j]
-        won[j] = p if larger else won[j]
-
-
-@numba.njit(cache=True, nogil=True)
-def _winning_leaves(
-    copy: Floats, offsets: NDArray[np.int64], start: int, won: NDArray[np.int32], nodes: Floats, size: int
-) -> None:
-    """The rows of a tree's leaves [leaves, size], each number from the position that won its window."""
-    positions, leaves = offsets.shape
-    for leaf in range(leaves):
-        out, base = nodes[leaf, :size], start + offsets[0, leaf]
-        source = copy[base : base + size]
-        if positions == 4:
-            second, third, fourth = start + offsets[1, leaf], start + offsets[2, leaf], start + offsets[3, leaf]
-            x1, x2, x3 = copy[second : second + size], copy[third : third + size], copy[fourth : fourth + size]
-            for j in range(size):
-                v0, v1, v2, v3 = source[j], x1[j], x2[j], x3[j]
-                low, high = (v1 if won[j] == 1 else v0), (v3 if won[j] == 3 else v2)
-                out[j] = high if won[j] >= 2 else low
-        else:
-            for j in range(size):
-                out[j] = source[j]
-            for p in range(1, positions):
-                base = start + offsets[p, leaf]
-                source = copy[base : base + size]
-                for j in range(size):
-                    value = source[j]
-                    out[j] = value if won[j] == p else out[j]
-
-
-@numba.njit(cache=True, nogil=True)
-def _sums(a: Floats, b: Floats, g: Floats, lanes: Floats) -> None:
-    """Add g, ga, gb and gab of a row, whose length is a multiple of the lanes', to lanes [4 * lanes].
-
-    One array of sums, and slices of a constant size: otherwise LLVM vectorises nothing.
-    """
-    block = LANES * _UNROLLED
-    blocks_end = len(g) // block * block
-    for start in range(0, blocks_end, block):
-        block_a, block_b, block_g = a[start : start + block], b[start : start + block], g[start : start + block]
-        for lane in range(LANES):
-            s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-            for u in range(_UNROLLED):
-                value, other = block_g[u * LANES + lane], block_b[u * LANES + lane]
-                product = value * block_a[u * LANES + lane]
-                s0 += value
-                s1 += product
-                s2 += value * other
-                s3 += product * other
-            lanes[lane] += s0
-            lanes[LANES + lane] += s1
-            lanes[2 * LANES + lane] += s2
-            lanes[3 * LANES + lane] += s3
-    for start in range(blocks_end, len(g), LANES):
-        block_a, block_b, block_g = a[start : start + LANES], b[start : start + LANES], g[start : start + LANES]
-        for lane in range(LANES):
-            value, other = block_g[lane], block_b[lane]
-            product = value * block_a[lane]
-            lanes[lane] += value
-            lanes[LANES + lane] += product
-            lanes[2 * LANES + lane] += value * other
-            lanes[3 * LANES + lane] += product * other
-
-
-@numba.njit(cache=True, nogil=True)
-def _lane_sum(lane: Floats) -> np.float32:
-    half = LANES
-    while half > 1:
-        half //= 2
-        for i in range(half):
-            lane[i] += lane[i + half]
-    return lane[0]
-
-
-@numba.njit(cache=True, nogil=True)
-def _gate_gradient(a: Floats, b: Floats, grad: Floats, c: Floats) -> None:
-    """The gradients of a gate's inputs along a row, in their places."""
-    c1, c2, c3 = c[1], c[2], c[3]
-    for j in range(len(a)):
-        of_a = grad[j] * (c1 + c3 * b[j])
-        b[j] = grad[j] * (c2 + c3 * a[j])
-        a[j] = of_a
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_to_winners(
-    nodes: Floats, offsets: NDArray[np.int64], start: int, won: NDArray[np.int32], grad_copy: Floats
-) -> None:
-    """The gradients of a tree's leaves go to the positions that won their windows."""
-    positions, leaves = offsets.shape
-    for leaf in range(leaves):
-        grad = nodes[leaf]
-        for p in range(positions):
-            base = start + offsets[p, leaf]
-            out = grad_copy[base : base + len(won)]
-            for j in range(len(won)):
-                out[j] += grad[j] if won[j] == p else np.float32(0)
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_product(a: Floats, b: Floats, lanes: Floats) -> None:
-    """Add ab along rows, whose length is a multiple of the lanes', to lanes; in blocks as in `_sums`."""
-    block = LANES * _UNROLLED
-    blocks_end = len(a) // block * block
-    for start in range(0, blocks_end, block):
-        block_a, block_b = a[start : start + block], b[start : start + block]
-        for lane in range(LANES):
-            total = np.float32(0)
-            for u in range(_UNROLLED):
-                total += block_a[u * LANES + lane] * block_b[u * LANES + lane]
-            lanes[lane] += total
-    for start in range(blocks_end, len(a), LANES):
-        block_a, block_b = a[start : start + LANES], b[start : start + LANES]
-        for lane in range(LANES):
-            lanes[lane] += block_a[lane] * block_b[lane]
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_slopes(
-    copy: Floats, offsets: NDArray[np.int64], start: int, won: NDArray[np.int32], nodes: Floats, lanes: Floats
-) -> None:
-    """Products of the gradients of a tree's leaves with their candidates at the positions that won their windows.
-
-    Args:
-        copy: the chunk's.
-        offsets: of the candidates, [pool * pool, leaves, candidates].
-        start: of the row in the copy.
-        won: the winning position of each number of the row.
-        nodes: in its first rows, the leaves' gradients.
-        lanes: out, [leaves, candidates, lanes]; the products are added.
-    """
-    positions, leaves, candidates = offsets.shape
-    size = len(won)
-    row = np.empty(size, np.float32)
-    for leaf in range(leaves):
-        grad = nodes[leaf, :size]
-        for p in range(positions):
-            for j in range(size):
-                row[j] = grad[j] if won[j] == p else np.float32(0)
-            for i in range(candidates):
-                base = start + offsets[p, leaf, i]
-                _add_product(copy[base : base + size], row, lanes[leaf, i])
+    batch = x.shape[1]
+    count, keep = min(LANES, batch - first), len(winners) > 0
+    band = np.zeros(_rows_of_windows(s) * _row_size(s), np.float32)
+    # Where a chunk is full, its lanes go where they belong; else to a place of their own first.
+    all_y, lanes = y.reshape(-1), np.empty(LANES, np.float32)
+    best = all_y if count == LANES else lanes
+    won = winners if keep else np.empty(LANES, np.uint8)
+    for h in range(s.out_height):
+        _fill(band, h, x, first, count, s)
+        for k in range(s.kernels):
+            for w in range(s.out_width):
+                row = (k * s.out_height + h) * s.out_width + w
+                best_at = row * batch + first if count == LANES else 0
+                won_at = row * LANES if keep else 0
+                window(band, w * s.pool * LANES, k, offsets, coefficients, sizes, best, best_at, won, won_at)
+                if count < LANES:
+                    _write(lanes, 0, np.float32(1), y, row, first, count)
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
 def backward(
     x: Floats,
     coefficients: Floats,
-    after: int,
     offsets: NDArray[np.int64],
     candidates: NDArray[np.int64],
     shape: Geometry,
+    leaves: Length,
+    positions: Length,
+    after: Length,
     winners: NDArray[np.uint8],
     grad_y: Floats,
     scale: float,
     grad_x: Floats,
-    partial: Floats,
-    partial_slopes: Floats,
     grad_coefficients: Floats,
     slopes: Floats,
 ) -> None:
     """The gradients; a pooling window's goes to the position that won, whose tree alone is computed again.
 
     Args:
-        x, coefficients, after, offsets, shape, winners: as given to `forward`, and what it gave.
+        x, coefficients, offsets, shape, leaves, positions, after, winners: as given to `forward`, and what it gave.
         candidates: where those of each leaf are, int64 [kernels, pool * pool, leaves, candidates]; there may be none.
         grad_y: [kernels * out_height * out_width, batch].
         scale: multiplies grad_x.
         grad_x: out, like x; or of size 0 where the inputs need no gradient.
-        partial: [chunks, kernels * (leaves - 1), 4], for sums.
-        partial_slopes: [chunks, kernels, leaves, candidates], for sums.
-        grad_coefficients: out, like coefficients.
-        slopes: out, [kernels, leaves, candidates]: how the loss grows with the share that each candidate has in a leaf.
+        grad_coefficients: out, [chunks, kernels * (leaves - 1), 4], to be added up.
+        slopes: out, [chunks, kernels, leaves, candidates], to be added up: how the loss grows with the share that each
+            candidate has in a leaf.
     """
     for chunk in numba.prange(len(winners)):
         _backward_chunk(
             x,
             coefficients,
-            after,
             offsets,
             candidates,
             shape,
+            (leaves, positions, after),
             winners[chunk],
             grad_y,
             chunk * LANES,
             np.float32(scale),
             grad_x,
-            partial[chunk],
-            partial_slopes[chunk],
+            grad_coefficients[chunk],
+            slopes[chunk],
         )
-    for gate in range(len(grad_coefficients)):
-        for i in range(4):
-            total = np.float32(0)
-            for chunk in range(len(partial)):
-                total += partial[chunk, gate, i]
-            grad_coefficients[gate, i] = total
-    slopes[:] = np.float32(0)
-    for chunk in range(len(partial_slopes)):
-        slopes += partial_slopes[chunk]
+
+
+@numba.njit(cache=True, nogil=True)
+def sum_chunks(partial: Floats, out: Floats) -> None:
+    """Add up what the chunks give, [chunks, n] -> [n], in their order."""
+    out[:] = partial[0]
+    for chunk in range(1, len(partial)):
+        for i in range(len(out)):
+            out[i] += partial[chunk, i]
 
 
 @numba.njit(cache=True, nogil=True)
 def _backward_chunk(
     x: Floats,
     coefficients: Floats,
-    after: int,
     offsets: NDArray[np.int64],
     candidates: NDArray[np.int64],
     shape: Geometry,
+    sizes: tuple[Length, Length, Length],
     winners: NDArray[np.uint8],
     grad_y: Floats,
     first: int,
@@ -467,53 +664,37 @@ def _backward_chunk(
     slopes: Floats,
 ) -> None:
     s = shape
-    gates, row_size, count = s.leaves - 1, s.out_width * LANES, min(LANES, x.shape[1] - first)
-    copy = _padded_copy(x, first, count, s)
-    learned, need_grad_leaves = slopes.size > 0, slopes.size > 0 or grad_x.size > 0
-    grad_copy = np.zeros(len(copy) if grad_x.size > 0 else 0, np.float32)
-    nodes = np.empty((2 * s.leaves - 1, _TILE), np.float32)
-    won = np.empty(_TILE, np.int32)
-    lanes = np.empty((gates, 4 * LANES), np.float32)
-    slope_lanes = np.empty((s.leaves, candidates.shape[3], LANES), np.float32)
-    for k in range(s.kernels):
-        c = coefficients[k * gates : (k + 1) * gates]
-        lanes[:] = np.float32(0)
-        slope_lanes[:] = np.float32(0)
-        for h in range(s.out_height):
-            for tile in range(0, row_size, _TILE):
-                size = min(_TILE, row_size - tile)
-                start = h * s.pool * s.pool * s.columns * LANES + tile
-                row = (k * s.out_height + h) * s.out_width + tile // LANES
-                _read(grad_y, row, first, count, nodes[2 * s.leaves - 2, :size])
-                source = winners[row * LANES : row * LANES + size]
-                for j in range(size):
-                    won[j] = source[j]
-                _winning_leaves(copy, offsets[k], start, won[:size], nodes, size)
-                apply_gates(nodes, c, after, s.leaves, 0, gates - 1, size)
-                # A node has one reader: its gradient takes its value's place as soon as that has been used.
-                for g in range(gates - 1, -1, -1):
-                    a, b, grad = nodes[2 * g, :size], nodes[2 * g + 1, :size], nodes[s.leaves + g, :size]
-                    if after != FORM:
-                        _before_sigmoid(a, b, c[g], grad)
-                    _sums(a, b, grad, lanes[g])
-                    if need_grad_leaves or g >= s.leaves // 2:
-                        _gate_gradient(a, b, grad, c[g])
+    gates, batch, of_tree = s.leaves - 1, x.shape[1], s.leaves * candidates.shape[3]
+    count = min(LANES, batch - first)
+    band = np.zeros(_rows_of_windows(s) * _row_size(s), np.float32)
+    grad_band = np.zeros(len(band) if grad_x.size > 0 else 0, np.float32)
+    all_grads, lanes = grad_y.reshape(-1), np.empty(LANES, np.float32)
+    grads = all_grads if count == LANES else lanes
+    sums, leaf_slopes = np.zeros((gates, 4, LANES), np.float32), np.zeros((of_tree, LANES), np.float32)
+    leaf_grads = np.empty((s.leaves, LANES), np.float32)
+    all_coefficients, all_slopes = grad_coefficients.reshape(-1), slopes.reshape(-1)
+    all_coefficients[:] = np.float32(0)
+    all_slopes[:] = np.float32(0)
+    for h in range(s.out_height):
+        _fill(band, h, x, first, count, s)
+        for k in range(s.kernels):
+            for w in range(s.out_width):
+                row, start = (k * s.out_height + h) * s.out_width + w, w * s.pool * LANES
+                if count < LANES:
+                    _read(grad_y, row, first, count, lanes, 0)
+                at = row * batch + first if count == LANES else 0
+                won = row * LANES
+                _window_gradient(
+                    band, start, k, offsets, coefficients, sizes, winners, won, grads, at, sums, leaf_grads
+                )
                 if grad_x.size > 0:
-                    _add_to_winners(nodes, offsets[k], start, won[:size], grad_copy)
-                if learned:
-                    _add_slopes(copy, candidates[k], start, won[:size], nodes, slope_lanes)
-        for g in range(gates):
-            for i in range(4):
-                grad_coefficients[k * gates + g, i] = _lane_sum(lanes[g, i * LANES : (i + 1) * LANES])
-        for leaf in range(s.leaves):
-            for i in range(candidates.shape[3]):
-                slopes[k, leaf, i] = _lane_sum(slope_lanes[leaf, i])
-    if grad_x.size > 0:
-        for j in range(len(grad_copy)):
-            grad_copy[j] *= scale
-        for channel in range(s.channels):
-            for row in range(s.height):
-                for column in range(s.width):
-                    place = _place(channel, row, column, s)
-                    pixel = (channel * s.height + row) * s.width + column
-                    _write(grad_copy[place : place + LANES], grad_x, pixel, first, count)
+                    _add_to_winners(grad_band, start, k, offsets, sizes, winners, won, leaf_grads)
+                for i in range(of_tree):
+                    _add_slope(band, start, candidates[k], sizes, winners, won, leaf_grads, i, leaf_slopes)
+            for g in range(gates):
+                _collect(sums, g, all_coefficients, (k * gates + g) * 4)
+            for i in range(of_tree):
+                all_slopes[k * of_tree + i] += leaf_slopes[i].sum()
+                leaf_slopes[i] = np.float32(0)
+        if grad_x.size > 0:
+            _drain(grad_band, h, scale, grad_x, first, count, s)

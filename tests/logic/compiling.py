@@ -1,4 +1,4 @@
-"""What a script prints with kernels freshly compiled, loaded from numba's cache, and not compiled at all."""
+"""What tests compile: what a script prints with fresh kernels and with those of numba's cache, and for which layers."""
 
 import os
 import subprocess
@@ -6,11 +6,14 @@ import sys
 
 from tests.small_job import REPOSITORY
 
+# Depth of trees, and pooling: the convolutions' kernels for the CPU are compiled for each, which takes seconds.
+TREES_AND_WINDOWS = [(2, 2), (1, 1), (3, 3)]
 
-def printed_three_ways(script, cache):
-    """The three outputs; numba's cache, in this empty folder, is written by the first run and read by the second."""
+
+def printed_by_each(script, cache, *variables):
+    """A run's output for each of these; numba's cache, in this empty folder, is written by the first that compiles."""
     outputs = []
-    for variable in ({}, {}, {"NUMBA_DISABLE_JIT": "1"}):
+    for variable in variables:
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **variable}
         command = [sys.executable, "-c", script]
         outputs.append(subprocess.check_output(command, cwd=REPOSITORY, env=environment, text=True))

@@ -11,6 +11,7 @@ from src.logic import LogicConvolution, LogicLayer
 from src.logic.circuit import Circuit
 from src.logic.parametrisation import GateOptions
 from src.model import create_model
+from tests.logic.compiling import TREES_AND_WINDOWS
 
 
 @st.composite
@@ -86,8 +87,9 @@ def test_simplification_leaves_nothing_to_simplify(circuit):
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**31))
-def test_a_convolutional_circuit_counts_what_the_layers_give(pool, receptive_field, tree_depth, seed):
+@given(st.sampled_from(TREES_AND_WINDOWS), st.integers(1, 4), st.integers(0, 2**31))
+def test_a_convolutional_circuit_counts_what_the_layers_give(tree_and_window, receptive_field, seed):
+    tree_depth, pool = tree_and_window
     torch.manual_seed(seed)
     gates = GateOptions(initialisation="normal")
     first = LogicConvolution((2, 7, 5), 3, receptive_field, tree_depth, pool, gates=gates)

@@ -13,6 +13,7 @@ from src.logic import LogicConvolution, LogicLayer
 from src.logic.circuit import Circuit
 from src.logic.convolution_selection import LearnedLogicConvolution
 from src.logic.parametrisation import GateOptions
+from tests.logic.compiling import TREES_AND_WINDOWS
 
 IMPLEMENTATIONS = ["torch", "numba"]
 NORMAL = GateOptions(initialisation="normal")
@@ -30,12 +31,13 @@ def make(in_shape=(3, 6, 7), kernels=4, implementation="torch", seed=0, gates=NO
 @st.composite
 def layers(draw):
     """Options of any small layer, and a batch of more than a chunk or less."""
-    pool, receptive_field, channels = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    tree_depth, pool = draw(st.sampled_from(TREES_AND_WINDOWS))
+    receptive_field, channels = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     options = {
         "in_shape": (channels, draw(st.integers(pool, 9)), draw(st.integers(pool, 30))),
         "kernels": draw(st.integers(1, 4)),
         "receptive_field": receptive_field,
-        "tree_depth": draw(st.integers(1, 3)),
+        "tree_depth": tree_depth,
         "pool": pool,
         "candidates": draw(st.integers(1, min(9, channels * receptive_field**2))),
         "seed": draw(st.integers(0, 1000)),

@@ -16,7 +16,7 @@ from src.logic import GroupSum, LogicLayer, difflogic_functions
 from src.logic.layer import unpack_features
 from src.logic.reference import unpack_bits
 from tests.logic import oracle
-from tests.logic.compiling import printed_three_ways
+from tests.logic.compiling import printed_by_each
 from tests.small_job import REPOSITORY
 
 IMPLEMENTATIONS = ["torch", "numba"]
@@ -120,7 +120,7 @@ for batch in (3, 16, 83):
         digest.update(tensor.detach().numpy().tobytes())
 print(digest.hexdigest())
 """
-    assert len(set(printed_three_ways(script, tmp_path))) == 1
+    assert len(set(printed_by_each(script, tmp_path, {}, {}, {"NUMBA_DISABLE_JIT": "1"}))) == 1
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
