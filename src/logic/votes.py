@@ -33,7 +33,7 @@ class VoteSum(nn.Module):
         votes = self._votes()
         with torch.autocast(x.device.type, enabled=False):
             x = x if x.dtype == torch.float64 else x.float()
-            return x.T @ votes.T.to(x.dtype) - lowest_sums(votes.detach()).min()
+            return (votes.to(x.dtype) @ x).T - lowest_sums(votes.detach()).min()
 
     def forward_groups(self, x: torch.Tensor) -> torch.Tensor:
         """[in_dim, batch] -> votes [batch, groups, k] of each group's features, in float32 or wider.
@@ -43,8 +43,8 @@ class VoteSum(nn.Module):
         votes = self._votes()
         with torch.autocast(x.device.type, enabled=False):
             x = x if x.dtype == torch.float64 else x.float()
-            of_groups = x.unflatten(0, (self.groups, -1)).transpose(1, 2)
-            return (of_groups @ votes.to(x.dtype).T.unflatten(0, (self.groups, -1))).transpose(0, 1)
+            of_groups = votes.to(x.dtype).unflatten(1, (self.groups, -1)).transpose(0, 1)
+            return (of_groups @ x.unflatten(0, (self.groups, -1))).permute(2, 0, 1)  # no transposed copy of x
 
     def _votes(self) -> torch.Tensor:
         """[k, in_dim], as they count in this mode."""
