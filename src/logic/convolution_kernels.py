@@ -158,7 +158,8 @@ class _Vectors:
         exponent = b.add(b.fptosi(k, _vector(INT)), self.constant(127, INT))
         power = b.bitcast(b.shl(exponent, self.constant(23, INT)), _vector(FLOAT))
         small = b.fmul(b.fadd(self.multiply_add(b.fmul(p, r), r, r), one), power)  # exp(-|x|)
-        return b.fdiv(b.select(b.fcmp_ordered(">=", x, zero), one, small), b.fadd(one, small))
+        y = b.fdiv(b.select(b.fcmp_ordered(">=", x, zero), one, small), b.fadd(one, small))
+        return b.select(b.fcmp_ordered("ord", x, x), y, x)  # what is not a number must be seen
 
     def form(self, a: ir.Value, b: ir.Value, c: list[ir.Value]) -> ir.Value:
         """c0 + c1 a + c2 b + c3 ab."""

@@ -230,6 +230,15 @@ def test_half_precision_activations_keep_their_dtype_and_come_close(implementati
     assert layer.weights.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_weights_that_are_not_numbers_are_seen_in_the_outputs(implementation):
+    layer = make(kernels=2, implementation=implementation, gates=GateOptions("walsh"))
+    torch.nn.init.constant_(layer.weights[: len(layer.weights) // 2], torch.nan)
+    broken, whole = layer.forward_features(some_input(layer, 3)).chunk(2)
+    assert broken.isnan().all()
+    assert not whole.isnan().any()
+
+
 def test_a_state_dict_is_the_whole_layer():
     layer, other = make(seed=0), make(seed=1)
     frames = some_input(layer, 5).T.reshape(5, *layer.in_shape)
