@@ -11,7 +11,7 @@ from src.logic.parametrisation import GateOptions
 
 
 def convolutions(
-    shape: tuple[int, int, int], options: DiffLogicOptions, gates: GateOptions, seen: list[range]
+    shape: tuple[int, int, int], options: DiffLogicOptions, gates: GateOptions, seen: list[range] | None = None
 ) -> list[LogicConvolution]:
     """The layers on bits [channels, height, width], the first one first.
 
@@ -19,12 +19,13 @@ def convolutions(
         shape: of the bits.
         options: of the model.
         gates: how these are learned.
-        seen: the channels that each member sees.
+        seen: the channels that each member sees; without, all of them.
 
     Raises:
         UserError: if options have another number of entries than there are layers, or do not fit the frames or members.
     """
     o = options.convolution
+    seen = seen or [range(shape[0])] * options.members
     fields = _receptive_fields(o.receptive_field, len(o.kernels), options.members)
     pools = _one_a_layer("pooling", o.pooling, len(o.kernels))
     choices = _one_a_layer("candidates", o.candidates, len(o.kernels))

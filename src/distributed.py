@@ -44,7 +44,8 @@ from src.model import FrameModel
 BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
 PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; that a process is gone is noticed at once
 LEAVE_PATIENCE = timedelta(seconds=100)  # for what rank 0 has to end, such as a logger's upload
-_BEGUN, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "ended", "left"))  # keys of torchrun's store
+# Keys of torchrun's store.
+_BEGUN, _JOINED, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "joined", "ended", "left"))
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of sys/prctl.h
 
 # Of what the ranks agree on: CPU tensors, by gloo, so that no GPU is waited for. Gradients have a group of their own.
@@ -88,11 +89,12 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
     global _control
     _end_with_torchrun()
     store, number, size = next(dist.rendezvous("env://"))
-    _wait_for_all(store, size, stop)
+    _wait_for_all(_BEGUN, store, size, stop)  # PyTorch, when it forms the group, would not look at signals meanwhile
     backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=size)
     _control = dist.new_group(backend="gloo", timeout=PATIENCE)
     try:
+        _wait_for_all(_JOINED, store, size, stop)  # one that ended now would be a lost connection to who still connects
         require_processes_fit(options, int(os.environ["LOCAL_WORLD_SIZE"]), size)
         yield
     except Stopped:
@@ -117,14 +119,14 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def _wait_for_all(store: dist.Store, size: int, stop: StopSignals) -> None:
-    """Wait until all have begun: PyTorch, when it forms the group, would not look at signals meanwhile."""
+def _wait_for_all(key: str, store: dist.Store, size: int, stop: StopSignals) -> None:
+    """Wait until all are here, which are counted under the key."""
     last = time.monotonic() + BEGIN_SECONDS
-    store.add(_BEGUN, 1)
-    while (begun := store.add(_BEGUN, 0)) < size:
+    store.add(key, 1)
+    while (here := store.add(key, 0)) < size:
         stop.check()
         if time.monotonic() > last:
-            raise RuntimeError(f"only {begun} of {size} processes have begun within {BEGIN_SECONDS} s")
+            raise RuntimeError(f"only {here} of {size} processes have {key.split('/')[1]} within {BEGIN_SECONDS} s")
         time.sleep(0.05)
     stop.check()  # one that begins late: the others have got the signal, and are gone
 

@@ -19,7 +19,7 @@ use_image_on_scratch
 printf %s "$image"
 """
 STOPS_HALF_WAY = '#!/bin/sh\nhead -c 1000 >"$2"\necho >"$STARTED"\nexec sleep 60\n'
-WRITES_SOMETHING_ELSE = '#!/bin/sh\n/usr/bin/tee "$2"\nprintf x | dd of="$2" bs=1 seek=500 conv=notrunc status=none\n'
+WRITES_SOMETHING_ELSE = '#!/bin/sh\n/usr/bin/tee "$2"\nprintf x >>"$2"\n'
 DISK_IS_FULL = '#!/bin/sh\nprintf "Avail\\n1999\\n"\n'
 
 

@@ -99,7 +99,7 @@ def test_two_processes_give_a_single_process_s_weights_to_rounding(prepared, mod
     ):
         assert (one["step"], one["epoch"], one["split"]) == (two["step"], two["epoch"], two["split"])
         losses = [float(row["relaxed_loss"] or row["loss"]) for row in (one, two)]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-3, abs=1e-6)
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3, abs=1e-4)
 
 
 def test_an_evaluation_by_two_processes_is_a_single_process_s_bit_for_bit(prepared):
