@@ -141,8 +141,8 @@ class _Vectors:
         return self.builder.call(get_or_insert_function(self.builder.module, function, name), values)
 
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """ab + c, rounded once where the processor can."""
-        return self.call("fmuladd", a, b, c)
+        """ab + c, rounded once, whatever the processor."""
+        return self.call("fma", a, b, c)
 
     def sigmoid(self, x: ir.Value) -> ir.Value:
         """To float32 precision, with Cephes' expf."""
