@@ -135,7 +135,7 @@ class _Numba(torch.autograd.Function):
 
 
 def _of_all_chunks(partial: torch.Tensor) -> torch.Tensor:
-    total = torch.empty_like(partial[0])
+    total = partial.new_empty(partial.shape[1:])
     convolution_kernels.sum_chunks(partial.flatten(1).numpy(), total.flatten().numpy())
     return total
 

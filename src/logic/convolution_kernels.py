@@ -642,8 +642,8 @@ def backward(
 @numba.njit(cache=True, nogil=True)
 def sum_chunks(partial: Floats, out: Floats) -> None:
     """Add up what the chunks give, [chunks, n] -> [n], in their order."""
-    out[:] = partial[0]
-    for chunk in range(1, len(partial)):
+    out[:] = np.float32(0)
+    for chunk in range(len(partial)):
         for i in range(len(out)):
             out[i] += partial[chunk, i]
 

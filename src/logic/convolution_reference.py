@@ -58,4 +58,4 @@ def convolution(
         form = c0 + c1 * a + (c2 + c3 * a) * b
         nodes.append(relaxed_outputs(form, gates) if gates else form)
     windows = nodes[-1].reshape(s.kernels, s.out_height, s.pool, s.out_width, s.pool, batch).transpose(2, 3)
-    return windows.flatten(3, 4).max(3).values.reshape(-1, batch)
+    return windows.flatten(3, 4).max(3).values.flatten(0, 2)

@@ -231,6 +231,16 @@ def test_half_precision_activations_keep_their_dtype_and_come_close(implementati
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_no_frames_give_no_outputs_and_gradients_of_zero(implementation):
+    layer = make(implementation=implementation)
+    y = layer.forward_features(torch.empty(layer.in_dim, 0))
+    assert y.shape == (layer.out_dim, 0)
+    y.sum().backward()
+    assert layer.weights.grad.shape == layer.weights.shape
+    assert not layer.weights.grad.any()
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_weights_that_are_not_numbers_are_seen_in_the_outputs(implementation):
     layer = make(kernels=2, implementation=implementation, gates=GateOptions("walsh"))
     torch.nn.init.constant_(layer.weights[: len(layer.weights) // 2], torch.nan)
