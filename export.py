@@ -77,8 +77,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
         stack, thermometer = config.data.stack, model.thermometer
         thresholds = thermometer.whole_thresholds() if thermometer else ()
         plain = stack == 1 and not thresholds
-        merged = thermometer is not None and thermometer.merged
-        channels = () if plain else channel_names(stack, model.frame_shape[0] // stack, thresholds, merged)
+        channels = () if plain else channel_names(stack, model.frame_shape[0] // stack, thresholds)
         description = Description(name, model.bits_shape, tuple(about["class_names"]), channels)
         what = f"{len(circuit.gates):,} gates, of {len(full.gates):,} before simplification"
         if arguments.to == "json":

@@ -131,7 +131,7 @@ class ConvolutionOptions:
 
     # Trees of gates; their number of entries is that of the layers.
     kernels: list[int] = field(default_factory=lambda: [32, 128], metadata={"least": 1, "most": 10**6})
-    # Pixels: its height, which is its width; of several members, in turn: the first one's layers, then the next one's.
+    # Pixels: its height, which is its width.
     receptive_field: list[int] = field(default_factory=lambda: [5], metadata={"least": 1, "most": 255})
     tree_depth: int = _option(3, least=1, most=4)  # gates from a pixel to the tree's output; 2^tree_depth pixels
     # What each leaf is chosen among; 1: it stays as it was drawn.
@@ -153,9 +153,6 @@ class DiffLogicOptions:
     grad_factor: float = _option(1.0, above=0.0, most=1e6)  # > 1 helps networks of more than 6 layers
     readout: str = _option("sum", choices=("sum", "votes"))  # of class scores, from the last layer's bits
     members: int = _option(1, least=1, most=1000)  # networks that share the kernels, and whose votes are added up
-    merged_members: int = _option(
-        0, least=0, most=1000
-    )  # the last so many of them see both polarities' counts added up
     tau: float = _option(10.0, above=0.0, most=1e9)  # class scores are divided by it
     thermometer_levels: int = _option(0, least=0, most=255)  # bits that a pixel's count becomes; 0: frames are binary
     thermometer: str = _option("fixed", choices=("fixed", "learnable"))  # the thresholds that the bits stand for

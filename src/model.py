@@ -86,9 +86,8 @@ class DiffLogic(FrameModel):
             )
         channels, height, width = frame_shape
         levels = o.thermometer_levels
-        merged = bool(o.merged_members)
-        self.thermometer = Thermometer(levels, channels, o.thermometer == "learnable", merged) if levels else None
-        self.bits_shape = max(levels, 1) * (channels + merged), height, width
+        self.thermometer = Thermometer(levels, channels, o.thermometer == "learnable") if levels else None
+        self.bits_shape = max(levels, 1) * channels, height, width
         convolutional = o.architecture == "convolutional"
         if not o.num_layers and not (convolutional and o.readout == "votes"):
             raise UserError(
@@ -100,14 +99,7 @@ class DiffLogic(FrameModel):
                 f"model.difflogic.members = {o.members}: only model.difflogic.readout=votes without dense layers, "
                 "model.difflogic.num_layers=0, has members; use 1"
             )
-        if o.merged_members > o.members or (merged and not (levels and convolutional)):
-            raise UserError(
-                f"model.difflogic.merged_members = {o.merged_members}: must be at most model.difflogic.members = "
-                f"{o.members}, with model.difflogic.architecture=convolutional and thermometer_levels above 0; or 0"
-            )
-        apart, together = range(max(levels, 1) * channels), range(levels * channels, levels * (channels + 1))
-        seen = [apart] * (o.members - o.merged_members) + [together] * o.merged_members
-        first = convolutions(self.bits_shape, o, _gate_options(o, "residual"), seen) if convolutional else []
+        first = convolutions(self.bits_shape, o, _gate_options(o, "residual")) if convolutional else []
         shape = first[-1].out_shape if first else self.bits_shape
         gates = _gate_options(o, "normal")
         self.layers = nn.ModuleList([*first, *dense_layers(shape, o, gates)])

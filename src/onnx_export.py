@@ -119,9 +119,6 @@ def _thermometer(graph: _Graph, thermometer: Thermometer) -> str:
     """Counts -> bits, [batch, channels, levels, pixels]."""
     shape = np.array([0, thermometer.channels, 1, -1], np.int64)  # 0: as it is
     counts = graph.add("Reshape", ["frames", graph.constant(shape)])
-    if thermometer.merged:
-        merged = graph.add("ReduceSum", [counts, graph.constant(np.array([1], np.int64))], keepdims=1)
-        counts = graph.add("Concat", [counts, merged], axis=1)
     return graph.add("Greater", [counts, graph.constant(thermometer.thresholds[:, None])])
 
 

@@ -1,7 +1,5 @@
 """The three models: shapes, packed inputs, errors for options that do not fit."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -167,61 +165,6 @@ def test_members_share_nothing_that_is_learned(candidates):
     mine, others = model.votes.weights.grad.chunk(2, 1)
     assert mine.any()
     assert not others.any()
-
-
-def test_members_have_receptive_fields_in_turn():
-    o = convolutional(kernels=[80, 80], receptive_field=[1, 3, 5, 1])
-    o.difflogic.num_layers, o.difflogic.readout, o.difflogic.members = 0, "votes", 4
-    first, second = create_model(o, SHAPE, 10).logic_layers()
-    rows = [layer.indices[1].reshape(4, -1) - layer.shape.before for layer in (first, second)]
-    assert [[int(of_member.max()) for of_member in layer] for layer in rows] == [[0, 2, 0, 2], [1, 0, 1, 0]]
-
-
-def with_merged_members(**changes):
-    o = convolutional(kernels=[40, 40])
-    o.difflogic.num_layers, o.difflogic.readout, o.difflogic.members, o.difflogic.merged_members = 0, "votes", 4, 1
-    o.difflogic.thermometer_levels = 2
-    for name, value in changes.items():
-        setattr(o.difflogic, name, value)
-    return o
-
-
-def test_the_last_members_see_merged_counts_and_the_others_do_not():
-    model = create_model(with_merged_members(), SHAPE, 10, "counts")
-    first, second = model.logic_layers()
-    assert [sorted(set(seen.flatten().tolist())) for seen in first.indices[0].reshape(4, -1)] == [
-        *[[0, 1, 2, 3]] * 3,
-        [4, 5],
-    ]
-    assert [int(seen.max()) // 10 for seen in second.indices[0].reshape(4, -1)] == [0, 1, 2, 3]
-
-
-def test_members_that_see_merged_counts_count_as_their_circuit_does():
-    model = create_model(with_merged_members(), SHAPE, 10, "counts").eval()
-    for weights in model.parameters():
-        torch.nn.init.normal_(weights)
-    counts = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (70, math.prod(SHAPE)), np.uint8))
-    scores = circuit_of(model).simplified()(model.circuit_inputs(counts).numpy()).astype(np.float32) / model.tau
-    assert np.array_equal(scores, model.forward_packed(counts).detach().numpy())
-
-
-@pytest.mark.parametrize(
-    "changes", [{"merged_members": 5}, {"thermometer_levels": 0}, {"architecture": "dense", "num_layers": 1}]
-)
-def test_merged_counts_need_members_that_are_convolutional_and_a_thermometer(changes):
-    o = with_merged_members(**changes)
-    if "num_layers" in changes:
-        o.difflogic.members = 1
-    with pytest.raises(UserError, match=r"merged_members = \d: must be at most model.difflogic.members = \d, with"):
-        create_model(o, SHAPE, 10, "counts" if o.difflogic.thermometer_levels else "binary")
-
-
-@pytest.mark.parametrize("receptive_field", [[3, 3, 3], [3] * 6, [3] * 10])
-def test_receptive_fields_are_those_of_whole_members_whose_number_divides_all(receptive_field):
-    o = convolutional(kernels=[4, 4], receptive_field=receptive_field)
-    o.difflogic.num_layers, o.difflogic.readout, o.difflogic.members = 0, "votes", 4
-    with pytest.raises(UserError, match=r"receptive_field = \[3, 3, 3.* divides model.difflogic.members = 4"):
-        create_model(o, SHAPE, 10)
 
 
 @pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])

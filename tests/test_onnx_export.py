@@ -17,14 +17,12 @@ SHAPE = (2, 13, 10)
 CLASS_NAMES = ["é", "b", "c", "d", "e"]
 
 
-def small_model(model_type, levels=0, readout="sum", merged=0):
+def small_model(model_type, levels=0, readout="sum"):
     options = Model(model_type="difflogic" if model_type == "convolutional" else model_type)
     options.difflogic.architecture = "convolutional" if model_type == "convolutional" else "dense"
     options.difflogic.convolution.kernels, options.difflogic.convolution.pooling = [6, 4], [2, 1]
     options.difflogic.thermometer_levels, options.difflogic.readout = levels, readout
-    if merged:
-        options.difflogic.members, options.difflogic.merged_members = 2, merged
-    options.difflogic.num_neurons, options.difflogic.num_layers, options.difflogic.tau = 300, 0 if merged else 3, 3.7
+    options.difflogic.num_neurons, options.difflogic.num_layers, options.difflogic.tau = 300, 3, 3.7
     options.cnn.conv1_channels, options.cnn.conv2_channels, options.cnn.fc_hidden_size = 4, 5, 6
     options.mlp.hidden_size, options.mlp.num_hidden_layers = 7, 3
     torch.manual_seed(0)
@@ -58,9 +56,8 @@ def test_onnx_scores_as_the_model_does(model_type, batch):
     assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == CLASS_NAMES
 
 
-@pytest.mark.parametrize("options", [{}, {"model_type": "convolutional", "readout": "votes", "merged": 1}])
-def test_onnx_encodes_counts_as_the_model_does(options):
-    model = small_model(**{"model_type": "difflogic", "levels": 2, **options})
+def test_onnx_encodes_counts_as_the_model_does():
+    model = small_model("difflogic", levels=2)
     frames = np.random.default_rng(0).integers(0, 4, (70, *SHAPE)).astype(np.float32)
     found, _ = scores_of(to_onnx(model, "net", CLASS_NAMES), frames)
     with torch.no_grad():

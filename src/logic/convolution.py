@@ -1,15 +1,14 @@
 """LogicConvolution: a convolutional layer of logic gates, the module."""
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from src.logic import convolution_functions, convolution_reference
-from src.logic.convolution_kernels import FORM, SIGMOID, STEP, Geometry, geometry
+from src.logic.convolution_kernels import FORM, SIGMOID, STEP, geometry
 from src.logic.layer import IMPLEMENTATIONS, resolve_implementation, scale_gradient
 from src.logic.parametrisation import (
     GateOptions,
@@ -20,19 +19,6 @@ from src.logic.parametrisation import (
 )
 
 CHANNELS_OF_A_KERNEL = 2  # at most; Petersen et al. 2024, section 3.2
-
-
-@dataclass(frozen=True)
-class Part:
-    """What equally many kernels of a layer see.
-
-    Attributes:
-        channels: consecutive ones of the input, and no others.
-        receptive_field: its height and width, in the middle of the layer's.
-    """
-
-    channels: range
-    receptive_field: int
 
 
 class LogicConvolution(nn.Module):
@@ -63,7 +49,7 @@ class LogicConvolution(nn.Module):
         grad_factor: float = 1.0,
         implementation: str = "auto",
         gates: GateOptions | None = None,
-        parts: Sequence[Part] = (),
+        groups: int = 1,
         connect: bool = True,
     ) -> None:
         """Draw weights and connections from PyTorch's global generators.
@@ -79,7 +65,8 @@ class LogicConvolution(nn.Module):
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
             implementation: one of IMPLEMENTATIONS but difflogic, which has no convolution.
             gates: how they are learned; without, by softmax from residual initialisation.
-            parts: of equally many consecutive kernels, what each sees; without, all kernels see all.
+            groups: of consecutive channels, and of as many kernels each, that see none but theirs, as PyTorch's Conv2d
+                has them.
             connect: whether to draw connections; a subclass may have its own.
 
         Raises:
@@ -93,10 +80,8 @@ class LogicConvolution(nn.Module):
         for name, size in {**dict(zip(("channels", "height", "width"), in_shape, strict=True)), **sizes}.items():
             if size < 1:
                 raise ValueError(f"a logic convolution needs {name} of at least 1, got {size}")
-        if parts and kernels % len(parts):
-            raise ValueError(f"{kernels} kernels cannot be divided into {len(parts)} parts")
-        if any(part.receptive_field > receptive_field for part in parts):
-            raise ValueError(f"the receptive field of {receptive_field} is smaller than that of a part of the kernels")
+        if groups < 1 or in_shape[0] % groups or kernels % groups:
+            raise ValueError(f"{in_shape[0]} channels and {kernels} kernels cannot be divided into {groups} groups")
         if min(in_shape[1:]) < pool:
             raise ValueError(f"{in_shape[1]} x {in_shape[2]} pixels are too few for pooling windows of {pool} x {pool}")
         self.in_shape = in_shape
@@ -110,8 +95,9 @@ class LogicConvolution(nn.Module):
         self.gates = gates or GateOptions(initialisation="residual")
         self.weights = nn.Parameter(initial_weights(kernels * (self.shape.leaves - 1), self.gates, device))
         if connect:
-            draw = functools.partial(tree_connections, leaves=self.shape.leaves)
-            self.register_buffer("indices", draw_by_part(draw, self.shape, receptive_field, parts).to(device))
+            draw = functools.partial(tree_connections, leaves=self.shape.leaves, receptive_field=receptive_field)
+            indices = draw_by_group(draw, in_shape[0], kernels, groups)
+            self.register_buffer("indices", indices.to(device))
         self._made: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -189,17 +175,11 @@ class LogicConvolution(nn.Module):
         )
 
 
-def draw_by_part(
-    draw: Callable[..., torch.Tensor], shape: Geometry, receptive_field: int, parts: Sequence[Part]
-) -> torch.Tensor:
-    """What `draw` gives for the channels, kernels and receptive field of each part, int64 [3, kernels, ...]: of all."""
-    parts = parts or [Part(range(shape.channels), receptive_field)]
-    drawn = []
-    for part in parts:
-        indices = draw(len(part.channels), shape.kernels // len(parts), receptive_field=part.receptive_field)
-        indices[0] += part.channels.start
-        indices[1:] += shape.before - (part.receptive_field - 1) // 2
-        drawn.append(indices)
+def draw_by_group(draw: Callable[[int, int], torch.Tensor], channels: int, kernels: int, groups: int) -> torch.Tensor:
+    """What `draw` gives for as many channels and kernels as a group has, int64 [3, kernels, ...]: of all groups."""
+    drawn = [draw(channels // groups, kernels // groups) for _ in range(groups)]
+    for group, indices in enumerate(drawn):
+        indices[0] += group * (channels // groups)
     return torch.cat(drawn, 1)
 
 

@@ -1,13 +1,12 @@
 """LearnedLogicConvolution: a convolutional logic layer that learns which pixels its trees see, among candidates."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from src.logic.convolution import LogicConvolution, Part, draw_by_part, tree_candidates
+from src.logic.convolution import LogicConvolution, draw_by_group, tree_candidates
 from src.logic.convolution_functions import Trees
 from src.logic.selection import FIRST_LOGIT
 
@@ -34,7 +33,7 @@ class LearnedLogicConvolution(LogicConvolution):
         receptive_field: int = 5,
         candidates: int = 16,
         device: torch.device | str | None = None,
-        parts: Sequence[Part] = (),
+        groups: int = 1,
         **options: Any,
     ) -> None:
         """Draw weights and candidates from PyTorch's global generators.
@@ -43,15 +42,17 @@ class LearnedLogicConvolution(LogicConvolution):
             in_shape, kernels, receptive_field: LogicConvolution's.
             candidates: of each leaf.
             device: where the weights are created.
-            parts: LogicConvolution's.
+            groups: LogicConvolution's.
             options: LogicConvolution's, but connect.
 
         Raises:
             ValueError: for sizes or names that cannot be.
         """
-        super().__init__(in_shape, kernels, receptive_field, device=device, parts=parts, connect=False, **options)
-        draw = functools.partial(tree_candidates, leaves=self.shape.leaves, candidates=candidates)
-        drawn = draw_by_part(draw, self.shape, receptive_field, parts)
+        super().__init__(in_shape, kernels, receptive_field, device=device, groups=groups, connect=False, **options)
+        draw = functools.partial(
+            tree_candidates, leaves=self.shape.leaves, receptive_field=receptive_field, candidates=candidates
+        )
+        drawn = draw_by_group(draw, in_shape[0], kernels, groups)
         self.register_buffer("candidates", drawn.to(device))
         logits = torch.zeros(drawn.shape[1:], device=device)
         logits[:, :, 0] = FIRST_LOGIT

@@ -19,17 +19,15 @@ class Thermometer(nn.Module):
     Learnable thresholds are a parameter, and in train mode a bit is sigmoid((count - threshold) / WIDTH). Otherwise,
     and in eval mode, it is whether count > threshold.
 
-    With `merged`, the counts of all channels added up are a further channel.
-
     Attributes:
         thresholds: float32 [levels]; 0, 1, 2, … until `fit`, plus a half where they are learned.
     """
 
     thresholds: torch.Tensor
 
-    def __init__(self, levels: int, channels: int, learnable: bool = False, merged: bool = False) -> None:
+    def __init__(self, levels: int, channels: int, learnable: bool = False) -> None:
         super().__init__()
-        self.levels, self.channels, self.learnable, self.merged = levels, channels, learnable, merged
+        self.levels, self.channels, self.learnable = levels, channels, learnable
         thresholds = self._placed(torch.arange(levels))
         if learnable:
             self.thresholds = nn.Parameter(thresholds)
@@ -39,9 +37,9 @@ class Thermometer(nn.Module):
     def forward(self, counts: torch.Tensor) -> torch.Tensor:
         """[channels * pixels, B] of any dtype -> float32 [channels * levels * pixels, B], as logic layers take it.
 
-        Channel p becomes the channels p * levels to p * levels + levels - 1; with merged there is one channel more.
+        Channel p becomes the channels p * levels to p * levels + levels - 1.
         """
-        counts = self._with_merged(counts.reshape(self.channels, 1, -1, counts.shape[-1]), 0)
+        counts = counts.reshape(self.channels, 1, -1, counts.shape[-1])
         thresholds = self.thresholds[:, None, None]
         if self.learnable and self.training:
             bits = torch.sigmoid((counts.float() - thresholds) / WIDTH)
@@ -51,14 +49,8 @@ class Thermometer(nn.Module):
 
     def encode(self, counts: torch.Tensor) -> torch.Tensor:
         """Frames of counts uint8 [B, P*H*W] -> packed bits uint8 [B, ceil(levels*P*H*W/8)], what a circuit reads."""
-        by_channel = self._with_merged(counts.reshape(len(counts), self.channels, 1, -1), 1)
+        by_channel = counts.reshape(len(counts), self.channels, 1, -1)
         return pack_bits((by_channel > self.thresholds.detach()[:, None]).to(torch.uint8).flatten(1))
-
-    def _with_merged(self, counts: torch.Tensor, dim: int) -> torch.Tensor:
-        if not self.merged:
-            return counts
-        wide = counts if counts.is_floating_point() else counts.to(torch.int32)  # a sum may be above 255
-        return torch.cat([wide, wide.sum(dim, keepdim=True)], dim)
 
     @torch.no_grad()
     def fit(self, counts: NDArray[np.uint8]) -> None:
@@ -88,4 +80,4 @@ class Thermometer(nn.Module):
 
     def extra_repr(self) -> str:
         """What `print` shows."""
-        return f"levels={self.levels}, learnable={self.learnable}, merged={self.merged}"
+        return f"levels={self.levels}, learnable={self.learnable}"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.logic import LogicConvolution, LogicLayer
-from src.logic.convolution import Part, tree_connections
+from src.logic.convolution import tree_connections
 from src.logic.convolution_selection import LearnedLogicConvolution
 from src.logic.parametrisation import PARAMETRISATIONS, GateOptions
 from tests.logic import oracle
@@ -285,24 +285,19 @@ def test_a_tree_sees_two_channels_and_no_pixel_twice_unless_it_must(channels, ke
 
 
 @pytest.mark.parametrize("candidates", [1, 4])
-def test_a_parts_kernels_see_its_channels_and_its_receptive_field_alone(candidates):
-    parts = [Part(range(2), 5), Part(range(2, 3), 2), Part(range(1, 6), 3)]
-    options = {"tree_depth": 4, "pool": 1, "parts": parts}
+def test_a_groups_kernels_see_its_channels_alone(candidates):
+    options = {"tree_depth": 2, "pool": 1, "groups": 3}
     if candidates > 1:
-        seen = LearnedLogicConvolution((6, 4, 4), 60, 5, candidates, **options).candidates
+        seen = LearnedLogicConvolution((6, 4, 4), 9, 3, candidates, **options).candidates[0]
     else:
-        seen = LogicConvolution((6, 4, 4), 60, 5, **options).indices
-    channels, rows, columns = (each.reshape(3, -1) for each in seen)
-    for part, first, last in ((0, 0, 4), (1, 2, 3), (2, 1, 3)):  # an even field reaches further down and right
-        assert channels[part].unique().tolist() == list(parts[part].channels)
-        assert rows[part].unique().tolist() == columns[part].unique().tolist() == list(range(first, last + 1))
+        seen = LogicConvolution((6, 4, 4), 9, 3, **options).indices[0]
+    assert (seen.reshape(9, -1) // 2 == torch.arange(9)[:, None] // 3).all()
 
 
-def test_parts_divide_the_kernels_and_lie_in_the_receptive_field():
-    with pytest.raises(ValueError, match="9 kernels cannot be divided into 2 parts"):
-        LogicConvolution((4, 4, 4), 9, 3, parts=[Part(range(4), 3)] * 2)
-    with pytest.raises(ValueError, match="the receptive field of 3 is smaller than that of a part"):
-        LogicConvolution((4, 4, 4), 8, 3, parts=[Part(range(4), 3), Part(range(4), 5)])
+@pytest.mark.parametrize(("channels", "kernels", "groups"), [(6, 9, 2), (4, 9, 3), (4, 4, 0)])
+def test_groups_divide_channels_and_kernels(channels, kernels, groups):
+    with pytest.raises(ValueError, match=f"cannot be divided into {groups} groups"):
+        LogicConvolution((channels, 4, 4), kernels, 3, groups=groups)
 
 
 def test_kernels_see_each_channel_equally_often():

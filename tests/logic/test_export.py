@@ -216,15 +216,6 @@ def test_channels_of_stacked_frames_are_named_in_texts_and_json():
     assert from_json(to_json(circuit, description))[1] == description
 
 
-def test_merged_counts_are_named_after_the_polarities():
-    names = channel_names(stack=1, polarities=2, thresholds=(0, 3), merged=True)
-    assert names[3:] == (
-        "frame 0, polarity 1, count > 3",
-        "all of these added up, count > 0",
-        "all of these added up, count > 3",
-    )
-
-
 def test_json_names_gates_and_their_inputs():
     circuit, _, _ = trained()
     fields = json.loads(to_json(circuit, described(circuit)))

@@ -37,12 +37,14 @@ class Description:
         ]
 
 
-def channel_names(stack: int, polarities: int, thresholds: Sequence[int] = (), merged: bool = False) -> tuple[str, ...]:
+def channel_names(stack: int, polarities: int, thresholds: Sequence[int] = ()) -> tuple[str, ...]:
     """What each channel of stacked or thermometer-encoded frames holds: frame 0 is the newest, -1 the one before it."""
-    counted = [f"frame {frame}, polarity {polarity}" for frame in range(1 - stack, 1) for polarity in range(polarities)]
-    counted += ["all of these added up"] if merged else []
-    bits = [f", count > {threshold}" for threshold in thresholds] or [""]
-    return tuple(channel + bit for channel in counted for bit in bits)
+    return tuple(
+        f"frame {frame}, polarity {polarity}{bit}"
+        for frame in range(1 - stack, 1)
+        for polarity in range(polarities)
+        for bit in ([f", count > {threshold}" for threshold in thresholds] or [""])
+    )
 
 
 def identifier(name: str) -> str:
