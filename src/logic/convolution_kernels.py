@@ -679,6 +679,7 @@ def _backward_chunk(
     for h in range(s.out_height):
         _fill(band, h, x, first, count, s)
         for k in range(s.kernels):
+            of_leaves = candidates[k]
             for w in range(s.out_width):
                 row, start = (k * s.out_height + h) * s.out_width + w, w * s.pool * LANES
                 if count < LANES:
@@ -691,7 +692,7 @@ def _backward_chunk(
                 if grad_x.size > 0:
                     _add_to_winners(grad_band, start, k, offsets, sizes, winners, won, leaf_grads)
                 for i in range(of_tree):
-                    _add_slope(band, start, candidates[k], sizes, winners, won, leaf_grads, i, leaf_slopes)
+                    _add_slope(band, start, of_leaves, sizes, winners, won, leaf_grads, i, leaf_slopes)
             for g in range(gates):
                 _collect(sums, g, all_coefficients, (k * gates + g) * 4)
             for i in range(of_tree):

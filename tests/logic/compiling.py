@@ -7,7 +7,7 @@ import sys
 from tests.small_job import REPOSITORY
 
 # Depth of trees, and pooling: the convolutions' kernels for the CPU are compiled for each, which takes seconds.
-TREES_AND_WINDOWS = [(2, 2), (1, 1), (3, 3)]
+TREES_AND_WINDOWS = [(2, 2), (1, 1), (3, 2), (4, 3)]
 
 
 def printed_by_each(script, cache, *variables):
