@@ -155,16 +155,35 @@ def load_newest(*folders: Path) -> dict[str, Any] | None:
 
 
 def save_model(path: Path, model: torch.nn.Module, description: dict[str, Any]) -> None:
-    """Write a model's whole state dict as safetensors; the header carries `description`, each value as JSON."""
+    """Write a model's whole state dict as safetensors, atomically.
+
+    The header carries `description`, each value as JSON, and a SHA-256 over both.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomic(path, _safetensors(tensors, {key: json.dumps(value) for key, value in description.items()}))
+    header = {key: json.dumps(value) for key, value in description.items()}
+    write_atomic(path, _safetensors(tensors, {**header, "sha256": json.dumps(_model_checksum(header, tensors))}))
 
 
 def load_model_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The state dict and the description that `save_model` wrote."""
+    """The state dict and the description that `save_model` wrote.
+
+    Raises:
+        UserError: if the file cannot be read, or is not what was written; one without a checksum is taken as it is.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            description = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+            header = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        written = json.loads(header.pop("sha256", "null"))
+        description = {key: json.loads(value) for key, value in header.items()}
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"{path}: cannot read the model: {error}") from error
+    if written is not None and written != _model_checksum(header, tensors):
+        raise UserError(
+            f"{path} is damaged: its checksum is wrong; take another copy, or the job's other model or a checkpoint"
+        )
+    return tensors, description
+
+
+def _model_checksum(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:
+    return checksum(json.dumps(header, sort_keys=True), tensors)

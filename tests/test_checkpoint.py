@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from src import checkpoint
 from src.config import Config
@@ -121,6 +122,23 @@ def test_a_model_file_holds_the_state_dict_and_the_description(tmp_path):
     state, description = checkpoint.load_model_state(tmp_path / "m")
     assert description == {"class_names": ["a", "b"], "step": 7}
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("part", ["header", "weights"])
+def test_a_damaged_model_is_refused(tmp_path, part):
+    checkpoint.save_model(tmp_path / "m", torch.nn.Linear(3, 2), {"class_names": ["a", "b"]})
+    content = bytearray((tmp_path / "m").read_bytes())
+    content[content.index(b'\\"b\\"') + 2 if part == "header" else -1] ^= 1
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(UserError, match="m is damaged: its checksum is wrong; take another copy"):
+        checkpoint.load_model_state(tmp_path / "m")
+
+
+def test_a_model_from_before_there_were_checksums_is_read(tmp_path):
+    save_file({"weight": torch.ones(2)}, tmp_path / "m", {"step": "7"})
+    state, description = checkpoint.load_model_state(tmp_path / "m")
+    assert description == {"step": 7}
+    assert torch.equal(state["weight"], torch.ones(2))
 
 
 def test_a_checkpoint_from_before_an_option_was_there_is_one_of_its_default():
