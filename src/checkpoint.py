@@ -23,6 +23,7 @@ from src.job import list_checkpoints
 FORMAT_VERSION = "1"
 KEPT = 2
 _TENSOR = "__tensor__"
+_ELSEWHERE = "take another copy, or the job's other model or a checkpoint; --restart trains the job anew"
 
 
 class DamagedCheckpointError(Exception):
@@ -177,12 +178,16 @@ def load_model_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
         written = json.loads(header.pop("sha256", "null"))
         description = {key: json.loads(value) for key, value in header.items()}
     except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path}: cannot read the model: {error}") from error
+        raise unreadable_model(path, error) from error
     if written is not None and written != _model_checksum(header, tensors):
-        raise UserError(
-            f"{path} is damaged: its checksum is wrong; take another copy, or the job's other model or a checkpoint"
-        )
+        raise UserError(f"{path} is damaged: its checksum is wrong; {_ELSEWHERE}")
     return tensors, description
+
+
+def unreadable_model(path: Path, error: Exception) -> UserError:
+    """What to raise where a model's file cannot be opened or makes no sense."""
+    reason = " ".join(str(error).split()).removesuffix(f": {path}")
+    return UserError(f"{path}: cannot read the model: {reason}; {_ELSEWHERE}")
 
 
 def _model_checksum(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:

@@ -116,7 +116,7 @@ class Train:
     device: str = "cuda"  # cuda (falls back to cpu), cuda:N or cpu
     dtype: str = _option("float32", choices=("float32", "bfloat16", "float16"))  # activations; weights stay float32
     log_interval: int = _option(50, least=1, most=10**9)  # batches
-    checkpoint_interval_minutes: float = _option(10.0, least=0.0, most=1e6)  # 0: after every batch
+    checkpoint_interval_minutes: float = _option(1.0, least=0.0, most=1e6)  # 0: after every batch
     project_checkpoint_interval_minutes: float = _option(30.0, least=0.0, most=1e6)  # copies for when scratch is wiped
     save_model: bool = True  # keep final and best model on project storage
     report: bool = True  # draw logs/<job_id>/report.html when the run is done
@@ -216,7 +216,10 @@ class Config:
         """
         errors: list[str] = []
         config = cls()
-        fill_section(config, load_tree(Path(path), config), "", str(path), errors)
+        tree = load_tree(Path(path), config)
+        if "config" in tree and not {"base", "data", "train"} & set(tree):
+            raise UserError(f"{path}: this is the file of a sweep, which names a config; run ./sweep.sh {path}")
+        fill_section(config, tree, "", str(path), errors)
         for key, value in _split_overrides(overrides, errors):
             _override(config, key, value, overrides_of, errors)
         where = f"{path} with {overrides_of}" if overrides else str(path)

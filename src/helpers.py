@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import ctypes
+import difflib
 import logging
 import os
 import random
@@ -50,9 +51,17 @@ class CommandLine(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with the line and exit code 2."""
-        if message.startswith("unrecognized arguments") and "=" in message:
-            message += '; all overrides stand in one pair of quotes: --override "KEY=VALUE KEY=VALUE"'
+        if message.startswith("unrecognized arguments"):
+            message += self._hint(message.partition(": ")[2].split())
         self.exit(EXIT_USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+
+    def _hint(self, words: list[str]) -> str:
+        for word in words:
+            option = word.partition("=")[0]
+            if near := difflib.get_close_matches(option, self._option_string_actions, n=1) * option.startswith("-"):
+                return f"; did you mean {near[0]}?"
+        quotes = '; all overrides stand in one pair of quotes: --override "KEY=VALUE KEY=VALUE"'
+        return quotes if any("=" in word for word in words) else ""
 
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)

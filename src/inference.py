@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree
+from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, unreadable_model
 from src.config import Config
 from src.helpers import UserError
 from src.io_funcs import check_name
@@ -88,7 +88,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             is_checkpoint = "values" in (file.metadata() or {})
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot read the model: {_one_line(error)}") from error
+        raise unreadable_model(path, error) from error
     if is_checkpoint:
         try:
             description = load_tree(path)

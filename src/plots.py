@@ -191,6 +191,7 @@ def bars_chart(name: str, title: str, labels: Sequence[str], groups: Mapping[str
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(_thousands())
+    axes.locator_params(axis="x", nbins=5)  # numbers of seven digits fit beside each other
     axes.set_title(title)
     axes.legend(loc="lower right")
     return Chart(name, f"{title}: " + ", ".join(groups), figure)

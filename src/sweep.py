@@ -183,7 +183,13 @@ def finished_result(job: SweepJob) -> dict[str, Any] | None:
 
 def _read(path: Path, errors: list[str]) -> SweepFile:
     file = SweepFile()
-    fill_section(file, load_tree(path, file), "", str(path), errors)
+    tree = load_tree(path, file)
+    if "config" not in tree and {"base", "data", "train"} & set(tree):
+        raise UserError(
+            f"{path}: this is a config, not the file of a sweep, which names one as `config: {path}` and says what "
+            f"varies; see configs/sweep_example.yaml"
+        )
+    fill_section(file, tree, "", str(path), errors)
     if not file.config:
         errors.append(f"{path}: config: which config is to be varied? Give its path, such as configs/nmnist_cnn.yaml")
     return file

@@ -9,7 +9,8 @@ from src.config import Config
 from src.data import FrameCache
 from src.evaluate import require_fitting_model
 from src.helpers import UserError
-from src.inference import find_model, load_model
+from src.inference import find_model, is_path, load_model
+from src.io_funcs import from_repository
 from src.model import FrameModel
 
 
@@ -41,7 +42,7 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
     if name is None:
         return None
     try:
-        path = find_model(name)
+        path = find_model(from_repository(name) if is_path(name) else name)
         model, about = load_model(path)
         own = Config.from_dict(about["config"], str(path))
         require_fitting_model(str(path), about, own.data.frame_dtype, cache)

@@ -469,8 +469,8 @@ def _finish(run: Run, stop: StopSignals) -> None:
         tested = evaluation, "best", about["step"]
         result["best_test"] = evaluation.accuracies()
     _write_metrics(run)
+    saved &= _save_checkpoint(run, to_project=True)  # before the result, which says that there is one
     saved &= _attempt("the result", lambda: write_json(run.job.logs / "result.json", result))
-    saved &= _save_checkpoint(run, to_project=True)
     for name in ("test", "best_test"):
         if name in result:
             model = (
@@ -644,8 +644,19 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
     return saved
 
 
+def _newest_state(job: Job) -> dict[str, Any] | None:
+    """What is in the newest checkpoint; None if there is none yet."""
+    state = checkpoint.load_newest(job.checkpoints, job.checkpoint_copies)
+    if state is None and (job.logs / "result.json").exists():
+        raise UserError(
+            f"job {job.job_id} is done and has no checkpoint any more to go on from: --restart begins it anew and "
+            f"replaces what it left, another job id leaves it alone"
+        )
+    return state
+
+
 def _resume(run: Run) -> None:
-    state = distributed.from_rank_zero(lambda: checkpoint.load_newest(run.job.checkpoints, run.job.checkpoint_copies))
+    state = distributed.from_rank_zero(lambda: _newest_state(run.job))
     if state is None:
         LOG.info("job %s has no checkpoint yet: starting fresh", run.job.job_id)
         return

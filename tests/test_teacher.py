@@ -1,6 +1,7 @@
 """A teacher's scores are learned beside the labels; a resumed run has the same teacher."""
 
 import dataclasses
+import os
 import shutil
 
 import pytest
@@ -12,6 +13,7 @@ from src.config import Config
 from src.data import open_cache
 from src.helpers import StopSignals, UserError
 from src.inference import load_model
+from src.io_funcs import REPOSITORY
 from src.teacher import load_teacher
 from src.train import train
 from tests import small_job
@@ -84,6 +86,13 @@ def test_a_run_is_not_resumed_with_another_teacher(folder, then, now):
     run(folder, f"{then}_{now}", f"train.epochs=1 train.teacher.model={then}")
     with pytest.raises(UserError, match="is not the model that it was"):
         run(folder, f"{then}_{now}", f"train.epochs=2 train.teacher.model={now}", resume=True)
+
+
+def test_a_teachers_relative_path_starts_at_the_repository(folder, monkeypatch):
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    relative = os.path.relpath(folder / "project/models/teacher/best.safetensors", REPOSITORY)
+    assert teacher_of(folder, relative).digest == teacher_of(folder, "teacher").digest
 
 
 def test_a_teacher_changes_what_is_learned(folder):

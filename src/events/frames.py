@@ -95,6 +95,11 @@ def _check(events: Events, sensor_size: tuple[int, int, int], mode: int, size: i
     limit = size if mode in (EVENT_COUNT, TIME_WINDOW) else 1
     if not 0 <= overlap < limit:
         raise ValueError(f"overlap {overlap} must be at least 0 and less than {limit}")
+    require_inside(events, sensor_size)
+
+
+def require_inside(events: Events, sensor_size: tuple[int, int, int]) -> None:
+    """ValueError for an event outside the sensor (W, H, P)."""
     for name, most in zip("xyp", sensor_size, strict=True):
         if len(events) and (value := largest(getattr(events, name))) >= most:
             raise ValueError(f"an event has {name} = {value}, outside the sensor (0 to {most - 1})")

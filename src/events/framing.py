@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from src.config import SIZE_OPTIONS, Data, framing_errors, overlap_of
 from src.events.events import Events
-from src.events.frames import framed_size, make_frames
+from src.events.frames import framed_size, make_frames, require_inside
 from src.events.kernels import EVENT_COUNT, N_EVENT_BINS, N_TIME_BINS, TIME_WINDOW
 from src.events.saccades import first_saccade, stabilize
 from src.helpers import UserError
@@ -148,6 +148,8 @@ def frames_of(events: Events, sensor_size: tuple[int, int, int], framing: Framin
     Raises:
         ValueError: for an event outside the sensor, or if the frames would take more than 256 MiB.
     """
+    if framing.first_saccade_only or framing.stabilize:
+        require_inside(events, sensor_size)  # what they take away or move inside is not seen any more
     if framing.first_saccade_only:
         events = first_saccade(events)
     if framing.stabilize:

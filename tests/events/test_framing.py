@@ -211,6 +211,14 @@ def test_no_events_give_empty_frames(mode, frames, denoise_time):
     assert not ours.any()
 
 
+@pytest.mark.parametrize("option", ["first_saccade_only", "stabilize"])
+def test_an_event_outside_the_sensor_is_an_error_though_a_transform_would_take_it_away(option):
+    x, y = np.array([3, 200], np.uint16), np.array([3, 3], np.uint16)
+    events = Events(x, y, np.array([0, 200_000]), np.zeros(2, np.uint8))
+    with pytest.raises(ValueError, match="x = 200, outside the sensor"):
+        frames_of(events, SENSOR_SIZE, dataclasses.replace(PLAIN, **{option: True}))
+
+
 def test_frames_without_number_are_an_error_and_fill_no_memory():
     with pytest.raises(ValueError, match="too many frames; are its timestamps damaged"):
         frames_of(one_pixel([0, 2**62]), SENSOR_SIZE, Framing("time_window", 1, 0, denoise_time=0))

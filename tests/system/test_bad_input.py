@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from src.cache import FORMAT_VERSION
+from src.io_funcs import REPOSITORY
 from tests import small_job
 
 MAIN = ("main.py", "small.yaml", "--job_id=bad")
@@ -173,6 +174,19 @@ def test_overrides_without_quotes(prepared):
         'unrecognized arguments: train.learning_rate=1; all overrides stand in one pair of quotes: --override "KEY'
     )
     not_understood(prepared, "main.py", *words, message=message)
+
+
+@pytest.mark.parametrize("word", ["--overide", "--overide=train.epochs=3"])
+def test_a_mistyped_option_is_named(prepared, word):
+    words = ("small.yaml", "--job_id=bad", word, "train.epochs=1")
+    not_understood(prepared, "main.py", *words, message="did you mean --override?")
+
+
+def test_a_sweeps_file_to_train_and_a_config_to_sweep(prepared):
+    sweep = str(REPOSITORY / "configs/sweep_example.yaml")
+    for script in ("main.py", "prepare_data.py"):
+        refused(prepared, script, sweep, message=f"{sweep}: this is the file of a sweep, which names a config")
+    refused(prepared, "sweep.py", "small.yaml", message="small.yaml: this is a config, not the file of a sweep")
 
 
 def test_half_of_an_option_s_name(prepared):

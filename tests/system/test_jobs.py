@@ -104,6 +104,17 @@ def test_resume_without_checkpoints_starts_fresh_and_says_so(jobs):
     assert "no checkpoint yet: starting fresh" in main(jobs, "--job_id=fresh", "--resume")
 
 
+def test_a_done_job_without_checkpoints_is_not_begun_anew_by_resume(jobs):
+    main(jobs, "--job_id=bare", "--override", "train.epochs=1")
+    for folder in ("scratch/checkpoints/bare", "project/models/bare/checkpoints"):
+        shutil.rmtree(jobs / folder)
+    left = [jobs / "project/models/bare/final.safetensors", *(jobs / "project/logs/bare").iterdir()]
+    before = [path.read_bytes() for path in left]
+    output = main(jobs, "--job_id=bare", "--resume", "--override", "train.epochs=1", expect=2)
+    assert "job bare is done and has no checkpoint any more to go on from: --restart begins it anew" in output
+    assert [path.read_bytes() for path in left] == before
+
+
 def test_resume_under_another_config_is_refused_with_the_keys(jobs):
     output = main(jobs, "--job_id=first", "--resume", "--override", "train.learning_rate=0.5 base.seed=4", expect=2)
     assert "train.learning_rate was 0.05, is 0.5" in output
