@@ -20,6 +20,7 @@ from src.provenance import read_starts
 ACCURACIES = ("frame_accuracy", "recording_accuracy", "relaxed_frame_accuracy", "relaxed_recording_accuracy")
 COLUMNS = (
     "job",
+    "dataset",
     "model",
     "parameters",
     "epochs",
@@ -91,6 +92,7 @@ def _summary(job: Job) -> _Summary:
         best = best_epoch(rows, best_metric(config))
         row = {
             "job": job.job_id,
+            "dataset": config.get("data", {}).get("name"),
             "model": config.get("model", {}).get("model_type"),
             "parameters": starts[-1]["parameters"] if starts else None,
             "epochs": int(max((row["epoch"] for row in rows), default=0)),
@@ -110,8 +112,8 @@ def _read(path: Path, parse: Any) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    header = ["job", "model", "parameters", "epochs", "best", "val frames %", "test frames %", "recordings %"]
-    header += ["relaxed frames %", "recordings %", "time", "frames/s"]
+    header = ["job", "dataset", "model", "parameters", "epochs", "best", "val frames %"]
+    header += ["test frames %", "recordings %", "relaxed frames %", "recordings %", "time", "frames/s"]
 
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f}"
@@ -119,6 +121,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     cells = [
         [
             row["job"],
+            row["dataset"] or "-",
             row["model"] or "-",
             *(number(row[name]) for name in ("parameters", "epochs", "best_epoch")),
             format_percent(row["val_frame_accuracy"]),
