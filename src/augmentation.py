@@ -5,7 +5,6 @@ another process, the CPU and a GPU all get the same frames, and there is no stat
 (Steele et al. 2014), a generator whose n-th number is known without the ones before.
 """
 
-import dataclasses
 import math
 
 import numba
@@ -77,7 +76,7 @@ def augment(
     Returns:
         As `packed`.
     """
-    if dataclasses.replace(options, cut_mix=0.0) == Augmentation():
+    if options == Augmentation():
         return packed
     draws = draw(options, seed, epoch, first, len(packed))
     counts = frame_dtype == "counts"
@@ -241,16 +240,13 @@ def _thinned(frames: torch.Tensor, key: torch.Tensor, drop_below: torch.Tensor, 
     kept = frames.clone()
     first = torch.arange(frames.shape[1], device=frames.device) * MOST_COUNT + EVENTS_FROM
     for event in range(most):
-        dropped = uniform_by_torch(key, first + event) < drop_below
+        dropped = _uniform_by_torch(key, first + event) < drop_below
         kept -= (dropped & (frames > event)).to(torch.uint8)
     return kept
 
 
-def uniform_by_torch(key: torch.Tensor, use: torch.Tensor) -> torch.Tensor:
-    """Numbers below 2^32 of frames, int64 [B, U], of keys [B, 1] and uses [U].
-
-    It is `_uniform` in int64, whose products wrap as those of uint64 do; its shifts need the sign cut off.
-    """
+def _uniform_by_torch(key: torch.Tensor, use: torch.Tensor) -> torch.Tensor:
+    """`_uniform` in int64, whose products wrap as those of uint64 do; its shifts need the sign cut off."""
     z = key + use * _signed(STEP)
     for shift, factor in zip((30, 27), FACTORS, strict=True):
         z = (z ^ _shifted(z, shift)) * _signed(factor)

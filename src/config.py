@@ -81,7 +81,6 @@ class Augmentation:
     rotation: float = _option(0.0, least=0.0, most=180.0)  # degrees, at most, either way
     scale: float = _option(0.0, least=0.0, most=3.0)  # width and height each by 1 / (1 + scale) to 1 + scale
     shear: float = _option(0.0, least=0.0, most=3.0)  # pixels, at most, that a row moves against the next
-    cut_mix: float = _option(0.0, least=0.0, most=1.0)  # probability of a rectangle of another frame, see `src.mixing`
 
 
 @dataclass

@@ -7,7 +7,6 @@ of the config, its number and the metrics so far, so that a checkpoint needs not
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -22,41 +21,20 @@ def create_optimizer(parameters: Iterable[torch.nn.Parameter], options: Train) -
     return torch.optim.Adam(parameters, lr=options.learning_rate, fused=True)
 
 
-class Mixed(NamedTuple):
-    """What frames are mixed with: the other frames' labels int64 [B], and each frame's own share float32 [B]."""
-
-    labels: torch.Tensor
-    own: torch.Tensor
-
-
 def training_loss(
-    scores: torch.Tensor,
-    labels: torch.Tensor,
-    options: Train,
-    taught: torch.Tensor | None = None,
-    mixed: Mixed | None = None,
+    scores: torch.Tensor, labels: torch.Tensor, options: Train, taught: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Mean cross entropy, in float32, of class scores [B, groups, classes] and labels int64 [B].
 
     A frame's label is that of all its groups: see `FrameModel.forward_training`.
 
     With train.label_smoothing s, of targets 1 - s for the label, plus s spread over all classes (Szegedy et al. 2016).
-    The label of a mixed frame is its own one, and the other one's, by their shares (Yun et al. 2019).
     With a teacher's scores [B, classes], `taught`, train.teacher.weight of the loss is that of both scores divided by
     T = train.teacher.temperature, the teacher's softmax being the target, times T^2 (Hinton et al. 2015).
     """
     groups = scores.shape[1]
     scores = scores.flatten(0, 1).float()
-    smoothing = options.label_smoothing
-    if mixed is None:
-        loss = cross_entropy(scores, labels.repeat_interleave(groups), label_smoothing=smoothing)
-    else:
-        own = mixed.own.repeat_interleave(groups)
-        losses = [
-            cross_entropy(scores, those.repeat_interleave(groups), label_smoothing=smoothing, reduction="none")
-            for those in (labels, mixed.labels)
-        ]
-        loss = torch.lerp(losses[1], losses[0], own).mean()
+    loss = cross_entropy(scores, labels.repeat_interleave(groups), label_smoothing=options.label_smoothing)
     if taught is None:
         return loss
     temperature, weight = options.teacher.temperature, options.teacher.weight

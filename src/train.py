@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import itertools
 import math
 import sys
 import time
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src import checkpoint, distributed
@@ -39,10 +37,8 @@ from src.job import Job
 from src.loggers import Entry, Loggers, require_packages, row_entry
 from src.logic.sampling import gate_temperature, set_temperature, temperature_of_epoch
 from src.metrics import best_epoch, val_scores, write_metrics
-from src.mixing import mix, others_order
 from src.model import DiffLogic, FrameModel, create_model, require_fitting_frames
 from src.optimisation import (
-    Mixed,
     averaged_weights,
     create_average,
     create_optimizer,
@@ -286,14 +282,15 @@ def _cache_for(config: Config, stop: StopSignals) -> FrameCache:
 def _train_epoch(run: Run, stop: StopSignals) -> None:
     """Train the rest of the current epoch, from the batch after the last."""
     config, progress = run.config, run.progress
-    num_frames = len(run.cache.splits["train"])
-    order = train_order(num_frames, config.base.seed, progress.epoch, config.train.dataloader.shuffle_train)[
-        : run.batches_an_epoch * config.train.dataloader.batch_size
-    ]
-    parts = _parts(run, order)
-    others: Iterator[distributed.Part | None] = itertools.repeat(None)
-    if config.train.augmentation.cut_mix > 0:
-        others = _parts(run, others_order(num_frames, config.base.seed, progress.epoch)[: len(order)])
+    order = train_order(
+        len(run.cache.splits["train"]),
+        config.base.seed,
+        progress.epoch,
+        config.train.dataloader.shuffle_train,
+    )[: run.batches_an_epoch * config.train.dataloader.batch_size]
+    parts = distributed.load_parts(
+        run.cache.splits["train"], order, config.train.dataloader, run.device, first=progress.batch
+    )
     group = config.train.accumulate_batches
     updates_an_epoch = math.ceil(run.batches_an_epoch / group)
     scores_so_far = val_scores(progress.rows, config.train.best_metric).values()
@@ -313,14 +310,14 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
     _set_temperature(run, progress.epoch)
     seconds_before, began = progress.train_seconds, time.perf_counter()
     with _progress_bar(run) as bar:
-        for part, other in zip(parts, others, strict=False):
+        for part in parts:
             update = progress.epoch * updates_an_epoch + progress.batch // group
             set_learning_rate(run.optimizer, learning_rate(config.train, update, updates_an_epoch, scores_so_far))
-            packed, mixed = _augmented(run, part, other)
+            packed = _augmented(run, part)
             with autocast(run.config.train, run.device):
                 scores = run.forward(packed)
                 taught = run.teacher.scores(packed) if run.teacher is not None else None
-                loss = training_loss(scores, part.labels, config.train, taught, mixed)
+                loss = training_loss(scores, part.labels, config.train, taught)
             share = part.weight * part.batch_frames / frames_of_group(progress.batch, len(order), config.train)
             run.scaler.scale(loss * share).backward()
             group_ends = (progress.batch + 1) % group == 0 or progress.batch + 1 == run.batches_an_epoch
@@ -365,24 +362,10 @@ def _update(run: Run, number: int) -> None:
         update_average(run.average, run.model, options.ema_decay, number + 1)
 
 
-def _parts(run: Run, order: NDArray[np.int64]) -> Iterator[distributed.Part]:
-    """This rank's parts of the rest of the epoch's batches."""
-    return distributed.load_parts(
-        run.cache.splits["train"], order, run.config.train.dataloader, run.device, first=run.progress.batch
-    )
-
-
-def _augmented(run: Run, part: distributed.Part, other: distributed.Part | None) -> tuple[torch.Tensor, Mixed | None]:
-    """The packed frames of a part, augmented as `train.augmentation` says, maybe mixed with those of another."""
+def _augmented(run: Run, part: distributed.Part) -> torch.Tensor:
+    """The packed frames of a part, augmented as `train.augmentation` says."""
     options, shape, dtype = run.config.train.augmentation, run.cache.frame_shape, run.cache.frame_dtype
-    seed, epoch = run.config.base.seed, run.progress.epoch
-    packed = augment(part.packed, shape, dtype, options, seed, epoch, part.first)
-    if other is None:
-        return packed, None
-    beyond = len(run.cache.splits["train"])  # positions of their own, so that they are augmented otherwise
-    others = augment(other.packed, shape, dtype, options, seed, epoch, beyond + other.first)
-    packed, own = mix(packed, others, shape, dtype, options.cut_mix, seed, epoch, part.first)
-    return packed, Mixed(other.labels, own)
+    return augment(part.packed, shape, dtype, options, run.config.base.seed, run.progress.epoch, part.first)
 
 
 def _end_epoch(run: Run, stop: StopSignals) -> None:

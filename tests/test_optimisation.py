@@ -7,12 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.functional import one_hot
 from torch.optim import lr_scheduler
 
 from src.config import Teacher, Train
 from src.optimisation import (
-    Mixed,
     averaged_weights,
     create_average,
     create_optimizer,
@@ -152,7 +150,7 @@ def test_weight_decay_is_decoupled_from_the_gradients_and_follows_the_learning_r
 def test_label_smoothing_spreads_a_part_of_the_target_over_all_classes():
     scores = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 3, 9, 9, 1, 2])
-    targets = 0.8 * one_hot(labels, 10) + 0.2 / 10
+    targets = 0.8 * torch.nn.functional.one_hot(labels, 10) + 0.2 / 10
     expected = -(targets * scores.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(training_loss(scores[:, None], labels, Train(label_smoothing=0.2)), expected)
     assert training_loss(scores[:, None], labels, Train()) == torch.nn.functional.cross_entropy(scores, labels)
@@ -167,23 +165,13 @@ def test_a_teachers_part_of_the_loss_is_its_softened_cross_entropy_times_the_squ
     torch.testing.assert_close(training_loss(scores[:, None], labels, options, taught), expected)
 
 
-def test_a_mixed_frames_label_is_its_own_and_the_others_by_their_shares():
-    scores = torch.randn(6, 10)
-    labels, others, own = torch.tensor([0, 3, 9, 9, 1, 2]), torch.tensor([1, 3, 0, 5, 2, 7]), torch.rand(6)
-    targets = own[:, None] * one_hot(labels, 10) + (1 - own[:, None]) * one_hot(others, 10)
-    expected = -(targets * scores.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(training_loss(scores[:, None], labels, Train(), None, Mixed(others, own)), expected)
-
-
 def test_the_loss_of_groups_of_scores_is_the_mean_of_what_each_has_by_itself():
     groups, taught = torch.randn(6, 3, 10), torch.randn(6, 10)
     labels = torch.tensor([0, 3, 9, 9, 1, 2])
     options = Train(label_smoothing=0.1, teacher=Teacher(weight=0.25, temperature=3.0))
     for teacher in (None, taught):
-        for mixed in (None, Mixed(labels.flip(0), torch.rand(6))):
-            alone = [training_loss(scores[:, None], labels, options, teacher, mixed) for scores in groups.unbind(1)]
-            together = training_loss(groups, labels, options, teacher, mixed)
-            torch.testing.assert_close(together, torch.stack(alone).mean())
+        alone = [training_loss(scores[:, None], labels, options, teacher) for scores in groups.unbind(1)]
+        torch.testing.assert_close(training_loss(groups, labels, options, teacher), torch.stack(alone).mean())
 
 
 def test_the_loss_is_taken_in_float32():

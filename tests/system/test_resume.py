@@ -50,7 +50,7 @@ def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, m
         "votes": f"{CONVOLUTIONAL} model.difflogic.num_layers=0 {VOTES}",
     }
     model = others.get(model_type, f"model.model_type={model_type}")
-    augmentation = " ".join(f"train.augmentation.{each}" for each in ("shift=2", "event_drop=0.3", "cut_mix=0.5"))
+    augmentation = "train.augmentation.shift=2 train.augmentation.event_drop=0.3"
     options = ["--override", f"{model} {augmentation} {EVERY_BATCH}"]
     small_job.run(prepared, "main.py", "small.yaml", f"--job_id=whole_{model_type}", *options)
     steps = outcome(prepared, f"whole_{model_type}")[2]["steps"]
