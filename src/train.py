@@ -452,8 +452,10 @@ def _finish(run: Run, stop: StopSignals) -> None:
         tested = evaluation, "best", about["step"]
         result["best_test"] = evaluation.accuracies()
     _write_metrics(run)
-    saved &= _save_checkpoint(run, to_project=True)  # before the result, which says that there is one
-    saved &= _attempt("the result", lambda: write_json(run.job.logs / "result.json", result))
+    checkpointed = _save_checkpoint(run, to_project=True)
+    saved &= checkpointed and _attempt(  # a result says that there is a checkpoint: see `_newest_state`
+        "the result", lambda: write_json(run.job.logs / "result.json", result)
+    )
     for name in ("test", "best_test"):
         if name in result:
             model = (
