@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from src.helpers import LOG, UserError
+from src.helpers import LOG, UserError, one_line
 from src.io_funcs import write_atomic
 from src.job import list_checkpoints
 
@@ -186,7 +186,7 @@ def load_model_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 
 def unreadable_model(path: Path, error: Exception) -> UserError:
     """What to raise where a model's file cannot be opened or makes no sense."""
-    reason = " ".join(str(error).split()).removesuffix(f": {path}")
+    reason = one_line(error).removesuffix(f": {path}")
     return UserError(f"{path}: cannot read the model: {reason}; {_ELSEWHERE}")
 
 

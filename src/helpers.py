@@ -216,6 +216,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def one_line(error: Exception) -> str:
+    """An error's text without its line breaks."""
+    return " ".join(str(error).split())
+
+
 def format_duration(seconds: float) -> str:
     """Seconds as a person says them: '0.4 s', '12 s', '3 min 05 s', '2 h 07 min'."""
     if seconds < 10:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, unreadable_model
 from src.config import Config
-from src.helpers import UserError
+from src.helpers import UserError, one_line
 from src.io_funcs import check_name
 from src.job import Job, list_checkpoints
 from src.logic.circuit import Circuit
@@ -38,7 +38,7 @@ def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{path}: the weights do not fit the config in the file: {_one_line(error)}") from error
+        raise UserError(f"{path}: the weights do not fit the config in the file: {one_line(error)}") from error
     set_temperature(model, description["temperature"])  # of its epoch, not of the first
     return model.eval(), description
 
@@ -118,7 +118,3 @@ _FITS = {
     "step": lambda value: type(value) is int,
     "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
 }
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -5,12 +5,13 @@ from types import ModuleType
 import pytest
 import torch
 
-from src.logic import LogicConvolution, convolution_reference
+from src.logic import LogicConvolution
 from src.logic.convolution import tree_candidates
 from src.logic.convolution_functions import Trees
 from src.logic.convolution_kernels import FORM, SIGMOID, STEP
 from src.logic.parametrisation import GateOptions
 from tests.logic.conftest import compiled_for_gpu, interpreted_copy
+from tests.logic.windows import window_values
 
 pytest.importorskip("triton", reason="the kernels need triton, which is there for Linux only")
 
@@ -52,13 +53,9 @@ def check_layer(
 
     exact_x, exact_coefficients = x.double().requires_grad_(), coefficients.double().requires_grad_()
     exact_shares = torch.zeros(trees.candidates.shape[1:], dtype=torch.float64, device=device, requires_grad=True)
-    sides = layer.shape.out_height * pool, layer.shape.out_width * pool
-    everywhere = layer.shape._replace(pool=1, out_height=sides[0], out_width=sides[1])
-    values = convolution_reference.convolution(
-        exact_x, exact_coefficients, layer.indices, everywhere, gates, trees.candidates, exact_shares
+    windows = window_values(
+        exact_x, exact_coefficients, layer.indices, layer.shape, gates, trees.candidates, exact_shares
     )
-    windows = values.reshape(kernel_count, layer.shape.out_height, pool, layer.shape.out_width, pool, batch)
-    windows = windows.transpose(2, 3).reshape(-1, pool * pool, batch)
     # Of values that are equal but for rounding either may win.
     exact_y = windows.gather(1, winners.long()[:, None]).squeeze(1)
     torch.testing.assert_close(exact_y, windows.max(1).values, rtol=0, atol=2e-5)
