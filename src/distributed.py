@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from src.helpers import (
     Stopped,
     StopSignals,
     UserError,
+    leave,
     torchrun_rank,
 )
 from src.model import FrameModel
@@ -44,6 +46,9 @@ from src.model import FrameModel
 BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
 PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; that a process is gone is noticed at once
 LEAVE_PATIENCE = timedelta(seconds=100)  # for what rank 0 has to end, such as a logger's upload
+FOREVER = timedelta(days=3650)
+NOTICE_SECONDS = 10  # in which a process notices by itself that another is gone, unless it waits for its GPU
+LOST = "the connection to another process of this job is lost: it was killed, or its machine is down"
 # Keys of torchrun's store.
 _BEGUN, _JOINED, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "joined", "ended", "left"))
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of sys/prctl.h
@@ -93,10 +98,12 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
     backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=size)
     _control = dist.new_group(backend="gloo", timeout=PATIENCE)
+    part = watch_others(lambda: _first_to_end(store, EXIT_FAILED))
     try:
         _wait_for_all(_JOINED, store, size, stop)  # one that ended now would be a lost connection to who still connects
         require_processes_fit(options, int(os.environ["LOCAL_WORLD_SIZE"]), size)
         yield
+        part()
     except Stopped:
         _first_to_end(store, stop.exit_code)
         if number:  # torchrun gives what is left 30 s as soon as one process has ended
@@ -109,7 +116,7 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
         if not first:
             raise EndedElsewhere(f"another process has ended first; here: {error}", code) from error
         if _is_lost_connection(error):
-            LOG.warning("the connection to another process of this job is lost: it was killed, or its machine is down")
+            LOG.warning(LOST)
             raise EndedElsewhere(str(error), code) from error
         raise
     finally:
@@ -135,6 +142,43 @@ def _end_with_torchrun() -> None:
     """Get SIGTERM when torchrun dies, on Linux: what it started in sessions of their own would go on without it."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def watch_others(end: Callable[[], tuple[bool, int]]) -> Callable[[], None]:
+    """End this process if another is gone, which it may not notice: its GPU waits for that one's gradients for ever.
+
+    Rank 0 watches all others, and they watch rank 0. All ranks call this at the same point.
+
+    Args:
+        end: `_first_to_end`.
+
+    Returns:
+        What all ranks call when their work is done: it parts from the others without an alarm.
+    """
+    group = dist.new_group(backend="gloo", timeout=FOREVER)
+    others = range(1, world_size()) if rank() == 0 else [0]
+
+    def watch(other: int) -> None:
+        try:
+            dist.recv(torch.zeros(1), other, group)
+        except RuntimeError:
+            time.sleep(NOTICE_SECONDS)
+            first, code = end()
+            if first:
+                LOG.warning(LOST)
+            leave(code)
+
+    watchers = [threading.Thread(target=watch, args=[other], daemon=True) for other in others]
+    for watcher in watchers:
+        watcher.start()
+
+    def part() -> None:
+        for other in others:
+            dist.send(torch.zeros(1), other, group)
+        for watcher in watchers:
+            watcher.join()
+
+    return part
 
 
 def _first_to_end(store: dist.Store, code: int) -> tuple[bool, int]:

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -23,6 +24,15 @@ from tests.system.test_resume import wait_for_step
 
 TOLERANCE = 1e-3  # of weights, whose learning rate is 0.05 for some 200 steps
 MOST_SECONDS = 120  # until all have ended, on a busy machine: who waits for a process that is gone waits for ever
+WAITS = """
+import time
+from src.config import Train
+from src.distributed import joined
+from src.helpers import StopSignals
+with joined(Train(device="cpu"), StopSignals()):
+    print("joined", flush=True)
+    time.sleep(1000)
+"""
 LONG = "train.epochs=6 train.checkpoint_interval_minutes=0"
 
 pytestmark = pytest.mark.slow
@@ -253,11 +263,36 @@ def test_a_missing_cache_is_prepared_by_one_process(tmp_path):
     assert output.count("preparing it with") == output.count("prepared ") == 1
 
 
-def start_two_machines(folder, job_id):
-    """Both are this one."""
+@pytest.mark.parametrize("killed", [0, 1, 2])
+def test_a_process_that_waits_for_its_gpu_ends_too_when_another_is_killed(tmp_path, killed):
+    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "waits"}
+    variables = {**small_job.environment(tmp_path), **place}
+    command, pipe = [sys.executable, "-c", WAITS], subprocess.PIPE
+    ranks = []
+    for number in range(3):
+        own = {"RANK": str(number), "WORLD_SIZE": "3", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+        ranks.append(
+            subprocess.Popen(
+                command, env=variables | own, cwd=small_job.REPOSITORY, stdout=pipe, stderr=pipe, text=True
+            )
+        )
+    assert [process.stdout.readline() for process in ranks] == ["joined\n"] * 3
+    ranks[killed].kill()
+    for process in ranks:
+        _, errors = process.communicate(timeout=MOST_SECONDS)
+        assert process.returncode == (-signal.SIGKILL if process is ranks[killed] else 1), errors
+        assert "Traceback" not in errors
+
+
+def free_port():
     with socket.socket() as some:
         some.bind(("localhost", 0))
-        endpoint = f"--endpoint=localhost:{some.getsockname()[1]}"
+        return some.getsockname()[1]
+
+
+def start_two_machines(folder, job_id):
+    """Both are this one."""
+    endpoint = f"--endpoint=localhost:{free_port()}"
     return [start(folder, job_id, LONG, "--nodes=2", f"--node_rank={number}", endpoint) for number in range(2)]
 
 
