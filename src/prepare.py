@@ -81,7 +81,9 @@ def _plan(config: Config, stop: StopSignals) -> _Job:
     root, recordings = obtain_recordings(config.data, dataset, stop.check)
     parameters = cache.cache_parameters(config.data, dataset)
     fingerprint = cache.source_fingerprint(recordings, root)
-    parts = plan_parts(assign_splits(recordings, config.data, dataset.own_test_split), recordings)
+    splits = assign_splits(recordings, config.data, dataset.own_test_split)
+    _warn_of_missing_classes(splits, recordings, dataset.classes)
+    parts = plan_parts(splits, recordings)
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
     return _Job(dataset, framing_of(config.data), recordings, parameters, fingerprint, parts, relative)
 
@@ -190,6 +192,16 @@ def assign_splits(recordings: list[Recording], data: Data, own_test_split: bool)
     is_val = _stratified(labels, ~is_test, data.val_split, [data.seed, 1])
     members = {"train": ~is_test & ~is_val, "val": is_val, "test": is_test}
     return {split: np.flatnonzero(members[split]).tolist() for split in cache.SPLITS}
+
+
+def _warn_of_missing_classes(
+    splits: dict[str, list[int]], recordings: list[Recording], classes: tuple[str, ...]
+) -> None:
+    for split in ("train", "test"):
+        present = {recordings[number].label for number in splits[split]}
+        missing = [name for label, name in enumerate(classes) if label not in present]
+        if present and missing:
+            LOG.warning("no recording of class %s is in %s: is a folder missing?", ", ".join(missing), split)
 
 
 def _stratified(

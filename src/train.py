@@ -667,7 +667,10 @@ def _resume(run: Run) -> None:
     run.progress = progress = Progress(**state["progress"])
     # What is evaluated again gets new rows: an epoch whose evaluation was cut short, and the test.
     progress.rows = [row for row in progress.rows if row["epoch"] <= progress.epoch and row["split"] != "test"]
-    LOG.info("resuming after batch %d of epoch %d", run.progress.batch, run.progress.epoch + 1)
+    if progress.batch or not progress.epoch:
+        LOG.info("resuming after batch %d of epoch %d", progress.batch, progress.epoch + 1)
+    else:
+        LOG.info("resuming after epoch %d", progress.epoch)
 
 
 def _check_same_config(run: Run, state: dict[str, Any]) -> None:

@@ -267,6 +267,14 @@ def test_a_misnamed_folder_of_recordings_is_named(config, tmp_path, caplog):
     assert f"nothing is taken from test in {recordings}: not a folder of NMNIST" in caplog.text
 
 
+def test_a_class_without_a_recording_in_a_split_is_named(config, tmp_path, caplog):
+    shutil.rmtree(tmp_path / "recordings" / "NMNIST" / "Test" / "3")
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        prepare(config, StopSignals())
+    (line,) = [record.message for record in caplog.records if "no recording of class" in record.message]
+    assert line == "no recording of class 3 is in test: is a folder missing?"
+
+
 def test_misnamed_folders_alone_start_no_download(config, tmp_path):
     recordings = tmp_path / "recordings" / "NMNIST"
     for name in ("Train", "Test"):

@@ -90,5 +90,6 @@ def test_resuming_a_finished_job_with_more_epochs_goes_on(prepared):
         prepared, "main.py", "small.yaml", "--job_id=longer", "--resume", "--override", "train.epochs=4"
     )
     assert "resuming with train.epochs = 4, it was 2" in output
+    assert "resuming after epoch 2" in output
     small_job.run(prepared, "main.py", "small.yaml", "--job_id=at_once", "--override", "train.epochs=4")
     assert outcome(prepared, "longer") == outcome(prepared, "at_once")

@@ -360,7 +360,7 @@ def test_a_job_preempted_by_the_signal_resumes_and_ends_with_the_same_bits(clust
     text = log(cluster, "signalled", job)
     assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("COMPLETED", "0:0", "1"), text
     assert ended["JobName"] == "signalled"
-    assert text.count("queued again") == text.count("resuming after batch") == 1
+    assert text.count("queued again") == text.count("resuming after") == 1
     assert outcome(cluster.folder, "signalled") == outcome(cluster.folder, "whole")
 
 
@@ -378,7 +378,7 @@ def test_a_job_at_its_time_limit_resumes_and_ends_with_the_same_bits(cluster):
     ended = cluster.wait_for_end(job)
     text = log(cluster, "limit", job)
     assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text
-    assert "resuming after batch" in text
+    assert "resuming after" in text
     assert outcome(cluster.folder, "limit") == outcome(cluster.folder, "whole")
 
 
@@ -462,7 +462,7 @@ def test_a_job_on_two_nodes_is_one_training_that_is_preempted_and_resumed(cluste
     ended = cluster.wait_for_end(job, seconds=180)
     text = log(cluster, "pair", job)
     assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("COMPLETED", "0:0", "1"), text
-    assert text.count("queued again") == text.count("resuming after batch") == 1
+    assert text.count("queued again") == text.count("resuming after") == 1
     assert text.count("test accuracy of the final model") == 1
     assert "the number of processes was" not in text
     one, two = (outcome(cluster.folder, job_id)[2] for job_id in ("whole", "pair"))

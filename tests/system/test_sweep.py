@@ -79,7 +79,7 @@ def test_a_sweep_that_is_killed_and_run_again_ends_in_the_table_of_an_uninterrup
     killed.communicate()
     output = small_job.run(folder, "sweep.py", "killed.yaml")
     assert "4 jobs, 1 of them done" in output
-    assert "resuming after batch" in (folder / "project/logs/killed/killed_learning_rate-0.01_s0.out").read_text()
+    assert "resuming after" in (folder / "project/logs/killed/killed_learning_rate-0.01_s0.out").read_text()
     assert table(folder, "killed") == table(folder, "whole")
 
     before = result_path(folder, "killed_learning_rate-0.05_s0").stat().st_mtime_ns
