@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from src import cache
-from src.config import Config, DataLoader
+from src.config import Config, Data, DataLoader
 from src.events.datasets import get_dataset
 from src.helpers import LOG, UserError, format_size
 from src.io_funcs import file_lock, from_repository, project_root, scratch_root
@@ -51,6 +51,9 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
         MissingCacheError: if neither storage has it; the text says how to prepare it.
     """
     dataset = get_dataset(config.data.name)
+    data_root = config.data.data_root
+    if data_root != Data().data_root and not from_repository(data_root).is_dir():
+        LOG.warning("data.data_root = %s: no such folder; any cache that fits the config is taken", data_root)
     parameters = cache.cache_parameters(config.data, dataset)
     on_scratch = _choose(cache.find_caches(scratch_root(), parameters), config)
     on_project = _choose(cache.find_caches(project_root(), parameters), config)

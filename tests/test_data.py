@@ -109,6 +109,13 @@ def test_of_caches_from_different_recordings_the_one_under_data_root_is_taken(pr
         open_cache(prepared)
 
 
+def test_a_data_root_that_is_not_there_is_told_although_its_cache_is(prepared, tmp_path, caplog):
+    prepared.data.data_root = str(tmp_path / "nowhere")
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        open_cache(prepared)
+    assert f"data.data_root = {tmp_path}/nowhere: no such folder" in caplog.text
+
+
 def test_an_epoch_s_order_is_a_permutation_that_seed_and_epoch_decide():
     order = train_order(100, seed=3, epoch=5, shuffle=True)
     assert sorted(order) == list(range(100))
