@@ -47,7 +47,7 @@ BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
 PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; that a process is gone is noticed at once
 LEAVE_PATIENCE = timedelta(seconds=100)  # for what rank 0 has to end, such as a logger's upload
 FOREVER = timedelta(days=3650)
-NOTICE_SECONDS = 10  # in which a process notices by itself that another is gone, unless it waits for its GPU
+NOTICE_SECONDS = 30  # in which a process whose other is gone ends by itself, unless it waits for its GPU
 LOST = "the connection to another process of this job is lost: it was killed, or its machine is down"
 # Keys of torchrun's store.
 _BEGUN, _JOINED, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "joined", "ended", "left"))
@@ -98,12 +98,12 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
     backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=size)
     _control = dist.new_group(backend="gloo", timeout=PATIENCE)
-    part = watch_others(lambda: _first_to_end(store, EXIT_FAILED))
+    part_ways = watch_others(lambda: _first_to_end(store, EXIT_FAILED))
     try:
         _wait_for_all(_JOINED, store, size, stop)  # one that ended now would be a lost connection to who still connects
         require_processes_fit(options, int(os.environ["LOCAL_WORLD_SIZE"]), size)
         yield
-        part()
+        part_ways()
     except Stopped:
         _first_to_end(store, stop.exit_code)
         if number:  # torchrun gives what is left 30 s as soon as one process has ended
@@ -172,13 +172,13 @@ def watch_others(end: Callable[[], tuple[bool, int]]) -> Callable[[], None]:
     for watcher in watchers:
         watcher.start()
 
-    def part() -> None:
+    def part_ways() -> None:
         for other in others:
             dist.send(torch.zeros(1), other, group)
         for watcher in watchers:
             watcher.join()
 
-    return part
+    return part_ways
 
 
 def _first_to_end(store: dist.Store, code: int) -> tuple[bool, int]:

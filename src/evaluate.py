@@ -126,7 +126,7 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     network, about = load_model(_model_path(job, model))
     own = Config.from_dict(about["config"], f"job {job_id}")
     if own.data.name != config.data.name:
-        raise UserError(f"job {job_id} was trained on {own.data.name}; this config is for {config.data.name}")
+        raise UserError(f"job {job_id} was trained on {own.data.name}, not on {config.data.name}: give its config")
     _warn_of_another_model(config, own, job_id)
     device = choose_device(config.train.device)
     if device.type == "cpu":

@@ -26,10 +26,11 @@ TOLERANCE = 1e-3  # of weights, whose learning rate is 0.05 for some 200 steps
 MOST_SECONDS = 120  # until all have ended, on a busy machine: who waits for a process that is gone waits for ever
 WAITS = """
 import time
+from src import distributed
 from src.config import Train
-from src.distributed import joined
 from src.helpers import StopSignals
-with joined(Train(device="cpu"), StopSignals()):
+distributed.NOTICE_SECONDS = 3
+with distributed.joined(Train(device="cpu"), StopSignals()):
     print("joined", flush=True)
     time.sleep(1000)
 """

@@ -122,7 +122,7 @@ def test_a_job_that_has_a_best_model_only_is_evaluated(storages, copy):
         ({"model": "last"}, "--model last: there is no such model; allowed: best, final"),
         ({"overrides": ["train.device=tpu"]}, "allowed: cuda, cuda:N or cpu"),
         ({"overrides": ["data.overlap=7"]}, "prepare it with ./prepare_data.sh"),
-        ({"overrides": ["data.name=DEMO"]}, "job logic was trained on NMNIST; this config is for DEMO"),
+        ({"overrides": ["data.name=DEMO"]}, "job logic was trained on NMNIST, not on DEMO: give its config"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said_in_one_line(storages, arguments, message):
