@@ -46,6 +46,10 @@ def require_processes_fit(options: Train, processes: int, everywhere: int) -> No
     batch_size, gpus = options.dataloader.batch_size, torch.cuda.device_count()
     if batch_size < everywhere:
         raise UserError(f"train.dataloader.batch_size = {batch_size} is less than the {everywhere} processes")
+    if everywhere > 1 and options.batch_parts not in (1, everywhere):
+        raise UserError(
+            f"train.batch_parts = {options.batch_parts}, but {everywhere} processes take a part each: leave it out"
+        )
     if options.device.startswith("cuda:"):
         raise UserError(f"train.device = {options.device}: each process takes a GPU of its own; give cuda, or cpu")
     if options.device == "cuda" and 0 < gpus < processes:

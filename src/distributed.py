@@ -282,11 +282,12 @@ def _broadcast_text(text: str) -> str:
 
 
 class Part(NamedTuple):
-    """A rank's part of a batch: packed frames uint8 [B, bytes] and labels int64 [B], on the device.
+    """A part of a batch: packed frames uint8 [B, bytes] and labels int64 [B], on the device.
 
     Attributes:
-        frames: how many of them count; none where the batch has fewer frames than there are ranks, and the part is one
-            frame all the same, so that the rank has a gradient to add.
+        frames: how many of them count; none where the batch has fewer frames than parts, and the part is one frame all
+            the same, so that its rank has a gradient to add.
+        weight: of its mean loss, so that the mean of all parts' gradients is that of the batch's mean loss.
         batch_frames: frames of the whole batch.
         first: the place of the part's first frame in the epoch's order; the others follow it.
     """
@@ -294,31 +295,55 @@ class Part(NamedTuple):
     packed: torch.Tensor
     labels: torch.Tensor
     frames: int
+    weight: float
     batch_frames: int
     first: int
 
-    @property
-    def weight(self) -> float:
-        """Of this part's mean loss, so that the mean of all ranks' gradients is that of the batch's mean loss."""
-        return self.frames * world_size() / self.batch_frames
+
+def batch_parts(options: Train) -> int:
+    """Into how many parts a batch is divided: one for each rank, or as many as a single process is to take in turn."""
+    return max(world_size(), options.batch_parts)
+
+
+def describe_sum(options: Train) -> str:
+    """How the gradients of a batch's frames are summed: what is written alike is equal bit for bit.
+
+    Two summands have one sum, whoever adds them; of more, gloo and NCCL have orders of their own.
+    """
+    parts = batch_parts(options)
+    if parts == 1:
+        return "all at once"
+    if parts == 2:
+        return "in two parts (--nproc 2 or train.batch_parts=2)"
+    return f"in {parts} parts ({f'--nproc {parts}' if world_size() > 1 else f'train.batch_parts={parts}'})"
 
 
 def load_parts(
-    split: Split, order: NDArray[np.int64], options: DataLoader, device: torch.device, first: int = 0
-) -> Iterator[Part]:
-    """This rank's parts of the batches that `data.load_batches` gives to a single process."""
+    split: Split, order: NDArray[np.int64], options: DataLoader, device: torch.device, parts: int, first: int = 0
+) -> Iterator[list[Part]]:
+    """Of each batch that `data.load_batches` gives, this rank's part, or all of its parts to a single process."""
     batch_size = options.batch_size
+    numbers = [rank()] if world_size() > 1 else range(parts)
     mine, size = part_of_order(order, batch_size, rank(), world_size())
-    parts = load_batches(split, mine, dataclasses.replace(options, batch_size=size), device, first)
+    loaded = load_batches(split, mine, dataclasses.replace(options, batch_size=size), device, first)
     for begin in range(first * batch_size, len(order), batch_size):
         batch_frames = min(batch_size, len(order) - begin)
-        own = _cut(batch_frames, rank(), world_size())
-        if own.stop > own.start:
-            packed, labels = next(parts)
-        else:
-            packed = read_samples(split, order[:1]).to(device)
-            labels = torch.from_numpy(split.labels[order[:1]]).to(device)
-        yield Part(packed, labels, own.stop - own.start, batch_frames, begin + own.start)
+        cuts = [_cut(batch_frames, number, parts) for number in numbers]
+        start = cuts[0].start
+        if cuts[0].stop > start:  # no later one has more frames
+            packed, labels = next(loaded)
+        own = []
+        for cut in cuts:
+            frames, at = cut.stop - cut.start, slice(cut.start - start, cut.stop - start)
+            if frames:
+                part = packed[at], labels[at]
+            else:
+                part = (
+                    read_samples(split, order[:1]).to(device),
+                    torch.from_numpy(split.labels[order[:1]]).to(device),
+                )
+            own.append(Part(*part, frames, frames * parts / batch_frames, batch_frames, begin + cut.start))
+        yield own
 
 
 def part_of_order(order: NDArray[np.int64], batch_size: int, number: int, ranks: int) -> tuple[NDArray[np.int64], int]:

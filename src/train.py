@@ -68,6 +68,7 @@ MAY_CHANGE = {
     "data.reset_cache",
     "data.prepare_if_missing",
     "train.epochs",
+    "train.batch_parts",  # a warning tells what it means
     "train.early_stopping_patience",
     "train.device",
     "train.log_interval",
@@ -288,8 +289,13 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
         progress.epoch,
         config.train.dataloader.shuffle_train,
     )[: run.batches_an_epoch * config.train.dataloader.batch_size]
-    parts = distributed.load_parts(
-        run.cache.splits["train"], order, config.train.dataloader, run.device, first=progress.batch
+    batches = distributed.load_parts(
+        run.cache.splits["train"],
+        order,
+        config.train.dataloader,
+        run.device,
+        distributed.batch_parts(config.train),
+        first=progress.batch,
     )
     group = config.train.accumulate_batches
     updates_an_epoch = math.ceil(run.batches_an_epoch / group)
@@ -310,24 +316,20 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
     _set_temperature(run, progress.epoch)
     seconds_before, began = progress.train_seconds, time.perf_counter()
     with _progress_bar(run) as bar:
-        for part in parts:
+        for parts in batches:
             update = progress.epoch * updates_an_epoch + progress.batch // group
             set_learning_rate(run.optimizer, learning_rate(config.train, update, updates_an_epoch, scores_so_far))
-            packed = _augmented(run, part)
-            with autocast(run.config.train, run.device):
-                scores = run.forward(packed)
-                taught = run.teacher.scores(packed) if run.teacher is not None else None
-                loss = training_loss(scores, part.labels, config.train, taught)
-            share = part.weight * part.batch_frames / frames_of_group(progress.batch, len(order), config.train)
-            run.scaler.scale(loss * share).backward()
+            batch_frames = parts[0].batch_frames
+            share = batch_frames / frames_of_group(progress.batch, len(order), config.train)
+            batch_loss_sum, batch_correct = _add_gradients(run, parts, share)
             group_ends = (progress.batch + 1) % group == 0 or progress.batch + 1 == run.batches_an_epoch
             if group_ends:
                 _update(run, update)
 
-            loss_sum += distributed.total(loss.detach() * part.frames)
-            correct += distributed.total((scores.mean(1).argmax(1) == part.labels)[: part.frames].sum())
-            progress.frames += part.batch_frames
-            progress.frames_seen += part.batch_frames
+            loss_sum += distributed.total(batch_loss_sum)
+            correct += distributed.total(batch_correct)
+            progress.frames += batch_frames
+            progress.frames_seen += batch_frames
             progress.batch += 1
             progress.step += 1
             progress.train_seconds = seconds_before + time.perf_counter() - began
@@ -344,6 +346,46 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
                     stop.check()
                 _save_checkpoint(run)
     note_sums()
+
+
+def _add_gradients(run: Run, parts: list[distributed.Part], share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add the gradients of a batch's mean loss, times `share`, to those of its group.
+
+    Of several parts each one's are added to the group's so far, and the mean of these sums is taken: as many processes,
+    which have a part each, do just that, with the same noise.
+
+    Returns:
+        The sum of the frames' losses, and how many frames are right.
+    """
+    if len(parts) == 1:
+        return _add_gradients_of_part(run, parts[0], share)
+    parameters = list(run.model.parameters())
+    so_far = [parameter.grad for parameter in parameters]
+    devices = [run.device] if run.device.type == "cuda" else []
+    sums, outcomes = [], []
+    for number, part in enumerate(parts, 1):
+        last = number == len(parts)
+        for parameter, gradient in zip(parameters, so_far, strict=True):
+            parameter.grad = gradient if last or gradient is None else gradient.clone()
+        with contextlib.nullcontext() if last else torch.random.fork_rng(devices):
+            outcomes.append(_add_gradients_of_part(run, part, share))
+        sums.append([parameter.grad for parameter in parameters if parameter.grad is not None])
+    for gradients in sums:
+        torch._foreach_mul_(gradients, 1 / len(parts))
+    for gradients in sums[:-1]:
+        torch._foreach_add_(sums[-1], gradients)
+    losses, correct = zip(*outcomes, strict=True)
+    return torch.stack(losses).sum(), torch.stack(correct).sum()
+
+
+def _add_gradients_of_part(run: Run, part: distributed.Part, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    packed = _augmented(run, part)
+    with autocast(run.config.train, run.device):
+        scores = run.forward(packed)
+        taught = run.teacher.scores(packed) if run.teacher is not None else None
+        loss = training_loss(scores, part.labels, run.config.train, taught)
+    run.scaler.scale(loss * (part.weight * share)).backward()
+    return loss.detach() * part.frames, (scores.mean(1).argmax(1) == part.labels)[: part.frames].sum()
 
 
 def _update(run: Run, number: int) -> None:
@@ -708,7 +750,7 @@ def _environment(run: Run) -> dict[str, Any]:
     cuda = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else None
     return {
         "the device": cuda or "cpu",
-        "the number of processes": distributed.world_size(),
+        "how a batch's gradients are summed": distributed.describe_sum(run.config.train),
         "the number of CPU threads": torch.get_num_threads(),
         "PyTorch's version": torch.__version__,
     }

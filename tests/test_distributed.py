@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from src import distributed
 from src.cache import Split
-from src.config import DataLoader
+from src.config import DataLoader, Train
 from src.data import load_batches
 from src.helpers import StopSignals
 
@@ -24,7 +24,7 @@ def split_of(frames):
 def parts_of_rank(monkeypatch, rank, ranks, *arguments, **options):
     monkeypatch.setattr(distributed, "rank", lambda: rank)
     monkeypatch.setattr(distributed, "world_size", lambda: ranks)
-    return list(distributed.load_parts(*arguments, **options))
+    return [part for (part,) in distributed.load_parts(*arguments, **options)]
 
 
 @settings(max_examples=50, deadline=None)
@@ -41,7 +41,7 @@ def test_the_parts_of_all_ranks_make_up_each_batch_of_a_single_process(frames, r
     split, order = split_of(frames), np.random.default_rng(seed).permutation(frames)
     whole = list(load_batches(split, order, options, CPU, first))
     with pytest.MonkeyPatch.context() as patch:
-        by_rank = [parts_of_rank(patch, rank, ranks, split, order, options, CPU, first) for rank in range(ranks)]
+        by_rank = [parts_of_rank(patch, rank, ranks, split, order, options, CPU, ranks, first) for rank in range(ranks)]
     assert [len(parts) for parts in by_rank] == [len(whole)] * ranks
     for batch, ((packed, labels), *parts) in enumerate(zip(whole, *by_rank, strict=True), start=first):
         assert torch.equal(torch.cat([part.packed[: part.frames] for part in parts]), packed)
@@ -61,16 +61,45 @@ def test_the_weighted_means_of_the_parts_average_to_the_mean_of_the_batch(frames
     with pytest.MonkeyPatch.context() as patch:
         by_rank = []
         for rank in range(ranks):
-            parts = parts_of_rank(patch, rank, ranks, split, order, options, CPU)
+            parts = parts_of_rank(patch, rank, ranks, split, order, options, CPU, ranks)
             by_rank.append([values[part.labels].mean() * part.weight for part in parts])
     for batch, means in zip(values.split(batch_size), zip(*by_rank, strict=True), strict=True):
         torch.testing.assert_close(sum(means) / ranks, batch.mean())
 
 
 def test_a_rank_without_a_frame_gets_one_that_does_not_count(monkeypatch):
-    (part,) = parts_of_rank(monkeypatch, 1, 2, split_of(1), np.arange(1), DataLoader(batch_size=2), CPU)
+    (part,) = parts_of_rank(monkeypatch, 1, 2, split_of(1), np.arange(1), DataLoader(batch_size=2), CPU, 2)
     assert len(part.packed) == len(part.labels) == 1
     assert (part.frames, part.batch_frames, part.weight) == (0, 1, 0.0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(frames=st.integers(1, 60), parts=st.integers(1, 5), extra=st.integers(0, 9), first=st.integers(0, 3))
+def test_a_single_process_takes_the_parts_that_as_many_ranks_have(frames, parts, extra, first):
+    arguments = (
+        split_of(frames),
+        np.arange(frames)[::-1].copy(),
+        DataLoader(batch_size=parts + extra),
+        CPU,
+        parts,
+        first,
+    )
+    alone = list(distributed.load_parts(*arguments))
+    with pytest.MonkeyPatch.context() as patch:
+        by_rank = [parts_of_rank(patch, rank, parts, *arguments) for rank in range(parts)]
+    for own, others in zip(alone, zip(*by_rank, strict=True), strict=True):
+        for part, other in zip(own, others, strict=True):
+            assert torch.equal(part.packed, other.packed)
+            assert torch.equal(part.labels, other.labels)
+            assert part[2:] == other[2:]
+
+
+def test_sums_of_gradients_are_described_alike_where_their_bits_are_equal(monkeypatch):
+    alone = [distributed.describe_sum(Train(batch_parts=parts)) for parts in (1, 2, 3)]
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    assert distributed.describe_sum(Train()) == distributed.describe_sum(Train(batch_parts=2)) == alone[1]
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    assert len({*alone, distributed.describe_sum(Train())}) == 4
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,7 +1,8 @@
 """Several processes on one job: a single process's results, exact resume, and an end of all whichever of them dies.
 
-Weights of a different number of processes are equal to rounding: the sums over a batch are made in another order.
-TOLERANCE bounds what that becomes in this job's steps of Adam, which divides small gradients by small ones.
+Two processes give the weights of one that takes a batch's two parts in turn, bit for bit. One that takes it at once
+gives them to rounding: the sums over a batch are made in another order. TOLERANCE bounds what that becomes in this
+job's steps of Adam, which divides small gradients by small ones.
 """
 
 import json
@@ -96,7 +97,7 @@ def assert_equal_to_rounding(folder, job_id, expected):
 
 @pytest.mark.parametrize("model_type", ["difflogic", "votes", "cnn", "mlp"])
 def test_two_processes_give_a_single_process_s_weights_to_rounding(prepared, model_type):
-    # Without pooling: of values that are equal but for rounding another may win its window.
+    # Without pooling: of values that are equal but for rounding another may win its window, and all goes its own way.
     layers = "kernels=[4,8] model.difflogic.convolution.pooling=[1] model.difflogic.num_layers=0"
     convolutional = f"model.difflogic.architecture=convolutional model.difflogic.convolution.{layers}"
     votes = f"{convolutional} model.difflogic.readout=votes model.difflogic.members=2"
@@ -113,11 +114,37 @@ def test_two_processes_give_a_single_process_s_weights_to_rounding(prepared, mod
         assert losses[0] == pytest.approx(losses[1], rel=1e-3, abs=1e-4)
 
 
+POOLED = (
+    "model.difflogic.architecture=convolutional model.difflogic.convolution.kernels=[8,16] "
+    "model.difflogic.convolution.pooling=[2] model.difflogic.num_layers=0 model.difflogic.readout=votes"
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        f"{POOLED} model.difflogic.members=2 train.weight_decay=0.01",
+        f"{POOLED} model.difflogic.forward_sampling=gumbel_hard train.accumulate_batches=3 train.ema_decay=0.9",
+        "train.dtype=bfloat16 train.clip_gradient_norm=0.1",
+        "model.model_type=cnn train.label_smoothing=0.1 train.augmentation.shift=2 train.augmentation.event_drop=0.3",
+    ],
+    ids=["pooled convolutions", "noise", "dense", "cnn"],
+)
+def test_two_processes_give_the_weights_of_one_that_takes_the_two_parts_of_a_batch_bit_for_bit(
+    prepared, request, options
+):
+    job_id = request.node.callspec.id.replace(" ", "_")
+    options += " train.epochs=2 train.dataloader.batch_size=17"  # uneven parts
+    train(prepared, f"halves_{job_id}", options, "--nproc=2")
+    train(prepared, f"parts_{job_id}", f"{options} train.batch_parts=2")
+    assert outcome(prepared, f"parts_{job_id}") == outcome(prepared, f"halves_{job_id}")
+
+
 def test_an_evaluation_by_two_processes_is_a_single_process_s_bit_for_bit(prepared):
     train(prepared, "tested", "train.epochs=1")
     expected = outcome(prepared, "tested")
     output = train(prepared, "tested", "train.epochs=1", "--resume", "--nproc=2")  # only the test is left to do
-    assert "the number of processes was 1 and is 2 now" in output
+    assert "how a batch's gradients are summed was all at once and is in two parts (--nproc 2 or" in output
     assert outcome(prepared, "tested") == expected
 
 
@@ -221,8 +248,23 @@ def test_a_run_resumed_by_another_number_of_processes_goes_on_equal_to_rounding(
     job.send_signal(signal.SIGTERM)
     assert "stopped cleanly" in end(job)
     output = train(prepared, job_id, LONG, "--resume", f"--nproc={after}")
-    assert f"the number of processes was {before} and is {after} now" in output
+    assert "how a batch's gradients are summed was" in output
     assert_equal_to_rounding(prepared, job_id, "uninterrupted")
+
+
+@pytest.mark.parametrize("first", ["two processes", "one"])
+def test_two_processes_and_one_that_takes_their_parts_go_on_from_one_another_bit_for_bit(
+    prepared, uninterrupted, first
+):
+    job_id, alone = f"{first.split()[0]}_first", f"{LONG} train.batch_parts=2"
+    job = start(prepared, job_id, LONG, "--nproc=2") if first != "one" else start(prepared, job_id, alone)
+    wait_for_step(prepared, job_id, 30)
+    job.send_signal(signal.SIGTERM)
+    assert "stopped cleanly" in end(job)
+    words = [LONG, "--resume", "--nproc=2"] if first == "one" else [alone, "--resume"]
+    output = train(prepared, job_id, *words)
+    assert "gradients are summed" not in output
+    assert outcome(prepared, job_id) == uninterrupted
 
 
 def test_three_processes_resume_bit_for_bit(prepared):
