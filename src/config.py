@@ -499,7 +499,7 @@ def _checked(value: Any, limits: typing.Mapping[str, Any]) -> Any:
 
 
 def _split_overrides(overrides: typing.Sequence[str], errors: list[str]) -> list[tuple[str, str]]:
-    """Each override text holds one or more key=value, apart by spaces; quotes keep spaces inside a value."""
+    """Each override text holds key=value once or more, apart by spaces; quotes and brackets keep spaces in a value."""
     pairs = []
     for text in overrides:
         try:
@@ -509,7 +509,10 @@ def _split_overrides(overrides: typing.Sequence[str], errors: list[str]) -> list
             continue
         if not words:
             errors.append(f"--override {text!r}: expected key=value, such as train.epochs=10")
-        for word in words:
+        while words:
+            word = words.pop(0)
+            while words and word.count("[") > word.count("]"):
+                word += f" {words.pop(0)}"
             key, equals, value = word.partition("=")
             if equals and key:
                 pairs.append((key, value))

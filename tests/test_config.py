@@ -104,6 +104,17 @@ def test_one_override_text_may_hold_several(load):
     assert (config.train.epochs, config.train.learning_rate, config.model.model_type) == (10, 0.001, "cnn")
 
 
+def test_a_list_in_an_override_may_have_spaces(load):
+    config = load("base:", "model.difflogic.convolution.kernels=[16, 32] train.epochs=3")
+    assert (config.model.difflogic.convolution.kernels, config.train.epochs) == ([16, 32], 3)
+
+
+def test_a_list_in_an_override_that_does_not_end_is_told_in_one_line(load):
+    text = error_of(load, "base:", "model.difflogic.convolution.kernels=[16, 32 train.epochs=3")
+    assert "model.difflogic.convolution.kernels" in text
+    assert text.count("--override") == 1
+
+
 def test_overrides_are_typed_by_their_option(load):
     config = load("base:", "base.job_id=007 data.reset_cache=true data.data_root='a b'")
     assert (config.base.job_id, config.data.reset_cache, config.data.data_root) == ("007", True, "a b")
