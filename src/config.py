@@ -367,7 +367,9 @@ def load_tree(path: Path, expected: Any) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a UTF-8 text file; is it a YAML config?") from error
     except OSError as error:
-        raise UserError(f"{path}: cannot read the config: {error.strerror}") from error
+        near = difflib.get_close_matches(path.name, (p.name for p in path.parent.glob("*.yaml")), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{path}: cannot read the config: {error.strerror}{hint}") from error
     try:
         tree = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: builds plain values only
     except yaml.YAMLError as error:
@@ -447,7 +449,7 @@ def _converted(value: Any, kind: Any) -> Any:
         except ValueError:
             entries = []
         if not entries:
-            raise ValueError("expected whole numbers in brackets, without spaces on a command line: [32,128]")
+            raise ValueError("expected whole numbers in brackets: [32,128]")
         return entries
     if kind is Any or (kind is bool and isinstance(value, bool)):
         return value

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import ctypes
 import difflib
-import logging
+import logging.handlers
 import os
 import random
 import signal
@@ -61,7 +61,7 @@ class CommandLine(argparse.ArgumentParser):
             if near := difflib.get_close_matches(option, self._option_string_actions, n=1) * option.startswith("-"):
                 return f"; did you mean {near[0]}?"
         quotes = '; all overrides stand in one pair of quotes: --override "KEY=VALUE KEY=VALUE"'
-        return quotes if any("=" in word for word in words) else ""
+        return quotes if any("=" in word or word.endswith("]") for word in words) else ""
 
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -140,17 +140,22 @@ def set_up_logging(debug: bool = False) -> None:
     """
     handler = _TqdmHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    LOG.handlers[:] = [handler]
+    LOG.handlers[:] = [handler, logging.handlers.MemoryHandler(0, logging.CRITICAL + 1)]  # see `log_to_file`
     LOG.setLevel(logging.ERROR if torchrun_rank() else logging.DEBUG if debug else logging.INFO)
     LOG.propagate = False
     logging.raiseExceptions = False  # a full disk under the log file must not end the run
 
 
 def log_to_file(path: Path) -> None:
-    """Append what is logged from now on to `path` too, with dates."""
+    """Append what has been logged so far, and is logged from now on, to `path` too, with dates."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    for earlier in list(LOG.handlers):
+        if isinstance(earlier, logging.handlers.MemoryHandler):
+            earlier.setTarget(handler)
+            LOG.removeHandler(earlier)
+            earlier.close()
     LOG.addHandler(handler)
 
 

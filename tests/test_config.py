@@ -71,7 +71,7 @@ def test_a_list_of_whole_numbers_may_be_a_single_one(load, text, value):
 @pytest.mark.parametrize("text", ["[]", "[3,x]", "[1.5]", "3,4", "[[3]]", "[true]", "null", "[3,"])
 def test_what_is_no_list_of_whole_numbers_is_an_error(load, text):
     assert f"{KERNELS} = " in (error := error_of(load, "train:", f"{KERNELS}={text}"))
-    assert "expected whole numbers in brackets, without spaces on a command line: [32,128]" in error
+    assert "expected whole numbers in brackets: [32,128]" in error
 
 
 def test_each_entry_of_a_list_has_the_limits_of_the_option(load):
@@ -286,8 +286,14 @@ def test_an_option_of_another_scheduler_is_told(load, caplog):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"none.yaml: cannot read the config: No such file"):
+    with pytest.raises(UserError, match=r"none.yaml: cannot read the config: No such file or directory$"):
         Config.from_yaml(tmp_path / "none.yaml")
+
+
+def test_of_a_missing_file_the_nearest_name_is_told(tmp_path):
+    (tmp_path / "nmnist_mlp.yaml").touch()
+    with pytest.raises(UserError, match=r"nmnist.yaml: .*; did you mean nmnist_mlp.yaml\?$"):
+        Config.from_yaml(tmp_path / "nmnist.yaml")
 
 
 def test_a_folder_is_no_config(tmp_path):

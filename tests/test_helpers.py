@@ -1,6 +1,5 @@
 """Exit codes, signals, and words for people."""
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -18,6 +17,7 @@ from src.helpers import (
     log_to_file,
     run_command,
     seed_everything,
+    set_up_logging,
     stop_signals_blocked,
 )
 
@@ -101,11 +101,13 @@ def test_a_signal_to_a_worker_that_only_starts_does_not_end_it(number):
     assert worker.exitcode == 0
 
 
-def test_log_lines_go_to_the_file_too(tmp_path):
-    LOG.setLevel(logging.INFO)
+def test_log_lines_go_to_the_file_too_those_from_before_it_was_named_among_them(tmp_path):
+    set_up_logging()
+    LOG.warning("first")
     log_to_file(tmp_path / "logs" / "a.log")
-    LOG.info("first")
-    assert (tmp_path / "logs" / "a.log").read_text().endswith("INFO    first\n")
+    LOG.info("second")
+    lines = (tmp_path / "logs" / "a.log").read_text().splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == ["WARNING first", "INFO    second"]
 
 
 def test_seeding_repeats_every_generator():

@@ -40,16 +40,17 @@ def functions_of(implementation: str) -> Any:
 def resolve_implementation(implementation: str, x: torch.Tensor) -> str:
     """The implementation for this tensor, where one of IMPLEMENTATIONS was asked for; ValueError if it cannot be."""
     cuda, wide = x.device.type == "cuda", x.dtype == torch.float64
+    here = f"{x.device} in {x.dtype}; 'auto' is what does"
     if implementation == "auto":
         if wide or (cuda and not has_triton()):
             return "torch"
         return "triton" if cuda else "numba"
     if implementation == "numba" and (cuda or wide):
-        raise ValueError(f"implementation 'numba' runs on the CPU in up to 32 bits, not on {x.device} in {x.dtype}")
+        raise ValueError(f"implementation 'numba' runs on the CPU in up to 32 bits, not on {here}")
     if implementation == "triton" and (wide or not (cuda or os.environ.get("TRITON_INTERPRET") == "1")):
-        raise ValueError(f"implementation 'triton' runs on CUDA in up to 32 bits, not on {x.device} in {x.dtype}")
+        raise ValueError(f"implementation 'triton' runs on CUDA in up to 32 bits, not on {here}")
     if implementation == "difflogic" and (not cuda or x.dtype == torch.bfloat16):
-        raise ValueError(f"implementation 'difflogic' runs on CUDA and not in bfloat16, not on {x.device} in {x.dtype}")
+        raise ValueError(f"implementation 'difflogic' runs on CUDA and not in bfloat16, not on {here}")
     return implementation
 
 

@@ -176,6 +176,11 @@ def test_overrides_without_quotes(prepared):
     not_understood(prepared, "main.py", *words, message=message)
 
 
+def test_a_list_without_quotes(prepared):
+    words = ("small.yaml", "--job_id=bad", "--override", "model.difflogic.convolution.kernels=[16,", "32]")
+    not_understood(prepared, "main.py", *words, message="unrecognized arguments: 32]; all overrides stand in one pair")
+
+
 @pytest.mark.parametrize("word", ["--overide", "--overide=train.epochs=3"])
 def test_a_mistyped_option_is_named(prepared, word):
     words = ("small.yaml", "--job_id=bad", word, "train.epochs=1")
