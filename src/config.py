@@ -513,7 +513,7 @@ def _split_overrides(overrides: typing.Sequence[str], errors: list[str]) -> list
             errors.append(f"--override {text!r}: expected key=value, such as train.epochs=10")
         while words:
             word = words.pop(0)
-            while words and word.count("[") > word.count("]"):
+            while words and "=[" in word and "]" not in word:
                 word += f" {words.pop(0)}"
             key, equals, value = word.partition("=")
             if equals and key:
