@@ -248,7 +248,8 @@ def test_a_run_resumed_by_another_number_of_processes_goes_on_equal_to_rounding(
     job.send_signal(signal.SIGTERM)
     assert "stopped cleanly" in end(job)
     output = train(prepared, job_id, LONG, "--resume", f"--nproc={after}")
-    assert "how a batch's gradients are summed was" in output
+    told = {1: "all at once", 2: "in two parts (--nproc 2 or train.batch_parts=2)"}
+    assert f"how a batch's gradients are summed was {told[before]} and is {told[after]} now" in output
     assert_equal_to_rounding(prepared, job_id, "uninterrupted")
 
 
