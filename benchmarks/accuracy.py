@@ -1,13 +1,13 @@
 """Test accuracies on N-MNIST recordings, over folds and seeds, by the real commands.
 
-    python benchmarks/accuracy.py FOLDER [--folds 5] [--use-folds 5] [--seeds 3] [--parallel 1]
+    python benchmarks/accuracy.py FOLDER [--folds 5] [--only-folds 0 1 ...] [--seeds 3] [--parallel 1]
         [--device cpu|cuda] [RUN ...] [--sweep FILE]
 
 FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. A RUN is a config, and overrides after it: "configs/nmnist_cnn.yaml
 train.epochs=10"; without any, those of RUNS. With --sweep the configurations of a sweep's file, such as
 benchmarks/options.yaml, come after them. With --folds 0 the recordings are used as they lie; with N all of them are
-divided into N parts, each of which is the test of one fold and in the training of the others (--use-folds: only the
-first so many). Models are the final ones: nothing is chosen by the test. Jobs are run<number>_<seed>, a fold's on a
+divided into N parts, each of which is the test of one fold and in the training of the others (--only-folds: of
+those alone). Models are the final ones: nothing is chosen by the test. Jobs are run<number>_<seed>, a fold's on a
 storage of its own: "… train.teacher.model=run0_{seed}" is taught by the first run's job of the same fold and seed.
 """
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", metavar="RUN")
     parser.add_argument("--sweep", type=Path)
     parser.add_argument("--folds", type=int, default=0)
-    parser.add_argument("--use-folds", type=int)
+    parser.add_argument("--only-folds", type=int, nargs="+", help="from 0; default: all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--parallel", type=int, default=1, help="jobs at once, which divide the cores")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -70,7 +70,8 @@ def main() -> None:
     storage = Path(tempfile.mkdtemp())
     roots = [arguments.folder.resolve()]
     if arguments.folds:
-        roots = list(write_folds(arguments.folder, arguments.folds, storage))[: arguments.use_folds]
+        every_root = list(write_folds(arguments.folder, arguments.folds, storage))
+        roots = [every_root[fold] for fold in arguments.only_folds or range(arguments.folds)]
     threads = str(max((os.cpu_count() or 1) // arguments.parallel, 1))
     variables = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
 
