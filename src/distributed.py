@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from src.cache import Split
 from src.checkpoint import put_tensors, take_tensors
-from src.config import DataLoader, Train
+from src.config import Train
 from src.data import load_batches, read_samples
 from src.device import require_processes_fit
 from src.helpers import (
@@ -319,13 +319,13 @@ def describe_sum(options: Train) -> str:
 
 
 def load_parts(
-    split: Split, order: NDArray[np.int64], options: DataLoader, device: torch.device, parts: int, first: int = 0
+    split: Split, order: NDArray[np.int64], options: Train, device: torch.device, first: int = 0
 ) -> Iterator[list[Part]]:
     """Of each batch that `data.load_batches` gives, this rank's part, or all of its parts to a single process."""
-    batch_size = options.batch_size
+    parts, batch_size = batch_parts(options), options.dataloader.batch_size
     numbers = [rank()] if world_size() > 1 else range(parts)
     mine, size = part_of_order(order, batch_size, rank(), world_size())
-    loaded = load_batches(split, mine, dataclasses.replace(options, batch_size=size), device, first)
+    loaded = load_batches(split, mine, dataclasses.replace(options.dataloader, batch_size=size), device, first)
     for begin in range(first * batch_size, len(order), batch_size):
         batch_frames = min(batch_size, len(order) - begin)
         cuts = [_cut(batch_frames, number, parts) for number in numbers]
@@ -346,20 +346,20 @@ def load_parts(
         yield own
 
 
-def part_of_order(order: NDArray[np.int64], batch_size: int, number: int, ranks: int) -> tuple[NDArray[np.int64], int]:
-    """The frames of rank `number`, batch by batch, and how many it has of a whole batch."""
+def part_of_order(order: NDArray[np.int64], batch_size: int, number: int, parts: int) -> tuple[NDArray[np.int64], int]:
+    """The frames of part `number`, batch by batch, and how many it has of a whole batch."""
     whole = len(order) // batch_size * batch_size
-    own, rest = _cut(batch_size, number, ranks), order[whole:]
+    own, rest = _cut(batch_size, number, parts), order[whole:]
     mine = order[:whole].reshape(-1, batch_size)[:, own].reshape(-1)
-    return np.concatenate([mine, rest[_cut(len(rest), number, ranks)]]), own.stop - own.start
+    return np.concatenate([mine, rest[_cut(len(rest), number, parts)]]), own.stop - own.start
 
 
-def _cut(frames: int, number: int, ranks: int) -> slice:
-    """Which of a batch's frames are rank `number`'s: the first ranks have one more where they cannot be divided.
+def _cut(frames: int, number: int, parts: int) -> slice:
+    """Which of a batch's frames are part `number`'s: the first parts have one more where they cannot be divided.
 
     So a part of the last batch, which may be smaller, is never larger than that of a whole one.
     """
-    least, more = divmod(frames, ranks)
+    least, more = divmod(frames, parts)
     begin = number * least + min(number, more)
     return slice(begin, begin + least + (number < more))
 

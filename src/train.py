@@ -292,10 +292,9 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
     batches = distributed.load_parts(
         run.cache.splits["train"],
         order,
-        config.train.dataloader,
+        config.train,
         run.device,
-        distributed.batch_parts(config.train),
-        first=progress.batch,
+        progress.batch,
     )
     group = config.train.accumulate_batches
     updates_an_epoch = math.ceil(run.batches_an_epoch / group)
@@ -709,7 +708,9 @@ def _resume(run: Run) -> None:
     run.progress = progress = Progress(**state["progress"])
     # What is evaluated again gets new rows: an epoch whose evaluation was cut short, and the test.
     progress.rows = [row for row in progress.rows if row["epoch"] <= progress.epoch and row["split"] != "test"]
-    if progress.batch or not progress.epoch:
+    if progress.epoch >= run.config.train.epochs or _reason_to_stop_early(run) is not None:
+        LOG.info("the training is done, after %d epochs: testing and saving again", progress.epoch)
+    elif progress.batch or not progress.epoch:
         LOG.info("resuming after batch %d of epoch %d", progress.batch, progress.epoch + 1)
     else:
         LOG.info("resuming after epoch %d", progress.epoch)

@@ -37,18 +37,18 @@ def parts_of_rank(monkeypatch, rank, ranks, *arguments, **options):
     workers=st.integers(0, 1),
 )
 def test_the_parts_of_all_ranks_make_up_each_batch_of_a_single_process(frames, ranks, extra, first, seed, workers):
-    options = DataLoader(batch_size=ranks + extra, num_workers=workers)
+    options = Train(dataloader=DataLoader(batch_size=ranks + extra, num_workers=workers))
     split, order = split_of(frames), np.random.default_rng(seed).permutation(frames)
-    whole = list(load_batches(split, order, options, CPU, first))
+    whole = list(load_batches(split, order, options.dataloader, CPU, first))
     with pytest.MonkeyPatch.context() as patch:
-        by_rank = [parts_of_rank(patch, rank, ranks, split, order, options, CPU, ranks, first) for rank in range(ranks)]
+        by_rank = [parts_of_rank(patch, rank, ranks, split, order, options, CPU, first) for rank in range(ranks)]
     assert [len(parts) for parts in by_rank] == [len(whole)] * ranks
     for batch, ((packed, labels), *parts) in enumerate(zip(whole, *by_rank, strict=True), start=first):
         assert torch.equal(torch.cat([part.packed[: part.frames] for part in parts]), packed)
         assert torch.equal(torch.cat([part.labels[: part.frames] for part in parts]), labels)
         assert {part.batch_frames for part in parts} == {len(labels)}
         for part in parts:
-            place = part.first - batch * options.batch_size
+            place = part.first - batch * options.dataloader.batch_size
             assert torch.equal(labels[place : place + part.frames], part.labels[: part.frames])
         assert max(part.frames for part in parts) - min(part.frames for part in parts) <= 1
 
@@ -57,18 +57,20 @@ def test_the_parts_of_all_ranks_make_up_each_batch_of_a_single_process(frames, r
 @given(frames=st.integers(1, 40), ranks=st.integers(1, 5), batch_size=st.integers(5, 9))
 def test_the_weighted_means_of_the_parts_average_to_the_mean_of_the_batch(frames, ranks, batch_size):
     values = torch.arange(frames, dtype=torch.float64) ** 2
-    split, order, options = split_of(frames), np.arange(frames), DataLoader(batch_size=batch_size)
+    split, order, options = split_of(frames), np.arange(frames), Train(dataloader=DataLoader(batch_size=batch_size))
     with pytest.MonkeyPatch.context() as patch:
         by_rank = []
         for rank in range(ranks):
-            parts = parts_of_rank(patch, rank, ranks, split, order, options, CPU, ranks)
+            parts = parts_of_rank(patch, rank, ranks, split, order, options, CPU)
             by_rank.append([values[part.labels].mean() * part.weight for part in parts])
     for batch, means in zip(values.split(batch_size), zip(*by_rank, strict=True), strict=True):
         torch.testing.assert_close(sum(means) / ranks, batch.mean())
 
 
 def test_a_rank_without_a_frame_gets_one_that_does_not_count(monkeypatch):
-    (part,) = parts_of_rank(monkeypatch, 1, 2, split_of(1), np.arange(1), DataLoader(batch_size=2), CPU, 2)
+    (part,) = parts_of_rank(
+        monkeypatch, 1, 2, split_of(1), np.arange(1), Train(dataloader=DataLoader(batch_size=2)), CPU
+    )
     assert len(part.packed) == len(part.labels) == 1
     assert (part.frames, part.batch_frames, part.weight) == (0, 1, 0.0)
 
@@ -76,14 +78,8 @@ def test_a_rank_without_a_frame_gets_one_that_does_not_count(monkeypatch):
 @settings(max_examples=50, deadline=None)
 @given(frames=st.integers(1, 60), parts=st.integers(1, 5), extra=st.integers(0, 9), first=st.integers(0, 3))
 def test_a_single_process_takes_the_parts_that_as_many_ranks_have(frames, parts, extra, first):
-    arguments = (
-        split_of(frames),
-        np.arange(frames)[::-1].copy(),
-        DataLoader(batch_size=parts + extra),
-        CPU,
-        parts,
-        first,
-    )
+    options = Train(dataloader=DataLoader(batch_size=parts + extra), batch_parts=parts)
+    arguments = (split_of(frames), np.arange(frames)[::-1].copy(), options, CPU, first)
     alone = list(distributed.load_parts(*arguments))
     with pytest.MonkeyPatch.context() as patch:
         by_rank = [parts_of_rank(patch, rank, parts, *arguments) for rank in range(parts)]

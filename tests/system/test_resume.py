@@ -93,3 +93,11 @@ def test_resuming_a_finished_job_with_more_epochs_goes_on(prepared):
     assert "resuming after epoch 2" in output
     small_job.run(prepared, "main.py", "small.yaml", "--job_id=at_once", "--override", "train.epochs=4")
     assert outcome(prepared, "longer") == outcome(prepared, "at_once")
+
+
+def test_resuming_a_finished_job_says_that_it_is_done_and_ends_with_the_same(prepared):
+    small_job.run(prepared, "main.py", "small.yaml", "--job_id=done")
+    before = outcome(prepared, "done")
+    output = small_job.run(prepared, "main.py", "small.yaml", "--job_id=done", "--resume")
+    assert "the training is done, after 2 epochs" in output
+    assert outcome(prepared, "done") == before
