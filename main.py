@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from src.config import Config
@@ -13,8 +14,9 @@ from src.helpers import CommandLine, StopSignals, UserError, leave, run_command,
 from src.io_funcs import check_name
 
 
-def _arguments() -> argparse.Namespace:
-    parser = CommandLine(prog="main", description=__doc__)
+def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> argparse.Namespace:
+    """The command line's, or those of other words; a mistake ends the process with a line that begins with `prog`."""
+    parser = CommandLine(prog=prog, description=__doc__)
     parser.add_argument("config", help="YAML config, such as configs/demo_difflogic.yaml")
     parser.add_argument("--job_id", help="names the job's folders; default: base.job_id, else config name and time")
     going_on = parser.add_mutually_exclusive_group()
@@ -37,43 +39,25 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--node_rank", type=int, default=0, help="this machine's number, from 0")
     parser.add_argument("--endpoint", help="HOST:PORT on machine 0, where the machines find each other")
     parser.add_argument("--debug", action="store_true", help="debug logging, 20 batches an epoch, tracebacks")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
-def main() -> int:
-    """Run the command line; return the exit code."""
-    arguments = _arguments()
-    # Deterministic matrix products on CUDA need this before CUDA starts.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
-    def command(stop: StopSignals) -> int:
-        config = Config.from_yaml(arguments.config, arguments.override)
-        job_id = arguments.job_id if arguments.job_id is not None else config.base.job_id
-        if arguments.evaluate:
-            if arguments.nproc is not None or arguments.nodes > 1:
-                raise UserError("--nproc and --nodes are for training, not for --evaluate")
-            return _evaluate(arguments, config, job_id, stop)
-        if arguments.split is not None or arguments.model is not None:
-            raise UserError("--split and --model belong to --evaluate")
-        if job_id is None and torchrun_rank() is not None:
-            raise UserError("several processes need a job id that they share: give --job_id")
-        if job_id is None:
-            job_id = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
-        config.base.job_id = check_name(job_id, "job id")
-        if torchrun_rank() is None and (arguments.nproc is not None or arguments.nodes > 1):
-            return _launch(arguments, config, stop)
-        from src.train import train  # PyTorch takes seconds to import: a mistake in the config is told before
-
-        train(config, job_id, stop, arguments.resume, arguments.restart, arguments.debug)
-        return 0
-
-    return run_command(command, arguments.debug)
-
-
-def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
-    processes = arguments.nproc if arguments.nproc is not None else 1
+def checked_config(arguments: argparse.Namespace) -> Config:
+    """The config with its overrides and its job id; UserError for what cannot be, on whatever machine."""
+    config = Config.from_yaml(arguments.config, arguments.override)
+    if arguments.job_id is not None:
+        config.base.job_id = arguments.job_id
+    if config.base.job_id is not None:
+        check_name(config.base.job_id, "job id")
+    several = arguments.nproc is not None or arguments.nodes > 1
+    if arguments.evaluate and several:
+        raise UserError("--nproc and --nodes are for training, not for --evaluate")
+    if arguments.evaluate and config.base.job_id is None:
+        raise UserError("--evaluate: which job? Give --job_id")
+    if not arguments.evaluate and (arguments.split is not None or arguments.model is not None):
+        raise UserError("--split and --model belong to --evaluate")
     for name, value, least, below in (
-        ("--nproc", processes, 1, 10**4),
+        ("--nproc", 1 if arguments.nproc is None else arguments.nproc, 1, 10**4),
         ("--nodes", arguments.nodes, 1, 10**4),
         ("--node_rank", arguments.node_rank, 0, arguments.nodes),
     ):
@@ -81,22 +65,45 @@ def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) ->
             raise UserError(f"{name} {value}: must be at least {least} and less than {below}")
     if arguments.nodes > 1 and not re.fullmatch(r"\S+:\d+", arguments.endpoint or ""):
         raise UserError(f"--endpoint {arguments.endpoint}: several machines need HOST:PORT of machine 0")
+    return config
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = read_arguments()
+    # Deterministic matrix products on CUDA need this before CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+    def command(stop: StopSignals) -> int:
+        config = checked_config(arguments)
+        if arguments.evaluate:
+            from src.evaluate import evaluate_job  # PyTorch takes seconds to import: a mistake is told before
+
+            evaluate_job(config, str(config.base.job_id), arguments.split or "test", arguments.model or "best", stop)
+            return 0
+        if config.base.job_id is None and torchrun_rank() is not None:
+            raise UserError("several processes need a job id that they share: give --job_id")
+        if config.base.job_id is None:
+            name = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
+            config.base.job_id = check_name(name, "job id")
+        if torchrun_rank() is None and (arguments.nproc is not None or arguments.nodes > 1):
+            return _launch(arguments, config, stop)
+        from src.train import train
+
+        train(config, config.base.job_id, stop, arguments.resume, arguments.restart, arguments.debug)
+        return 0
+
+    return run_command(command, arguments.debug)
+
+
+def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
     from src.device import require_processes_fit
     from src.launch import Nodes, launch
 
+    processes = arguments.nproc if arguments.nproc is not None else 1
     require_processes_fit(config.train, processes, processes * arguments.nodes)
     nodes = Nodes(arguments.nodes, arguments.node_rank, arguments.endpoint) if arguments.nodes > 1 else Nodes()
     return launch([*sys.argv, f"--job_id={config.base.job_id}"], processes, nodes, stop)
-
-
-def _evaluate(arguments: argparse.Namespace, config: Config, job_id: str | None, stop: StopSignals) -> int:
-    if job_id is None:
-        raise UserError("--evaluate: which job? Give --job_id")
-    check_name(job_id, "job id")
-    from src.evaluate import evaluate_job
-
-    evaluate_job(config, job_id, arguments.split or "test", arguments.model or "best", stop)
-    return 0
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from src.config import Config
 from src.helpers import CommandLine, StopSignals, run_command
 
 
-def _arguments() -> argparse.Namespace:
-    parser = CommandLine(prog="prepare_data", description=__doc__)
+def read_arguments(words: Sequence[str] | None = None, prog: str = "prepare_data") -> argparse.Namespace:
+    """The command line's, or those of other words; a mistake ends the process with a line that begins with `prog`."""
+    parser = CommandLine(prog=prog, description=__doc__)
     parser.add_argument("config", help="YAML config, such as configs/prepare_nmnist.yaml")
     parser.add_argument(
         "--override",
@@ -27,7 +29,7 @@ def _arguments() -> argparse.Namespace:
         help="make every N-th part only, from the I-th (1 to N); when all N are made, run without --shard",
     )
     parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -39,7 +41,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    arguments = _arguments()
+    arguments = read_arguments()
 
     def command(stop: StopSignals) -> int:
         config = Config.from_yaml(arguments.config, arguments.override)

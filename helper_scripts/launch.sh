@@ -39,20 +39,19 @@ run_python() {
     exec_in_container "$@"
   fi
   local python
-  _find_environment
+  find_environment || _make_venv
   exec "$python" "$@"
 }
 
-# Sets $python.
-_find_environment() {
+# Sets $python to one that has the packages; false if it must be set up first.
+find_environment() {
   local check=$repository/helper_scripts/check_environment.py
   if python3 "$check" "${extras[@]}" 2>/dev/null; then
     python=python3
     return
   fi
   python=$repository/.venv/bin/python
-  ! cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock" || return 0
-  _make_venv
+  cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock"
 }
 
 _make_venv() {

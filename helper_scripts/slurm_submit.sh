@@ -105,6 +105,11 @@ submit() {
     cat -- "$repository/helper_scripts/slurm_job.sh"
     return
   fi
+  # A mistake that shows only after hours in the queue costs these. A login node may have no Python that could find it.
+  local python
+  if find_environment 2>/dev/null; then
+    PYTHONSAFEPATH=1 PYTHONPATH=$repository "$python" -m helper_scripts.check_jobs "$@" || exit
+  fi
   command -v sbatch >/dev/null ||
     fail "sbatch is not on PATH: run this where SLURM is, such as a cluster's login node; --dry-run needs no SLURM" 2
   local folder

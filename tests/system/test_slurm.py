@@ -32,8 +32,8 @@ LONG = ("--override", f"{EPOCHS} {EVERY_BATCH}")
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a config whose contents do not matter."""
-    (tmp_path / "small.yaml").touch()
+    """A folder with a config whose contents do not matter, but that they are valid."""
+    (tmp_path / "small.yaml").write_text("data: {name: DEMO}\n")
     (tmp_path / "resources.yaml").touch()
     return tmp_path
 
@@ -126,6 +126,9 @@ def test_an_unreadable_line_of_the_yaml_is_one_error(folder, line):
         (["none.yaml", "job"], "config none.yaml does not exist"),
         (["small.yaml", "a/b"], "job id 'a/b' is not allowed"),
         (["small.yaml", ".."], "job id '..' is not allowed"),
+        (["small.yaml", "job", "--rsume"], "job job: error: unrecognized arguments: --rsume; did you mean --resume?"),
+        (["small.yaml", "job", "--override", "train.epoch=3"], "job job: --override: unknown key train.epoch; did you"),
+        (["small.yaml", "job", "--nproc=0"], "job job: --nproc 0: must be at least 1"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_submitted(folder, arguments, message):
@@ -137,6 +140,18 @@ def test_what_is_wrong_is_told_before_anything_is_submitted(folder, arguments, m
 def test_help_shows_the_usage(folder, name):
     assert f"Usage: {name} [--dry-run]" in script(folder, name, "--help")
     assert f"Usage: {name} [--dry-run]" in script(folder, name, expect=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shard=9/8"], "prepare_data.sh: error: argument --shard"),
+        (["--override", "data.overlap=-1"], "--override: data.overlap"),
+    ],
+)
+def test_a_preparation_s_mistakes_are_told_before_it_is_submitted(folder, arguments, message):
+    assert message in refused(folder, "slurm_prepare.sh", "small.yaml", *arguments)
+    assert not (folder / "project").exists()
 
 
 def test_without_sbatch_an_error_says_where_to_run_it(folder):
@@ -206,6 +221,7 @@ def test_quotes_mean_what_they_mean_in_a_shell_and_nothing_is_run(folder, text, 
         ("small.yaml a\nsmall.yaml b\nsmall.yaml 'a'", "line 3: job id a stands in line 1 already"),
         ("small.yaml a 'b", "line 1: a quote is not closed"),
         ('small.yaml a "b', "line 1: a quote is not closed"),
+        ("small.yaml a\nsmall.yaml b --override train.epochs=0", "job b: --override: train.epochs"),
     ],
 )
 def test_a_list_is_checked_before_anything_is_submitted(folder, content, message):
@@ -432,10 +448,13 @@ def test_a_signal_that_comes_before_python_can_note_it_queues_the_job_again(clus
 @pytest.mark.slow
 def test_a_mistake_ends_the_job_for_good_and_the_log_tells_it_word_for_word(cluster):
     values = ["a b", "$(touch trap)", "'; touch trap; '", "*", "%j"]
-    lines = [shlex.join(["small.yaml", f"mistake_{i}", "--override", f'data.name="{v}"']) for i, v in enumerate(values)]
+    lines = [
+        shlex.join(["small.yaml", f"mistake_{i}", "--override", f'train.teacher.model="{v}"'])
+        for i, v in enumerate(values)
+    ]
     (cluster.folder / "mistakes").write_text("\n".join(lines))
     array = cluster.submit("slurm_array.sh", "mistakes", folder=cluster.folder)
-    other = train(cluster, "mistake", "--override", 'data.name="a\nb"')
+    other = train(cluster, "mistake", "--override", 'train.teacher.model="a\nb"')
     jobs = {f"{array}_{i + 1}": (f"mistake_{i}", value) for i, value in enumerate(values)}
     for job, (job_id, value) in (jobs | {other: ("mistake", "a\nb")}).items():
         ended = cluster.wait_for_end(job)

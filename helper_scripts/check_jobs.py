@@ -1,0 +1,39 @@
+"""Exit 2, saying why, if a job that is about to be submitted could only fail at its start.
+
+Run by slurm_submit.sh as `python -m helper_scripts.check_jobs {COUNT WRAPPER ARGUMENT...}...`, with the words that
+slurm_job.sh is given. What only the machine that runs a job knows (recordings, caches, GPUs) is not looked at.
+"""
+
+import sys
+
+import main
+import prepare_data
+from src.config import Config
+from src.helpers import StopSignals, UserError, run_command
+
+
+def check(wrapper: str, config: str, *words: str) -> None:
+    """Check what a wrapper is given; UserError, or the end of the process, with a line that names the job."""
+    if wrapper == "prepare_data.sh":
+        preparation = prepare_data.read_arguments([config, *words], wrapper)
+        Config.from_yaml(preparation.config, preparation.override)
+        return
+    job_id, *options = words
+    try:
+        main.checked_config(main.read_arguments([config, f"--job_id={job_id}", *options], f"job {job_id}"))
+    except UserError as error:
+        raise UserError(f"job {job_id}: {error}") from error
+
+
+def command(stop: StopSignals) -> int:
+    """Check all jobs."""
+    words = sys.argv[1:]
+    while words:
+        end = int(words[0]) + 1
+        check(*words[1:end])
+        words = words[end:]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(command, debug=False))
