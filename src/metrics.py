@@ -66,11 +66,11 @@ def classification(
         class_names: the names of the classes.
 
     Returns:
-        `loss`; `frames` and `recordings`, each with `count`, `accuracy`, `macro_f1` (the mean over classes that occur),
-        `classes` (name, precision, recall, f1, support of each) and `confusion` (rows are true classes, columns
-        predicted ones); and under `recordings` also `misclassified`, the surest mistakes first: number, label,
-        predicted and share, the predicted class's part of the summed softmax scores. A precision, recall or F1 that is
-        0/0 is None.
+        `loss`; `frames` and `recordings`, each with `count`, `accuracy`, `macro_f1` (the mean over classes that
+        occur or are predicted, as scikit-learn's), `classes` (name, precision, recall, f1, support of each) and
+        `confusion` (rows are true classes, columns predicted ones); and under `recordings` also `misclassified`, the
+        surest mistakes first: number, label, predicted and share, the predicted class's part of the summed softmax
+        scores. A precision, recall or F1 that is 0/0 is None.
     """
     numbers, first, sums = sums_by_recording(scores, recordings)
     predicted = sums.argmax(1)
@@ -98,7 +98,7 @@ def _by_class(labels: NDArray[np.int64], predicted: NDArray[np.int64], class_nam
     confusion = np.bincount(labels * size + predicted, minlength=size * size).reshape(size, size)
     right, support, predictions = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     f1 = [_ratio(2 * right[c], support[c] + predictions[c]) for c in range(size)]
-    occurring = [value for value, count in zip(f1, support, strict=True) if value is not None and count]
+    occurring = [value for value in f1 if value is not None]
     return {
         "count": len(labels),
         "accuracy": float(right.sum() / len(labels)),

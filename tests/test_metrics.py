@@ -68,10 +68,7 @@ def test_classes_and_confusion_are_scikit_learn_s(pairs):
         ours = [np.nan if row[name] is None else row[name] for row in result["classes"]]
         np.testing.assert_allclose(ours, values)
     assert result["accuracy"] == pytest.approx(np.mean(np.array(labels) == np.array(predicted)))
-    occurring = sorted(set(labels))
-    assert result["macro_f1"] == pytest.approx(
-        f1_score(labels, predicted, labels=occurring, average="macro", zero_division=0)
-    )
+    assert result["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 
 def test_recordings_are_classified_apart_from_frames():
