@@ -64,7 +64,8 @@ def checked_config(arguments: argparse.Namespace) -> Config:
         if not least <= value < below:
             raise UserError(f"{name} {value}: must be at least {least} and less than {below}")
     if arguments.nodes > 1 and not re.fullmatch(r"\S+:\d+", arguments.endpoint or ""):
-        raise UserError(f"--endpoint {arguments.endpoint}: several machines need HOST:PORT of machine 0")
+        given = "" if arguments.endpoint is None else f" {arguments.endpoint}"
+        raise UserError(f"--endpoint{given}: several machines need HOST:PORT of machine 0")
     return config
 
 

@@ -100,15 +100,17 @@ submit() {
     [[ $option == *= ]] || options+=("$option") # an empty value only takes the YAML's away
   done
   local command=(sbatch "${options[@]}" "$repository/helper_scripts/slurm_job.sh" "$repository" "$@")
+  # A mistake that shows only after hours in the queue costs these.
+  local python
+  if find_environment 2>/dev/null; then
+    PYTHONSAFEPATH=1 PYTHONPATH=$repository "$python" -m helper_scripts.check_jobs "$@" || exit
+  else
+    printf '%s: overrides and options are not checked: no Python here has the packages\n' "$(basename -- "$0")" >&2
+  fi
   if [[ -n $dry_run ]]; then
     printf '%s\n\n' "${command[*]@Q}"
     cat -- "$repository/helper_scripts/slurm_job.sh"
     return
-  fi
-  # A mistake that shows only after hours in the queue costs these. A login node may have no Python that could find it.
-  local python
-  if find_environment 2>/dev/null; then
-    PYTHONSAFEPATH=1 PYTHONPATH=$repository "$python" -m helper_scripts.check_jobs "$@" || exit
   fi
   command -v sbatch >/dev/null ||
     fail "sbatch is not on PATH: run this where SLURM is, such as a cluster's login node; --dry-run needs no SLURM" 2

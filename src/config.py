@@ -226,7 +226,7 @@ class Config:
         errors += [f"{where}: {error}" for error in [*framing_errors(config.data), *training_errors(config)]]
         if errors:
             raise UserError("\n".join(errors))
-        _warn_of_unused(config.train)
+        _warn_of_unused(config)
         for mode, option in SIZE_OPTIONS.items():
             if mode not in ("event_count", config.data.frame_mode) and getattr(config.data, option) is not None:
                 LOG.warning("data.%s is not used, since data.frame_mode = %s", option, config.data.frame_mode)
@@ -320,9 +320,10 @@ def training_errors(config: Config) -> list[str]:
     return errors
 
 
-def _warn_of_unused(train: Train) -> None:
-    """Tell which options of another scheduler are given in vain; each begins with its scheduler's name."""
-    for option in dataclasses.fields(train):
+def _warn_of_unused(config: Config) -> None:
+    """Tell which options of another scheduler or architecture are given in vain."""
+    train, o = config.train, config.model.difflogic
+    for option in dataclasses.fields(train):  # those of a scheduler begin with its name
         scheduler = option.name.partition("_")[0]
         if (
             scheduler in ("step", "plateau")
@@ -330,6 +331,8 @@ def _warn_of_unused(train: Train) -> None:
             and getattr(train, option.name) != option.default
         ):
             LOG.warning("train.%s is not used, since train.scheduler = %s", option.name, train.scheduler)
+    if config.model.model_type == "difflogic" and o.architecture == "dense" and o.convolution != type(o.convolution)():
+        LOG.warning("model.difflogic.convolution is not used, since model.difflogic.architecture = dense")
 
 
 def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
@@ -515,6 +518,9 @@ def _split_overrides(overrides: typing.Sequence[str], errors: list[str]) -> list
             word = words.pop(0)
             while words and "=[" in word and "]" not in word:
                 word += f" {words.pop(0)}"
+            if words and (words[0].startswith("=") or (word.endswith("=") and "=" not in words[0])):
+                errors.append(f"--override {text!r}: leave out the blanks around =, as in train.epochs=10")
+                break
             key, equals, value = word.partition("=")
             if equals and key:
                 pairs.append((key, value))

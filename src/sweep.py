@@ -163,6 +163,12 @@ def load_sweep(path: str | Path) -> Sweep:
     return Sweep(name, path, base, file.metric, file.model, configurations, overrides)
 
 
+def require_own_folder(sweep: Sweep) -> None:
+    """UserError if the sweep's folder is a job's."""
+    if (sweep.folder / "config.yaml").exists():
+        raise UserError(f"name = {sweep.name}: {sweep.folder} is a job's folder; choose another name for the sweep")
+
+
 def finished_result(job: SweepJob) -> dict[str, Any] | None:
     """The content of the job's result.json if it is that of this very config; None if the job has to run (on)."""
     logs = Job(job.job_id).logs

@@ -36,7 +36,7 @@ from src.io_funcs import (
     write_json,
 )
 from src.job import Job
-from src.sweep import OWN_FILE, Sweep, SweepJob, finished_result
+from src.sweep import OWN_FILE, Sweep, SweepJob, finished_result, require_own_folder
 
 POLL_SECONDS = 0.1
 TAIL_BYTES = 1 << 16  # of a job's output, in which its last line is
@@ -138,8 +138,7 @@ def write_slurm_array(sweep: Sweep) -> Path | None:
 def _prepared_folder(sweep: Sweep) -> Iterator[None]:
     """The sweep's folder, with a copy of its file, locked."""
     require_storages()
-    if (sweep.folder / "config.yaml").exists():
-        raise UserError(f"name = {sweep.name}: {sweep.folder} is a job's folder; choose another name for the sweep")
+    require_own_folder(sweep)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(file_lock(sweep.folder / ".sweep.lock"))

@@ -12,7 +12,16 @@ from src.job import Job
 from src.metrics import read_metrics
 from src.provenance import read_starts
 from src.status import job_status
-from src.sweep import Configuration, Sweep, SweepJob, finished_result, short_key, short_value
+from src.sweep import (
+    OWN_FILE,
+    Configuration,
+    Sweep,
+    SweepJob,
+    finished_result,
+    require_own_folder,
+    short_key,
+    short_value,
+)
 
 GAP = "test.gap"
 SECONDS = "train_seconds"
@@ -51,9 +60,10 @@ def write_table(sweep: Sweep, failures: dict[str, str]) -> str:
         failures: of jobs that failed, the reason.
 
     Raises:
-        UserError: if a finished job's files cannot be read.
+        UserError: if a finished job's files cannot be read, or the folder is a job's.
         OSError: if a file cannot be written.
     """
+    require_own_folder(sweep)
     rows = [_row(sweep, configuration) for configuration in sweep.configurations]
     rows.sort(key=lambda row: -1.0 if (mean := row.mean(sweep.metric)) is None else mean, reverse=True)  # keeps ties
     keys = _differing(sweep)
@@ -61,6 +71,7 @@ def write_table(sweep: Sweep, failures: dict[str, str]) -> str:
         "\n\n".join(part for part in (_heading(sweep, keys), _table(rows, keys), _remarks(sweep, failures)) if part)
         + "\n"
     )
+    write_atomic(sweep.folder / OWN_FILE, sweep.path.read_bytes())
     write_atomic(sweep.folder / "sweep.csv", _csv(rows, keys))
     write_atomic(sweep.folder / "sweep.txt", text)
     return text

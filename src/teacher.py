@@ -36,7 +36,7 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
     """The model that `train.teacher.model` names, a job id or a file; None without.
 
     Raises:
-        UserError: if there is no such model, or it does not take the cache's frames.
+        UserError: if there is no such model, it was trained on another dataset, or does not take the cache's frames.
     """
     name = config.train.teacher.model
     if name is None:
@@ -45,6 +45,8 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
         path = find_model(from_repository(name) if is_path(name) else name)
         model, about = load_model(path)
         own = Config.from_dict(about["config"], str(path))
+        if own.data.name != config.data.name:
+            raise UserError(f"it was trained on {own.data.name}, not on {config.data.name}")
         require_fitting_model(str(path), about, own.data.frame_dtype, cache)
     except UserError as error:
         raise UserError(f"train.teacher.model = {name}: {error}") from error

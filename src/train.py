@@ -717,7 +717,7 @@ def _resume(run: Run) -> None:
 
 
 def _check_same_config(run: Run, state: dict[str, Any]) -> None:
-    refused = []
+    refused, changes = [], []
     saved = Config.from_dict(state["config"], f"the checkpoint of job {run.job.job_id}")  # older ones lack new options
     for key, then, now in differing_keys(saved.to_dict(), run.config.to_dict()):
         if key not in MAY_CHANGE:
@@ -727,7 +727,7 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
         elif key == "train.epochs" and now < state["progress"]["epoch"]:
             refused.append(f"{key} = {now}, but {state['progress']['epoch']} epochs are done")
         else:
-            LOG.info("resuming with %s = %r, it was %r", key, now, then)
+            changes.append(f"resuming with {key} = {now!r}, it was {then!r}")
     if state["batches_an_epoch"] != run.batches_an_epoch:
         refused.append(
             f"an epoch had {state['batches_an_epoch']} batches and has {run.batches_an_epoch} now "
@@ -740,6 +740,8 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
             f"job {run.job.job_id} cannot be resumed with this config: " + "; ".join(refused) + ". Take the config of "
             f"{run.job.logs / 'config.yaml'}, another job id, or --restart to begin anew"
         )
+    for change in changes:
+        LOG.info(change)
 
 
 def _teacher_digest(run: Run) -> str | None:

@@ -199,6 +199,9 @@ def test_a_mistake_in_a_file_is_told_with_file_key_and_value(load, text, message
         ("train.epochs.more=3", "unknown key train.epochs"),
         ("train.lr=3", "unknown key train.lr"),
         ("train.epochs='3", "No closing quotation"),
+        ("train.epochs = 3", "--override 'train.epochs = 3': leave out the blanks around ="),
+        ("train.epochs =3", "leave out the blanks around ="),
+        ("train.epochs= 3", "leave out the blanks around ="),
         ("train.epochs=[1", "train.epochs = '[1': expected a whole number"),
     ],
 )
@@ -283,6 +286,14 @@ def test_an_option_of_another_scheduler_is_told(load, caplog):
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         load("train: {step_epochs: 5, scheduler: cosine}")
     assert "train.step_epochs is not used, since train.scheduler = cosine" in caplog.text
+
+
+def test_convolutions_of_a_dense_network_are_told(load, caplog):
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        load("model: {difflogic: {convolution: {kernels: [8]}, architecture: convolutional}}")
+        assert not caplog.text
+        load("model: {difflogic: {convolution: {kernels: [8]}}}")
+    assert "model.difflogic.convolution is not used, since model.difflogic.architecture = dense" in caplog.text
 
 
 def test_a_missing_file_is_told(tmp_path):

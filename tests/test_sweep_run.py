@@ -13,6 +13,7 @@ from src.job import Job
 from src.status import find_jobs
 from src.sweep import finished_result, load_sweep
 from src.sweep_run import run_sweep, write_slurm_array
+from src.sweep_table import write_table
 from tests import small_job
 
 
@@ -65,6 +66,11 @@ def test_a_sweep_s_folder_is_not_taken_for_a_job(load):
     assert find_jobs() == []
 
 
+def test_nor_is_that_of_a_sweep_of_which_there_is_a_table_only(load):
+    write_table(load(), {})
+    assert find_jobs() == []
+
+
 def test_frame_caches_that_nobody_prepares_are_told_with_commands_before_any_job_starts(load, tmp_path):
     sweep = load("overrides: {data.prepare_if_missing: null}\ngrid: {data.overlap: [10, 20], train.epochs: [1, 2]}")
     with pytest.raises(UserError) as error:
@@ -106,6 +112,8 @@ def test_a_sweep_named_like_a_job_is_refused(load):
     write_atomic(Job("rates").logs / "config.yaml", "")
     with pytest.raises(UserError, match="is a job's folder; choose another name"):
         write_slurm_array(sweep)
+    with pytest.raises(UserError, match="is a job's folder; choose another name"):
+        write_table(sweep, {})
 
 
 def test_a_sweep_that_is_wrong_ends_with_exit_code_2_and_writes_nothing(load, tmp_path):

@@ -63,6 +63,11 @@ def test_only_a_model_that_takes_the_frames_can_teach(folder):
         teacher_of(folder, "teacher", frame_dtype="counts")
     with pytest.raises(UserError, match=r"train.teacher.model = nobody: job nobody has no model"):
         teacher_of(folder, "nobody")
+    config = config_of(folder, "train.teacher.model=teacher")
+    cache = open_cache(config, lambda: None)
+    config.data.name = "DEMO"
+    with pytest.raises(UserError, match=r"teacher.model = teacher: it was trained on NMNIST, not on DEMO"):
+        load_teacher(config, cache, CPU)
 
 
 def test_a_run_with_a_teacher_that_is_killed_and_resumed_equals_an_uninterrupted_one(folder):

@@ -136,9 +136,13 @@ def test_an_impossible_override(prepared, override, message):
         (["--split=val"], "--split and --model belong to --evaluate"),
         (["--evaluate", "--split=all"], "--split all: there is no such split; allowed: train, val, test"),
         (["--evaluate", "--job_id=none"], "there is no job none"),
+        (["--evaluate", "--nproc=2"], "--nproc and --nodes are for training, not for --evaluate"),
+        (["--nproc=0"], "--nproc 0: must be at least 1"),
+        (["--nodes=2"], "--endpoint: several machines need HOST:PORT of machine 0"),
+        (["--nodes=2", "--endpoint=here"], "--endpoint here: several machines need HOST:PORT of machine 0"),
     ],
 )
-def test_an_impossible_evaluation(prepared, arguments, message):
+def test_arguments_that_cannot_be_or_do_not_go_together(prepared, arguments, message):
     refused(prepared, *MAIN, *arguments, message=message)
 
 

@@ -38,10 +38,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def script(folder, name, *arguments, expect=0, **variables):
+def script(folder, name, *arguments, expect=0, repository=REPOSITORY, **variables):
     """Run a script of helper_scripts; return what it prints."""
     result = subprocess.run(
-        [REPOSITORY / "helper_scripts" / name, *arguments],
+        [repository / "helper_scripts" / name, *arguments],
         cwd=folder,
         env={**small_job.environment(folder), **variables},
         capture_output=True,
@@ -59,10 +59,10 @@ def refused(folder, name, *arguments):
     return lines[0]
 
 
-def dry_run(folder, name, *arguments, resources="", **variables):
+def dry_run(folder, name, *arguments, resources="", **options):
     """The words of the sbatch command."""
     (folder / "resources.yaml").write_text(resources)
-    output = script(folder, name, "--dry-run", "--resources=resources.yaml", *arguments, **variables)
+    output = script(folder, name, "--dry-run", "--resources=resources.yaml", *arguments, **options)
     line = output.split("\n\n#!")[0]
     return subprocess.check_output(["bash", "-c", f"printf '%s\\0' {line}"], text=True).split("\0")[:-1]
 
@@ -133,6 +133,7 @@ def test_an_unreadable_line_of_the_yaml_is_one_error(folder, line):
 )
 def test_what_is_wrong_is_told_before_anything_is_submitted(folder, arguments, message):
     assert message in refused(folder, "slurm_train.sh", *arguments)
+    assert message in refused(folder, "slurm_train.sh", "--dry-run", *arguments)
     assert not (folder / "project").exists()
 
 
@@ -160,15 +161,21 @@ def test_without_sbatch_an_error_says_where_to_run_it(folder):
     for tool in ("bash", "basename", "dirname", "env", "readlink"):
         (tools / tool).symlink_to(shutil.which(tool))
     output = script(folder, "slurm_train.sh", "small.yaml", "job", expect=2, PATH=str(tools))
-    assert output.startswith("slurm_train.sh: sbatch is not on PATH")
+    assert [line.partition(":")[2] for line in output.splitlines()] == [
+        " overrides and options are not checked: no Python here has the packages",
+        " sbatch is not on PATH: run this where SLURM is, such as a cluster's login node; --dry-run needs no SLURM",
+    ]
     assert not (folder / "project").exists()
 
 
 def listed(folder, text):
     """The jobs that slurm_array.sh reads from a list: their words after the config."""
     (folder / "a list.txt").write_text(text)
-    words = dry_run(folder, "slurm_array.sh", "a list.txt")
-    groups = words[words.index(str(REPOSITORY)) + 1 :]
+    scripts = folder / "helper_scripts"  # alone: there they find no packages to check words by, which may be any here
+    if not scripts.exists():
+        shutil.copytree(REPOSITORY / "helper_scripts", scripts)
+    words = dry_run(folder, "slurm_array.sh", "a list.txt", repository=folder)
+    groups = words[words.index(str(folder)) + 1 :]
     jobs = []
     while groups:
         count = int(groups[0])
