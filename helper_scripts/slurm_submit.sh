@@ -103,7 +103,7 @@ submit() {
   # A mistake that shows only after hours in the queue costs these.
   local python
   if find_environment 2>/dev/null; then
-    PYTHONSAFEPATH=1 PYTHONPATH=$repository "$python" -m helper_scripts.check_jobs "$@" || exit
+    PYTHONSAFEPATH=1 PYTHONPATH=$repository${PYTHONPATH:+:$PYTHONPATH} "$python" -m helper_scripts.check_jobs "$@" || exit
   else
     printf '%s: overrides and options are not checked: no Python here has the packages\n' "$(basename -- "$0")" >&2
   fi
