@@ -331,7 +331,7 @@ def _warn_of_unused(config: Config) -> None:
             and getattr(train, option.name) != option.default
         ):
             LOG.warning("train.%s is not used, since train.scheduler = %s", option.name, train.scheduler)
-    if config.model.model_type == "difflogic" and o.architecture == "dense" and o.convolution != type(o.convolution)():
+    if config.model.model_type == "difflogic" and o.architecture == "dense" and o.convolution != ConvolutionOptions():
         LOG.warning("model.difflogic.convolution is not used, since model.difflogic.architecture = dense")
 
 

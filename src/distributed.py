@@ -300,7 +300,7 @@ class Part(NamedTuple):
     first: int
 
 
-def batch_parts(options: Train) -> int:
+def _batch_parts(options: Train) -> int:
     """Into how many parts a batch is divided: one for each rank, or as many as a single process is to take in turn."""
     return max(world_size(), options.batch_parts)
 
@@ -310,7 +310,7 @@ def describe_sum(options: Train) -> str:
 
     Two summands have one sum, whoever adds them; of more, gloo and NCCL have orders of their own.
     """
-    parts = batch_parts(options)
+    parts = _batch_parts(options)
     if parts == 1:
         return "all at once"
     if parts == 2:
@@ -322,7 +322,7 @@ def load_parts(
     split: Split, order: NDArray[np.int64], options: Train, device: torch.device, first: int = 0
 ) -> Iterator[list[Part]]:
     """Of each batch that `data.load_batches` gives, this rank's part, or all of its parts to a single process."""
-    parts, batch_size = batch_parts(options), options.dataloader.batch_size
+    parts, batch_size = _batch_parts(options), options.dataloader.batch_size
     numbers = [rank()] if world_size() > 1 else range(parts)
     mine, size = part_of_order(order, batch_size, rank(), world_size())
     loaded = load_batches(split, mine, dataclasses.replace(options.dataloader, batch_size=size), device, first)

@@ -58,9 +58,8 @@ class CommandLine(argparse.ArgumentParser):
     def _hint(self, words: list[str]) -> str:
         for word in words:
             option = word.partition("=")[0]
-            if near := difflib.get_close_matches(
-                option, self._option_string_actions, n=1, cutoff=0.7
-            ) * option.startswith("-"):
+            near = difflib.get_close_matches(option, self._option_string_actions, n=1, cutoff=0.7)
+            if near and option.startswith("-"):
                 return f"; did you mean {near[0]}?"
         quotes = '; all overrides stand in one pair of quotes: --override "KEY=VALUE KEY=VALUE"'
         return quotes if any("=" in word or word.endswith("]") for word in words) else ""
