@@ -1,7 +1,8 @@
 """Exit 2, saying why, if a job that is about to be submitted could only fail at its start.
 
 Run by slurm_submit.sh as `python -m helper_scripts.check_jobs {COUNT WRAPPER ARGUMENT...}...`, with the words that
-slurm_job.sh is given. What only the machine that runs a job knows (recordings, caches, GPUs) is not looked at.
+slurm_job.sh is given. What only the machine that runs a job knows (recordings, caches, GPUs, its scratch disk) is not
+looked at.
 """
 
 import sys
@@ -10,6 +11,7 @@ import main
 import prepare_data
 from src.config import Config
 from src.helpers import StopSignals, UserError, run_command
+from src.job import Job, refuse_existing
 
 
 def check(wrapper: str, config: str, *words: str) -> None:
@@ -20,9 +22,12 @@ def check(wrapper: str, config: str, *words: str) -> None:
         return
     job_id, *options = words
     try:
-        main.checked_config(main.read_arguments([config, f"--job_id={job_id}", *options], f"job {job_id}"))
+        arguments = main.read_arguments([config, f"--job_id={job_id}", *options], f"job {job_id}")
+        main.checked_config(arguments)
     except UserError as error:
         raise UserError(f"job {job_id}: {error}") from error
+    if not (arguments.resume or arguments.restart or arguments.evaluate):
+        refuse_existing(Job(job_id))
 
 
 def command(stop: StopSignals) -> int:

@@ -51,6 +51,7 @@ list=$1
 [[ -f $list && -r $list ]] || fail "list $list cannot be read (options of sbatch are given as --name=value)" 2
 
 groups=() # for slurm_job.sh
+first_word=() # in groups, of each job; then where the next would begin
 declare -A line_of=()
 number=0
 while IFS= read -r line || [[ -n $line ]]; do
@@ -64,18 +65,28 @@ while IFS= read -r line || [[ -n $line ]]; do
   check_job_id "$job_id" "$where"
   [[ -z ${line_of[$job_id]:-} ]] || fail "${where}job id $job_id stands in line ${line_of[$job_id]} already" 2
   line_of[$job_id]=$number
+  first_word+=("${#groups[@]}")
   groups+=("$((${#words[@]} + 1))" train.sh "$config" "${words[@]:1}")
 done <"$list"
+first_word+=("${#groups[@]}")
 [[ ${#line_of[@]} -gt 0 ]] || fail "$list has no jobs" 2
 
 # Tasks are counted as the jobs in the list are. A task that is not there would fail only in SLURM.
 : "${given[array]:=--array=1-${#line_of[@]}}"
 tasks=${given[array]#*=}
 tasks=${tasks%%\%*}
-for task in ${tasks//[,-]/ }; do
-  task=${task%%:*}
-  [[ $task =~ ^[1-9][0-9]{0,8}$ && $task -le ${#line_of[@]} ]] ||
+number_of_task='[1-9][0-9]{0,8}'
+chosen=() # their words: others of the list may have run before
+for range in ${tasks//,/ }; do
+  [[ $range =~ ^($number_of_task)(-($number_of_task)(:($number_of_task))?)?$ ]] &&
+    first=${BASH_REMATCH[1]} last=${BASH_REMATCH[3]:-${BASH_REMATCH[1]}} step=${BASH_REMATCH[5]:-1} &&
+    [[ $first -le $last && $last -le ${#line_of[@]} ]] ||
     fail "${given[array]}: $list has the tasks 1 to ${#line_of[@]}" 2
+  for ((task = first; task <= last; task += step)); do
+    chosen+=("${groups[@]:first_word[task - 1]:first_word[task] - first_word[task - 1]}")
+  done
 done
+[[ ${#chosen[@]} -gt 0 ]] || fail "${given[array]}: no task" 2
+check_jobs "${chosen[@]}"
 name=$(basename -- "${list%.*}")
 submit "$name" "slurm/slurm-%A_%a.out" "${groups[@]}"

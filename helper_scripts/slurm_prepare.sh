@@ -14,4 +14,6 @@ for option in "${!resources[@]}"; do
   [[ $option != gpus* && $option != gres ]] || unset "resources[$option]"
 done
 name=$(basename -- "${config%.*}")
-submit "$name" "slurm/slurm-%j.out" "$(($# + 1))" prepare_data.sh "$config" "${@:2}"
+job=("$(($# + 1))" prepare_data.sh "$config" "${@:2}")
+check_jobs "${job[@]}"
+submit "$name" "slurm/slurm-%j.out" "${job[@]}"

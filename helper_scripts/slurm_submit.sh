@@ -1,8 +1,14 @@
 # shellcheck shell=bash
-# Sourced by slurm_train.sh, slurm_prepare.sh and slurm_array.sh, which set $repository: sbatch's options, submitting.
+# Sourced by slurm_train.sh, slurm_prepare.sh and slurm_array.sh, which set $repository: sbatch's options, checks, submitting.
 
 # shellcheck source=helper_scripts/launch.sh
 source "${repository:?}/helper_scripts/launch.sh"
+
+for variable in PROJECT_STORAGE_DIR SCRATCH_STORAGE_DIR SINGULARITY_CONTAINER; do
+  # The job may start elsewhere (--chdir).
+  [[ -z ${!variable} || ${!variable} == [/~]* ]] || printf -v "$variable" '%s/%s' "$PWD" "${!variable}"
+  export "${variable?}"
+done
 
 resources_file=$repository/helper_scripts/slurm_resources.yaml
 dry_run=
@@ -82,15 +88,20 @@ check_config() {
   printf '%s' "$path"
 }
 
+# check_jobs WORD...: what slurm_job.sh's WORDs say, where there is Python: mistakes that would show only after the queue.
+check_jobs() {
+  local python
+  if find_environment 2>/dev/null; then
+    PYTHONSAFEPATH=1 PYTHONPATH=$repository${PYTHONPATH:+:$PYTHONPATH} "$python" -m helper_scripts.check_jobs "$@" || exit
+  else
+    printf '%s: overrides, options and job ids are not checked: no Python here has the packages\n' "$(basename -- "$0")" >&2
+  fi
+}
+
 # submit NAME LOG WORD...: one job for slurm_job.sh's WORDs. LOG is relative to project storage; sbatch fills in %j.
 submit() {
-  local name=$1 log=$2 option id variable
+  local name=$1 log=$2 option id
   shift 2
-  for variable in PROJECT_STORAGE_DIR SCRATCH_STORAGE_DIR SINGULARITY_CONTAINER; do
-    # The job may start elsewhere (--chdir).
-    [[ -z ${!variable} || ${!variable} == [/~]* ]] || printf -v "$variable" '%s/%s' "$PWD" "${!variable}"
-    export "${variable?}"
-  done
   local options=(--parsable --job-name="$name" --output="${PROJECT_STORAGE_DIR//%/%%}/$log")
   options+=(--open-mode=append --requeue --signal=B:USR1@90 --export=ALL)
   for option in "${!resources[@]}"; do
@@ -100,13 +111,6 @@ submit() {
     [[ $option == *= ]] || options+=("$option") # an empty value only takes the YAML's away
   done
   local command=(sbatch "${options[@]}" "$repository/helper_scripts/slurm_job.sh" "$repository" "$@")
-  # A mistake that shows only after hours in the queue costs these.
-  local python
-  if find_environment 2>/dev/null; then
-    PYTHONSAFEPATH=1 PYTHONPATH=$repository${PYTHONPATH:+:$PYTHONPATH} "$python" -m helper_scripts.check_jobs "$@" || exit
-  else
-    printf '%s: overrides and options are not checked: no Python here has the packages\n' "$(basename -- "$0")" >&2
-  fi
   if [[ -n $dry_run ]]; then
     printf '%s\n\n' "${command[*]@Q}"
     cat -- "$repository/helper_scripts/slurm_job.sh"

@@ -14,4 +14,6 @@ check_job_id "$2" ""
 for word in "${@:3}"; do
   [[ $word != --dry-run ]] || fail "--dry-run goes before CONFIG" 2
 done
-submit "$2" "logs/$2/slurm-%j.out" "$(($# + 1))" train.sh "$config" "${@:2}"
+job=("$(($# + 1))" train.sh "$config" "${@:2}")
+check_jobs "${job[@]}"
+submit "$2" "logs/$2/slurm-%j.out" "${job[@]}"

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from src.helpers import (
     seed_everything,
 )
 from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
-from src.job import Job
+from src.job import Job, refuse_existing, result_files
 from src.loggers import Entry, Loggers, require_packages, row_entry
 from src.logic.sampling import gate_temperature, set_temperature, temperature_of_epoch
 from src.metrics import best_epoch, val_scores, write_metrics
@@ -144,7 +143,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
     with distributed.joined(config.train, stop), _job_lock(job), Loggers(config, job.logs) as loggers:
         with distributed.rank_zero_first():
             if distributed.rank() == 0 and not resume and not restart:
-                _refuse_existing(job)
+                refuse_existing(job)
             run = _set_up(config, job, loggers, stop, debug)
             stop.check()
         run.forward = distributed.data_parallel(run.model, _first_frame(run))
@@ -793,26 +792,6 @@ def _job_lock(job: Job) -> Iterator[None]:
         yield
 
 
-def _refuse_existing(job: Job) -> None:
-    if any(path.exists() for path in _results(job)):
-        raise UserError(
-            f"job {job.job_id} has checkpoints, models or metrics already: --resume continues it, --restart begins it "
-            f"anew and replaces them, another job id leaves it alone"
-        )
-
-
 def _remove_job(job: Job) -> None:
-    for path in _results(job):
+    for path in result_files(job):
         path.unlink(missing_ok=True)
-
-
-def _results(job: Job) -> list[Path]:
-    """What a job's work is in; some of them may not exist."""
-    return [
-        *checkpoint.list_checkpoints(job.checkpoints, job.checkpoint_copies),
-        *(job.models / f"{name}.safetensors" for name in ("final", "best")),
-        *(job.logs / name for name in ("metrics.csv", "result.json", "report.html")),
-        *job.logs.glob("evaluation_*.json"),
-        *job.logs.glob("luts_*.json"),
-        *job.logs.glob("plots/*.png"),
-    ]

@@ -155,6 +155,21 @@ def test_a_preparation_s_mistakes_are_told_before_it_is_submitted(folder, argume
     assert not (folder / "project").exists()
 
 
+def done_job(folder, job_id):
+    """What a job leaves that is done."""
+    models = folder / "project" / "models" / job_id
+    models.mkdir(parents=True)
+    (models / "final.safetensors").touch()
+
+
+def test_a_job_that_exists_is_refused_before_it_is_submitted_unless_an_option_says_what_to_do(folder):
+    done_job(folder, "job")
+    message = "job job has checkpoints, models or metrics already: --resume continues it"
+    assert message in refused(folder, "slurm_train.sh", "small.yaml", "job")
+    for option in ("--resume", "--restart", "--evaluate"):
+        assert option in dry_run(folder, "slurm_train.sh", "small.yaml", "job", option)
+
+
 def test_without_sbatch_an_error_says_where_to_run_it(folder):
     tools = folder / "tools"
     tools.mkdir()
@@ -162,7 +177,7 @@ def test_without_sbatch_an_error_says_where_to_run_it(folder):
         (tools / tool).symlink_to(shutil.which(tool))
     output = script(folder, "slurm_train.sh", "small.yaml", "job", expect=2, PATH=str(tools))
     assert [line.partition(":")[2] for line in output.splitlines()] == [
-        " overrides and options are not checked: no Python here has the packages",
+        " overrides, options and job ids are not checked: no Python here has the packages",
         " sbatch is not on PATH: run this where SLURM is, such as a cluster's login node; --dry-run needs no SLURM",
     ]
     assert not (folder / "project").exists()
@@ -236,7 +251,18 @@ def test_a_list_is_checked_before_anything_is_submitted(folder, content, message
     assert message in refused(folder, "slurm_array.sh", "list")
 
 
-@pytest.mark.parametrize("tasks", ["0-1", "1-3", "3", "1,3", "a"])
+def test_only_jobs_of_the_list_that_are_submitted_must_not_exist(folder):
+    (folder / "list").write_text("".join(f"small.yaml {job_id}\n" for job_id in "abcde"))
+    done_job(folder, "a")
+    done_job(folder, "d")
+    for tasks in ("2", "2,3,5", "3-5:2", "2-3%1"):
+        assert f"--array={tasks}" in dry_run(folder, "slurm_array.sh", f"--array={tasks}", "list")
+    for tasks, job_id in (("1-5", "a"), ("2,4", "d"), ("2-5:2", "d"), ("3-5,1", "d")):
+        assert f"job {job_id} has checkpoints" in refused(folder, "slurm_array.sh", f"--array={tasks}", "list")
+    assert "job a has checkpoints" in refused(folder, "slurm_array.sh", "list")
+
+
+@pytest.mark.parametrize("tasks", ["0-1", "1-3", "3", "1,3", "a", "2-1", "1-2:0", "1:2", "1--2"])
 def test_tasks_that_the_list_does_not_have_are_refused(folder, tasks):
     (folder / "list").write_text("small.yaml a\nsmall.yaml b\n")
     assert "has the tasks 1 to 2" in refused(folder, "slurm_array.sh", f"--array={tasks}", "list")
@@ -473,9 +499,7 @@ def test_a_mistake_ends_the_job_for_good_and_the_log_tells_it_word_for_word(clus
 
 @pytest.mark.slow
 def test_a_job_that_exists_is_refused_unless_resume_is_given(cluster):
-    refused = cluster.wait_for_end(job := train(cluster, "whole", "--override", EPOCHS))
-    assert refused["ExitCode"] == "2:0"
-    assert "--resume continues it" in log(cluster, "whole", job)
+    assert "--resume continues it" in refused(cluster.folder, "slurm_train.sh", "small.yaml", "whole")
     ended = cluster.wait_for_end(job := train(cluster, "whole", "--resume", "--override", EPOCHS))
     assert ended["ExitCode"] == "0:0", log(cluster, "whole", job)
 
