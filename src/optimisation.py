@@ -7,18 +7,28 @@ of the config, its number and the metrics so far, so that a checkpoint needs not
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from src.config import Train
+from src.logic.thermometer import Thermometer
 
 
-def create_optimizer(parameters: Iterable[torch.nn.Parameter], options: Train) -> torch.optim.Optimizer:
-    """Adam (Kingma, Ba 2015); with a weight decay, AdamW, which decays all parameters (Loshchilov, Hutter 2019)."""
-    if options.weight_decay > 0:
-        return torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
-    return torch.optim.Adam(parameters, lr=options.learning_rate, fused=True)
+def create_optimizer(model: torch.nn.Module, options: Train) -> torch.optim.Optimizer:
+    """Adam (Kingma, Ba 2015); with a weight decay, AdamW (Loshchilov, Hutter 2019).
+
+    It decays all parameters but a thermometer's thresholds: near 0 they would all say the same of a count.
+    """
+    if options.weight_decay == 0:
+        return torch.optim.Adam(model.parameters(), lr=options.learning_rate, fused=True)
+    thermometers = [module for module in model.modules() if isinstance(module, Thermometer)]
+    thresholds = {parameter for thermometer in thermometers for parameter in thermometer.parameters()}
+    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p not in thresholds]}]
+    if thresholds:
+        groups.append({"params": list(thresholds), "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
 
 
 def training_loss(

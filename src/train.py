@@ -194,7 +194,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
         some = np.linspace(0, num_frames - 1, min(num_frames, THERMOMETER_FRAMES)).astype(np.int64)
         model.thermometer.fit(read_samples(cache.splits["train"], some).numpy())
     cache = place_splits(cache, config.train.dataloader, device)
-    optimizer = create_optimizer(model.parameters(), config.train)
+    optimizer = create_optimizer(model, config.train)
     scaler = torch.amp.GradScaler(device.type, enabled=config.train.dtype == "float16")
     batches = math.ceil(num_frames / config.train.dataloader.batch_size)
     LOG.info(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from src.config import Teacher, Train
+from src.logic.thermometer import Thermometer
 from src.optimisation import (
     averaged_weights,
     create_average,
@@ -122,7 +123,7 @@ def test_a_learning_rate_is_above_0_and_at_most_the_option(scheduler, epochs, up
 def updated(options, rates):
     """A parameter after steps down the same gradients, with create_optimizer's optimizer."""
     parameter = torch.nn.Parameter(torch.linspace(-1, 1, 5))
-    optimizer = create_optimizer([parameter], options)
+    optimizer = create_optimizer(torch.nn.ParameterList([parameter]), options)
     for rate in rates:
         set_learning_rate(optimizer, rate)
         parameter.grad = parameter.detach() ** 2
@@ -131,7 +132,7 @@ def updated(options, rates):
 
 
 def test_without_weight_decay_the_optimizer_is_adam():
-    assert type(create_optimizer([torch.nn.Parameter(torch.zeros(1))], Train())) is torch.optim.Adam
+    assert type(create_optimizer(torch.nn.Linear(1, 1), Train())) is torch.optim.Adam
 
 
 def test_weight_decay_is_decoupled_from_the_gradients_and_follows_the_learning_rate():
@@ -145,6 +146,19 @@ def test_weight_decay_is_decoupled_from_the_gradients_and_follows_the_learning_r
             moving *= 1 - rate * decay
         plain.step()
     torch.testing.assert_close(updated(Train(weight_decay=decay), rates), moving.detach())
+
+
+def test_weight_decay_leaves_learnable_thresholds_where_their_gradients_take_them():
+    model = torch.nn.Sequential(Thermometer(3, channels=1, learnable=True), torch.nn.Linear(3, 2))
+    optimizer = create_optimizer(model, Train(weight_decay=0.1))
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 3
+    thresholds, weights = model[0].thresholds.detach().clone(), model[1].weight.detach().clone()
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    set_learning_rate(optimizer, 0.5)
+    optimizer.step()
+    assert torch.equal(model[0].thresholds, thresholds)
+    torch.testing.assert_close(model[1].weight, weights * 0.95)
 
 
 def test_label_smoothing_spreads_a_part_of_the_target_over_all_classes():

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from benchmarks.crash import outcome
 from src.inference import load_model
 from tests import small_job
 
@@ -36,11 +37,15 @@ def test_a_logic_gate_network_of_stacked_frames_with_merged_polarities_becomes_a
 @pytest.mark.slow
 def test_a_logic_gate_network_of_counts_learns_its_thresholds_and_becomes_a_circuit(folder):
     thermometer = "model.difflogic.thermometer_levels=3 model.difflogic.thermometer=learnable"
-    options = ["--override", f"data.polarities=merged data.frame_dtype=counts {thermometer} {SMALL}"]
+    decay = "train.weight_decay=0.01"  # of the gates alone: thresholds have optimizer options of their own
+    options = ["--override", f"data.polarities=merged data.frame_dtype=counts {thermometer} {decay} {SMALL}"]
     small_job.run(folder, "prepare_data.py", "small.yaml", *options)
     small_job.run(folder, "main.py", "small.yaml", "--job_id=counts", *options)
     thresholds = load_model(folder / "project/models/counts/final.safetensors")[0].thermometer.thresholds
     assert (thresholds % 1 != 0.5).all()  # where they began
+    small_job.run(folder, "main.py", "small.yaml", "--job_id=resumed", *options, "--override", "train.epochs=1")
+    small_job.run(folder, "main.py", "small.yaml", "--job_id=resumed", *options, "--resume")
+    assert outcome(folder, "resumed") == outcome(folder, "counts")
     small_job.run(folder, "main.py", "small.yaml", "--job_id=counts", "--evaluate", *options)
     small_job.run(folder, "export.py", "counts", "--to", "c", "--out", "c")
     assert re.search(r"Channel 2: frame 0, polarity 0, count > \d\.", (folder / "c/counts.h").read_text())
