@@ -115,7 +115,7 @@ def _heading(sweep: Sweep, keys: list[str]) -> str:
     """What the table is of; `keys` are the options that differ."""
     seeds = [job.config.base.seed for job in sweep.configurations[0].jobs]
     lines = [
-        f"sweep {sweep.name} of {sweep.base.name}: configurations {len(sweep.configurations)}, seeds {_listed(seeds)}"
+        f"sweep {sweep.name} of {sweep.base.name}: {len(sweep.configurations)} configurations, base.seed {_listed(seeds)}"
     ]
     if common := [f"{key}={short_value(value)}" for key, value in sweep.overrides.items() if key not in keys]:
         lines.append(f"all with {_listed(common)}")
