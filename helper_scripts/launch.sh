@@ -60,7 +60,10 @@ _make_venv() {
   [[ -w $repository ]] ||
     fail "cannot write to $repository to make .venv; activate an environment that has the packages of requirements.lock" 2
   exec {lock}>"$repository/.venv.lock"
-  if command -v flock >/dev/null; then flock "$lock"; fi # two first jobs at once: one installs, the other waits
+  if command -v flock >/dev/null && ! flock --nonblock "$lock"; then # two first jobs at once: one installs
+    echo "Waiting for another command that sets up $repository/.venv" >&2
+    flock "$lock"
+  fi
   if ! cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock"; then
     echo "Setting up $repository/.venv from requirements.lock (once; it takes a few minutes)" >&2
     "$base" -m venv --clear "$repository/.venv" ||

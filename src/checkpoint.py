@@ -145,7 +145,7 @@ def load_newest(*folders: Path) -> dict[str, Any] | None:
         try:
             state = load_tree(path)
         except DamagedCheckpointError as error:
-            LOG.warning("%s; falling back to the checkpoint before", error)
+            LOG.warning("%s; it is passed over", error)
             continue
         LOG.info("resuming from %s", path)
         return state

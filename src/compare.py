@@ -103,12 +103,19 @@ def _summary(job: Job) -> _Summary:
             "frames_per_second": train[-1].get("frames_per_second") if train else None,
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise UserError(f"job {job.job_id}: its files in {job.logs} cannot be read: {error}") from error
+        raise UserError(
+            f"job {job.job_id}: its files in {job.logs} cannot be read: {error}; train.sh … --resume writes them again"
+        ) from error
     return _Summary(row, sorted(val.items()))
 
 
 def _read(path: Path, parse: Any) -> dict[str, Any]:
-    return parse(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from error
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -433,7 +433,7 @@ def _set(section: Any, option: dataclasses.Field[Any], key: str, value: Any, whe
         converted = value if "choices" in option.metadata else _converted(value, kind)
         setattr(section, option.name, _checked(converted, option.metadata))
     except ValueError as error:
-        errors.append(f"{where}: {key} = {value!r}: {error}")
+        errors.append(f"{where}: {key} = {'null' if value is None else repr(value)}: {error}")
 
 
 def _converted(value: Any, kind: Any) -> Any:

@@ -30,6 +30,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 MOST_OF_FREE_MEMORY = 0.25  # that frames take of a GPU: the rest is for the model and its activations
 GATHER_BYTES = 1 << 20
 COPY_BYTES = 1 << 26
+PREPARE_AGAIN = "prepare the cache again with ./prepare_data.sh and data.reset_cache=true"
 TORCH_DTYPES = {np.dtype(np.uint8): torch.uint8, np.dtype(np.int64): torch.int64}
 
 
@@ -64,7 +65,7 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
         if not broken:
             return _opened(on_scratch, manifest, config.data.stack)
         if on_project is None:
-            raise UserError(f"{broken[0]}; prepare the cache again with ./prepare_data.sh and data.reset_cache=true")
+            raise UserError(f"{broken[0]}; {PREPARE_AGAIN}")
         LOG.warning("%s; taking the copy on project storage", broken[0])
     if on_project is None:
         raise MissingCacheError(
@@ -82,8 +83,8 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
                 manifest = cache.copy_cache(on_project, target, check)
     except OSError as error:
         raise UserError(
-            f"cannot copy the frame cache to scratch: {error}; where a copy is damaged, prepare it again with "
-            f"./prepare_data.sh and data.reset_cache=true"
+            f"cannot copy the frame cache to scratch: {error}; "
+            + ("see SCRATCH_STORAGE_DIR and PROJECT_STORAGE_DIR" if error.errno else PREPARE_AGAIN)
         ) from error
     return _opened(target, manifest, config.data.stack)
 

@@ -35,6 +35,7 @@ from src.helpers import (
     EXIT_USER_ERROR,
     LOG,
     EndedElsewhere,
+    RunError,
     Stopped,
     StopSignals,
     UserError,
@@ -133,7 +134,7 @@ def _wait_for_all(key: str, store: dist.Store, size: int, stop: StopSignals) -> 
     while (here := store.add(key, 0)) < size:
         stop.check()
         if time.monotonic() > last:
-            raise RuntimeError(f"only {here} of {size} processes have {key.split('/')[1]} within {BEGIN_SECONDS} s")
+            raise RunError(f"only {here} of {size} processes have {key.split('/')[1]} within {BEGIN_SECONDS} s")
         time.sleep(0.05)
     stop.check()  # one that begins late: the others have got the signal, and are gone
 

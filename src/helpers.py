@@ -31,6 +31,10 @@ class UserError(Exception):
     """What the user gave (config, data, arguments) is wrong; its text says what, and what to do."""
 
 
+class RunError(Exception):
+    """What was given is right, but it cannot be done here or now; the text says why, and what to do."""
+
+
 class Stopped(Exception):  # noqa: N818 - a request, not an error
     """A signal asked the program to end; whatever had to be saved is saved."""
 
@@ -178,6 +182,9 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
     except UserError as error:
         LOG.error("%s", error, exc_info=debug)
         return EXIT_USER_ERROR
+    except RunError as error:
+        LOG.error("%s", error, exc_info=debug)
+        return EXIT_FAILED
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         LOG.error("%s%s", reason, "" if debug else " (run with --debug for the traceback)", exc_info=debug)

@@ -24,7 +24,7 @@ from src.config import Data
 from src.events.dataset import CorruptRecordingError, Dataset, Recording
 from src.events.datasets import get_dataset
 from src.events.framing import frames_of, framing_of
-from src.helpers import Stopped, UserError, ignore_stop_signals, keep_freed_memory, stop_signals_blocked
+from src.helpers import RunError, Stopped, UserError, ignore_stop_signals, keep_freed_memory, stop_signals_blocked
 from src.io_funcs import CHUNK_BYTES, atomic_file
 
 # Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
@@ -163,7 +163,7 @@ def make_parts(
     """Make the parts in any order, in several processes where that is worth while; each is given out when it is there.
 
     Raises:
-        RuntimeError: a process was killed.
+        RunError: a process was killed.
         Whatever `make_part` and `check` raise; parts that are made stay.
     """
     processes = min(processes, len(parts))
@@ -190,7 +190,7 @@ def make_parts(
                 for future in done:
                     yield running.pop(future), future.result()
         except BrokenProcessPool as error:
-            raise RuntimeError(
+            raise RunError(
                 "a process of the preparation was killed, perhaps for its memory; run the same command again, with a "
                 "lower data.num_threads: it goes on from the parts that are done"
             ) from error

@@ -107,7 +107,7 @@ def _read_files(job: Job) -> _Files:
             f"job {job.job_id} has nothing to report: {path}, which is written after the first epoch, does not exist"
         ) from error
     except (OSError, ValueError, UnicodeError) as error:
-        raise UserError(f"{path}: cannot read the metrics: {error}") from error
+        raise UserError(f"{path}: cannot read the metrics: {error}; train.sh … --resume writes them again") from error
     config = job.logs / "config.yaml"
     return _Files(
         rows,
@@ -120,7 +120,10 @@ def _read_files(job: Job) -> _Files:
 def _json(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        LOG.warning("%s cannot be read and is left out: %s", path, error)
         return None
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from src.config import Config, fill_section, find_option, load_tree
-from src.helpers import UserError
-from src.io_funcs import check_name, from_repository, project_root
+from src.helpers import LOG, UserError
+from src.io_funcs import check_name, from_repository, project_root, write_atomic
 from src.job import Job
 
 METRICS = tuple(f"{split}.{what}_accuracy" for split in ("val", "test") for what in ("frame", "recording"))
@@ -167,6 +167,18 @@ def require_own_folder(sweep: Sweep) -> None:
     """UserError if the sweep's folder is a job's."""
     if (sweep.folder / "config.yaml").exists():
         raise UserError(f"name = {sweep.name}: {sweep.folder} is a job's folder; choose another name for the sweep")
+
+
+def keep_file(sweep: Sweep) -> None:
+    """Copy the sweep's file into its folder; a warning if another has given its name to that folder before."""
+    copy, content = sweep.folder / OWN_FILE, sweep.path.read_bytes()
+    if copy.exists() and copy.read_bytes() != content:
+        LOG.warning(
+            "sweep %s has run with another file, or with this one before it was changed: its table is made anew; two "
+            "sweeps need two names",
+            sweep.name,
+        )
+    write_atomic(copy, content)
 
 
 def finished_result(job: SweepJob) -> dict[str, Any] | None:

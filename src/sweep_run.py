@@ -36,7 +36,7 @@ from src.io_funcs import (
     write_json,
 )
 from src.job import Job
-from src.sweep import OWN_FILE, Sweep, SweepJob, finished_result, require_own_folder
+from src.sweep import Sweep, SweepJob, finished_result, keep_file, require_own_folder
 
 POLL_SECONDS = 0.1
 TAIL_BYTES = 1 << 16  # of a job's output, in which its last line is
@@ -146,7 +146,7 @@ def _prepared_folder(sweep: Sweep) -> Iterator[None]:
             raise UserError(f"sweep {sweep.name} is running already; wait for it or choose another name") from error
         except OSError as error:
             raise UserError(f"cannot write to project storage: {error}; see PROJECT_STORAGE_DIR") from error
-        write_atomic(sweep.folder / OWN_FILE, sweep.path.read_bytes())
+        keep_file(sweep)
         yield
 
 

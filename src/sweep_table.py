@@ -13,11 +13,11 @@ from src.metrics import read_metrics
 from src.provenance import read_starts
 from src.status import job_status
 from src.sweep import (
-    OWN_FILE,
     Configuration,
     Sweep,
     SweepJob,
     finished_result,
+    keep_file,
     require_own_folder,
     short_key,
     short_value,
@@ -71,7 +71,7 @@ def write_table(sweep: Sweep, failures: dict[str, str]) -> str:
         "\n\n".join(part for part in (_heading(sweep, keys), _table(rows, keys), _remarks(sweep, failures)) if part)
         + "\n"
     )
-    write_atomic(sweep.folder / OWN_FILE, sweep.path.read_bytes())
+    keep_file(sweep)
     write_atomic(sweep.folder / "sweep.csv", _csv(rows, keys))
     write_atomic(sweep.folder / "sweep.txt", text)
     return text
@@ -115,7 +115,7 @@ def _heading(sweep: Sweep, keys: list[str]) -> str:
     """What the table is of; `keys` are the options that differ."""
     seeds = [job.config.base.seed for job in sweep.configurations[0].jobs]
     lines = [
-        f"sweep {sweep.name} of {sweep.base.name}: {len(sweep.configurations)} configurations, base.seed {_listed(seeds)}"
+        f"sweep {sweep.name} of {sweep.base.name}: {len(sweep.configurations)} configurations, seed {_listed(seeds)}"
     ]
     if common := [f"{key}={short_value(value)}" for key, value in sweep.overrides.items() if key not in keys]:
         lines.append(f"all with {_listed(common)}")

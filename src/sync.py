@@ -186,9 +186,11 @@ def _settle(state: CacheState, fast: bool, dry_run: bool, prune: bool, check: Ca
     except BlockingIOError:
         LOG.info("%s: another process is working on it; left alone", state.relative)
         return True
-    except (OSError, UserError) as error:
+    except UserError as error:
         LOG.error("%s: %s", state.relative, error)
-        return False
+    except OSError as error:
+        LOG.error("%s: %s; see the disk and its permissions", state.relative, error)
+    return False
 
 
 def _act(state: CacheState, dry_run: bool, prune: bool, check: Callable[[], None]) -> bool:

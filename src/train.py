@@ -23,6 +23,7 @@ from src.evaluate import Evaluation, evaluate, evaluation_content, evaluation_pa
 from src.events.datasets import get_dataset
 from src.helpers import (
     LOG,
+    RunError,
     Stopped,
     StopSignals,
     UserError,
@@ -168,7 +169,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
             _finish(run, stop)
         except Stopped:
             if not _save_checkpoint(run, to_project=True):
-                raise RuntimeError("stopped by a signal, but no checkpoint of this step could be saved") from None
+                raise RunError("stopped by a signal, but no checkpoint of this step could be saved") from None
             LOG.warning(
                 "stopped by a signal after batch %d of epoch %d, saved %s after it; --resume continues there",
                 run.progress.batch,
@@ -305,7 +306,7 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
     def note_sums() -> None:
         progress.loss_sum, progress.correct = loss_sum.item(), int(correct.item())
         if not math.isfinite(progress.loss_sum):
-            raise RuntimeError(
+            raise RunError(
                 f"the loss is {progress.loss_sum} by step {progress.step}: lower train.learning_rate or use a wider "
                 f"train.dtype"
             )
@@ -496,6 +497,8 @@ def _finish(run: Run, stop: StopSignals) -> None:
     saved &= checkpointed and _attempt(  # a result says that there is a checkpoint: see `_newest_state`
         "the result", lambda: write_json(run.job.logs / "result.json", result)
     )
+    if not num_test:
+        LOG.warning("the test split of %s is empty: there is no test accuracy", run.cache.folder)
     for name in ("test", "best_test"):
         if name in result:
             model = (
@@ -503,7 +506,7 @@ def _finish(run: Run, stop: StopSignals) -> None:
             )
             LOG.info("test accuracy of the %s: %s", model, _describe(result[name]))
     if not saved:
-        raise RuntimeError("the run is done, but not all of it could be saved, see above; free space and --resume")
+        raise RunError("the run is done, but not all of it could be saved, see above; free space and --resume")
     if tested is not None:
         _attempt("the evaluation", lambda: _write_evaluation(run, *tested))
     if run.config.train.report and distributed.rank() == 0:

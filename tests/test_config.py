@@ -188,7 +188,7 @@ def test_a_mistake_in_a_file_is_told_with_file_key_and_value(load, text, message
         ("train.epochs", "expected key=value"),
         ("=3", "expected key=value"),
         ("", "expected key=value"),
-        ("train.epochs=", "train.epochs = None: expected a whole number"),
+        ("train.epochs=", "train.epochs = null: expected a whole number"),
         ("train.epochs=ten", "train.epochs = 'ten': expected a whole number"),
         ("train=3", "train is a section; override one of its keys"),
         ("train.dataloader=3", "train.dataloader is a section"),

@@ -91,6 +91,22 @@ def test_a_damaged_cache_without_another_copy_is_an_error(prepared):
         open_cache(prepared)
 
 
+def test_a_damaged_cache_on_project_storage_alone_is_to_be_prepared_again(prepared):
+    opened = open_cache(prepared)
+    damaged = project_root() / opened.folder.relative_to(scratch_root()) / "val.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    shutil.rmtree(scratch_root())
+    with pytest.raises(UserError, match=r"cannot copy the frame cache to scratch: .*val\.safetensors.*reset_cache"):
+        open_cache(prepared)
+
+
+def test_a_scratch_that_cannot_be_written_is_named(prepared):
+    shutil.rmtree(scratch_root())
+    scratch_root().touch()
+    with pytest.raises(UserError, match=r"cannot copy the frame cache to scratch: .*; see SCRATCH_STORAGE_DIR"):
+        open_cache(prepared)
+
+
 def test_a_cache_of_other_parameters_is_not_taken(prepared):
     prepared.data.overlap += 1
     with pytest.raises(MissingCacheError):

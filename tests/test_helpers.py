@@ -8,6 +8,7 @@ import pytest
 
 from src.helpers import (
     LOG,
+    RunError,
     StopSignals,
     UserError,
     format_duration,
@@ -53,6 +54,13 @@ def test_a_user_s_error_is_a_line_and_exit_code_2(capsys):
     assert captured.endswith("ERROR   train.epochs is wrong\n")
 
 
+def test_a_run_that_cannot_go_on_is_a_line_and_exit_code_1(capsys):
+    assert run_command(raises(RunError("the disk is full")), debug=False) == 1
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1
+    assert captured.endswith("ERROR   the disk is full\n")
+
+
 def test_any_other_error_is_a_line_and_exit_code_1(capsys):
     assert run_command(raises(RuntimeError("odd")), debug=False) == 1
     captured = capsys.readouterr().err
@@ -60,7 +68,7 @@ def test_any_other_error_is_a_line_and_exit_code_1(capsys):
     assert "Traceback" not in captured
 
 
-@pytest.mark.parametrize("error", [UserError("a"), RuntimeError("b")])
+@pytest.mark.parametrize("error", [UserError("a"), RunError("b"), RuntimeError("c")])
 def test_debug_shows_the_traceback(capsys, error):
     run_command(raises(error), debug=True)
     assert "Traceback" in capsys.readouterr().err

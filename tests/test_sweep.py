@@ -9,7 +9,7 @@ from src.config import Config
 from src.helpers import UserError
 from src.io_funcs import write_atomic, write_json
 from src.job import Job
-from src.sweep import base_config, finished_result, load_sweep
+from src.sweep import OWN_FILE, base_config, finished_result, keep_file, load_sweep
 from tests.small_job import REPOSITORY
 
 BASE = """
@@ -219,6 +219,15 @@ def finish(job):
     """What a job of this config leaves."""
     write_atomic(Job(job.job_id).logs / "config.yaml", job.config.to_yaml())
     write_json(Job(job.job_id).logs / "result.json", {"epochs": 3})
+
+
+def test_a_sweep_that_takes_the_name_of_another_one_is_told(load, caplog):
+    keep_file(load("seeds: 1"))
+    keep_file(sweep := load("seeds: 1"))
+    assert caplog.text == ""
+    keep_file(load("seeds: 2"))
+    assert "sweep rates has run with another file" in caplog.text
+    assert (sweep.folder / OWN_FILE).read_text().endswith("seeds: 2")
 
 
 def test_a_job_is_done_when_the_result_is_there(load):

@@ -97,8 +97,8 @@ def _unpack_all(archives: Sequence[Archive], folder: Path, url: str | None, chec
     except DownloadError as error:
         by_hand = " and ".join(f"{archive.file_name} (MD5 {archive.md5}, {archive.url})" for archive in missing)
         raise UserError(
-            f"no recordings under {folder}, and downloading failed: {error}. Fetch by hand {by_hand} and put them, "
-            f"packed, into {folder}; then run the same command again"
+            f"no recordings under {folder}, and downloading failed: {error}. Fetch by hand {by_hand} and put what you "
+            f"got, still packed, into {folder}; then run the same command again"
         ) from error
     unpacking = folder / UNPACKING
     shutil.rmtree(unpacking, ignore_errors=True)

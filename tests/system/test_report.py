@@ -233,6 +233,12 @@ def test_a_job_that_is_not_done_has_a_report(copy):
     }
 
 
+def test_a_damaged_result_is_left_out_of_the_report_with_a_warning(copy, caplog):
+    (copy.logs / "result.json").write_text("{")
+    assert "running or stopped" in write_report(copy).read_text()
+    assert f"{copy.logs / 'result.json'} cannot be read and is left out: Expecting" in caplog.text
+
+
 def test_what_a_user_wrote_stays_text(copy):
     (copy.logs / "config.yaml").write_text("a: </pre><script>alert(1)</script>")
     html = write_report(copy).read_text()
@@ -289,6 +295,15 @@ def test_jobs_are_compared_in_a_table_a_csv_and_a_picture(folder, copy):
     assert second["test_frame_accuracy"] == ""
     assert float(first["val_frame_accuracy"]) == float(second["val_frame_accuracy"]) > 0
     assert (folder / "project/logs/compare_logic_copy.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("result.json", "{"), ("config.yaml", "a: ["), ("metrics.csv", "loss\nx")]
+)
+def test_a_damaged_file_of_a_job_to_compare_is_told_with_what_mends_it(copy, name, content):
+    (copy.logs / name).write_text(content)
+    with pytest.raises(UserError, match=r"^job copy: its files in .* cannot be read: .*--resume writes them again$"):
+        compare(["copy", "logic"])
 
 
 def test_every_job_that_is_missing_is_named_in_one_line(storages):
