@@ -505,6 +505,15 @@ def test_a_job_that_exists_is_refused_unless_resume_is_given(cluster):
 
 
 @pytest.mark.slow
+def test_a_job_that_exists_only_when_it_begins_is_refused_then(cluster):
+    job = train(cluster, "late", options=("--hold",))
+    done_job(cluster.folder, "late")
+    cluster.control("scontrol", "release", job)
+    assert cluster.wait_for_end(job)["ExitCode"] == "2:0"
+    assert "--resume continues it" in log(cluster, "late", job)
+
+
+@pytest.mark.slow
 def test_a_job_on_two_nodes_is_one_training_that_is_preempted_and_resumed(cluster):
     job = train(cluster, "pair", *LONG, options=("--partition=pair", "--nodes=2"))
     wait_for_step(cluster.folder, "pair", 5)
