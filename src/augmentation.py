@@ -16,6 +16,7 @@ from src.config import Augmentation, Config
 from src.events.datasets import get_dataset
 from src.events.framing import frame_shape, framing_of
 from src.helpers import UserError
+from src.kernel_cache import cached_njit
 from src.logic.layer import has_triton
 from src.logic.reference import pack_bits, unpack_bits
 
@@ -125,7 +126,7 @@ def _symmetric(key: np.uint64, use: int, most: float) -> float:
     return (np.float64(_uniform(key, np.uint64(use))) / 2.0**31 - 1.0) * most
 
 
-@numba.njit(cache=True)
+@cached_njit()
 def _draw(
     seed: int,
     epoch: int,
@@ -165,7 +166,7 @@ def _draw(
     return draws
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def _augment(
     packed: NDArray[np.uint8],
     channels: int,

@@ -7,9 +7,10 @@ malformed data included, is left to the package. Source: the LZ4 project's descr
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from src.kernel_cache import cached_njit
 
 NO_EVENTS, CUT, OUTSIDE, CUT_EVENTS = -1, -2, -3, -4  # instead of a number of events
 NOT_PLAIN = -1  # instead of an end
@@ -18,7 +19,7 @@ _LINKED, _INDEPENDENT = 0xC04040, 0x824060  # a plain frame's descriptor: checks
 _BLOCK = 1 << 16  # bytes of a block at most, decompressed
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def unpack_plain(
     content: NDArray[np.uint8],
     at: int,
@@ -65,7 +66,7 @@ def unpack_plain(
     return at, n, size
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def unpack(
     body: NDArray[np.uint8],
     begin: int,
@@ -118,7 +119,7 @@ def unpack(
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _decompress(content: NDArray[np.uint8], begin: int, end: int, out: NDArray[np.uint8]) -> int:
     """Decompress the plain LZ4 frame content[begin:end]; return its end in `out`, or NOT_PLAIN.
 
@@ -146,7 +147,7 @@ def _decompress(content: NDArray[np.uint8], begin: int, end: int, out: NDArray[n
     return NOT_PLAIN
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _decompress_block(
     content: NDArray[np.uint8], at: int, end: int, out: NDArray[np.uint8], written: int, room: int, earliest: int
 ) -> int:
@@ -214,7 +215,7 @@ def _decompress_block(
     return NOT_PLAIN
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _length(content: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     """The rest of a length that did not fit a token, and where it ends; too large a length if it does not end."""
     length = 0
@@ -227,12 +228,12 @@ def _length(content: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     return 1 << 40, at
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _copy8(out: NDArray[np.uint8], to: int, source: NDArray[np.uint8], at: int) -> None:
     _store8(out, to, _load8(source, at))
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _load8(source: NDArray[np.uint8], at: int) -> Any:
     """8 bytes as a number; LLVM makes one load of it."""
     first = np.uint64(at)
@@ -242,20 +243,20 @@ def _load8(source: NDArray[np.uint8], at: int) -> Any:
     return word
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _store8(out: NDArray[np.uint8], to: int, word: Any) -> None:
     """Write a number's 8 bytes; LLVM makes one store of it."""
     for i in range(8):
         out[np.uint64(to) + np.uint64(i)] = np.uint8(word >> np.uint64(8 * i))
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _uint16(body: NDArray[np.uint8], at: int) -> Any:
     # Unsigned: a signed index would be tested for whether it counts from the end.
     first = np.uint64(at)
     return np.int64(body[first]) | np.int64(body[first + np.uint64(1)]) << 8
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _uint32(body: NDArray[np.uint8], at: int) -> Any:
     return _uint16(body, at) | _uint16(body, at + 2) << 16

@@ -6,15 +6,16 @@ the caller's file changes.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from src.kernel_cache import cached_njit
 
 EVENT_COUNT, TIME_WINDOW, N_TIME_BINS, N_EVENT_BINS = range(4)  # frame modes
 MOST_BYTES = 1 << 28  # of one recording's frames: a damaged timestamp must not fill the memory
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def denoise_events(
     x: NDArray[np.uint16], y: NDArray[np.uint16], t: NDArray[np.int64], p: NDArray[np.uint8], filter_time: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint8]]:
@@ -24,7 +25,7 @@ def denoise_events(
     return x[kept], y[kept], t[kept], p[kept]
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def keep_supported(
     x: NDArray[np.uint16],
     y: NDArray[np.uint16],
@@ -50,7 +51,7 @@ def keep_supported(
     return np.int64(kept)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _empty_memory(width: Any, stride: Any, filter_time: int) -> NDArray[np.int64]:
     """A flat [width + 2, stride] of filter_time, inside a border that is never recent and saves bounds checks."""
     memory = np.full((width + 2) * stride, np.iinfo(np.int64).min, dtype=np.int64)
@@ -59,7 +60,7 @@ def _empty_memory(width: Any, stride: Any, filter_time: int) -> NDArray[np.int64
     return memory
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def largest(values: NDArray[np.uint16]) -> Any:
     """The largest of unsigned numbers, 0 where there are none; a loop that vectorises."""
     most = values.dtype.type(0)
@@ -68,7 +69,7 @@ def largest(values: NDArray[np.uint16]) -> Any:
     return np.int64(most)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def slices(
     mode: int,
     times: NDArray[np.int64],
@@ -125,19 +126,19 @@ def slices(
     return np.searchsorted(times, bins), np.searchsorted(times, bins + window)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _rounded(number: float, down: bool) -> float:
     return np.floor(number) if down else np.ceil(number)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _at_most(most: int, number: float) -> Any:
     if number > most:
         raise ValueError("it would give too many frames; are its timestamps damaged, or is the overlap too large?")
     return np.int64(number)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def frame_events(
     x: NDArray[np.uint16],
     y: NDArray[np.uint16],
@@ -198,7 +199,7 @@ def frame_events(
     return frames[: len(starts)]
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _pieces(mode: int, starts: NDArray[np.int64], ends: NDArray[np.int64], frame_bytes: int) -> Any:
     """How many steps from one frame to the next make a frame; 1 where they do not, or to unite them takes longer."""
     if mode not in (EVENT_COUNT, N_EVENT_BINS) or len(starts) < 2:
@@ -209,7 +210,7 @@ def _pieces(mode: int, starts: NDArray[np.int64], ends: NDArray[np.int64], frame
     return ends[0] // step
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _find_pixels(
     x: NDArray[np.uint16],
     y: NDArray[np.uint16],

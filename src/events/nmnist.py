@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from src.events.dataset import Archive, CorruptRecordingError, Dataset, Recording, recordings_in_class_folders
 from src.events.events import Events
+from src.kernel_cache import cached_njit
 
 EVENT_BYTES = 5
 OVERFLOW_Y = 240  # marks a timestamp overflow; it is no event
@@ -39,7 +39,7 @@ def decode(raw: NDArray[np.uint8]) -> Events:
     return Events(x[:n], y[:n], t[:n], p[:n])
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _decode(
     raw: NDArray[np.uint8],
     x: NDArray[np.uint16],
@@ -66,7 +66,7 @@ def _decode(
     return n
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@cached_njit(nogil=True, inline="always")
 def _decode_event(raw: NDArray[np.uint8], at: int) -> tuple[Any, Any, Any, Any]:
     low = np.int64(raw[at + 3]) << 8 | np.int64(raw[at + 4])
     return raw[at], raw[at + 1], (np.int64(raw[at + 2]) & 127) << 16 | low, raw[at + 2] >> 7

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
+from src.kernel_cache import cached_njit
 
 FIRST_SACCADE_MICROSECONDS = 100_000
 SACCADE_MICROSECONDS = 105e3
@@ -28,7 +28,7 @@ def stabilize(events: Events) -> Events:
     return Events(*_stabilize(events.x, events.y, events.t, events.p))
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _stabilize(
     x: NDArray[np.uint16], y: NDArray[np.uint16], t: NDArray[np.int64], p: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint8]]:
@@ -44,7 +44,7 @@ def _stabilize(
     return new_x[:kept], new_y[:kept], t[keep[:kept]], p[keep[:kept]]
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _stable_place(x: int, y: int, t: int) -> tuple[Any, Any]:
     # In tonic's order of operations: the sums are rounded.
     column, row = 4.0 + x, 2.0 + y

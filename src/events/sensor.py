@@ -3,11 +3,11 @@
 import itertools
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
+from src.kernel_cache import cached_njit
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _path(setup: Setup) -> NDArray[np.float64]:
     return np.concatenate([a + moved * (b - a) for a, b in itertools.pairwise(np.array(setup.corners))])
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _look(
     image: NDArray[np.float64], path: NDArray[np.float64], scale: float, pixels: int, darkest: float
 ) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ def _look(
     return views
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _sense(
     views: NDArray[np.float64], order: NDArray[np.int64], thresholds: NDArray[np.float64], step_microseconds: int
 ) -> NDArray[np.int64]:

@@ -20,6 +20,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
+from src.kernel_cache import cached_njit
+
 Floats = NDArray[np.float32]
 
 LANES = 16  # frames of a chunk: a cache line
@@ -442,7 +444,7 @@ def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
     return types.void(sums, types.int64, total, types.int64), generate
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _read(rows: Floats, row: int, first: int, count: int, lanes: Floats, at: int) -> None:
     """Numbers first to first + count of a row, and zeros, go to the lanes from a number on."""
     if count == LANES:
@@ -454,7 +456,7 @@ def _read(rows: Floats, row: int, first: int, count: int, lanes: Floats, at: int
             lanes[at + lane] = np.float32(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _write(lanes: Floats, at: int, factor: np.float32, rows: Floats, row: int, first: int, count: int) -> None:
     """The way back of `_read`, times a factor."""
     if count == LANES:
@@ -464,19 +466,19 @@ def _write(lanes: Floats, at: int, factor: np.float32, rows: Floats, row: int, f
             rows[row, first + lane] = lanes[at + lane] * factor
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _rows_of_windows(shape: Geometry) -> int:
     """How many rows of the padded frame a row of windows reads."""
     return shape.pool + shape.padded_height - shape.height
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _row_size(shape: Geometry) -> int:
     """How many numbers a row of a band has: [channels, padded width, lanes]."""
     return shape.channels * shape.padded_width * LANES
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _advance(band: Floats, shape: Geometry) -> None:
     """The rows that the next row of windows has too go to the band's front."""
     moved = shape.pool * _row_size(shape)
@@ -484,7 +486,7 @@ def _advance(band: Floats, shape: Geometry) -> None:
         _move(band, moved + i, band, i, np.float32(1))
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _fill(band: Floats, h: int, x: Floats, first: int, count: int, shape: Geometry) -> None:
     """The band of row h of windows, of frames first to first + count of x [channels * height * width, batch].
 
@@ -508,7 +510,7 @@ def _fill(band: Floats, h: int, x: Floats, first: int, count: int, shape: Geomet
                 _read(x, pixel + column, first, count, band, place + column * LANES)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _drain(band: Floats, h: int, scale: np.float32, x: Floats, first: int, count: int, shape: Geometry) -> None:
     """The way back of `_fill`, times scale: of the rows that no later row of windows reads, which leave the band."""
     s = shape
@@ -532,7 +534,7 @@ def _drain(band: Floats, h: int, scale: np.float32, x: Floats, first: int, count
     band[max(rows - s.pool, 0) * size :] = np.float32(0)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def forward(
     x: Floats,
     coefficients: Floats,
@@ -561,7 +563,7 @@ def forward(
         _forward_chunk(x, coefficients, offsets, shape, sizes, chunk * LANES, y, winners[chunk])
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _forward_chunk(
     x: Floats,
     coefficients: Floats,
@@ -592,7 +594,7 @@ def _forward_chunk(
                     _write(lanes, 0, np.float32(1), y, row, first, count)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def backward(
     x: Floats,
     coefficients: Floats,
@@ -639,7 +641,7 @@ def backward(
         )
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def sum_chunks(partial: Floats, out: Floats) -> None:
     """Add up what the chunks give, [chunks, n] -> [n], in their order."""
     out[:] = np.float32(0)
@@ -648,7 +650,7 @@ def sum_chunks(partial: Floats, out: Floats) -> None:
             out[i] += partial[chunk, i]
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _backward_chunk(
     x: Floats,
     coefficients: Floats,

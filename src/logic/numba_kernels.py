@@ -12,6 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from src.kernel_cache import cached_njit
 from src.logic.gates import gate_coefficients
 
 Floats = NDArray[np.float32]
@@ -25,7 +26,7 @@ _LN2_HIGH = np.float32(0.693359375)
 _LN2_LOW = np.float32(-2.12194440e-4)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def unpack_features(packed: NDArray[np.uint8], features: Floats) -> None:
     """Packed frames [batch, bytes] -> 0 and 1, feature-major [num_bits, batch]: unpacked and transposed in one go."""
     for k in numba.prange((len(features) + 7) // 8):
@@ -36,7 +37,7 @@ def unpack_features(packed: NDArray[np.uint8], features: Floats) -> None:
                 out[s] = np.float32((column[s] >> np.uint8(bit)) & np.uint8(1))
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def input_consumers(indices: NDArray[np.int64], in_dim: int) -> tuple[NDArray[np.int64], Ints]:
     """The inverse connection list, by which an input's gradient is gathered instead of scattered.
 
@@ -180,7 +181,7 @@ def _lane_sum(lane: Floats) -> np.float32:
     return lane[0]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def forward_relaxed(
     x: Floats, weights: Floats, first: Ints, second: Ints, probabilities: Floats, coefficients: Floats, y: Floats
 ) -> None:
@@ -205,7 +206,7 @@ def forward_relaxed(
             out[s] = c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def forward_relaxed_sums(
     x: Floats,
     weights: Floats,
@@ -234,7 +235,7 @@ def forward_relaxed_sums(
                 out[s] += c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Floats) -> None:
     """y[n] = c0 + c1 a + c2 b + c3 ab with given coefficients [out_dim, 4], such as those of discretised gates."""
     for n in numba.prange(len(y)):
@@ -244,7 +245,7 @@ def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Float
             out[s] = c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def forward_sums(x: Floats, coefficients: Floats, first: Ints, second: Ints, partial_sums: Floats) -> None:
     """Like `forward`, but the outputs are added up as by `forward_relaxed_sums`."""
     groups = len(partial_sums)
@@ -257,7 +258,7 @@ def forward_sums(x: Floats, coefficients: Floats, first: Ints, second: Ints, par
                 out[s] += c0 + c1 * a[s] + (c2 + c3 * a[s]) * b[s]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def backward_weights(
     x: Floats,
     coefficients: Floats,
@@ -278,7 +279,7 @@ def backward_weights(
         _weight_gradient(x[first[n]], x[second[n]], g, coefficients[n], probabilities[n], grad_weights[n], lanes)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def backward(
     x: Floats,
     coefficients: Floats,
@@ -346,14 +347,14 @@ def _product_sum(x: Floats, y: Floats, lanes: Floats) -> np.float32:
     return _lane_sum(lanes)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _product_sums(x: Floats, rows: Ints, y: Floats, lanes: Floats, out: Floats) -> None:
     """Of each of these rows of x; inside a parallel loop, LLVM would vectorise nothing."""
     for j in range(len(rows)):
         out[j] = _product_sum(y, x[rows[j]], lanes)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def candidate_slopes(
     x: Floats,
     coefficients: Floats,

@@ -17,6 +17,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from src.kernel_cache import cached_njit
+
 WORDS = 8  # of a row; a vector of 512 bits, or two of 256
 FRAMES = 64 * WORDS  # of a block
 Rows = NDArray[np.uint64]  # rows one after the other, WORDS numbers each
@@ -138,7 +140,7 @@ def _schedule(
     )
 
 
-@numba.njit(cache=True)
+@cached_njit()
 def _levels_and_last_use(
     num_inputs: int, a: NDArray[np.int32], b: NDArray[np.int32], outputs: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -155,7 +157,7 @@ def _levels_and_last_use(
     return levels, last_use
 
 
-@numba.njit(cache=True)
+@cached_njit()
 def _rows(
     num_inputs: int, levels: NDArray[np.int64], last_use: NDArray[np.int64], order: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], int]:
@@ -250,7 +252,7 @@ _exchange32, _exchange16, _exchange8 = _exchange(32), _exchange(16), _exchange(8
 _exchange4, _exchange2, _exchange1 = _exchange(4), _exchange(2), _exchange(1)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _transpose(rows: Rows, begin: int) -> None:
     """Transpose the 64 x 64 bits of each of the 8 words of 64 rows: bit i of row j and bit j of row i change places."""
     for i in range(32):
@@ -287,7 +289,7 @@ def _loads_word(typing_context: Any, content: Any, at: Any) -> Any:
 _load_word: Any = intrinsic(_loads_word)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _load_frames(frames: NDArray[np.uint8], first_frame: int, rows: Rows) -> None:
     """A block of frames to rows, a bit each, from row 0 on; rows that a last block lacks frames for get zeros there."""
     num_frames, num_bytes = frames.shape
@@ -309,7 +311,7 @@ def _load_frames(frames: NDArray[np.uint8], first_frame: int, rows: Rows) -> Non
         _transpose(rows, begin)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _run_gates(
     rows: Rows,
     kinds: NDArray[np.uint8],
@@ -347,7 +349,7 @@ def _run_gates(
                 _nor(rows, (first[g], second[g], result[g]))
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _count(rows: Rows, outputs: NDArray[np.int32], sums: int, planes: int, carries: int, zero: int) -> None:
     """Add up the rows `outputs` into binary numbers, bit p of each frame's in row sums + p.
 
@@ -383,7 +385,7 @@ def _count(rows: Rows, outputs: NDArray[np.int32], sums: int, planes: int, carri
                 x = carry
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_njit(nogil=True)
 def _store_counts(
     rows: Rows, sums: int, planes: int, back: int, offsets: NDArray[np.int64], counts: NDArray[np.int32]
 ) -> None:
@@ -407,7 +409,7 @@ def _store_counts(
                     number >>= np.uint64(planes)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@cached_njit(nogil=True, parallel=True)
 def _run(
     frames: NDArray[np.uint8],
     kinds: NDArray[np.uint8],

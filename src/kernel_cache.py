@@ -1,0 +1,125 @@
+"""cached_njit: numba.njit whose compiled code is kept on disk where that works, and compiled in memory where not."""
+
+import functools
+import hashlib
+import multiprocessing
+import pickle
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import dumps
+
+from src.helpers import LOG
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function as `numba.njit(cache=True, **options)` does, but never fail for the cache.
+
+    A full disk, a folder that cannot be written to and a damaged file each cost the time of compiling, and no more.
+    numba itself raises an error for each of them.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        kernel = numba.njit(**options)(function)
+        if isinstance(kernel, Dispatcher):  # NUMBA_DISABLE_JIT leaves functions as they are
+            try:
+                kernel._cache = _KernelCache(function)  # type: ignore[attr-defined]
+            except (RuntimeError, OSError) as error:  # numba found no folder that it can write to
+                _warn(error)
+        return kernel
+
+    return decorate
+
+
+@functools.cache
+def _warn_once() -> None:
+    LOG.warning(
+        "compiled kernels cannot be kept, so each start compiles them again, which takes seconds to a minute; "
+        "NUMBA_CACHE_DIR can name a folder that has space"
+    )
+
+
+def _warn(error: Exception) -> None:
+    LOG.debug("no cache of compiled kernels: %s", error)
+    if multiprocessing.parent_process() is None:  # or each process of a preparation would say it
+        _warn_once()
+
+
+class _KernelCache(FunctionCache):
+    """numba's cache of one function, in a file that is verified; what goes wrong with it is no error."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        file = Path(self.cache_path, f"{self._impl.filename_base}.kernels.nbi")
+        version = repr((numba.__version__, self._impl.locator.get_source_stamp()))
+        self._cache_file = _CacheFile(file, version)  # type: ignore[assignment]
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # what another version of a package has written may raise anything
+            LOG.debug("compiling %s again: %r", self._name, error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except (OSError, MemoryError, pickle.PicklingError) as error:
+            _warn(error)
+
+
+class _CacheFile:
+    """The compiled code of one function for every signature: a SHA-256, then a pickled dict.
+
+    numba's own files have no checksum, so that damaged machine code would run. They are two per signature, which can
+    contradict each other after a full disk.
+
+    Args:
+        path: the file.
+        version: what must be equal for the code to be used: numba's version and the source's hash.
+    """
+
+    def __init__(self, path: Path, version: str) -> None:
+        self._path = path
+        self._version = version.encode()
+
+    def load(self, key: Any) -> Any:
+        """The data that was saved for a key; None if there is none."""
+        content = self._read().get(key)
+        return None if content is None else pickle.loads(content)
+
+    def save(self, key: Any, data: Any) -> None:
+        """Add the data of a key to the file; OSError if the disk does not take it."""
+        self._write({**self._read(), key: dumps(data)})
+
+    def flush(self) -> None:
+        """Forget everything."""
+        self._write({})
+
+    def _read(self) -> dict[Any, bytes]:
+        """What the file holds; nothing if it is missing, damaged or of another version."""
+        try:
+            content = self._path.read_bytes()
+        except OSError:
+            return {}
+        digest, packed = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if digest != hashlib.sha256(self._version + packed).digest():
+            return {}
+        found: dict[Any, bytes] = pickle.loads(packed)
+        return found
+
+    def _write(self, entries: dict[Any, bytes]) -> None:
+        packed = dumps(entries)
+        temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            temporary.write_bytes(hashlib.sha256(self._version + packed).digest() + packed)
+            temporary.replace(self._path)
+        finally:
+            temporary.unlink(missing_ok=True)
