@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.config import Config
-from src.helpers import CommandLine, StopSignals, UserError, leave, run_command, torchrun_rank
+from src.helpers import CommandLine, StopSignals, UserError, end_with_launcher, leave, run_command, torchrun_rank
 from src.io_funcs import check_name
 
 
@@ -71,6 +71,7 @@ def checked_config(arguments: argparse.Namespace) -> Config:
 
 def main() -> int:
     """Run the command line; return the exit code."""
+    end_with_launcher()
     arguments = read_arguments()
     # Deterministic matrix products on CUDA need this before CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

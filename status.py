@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from src.helpers import CommandLine, StopSignals, run_command
+from src.helpers import EXIT_DONE, EXIT_FAILED, CommandLine, StopSignals, print_result, run_command
 
 
 def _arguments() -> argparse.Namespace:
@@ -21,8 +21,7 @@ def main() -> int:
     def command(stop: StopSignals) -> int:
         from src.status import status_table
 
-        print(status_table(arguments.job_id))
-        return 0
+        return EXIT_DONE if print_result(status_table(arguments.job_id)) else EXIT_FAILED
 
     return run_command(command, arguments.debug)
 

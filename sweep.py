@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from src.helpers import EXIT_DONE, EXIT_FAILED, LOG, CommandLine, StopSignals, UserError, run_command
+from src.helpers import EXIT_DONE, EXIT_FAILED, LOG, CommandLine, StopSignals, UserError, print_result, run_command
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,7 +48,7 @@ def main() -> int:
 
         failures = read_failures(sweep)
         try:
-            print(write_table(sweep, failures), end="")
+            print_result(write_table(sweep, failures).removesuffix("\n"))
         except OSError as error:
             raise UserError(f"cannot write the table: {error}; see PROJECT_STORAGE_DIR") from error
         LOG.info("written: %s and sweep.csv beside it", sweep.folder / "sweep.txt")

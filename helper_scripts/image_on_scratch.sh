@@ -9,14 +9,14 @@ use_image_on_scratch() {
   local folder=$SCRATCH_STORAGE_DIR/singularity name=${image##*/}
   if ! _is_copied; then
     # A signal must not wait for gigabytes: the copy goes on by itself, and the job is to be started again.
-    trap 'exit 75' TERM USR1
+    trap 'exit 75' TERM USR1 HUP
     trap 'exit 130' INT
     _copy_image &
     if ! wait $!; then
-      echo "warning: $image could not be copied to $folder; running from the original" >&2
+      note "warning: $image could not be copied to $folder; running from the original"
       name=
     fi
-    trap - TERM USR1 INT
+    trap - TERM USR1 HUP INT
   fi
   [[ -z $name ]] || image=$folder/$name
 }
@@ -35,11 +35,11 @@ _size_and_time() {
 # holder. A running job keeps the copy that it began with: renaming replaces the name, not the file.
 _copy_image() (
   set -e
-  trap - TERM USR1 INT
+  trap - TERM USR1 HUP INT
   mkdir -p -- "$folder"
   exec {lock}>"$folder/.$name.lock"
   flock --nonblock "$lock" || {
-    echo "waiting for another job that copies $image to scratch" >&2
+    note "waiting for another job that copies $image to scratch"
     flock "$lock"
   }
   ! _is_copied || exit 0
@@ -47,10 +47,10 @@ _copy_image() (
   before=$(_size_and_time "$image")
   free=$(df --output=avail -B1 -- "$folder" | tail -n 1)
   if ((free < ${before% *})); then
-    echo "$folder has $free bytes free, the image needs ${before% *}" >&2
+    note "$folder has $free bytes free, the image needs ${before% *}"
     exit 1
   fi
-  echo "copying $image to $folder (once)" >&2
+  note "copying $image to $folder (once)"
   temporary=$folder/.$name.$BASHPID.tmp
   trap 'rm -f -- "$temporary"' EXIT
   checksum=$(tee -- "$temporary" <"$image" | sha256sum)

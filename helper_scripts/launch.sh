@@ -3,6 +3,11 @@
 # arguments, in the container that SINGULARITY_CONTAINER names, else in the active environment if it has the packages,
 # else in .venv, which is made from requirements.lock.
 
+# A stream that the caller has closed becomes /dev/null: the next file to be opened would get its number.
+{ : <&0; } 2>/dev/null || exec </dev/null
+{ : >&1; } 2>/dev/null || exec >/dev/null
+: >&2 || exec 2>/dev/null
+
 # shellcheck source=helper_scripts/project_variables.sh
 source "${repository:?}/helper_scripts/project_variables.sh"
 # shellcheck source=helper_scripts/container.sh
@@ -13,8 +18,16 @@ source "$repository/helper_scripts/image_on_scratch.sh"
 extras=() # of pyproject.toml, that the active environment must have
 config="" # the command's, if it has one: its absolute path
 
+# note TEXT: a line on stderr; a full disk or a reader that is gone does not end the script.
+note() {
+  (
+    trap '' PIPE
+    printf '%s\n' "$1" >&2
+  ) || true
+}
+
 fail() {
-  printf '%s: %s\n' "$(basename -- "$0")" "$1" >&2
+  note "$(basename -- "$0"): $1"
   exit "${2:-1}"
 }
 
@@ -61,11 +74,11 @@ _make_venv() {
     fail "cannot write to $repository to make .venv; activate an environment that has the packages of requirements.lock" 2
   exec {lock}>"$repository/.venv.lock"
   if command -v flock >/dev/null && ! flock --nonblock "$lock"; then # two first jobs at once: one installs
-    echo "Waiting for another command that sets up $repository/.venv" >&2
+    note "Waiting for another command that sets up $repository/.venv"
     flock "$lock"
   fi
   if ! cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock"; then
-    echo "Setting up $repository/.venv from requirements.lock (once; it takes a few minutes)" >&2
+    note "Setting up $repository/.venv from requirements.lock (once; it takes a few minutes)"
     "$base" -m venv --clear "$repository/.venv" ||
       fail "cannot make .venv; on Debian and Ubuntu, install the package python3-venv"
     "$python" -m pip install --quiet --disable-pip-version-check -r "$repository/requirements.lock" ||

@@ -20,6 +20,7 @@ forward() {
 }
 trap 'forward USR1' USR1 # before the time limit, and at `scancel --batch --signal=USR1`
 trap 'forward TERM' TERM # at the end of a preemption's grace time, and at scancel
+trap 'forward HUP' HUP   # a terminal that closes, where SLURM's tools have one
 
 say() { printf 'slurm_job.sh: %s\n' "$1"; }
 
@@ -65,7 +66,7 @@ while kill -0 "$child" 2>/dev/null; do
   sleep 0.5 &>/dev/null &
   wait "$!"
 done
-trap '' USR1 TERM
+trap '' USR1 TERM HUP
 wait "$child"
 code=$?
 

@@ -94,7 +94,7 @@ check_jobs() {
   if find_environment 2>/dev/null; then
     PYTHONSAFEPATH=1 PYTHONPATH=$repository${PYTHONPATH:+:$PYTHONPATH} "$python" -m helper_scripts.check_jobs "$@" || exit
   else
-    printf '%s: overrides, options and job ids are not checked: no Python here has the packages\n' "$(basename -- "$0")" >&2
+    note "$(basename -- "$0"): overrides, options and job ids are not checked: no Python here has the packages"
   fi
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from src import plots
-from src.helpers import UserError, format_duration, format_percent, format_table
+from src.helpers import UserError, format_duration, format_percent, format_table, print_result
 from src.io_funcs import project_root, write_atomic
 from src.job import Job
 from src.metrics import best_epoch, best_metric, read_metrics
@@ -55,7 +55,7 @@ def compare(job_ids: list[str]) -> list[Path]:
     if missing:
         raise UserError(f"no metrics.csv of {', '.join(missing)} under {project_root() / 'logs'}: no such job, or new")
     summaries = [_summary(Job(job_id)) for job_id in job_ids]
-    print(_table([summary.row for summary in summaries]))
+    print_result(_table([summary.row for summary in summaries]))
     stem = project_root() / "logs" / f"compare_{_name(job_ids)}"
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -6,11 +6,9 @@ Without torchrun there is one rank, number 0, and the functions do the one proce
 """
 
 import contextlib
-import ctypes
 import dataclasses
 import json
 import os
-import signal
 import threading
 import time
 import warnings
@@ -40,11 +38,13 @@ from src.helpers import (
     StopSignals,
     UserError,
     leave,
+    one_line,
     torchrun_rank,
 )
 from src.model import FrameModel
 
 BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
+CONNECT_TIMEOUT = timedelta(seconds=10)  # of one attempt to reach the launcher; stop signals are seen between them
 PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; that a process is gone is noticed at once
 LEAVE_PATIENCE = timedelta(seconds=100)  # for what rank 0 has to end, such as a logger's upload
 FOREVER = timedelta(days=3650)
@@ -52,7 +52,6 @@ NOTICE_SECONDS = 30  # in which a process whose other is gone ends by itself, un
 LOST = "the connection to another process of this job is lost: it was killed, or its machine is down"
 # Keys of torchrun's store.
 _BEGUN, _JOINED, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "joined", "ended", "left"))
-_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of sys/prctl.h
 
 # Of what the ranks agree on: CPU tensors, by gloo, so that no GPU is waited for. Gradients have a group of their own.
 _control: dist.ProcessGroup | None = None
@@ -92,14 +91,8 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
     if torchrun_rank() is None or os.environ["WORLD_SIZE"] == "1":
         yield
         return
-    global _control
-    _end_with_torchrun()
-    store, number, size = next(dist.rendezvous("env://"))
-    _wait_for_all(_BEGUN, store, size, stop)  # PyTorch, when it forms the group, would not look at signals meanwhile
-    backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=number, world_size=size)
-    _control = dist.new_group(backend="gloo", timeout=PATIENCE)
-    part_ways = watch_others(lambda: _first_to_end(store, EXIT_FAILED))
+    store, number, size = _connect(stop)
+    part_ways = _form_group(options, store, number, size, stop)
     try:
         _wait_for_all(_JOINED, store, size, stop)  # one that ended now would be a lost connection to who still connects
         require_processes_fit(options, int(os.environ["LOCAL_WORLD_SIZE"]), size)
@@ -127,6 +120,35 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
     dist.destroy_process_group()
 
 
+def _connect(stop: StopSignals) -> tuple[dist.Store, int, int]:
+    """The launcher's store, this process's number, and how many there are; PyTorch alone would not look at signals."""
+    last = time.monotonic() + BEGIN_SECONDS
+    while True:
+        stop.check()
+        try:
+            store, number, size = next(dist.rendezvous("env://", timeout=CONNECT_TIMEOUT))
+        except RuntimeError as error:
+            if time.monotonic() > last:
+                raise RunError(f"cannot reach the launcher of the processes: {one_line(error)}") from error
+        else:
+            store.set_timeout(dist.constants.default_pg_timeout)
+            return store, number, size
+
+
+def _form_group(options: Train, store: dist.Store, number: int, size: int, stop: StopSignals) -> Callable[[], None]:
+    """Form the groups of processes; return what `watch_others` does. Stopped if the launcher died meanwhile."""
+    global _control
+    backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
+    try:
+        _wait_for_all(_BEGUN, store, size, stop)  # PyTorch would not look at signals while it forms the group
+        dist.init_process_group(backend, store=store, rank=number, world_size=size)
+        _control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        return watch_others(lambda: _first_to_end(store, EXIT_FAILED))
+    except RuntimeError:
+        stop.check()
+        raise
+
+
 def _wait_for_all(key: str, store: dist.Store, size: int, stop: StopSignals) -> None:
     """Wait until all are here, which are counted under the key."""
     last = time.monotonic() + BEGIN_SECONDS
@@ -137,12 +159,6 @@ def _wait_for_all(key: str, store: dist.Store, size: int, stop: StopSignals) -> 
             raise RunError(f"only {here} of {size} processes have {key.split('/')[1]} within {BEGIN_SECONDS} s")
         time.sleep(0.05)
     stop.check()  # one that begins late: the others have got the signal, and are gone
-
-
-def _end_with_torchrun() -> None:
-    """Get SIGTERM when torchrun dies, on Linux: what it started in sessions of their own would go on without it."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def watch_others(end: Callable[[], tuple[bool, int]]) -> Callable[[], None]:

@@ -17,7 +17,15 @@ from src.data import FrameCache, load_batches, open_cache, train_order
 from src.device import autocast, choose_device
 from src.distributed import share_of_batches, total
 from src.events.datasets import get_dataset
-from src.helpers import LOG, StopSignals, UserError, format_percent, format_table, keep_freed_memory
+from src.helpers import (
+    LOG,
+    StopSignals,
+    UserError,
+    format_percent,
+    format_table,
+    keep_freed_memory,
+    print_result,
+)
 from src.inference import load_model
 from src.io_funcs import write_atomic
 from src.job import Job
@@ -139,13 +147,14 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     options = dataclasses.replace(config.train, dtype=own.train.dtype)  # as it was trained and tested
     evaluation = evaluate(network.to(device), cache.splits[split], options, device, stop.check)
     content = evaluation_content(evaluation, cache, split, job_id, model, own.model.model_type, about["step"])
-    print(_tables(content))
     wanted, trained_on = (cache_parameters(data, get_dataset(data.name)) for data in (config.data, own.data))
     path = evaluation_path(job, split, model, "" if wanted == trained_on else cache.folder.name)
     try:
         write_evaluation(path, content)
     except OSError as error:
         raise UserError(f"{path}: cannot write there: {error.strerror}; see PROJECT_STORAGE_DIR") from error
+    finally:
+        print_result(_tables(content))
     LOG.info("evaluation in %s", path)
 
 

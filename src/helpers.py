@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import ctypes
 import difflib
+import io
 import logging.handlers
 import os
 import random
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -47,10 +48,76 @@ class EndedElsewhere(Exception):  # noqa: N818 - the error is another process's
         self.exit_code = exit_code
 
 
+class _LastingStream:
+    """A text stream whose writes never raise: a full disk or a reader that is gone must not end a run.
+
+    Attributes:
+        error: why the last write or flush failed; None if none has.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.error: Exception | None = None
+
+    def write(self, text: str) -> int:
+        """Write the text if that is possible."""
+        self._attempt(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def secure_streams() -> None:
+    """Have standard streams that are open and never raise, in this process and those that it starts.
+
+    A stream that the caller has closed becomes /dev/null, before another file can get its number. What the encoding of
+    the terminal lacks is written as an escape.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
+            os.set_inheritable(number, True)
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the process's life
+        if mode == "w" and not isinstance(stream, _LastingStream):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+            stream = _LastingStream(stream)
+        setattr(sys, name, stream)
+
+
+def print_result(text: str) -> bool:
+    """Print what a command has found out; False, after a warning that says why, if it could not be written.
+
+    A reader that has read enough (`| head`) is no failure.
+    """
+    print(text, flush=True)
+    error = getattr(sys.stdout, "error", None)
+    if error is None or isinstance(error, BrokenPipeError):
+        return True
+    LOG.warning("cannot write to standard output: %s", error)
+    return False
+
+
 class CommandLine(argparse.ArgumentParser):
     """A parser whose errors are one line, and which takes no option by half of its name."""
 
     def __init__(self, prog: str, description: str | None) -> None:
+        secure_streams()  # every command begins here
         super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
@@ -69,14 +136,14 @@ class CommandLine(argparse.ArgumentParser):
         return quotes if any("=" in word or word.endswith("]") for word in words) else ""
 
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StopSignals:
-    """Turns SIGTERM, SIGINT and SIGUSR1 into a flag that long loops look at.
+    """Turns SIGTERM, SIGINT, SIGUSR1 and SIGHUP into a flag that long loops look at.
 
     The handler only notes the signal: saving inside a handler can meet a half-done step. A second signal changes
-    nothing.
+    nothing. A SIGHUP that is ignored at the start, as by nohup, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -84,9 +151,8 @@ class StopSignals:
         self.received_at = 0.0  # time.monotonic()
 
     def install(self) -> "StopSignals":
-        """Take over the three signals and return self."""
-        for number in STOP_SIGNALS:
-            signal.signal(number, self.note)
+        """Take over the signals and return self."""
+        handle_stop_signals(self.note)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # src/launch.py starts processes with them blocked
         return self
 
@@ -104,6 +170,13 @@ class StopSignals:
     def exit_code(self) -> int:
         """75 (preempted: run again) or, after SIGINT, 130."""
         return EXIT_INTERRUPTED if self.received == signal.SIGINT else EXIT_PREEMPTED
+
+
+def handle_stop_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Have the handler called at each stop signal, but for a SIGHUP that is ignored: nohup started the command."""
+    for number in STOP_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -126,16 +199,36 @@ def ignore_stop_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
+LAUNCHER = "DIFFLOGIC_LAUNCHER"  # a variable: the process id of who started the processes of a job
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of sys/prctl.h
+
+
 def torchrun_rank() -> int | None:
     """This process's number among those that torchrun has started; None if it did not start this one."""
     return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+
+
+def end_with_launcher() -> None:
+    """Have this process of several get SIGTERM when its launcher dies, on Linux; end at once if that is gone already.
+
+    It runs in a session of its own, and would go on for ever. Called before the slow imports.
+    """
+    if torchrun_rank() is None:
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid()):
+        sys.exit(EXIT_PREEMPTED)
 
 
 class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes log lines above a running progress bar instead of through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except Exception:  # no line is worth a run
+            self.handleError(record)
 
 
 def set_up_logging(debug: bool = False) -> None:
@@ -152,9 +245,16 @@ def set_up_logging(debug: bool = False) -> None:
 
 
 def log_to_file(path: Path) -> None:
-    """Append what has been logged so far, and is logged from now on, to `path` too, with dates."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    """Append what has been logged so far, and is logged from now on, to `path` too, with dates.
+
+    A file that cannot be written to is a warning.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        LOG.warning("the log is not kept in a file: %s", error)
+        return
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     for earlier in list(LOG.handlers):
         if isinstance(earlier, logging.handlers.MemoryHandler):
@@ -169,6 +269,7 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
 
     With `debug`, exceptions that are the program's or the user's fault keep their traceback.
     """
+    secure_streams()
     set_up_logging(debug)
     stop = StopSignals().install()
     try:

@@ -17,7 +17,17 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-from src.helpers import EXIT_DONE, EXIT_FAILED, EXIT_USER_ERROR, LOG, STOP_SIGNALS, StopSignals, available_cores
+from src.helpers import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_USER_ERROR,
+    LAUNCHER,
+    LOG,
+    STOP_SIGNALS,
+    StopSignals,
+    available_cores,
+    handle_stop_signals,
+)
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -48,6 +58,7 @@ def launch(command: Sequence[str], processes: int, nodes: Nodes, stop: StopSigna
     share = max(1, available_cores() // processes)
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, str(share))
+    os.environ[LAUNCHER] = str(os.getpid())
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGQUIT"  # the others are handled here
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost process is a warning with a stack of C++
     agent_log = logging.getLogger("torch.distributed.elastic")  # what it says is said here, in a line
@@ -65,8 +76,7 @@ def launch(command: Sequence[str], processes: int, nodes: Nodes, stop: StopSigna
             **_master(nodes),
         )
         agent = _Agent(spec, DefaultLogsSpecs(log_dir=folder), stop)
-        for number in STOP_SIGNALS:
-            signal.signal(number, agent.forward)
+        handle_stop_signals(agent.forward)
         stop.check()  # it noted signals until now
         try:
             result = agent.run()

@@ -1,13 +1,21 @@
 """Exit codes, signals, and words for people."""
 
+import io
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from src.helpers import (
+    EXIT_PREEMPTED,
+    LAUNCHER,
     LOG,
+    STOP_SIGNALS,
     RunError,
     StopSignals,
     UserError,
@@ -16,20 +24,22 @@ from src.helpers import (
     format_table,
     ignore_stop_signals,
     log_to_file,
+    print_result,
     run_command,
+    secure_streams,
     seed_everything,
     set_up_logging,
     stop_signals_blocked,
 )
+from src.io_funcs import REPOSITORY
 
 
 @pytest.fixture(autouse=True)
 def _handlers():
     """Leave signals and logging as they were."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     yield
-    for number, handler in zip(numbers, before, strict=True):
+    for number, handler in zip(STOP_SIGNALS, before, strict=True):
         signal.signal(number, handler)
     LOG.handlers.clear()
     LOG.propagate = True
@@ -74,7 +84,9 @@ def test_debug_shows_the_traceback(capsys, error):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)]
+)
 def test_a_signal_is_only_noted_until_it_is_asked_for(number, code):
     reached = []
 
@@ -97,7 +109,14 @@ def test_a_second_signal_changes_nothing():
     assert stop.exit_code == 75
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = StopSignals().install()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert stop.received is None
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_to_a_worker_that_only_starts_does_not_end_it(number):
     context = multiprocessing.get_context("spawn")
     context.Event()  # starts the resource tracker
@@ -116,6 +135,70 @@ def test_log_lines_go_to_the_file_too_those_from_before_it_was_named_among_them(
     LOG.info("second")
     lines = (tmp_path / "logs" / "a.log").read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["WARNING first", "INFO    second"]
+
+
+def test_a_log_file_that_cannot_be_opened_is_a_warning(tmp_path, capsys):
+    (tmp_path / "logs").touch()
+    set_up_logging()
+    log_to_file(tmp_path / "logs" / "a.log")
+    assert "the log is not kept in a file" in capsys.readouterr().err
+
+
+def broken(kind):
+    """A text stream without a buffer whose writes fail."""
+    if kind == "full disk":
+        return Path("/dev/full").open("w", buffering=1, encoding="utf-8")
+    if kind == "closed":
+        stream = io.StringIO()
+        stream.close()
+        return stream
+    reader, writer = os.pipe()
+    os.close(reader)
+    return os.fdopen(writer, "w", buffering=1, encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["full disk", "reader gone", "closed"])
+def test_streams_that_cannot_be_written_to_end_nothing(monkeypatch, kind):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, broken(kind))
+
+    def command(stop):
+        LOG.warning("a line")
+        print("another")
+        with tqdm(total=2, disable=False) as bar:
+            bar.update()
+            LOG.warning("above the bar")
+        sys.stdout.flush()
+        return 0
+
+    assert run_command(command, debug=False) == 0
+
+
+@pytest.mark.parametrize(("kind", "printed"), [("full disk", False), ("reader gone", True)])
+def test_a_result_is_lost_on_a_full_disk_but_not_by_a_reader_who_has_read_enough(monkeypatch, caplog, kind, printed):
+    monkeypatch.setattr(sys, "stdout", broken(kind))
+    secure_streams()
+    assert print_result("a table") == printed
+    assert ("cannot write to standard output" in caplog.text) == (not printed)
+
+
+def test_streams_that_are_closed_become_dev_null_for_child_processes_too():
+    code = (
+        "import os, subprocess, sys\n"
+        "from src.helpers import secure_streams\n"
+        "secure_streams()\n"
+        "print('out'); print('err', file=sys.stderr)\n"
+        "assert [os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)] == ['/dev/null'] * 3\n"
+        "subprocess.run([sys.executable, '-c', 'import os; [os.fstat(n) for n in range(3)]'], check=True)\n"
+    )
+    closed = subprocess.run(["bash", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, code], cwd=REPOSITORY)
+    assert closed.returncode == 0
+
+
+def test_a_process_whose_launcher_is_gone_ends_before_it_imports_anything():
+    variables = {**os.environ, "TORCHELASTIC_RUN_ID": "1", "RANK": "0", LAUNCHER: "1"}  # its parent is this process
+    ended = subprocess.run([sys.executable, "main.py", "nothing.yaml"], cwd=REPOSITORY, env=variables, timeout=60)
+    assert ended.returncode == EXIT_PREEMPTED
 
 
 def test_seeding_repeats_every_generator():

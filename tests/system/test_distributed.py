@@ -240,6 +240,15 @@ def test_processes_whose_launcher_is_killed_save_a_checkpoint_and_end(prepared, 
     assert outcome(prepared, "orphans") == uninterrupted
 
 
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_processes_whose_launcher_is_killed_while_they_import_end(prepared, seconds):
+    job = start(prepared, f"unborn_{seconds}", LONG, "--nproc=2")
+    ranks_of(job)
+    time.sleep(seconds)
+    job.kill()
+    assert "Traceback" not in end(job)  # the pipe is closed by the last of them
+
+
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_a_run_resumed_by_another_number_of_processes_goes_on_equal_to_rounding(prepared, uninterrupted, before, after):
     job_id = f"from_{before}_to_{after}"
