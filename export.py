@@ -14,7 +14,9 @@ TARGETS = ("xilinx", "ice40")  # of src.logic.export.yosys, whose import takes s
 def _arguments() -> argparse.Namespace:
     parser = CommandLine(prog="export", description=__doc__)
     parser.add_argument("model", metavar="JOB_OR_MODEL", help="a job id or a .safetensors file")
-    parser.add_argument("--to", required=True, choices=KINDS, help="c, verilog and json are for difflogic models")
+    parser.add_argument(
+        "--to", required=True, type=str.lower, choices=KINDS, help="c, verilog and json are for difflogic models"
+    )
     parser.add_argument("--out", metavar="FOLDER", help="default: export/ beside the job's models or the file")
     parser.add_argument(
         "--frames",
@@ -24,7 +26,10 @@ def _arguments() -> argparse.Namespace:
         help="test C and Verilog with so many frames of the model's test split (default: 100)",
     )
     parser.add_argument(
-        "--estimate", choices=TARGETS, help="with --to verilog: synthesise for this FPGA family by yosys, say the LUTs"
+        "--estimate",
+        type=str.lower,
+        choices=TARGETS,
+        help="with --to verilog: synthesise for this FPGA family by yosys, say the LUTs",
     )
     parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
     arguments = parser.parse_args()
@@ -55,7 +60,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
 
     from src.config import Config
     from src.inference import circuit_of, find_model, is_path, load_model
-    from src.io_funcs import write_atomic, write_json
+    from src.io_funcs import expand_path, write_atomic, write_json
     from src.job import Job, luts_path
     from src.logic.export import Description, channel_names, estimate_luts, identifier, to_c, to_json, to_verilog
     from src.model import DiffLogic
@@ -90,7 +95,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
             what += f", to be tested with {frames_are}"
 
     beside = path.parent if is_path(arguments.model) else Job(arguments.model).models
-    folder = Path(arguments.out).expanduser() if arguments.out is not None else beside / "export"
+    folder = Path(expand_path(arguments.out, "--out")) if arguments.out is not None else beside / "export"
     try:
         for file_name, content in files.items():
             stop.check()

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from src import plots
 from src.helpers import UserError, format_duration, format_percent, format_table, print_result
 from src.io_funcs import project_root, write_atomic
 from src.job import Job
 from src.metrics import best_epoch, best_metric, read_metrics
 from src.provenance import read_starts
+from src.yaml_text import parse_yaml
 
 ACCURACIES = ("frame_accuracy", "recording_accuracy", "relaxed_frame_accuracy", "relaxed_recording_accuracy")
 COLUMNS = (
@@ -84,7 +83,7 @@ def _summary(job: Job) -> _Summary:
     try:
         rows = read_metrics(job.logs / "metrics.csv")
         result = _read(job.logs / "result.json", json.loads)
-        config = _read(job.logs / "config.yaml", yaml.safe_load)
+        config = _read(job.logs / "config.yaml", parse_yaml)
         starts = read_starts(job)
         val = {row["epoch"]: row["frame_accuracy"] for row in rows if row["split"] == "val"}
         train = [row for row in rows if row["split"] == "train"]
@@ -102,7 +101,7 @@ def _summary(job: Job) -> _Summary:
             "train_seconds": train[-1].get("train_seconds") if train else None,
             "frames_per_second": train[-1].get("frames_per_second") if train else None,
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"job {job.job_id}: its files in {job.logs} cannot be read: {error}; train.sh … --resume writes them again"
         ) from error
@@ -114,7 +113,7 @@ def _read(path: Path, parse: Any) -> dict[str, Any]:
         return parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from error
 
 

@@ -10,14 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from src.helpers import LOG, UserError, match_choice
+from src.io_funcs import expand_path
+from src.yaml_text import MOST_BYTES, YamlError, decode, dump_yaml, parse_yaml
 
-from src.helpers import LOG, UserError
+MOST_SHOWN = 80  # characters of a value in a message
 
 
-def _option(default: Any, **limits: Any) -> Any:
-    """A field with limits: least, most (inclusive), above, below (exclusive), choices."""
-    return field(default=default, metadata=limits)
+def _option(default: Any, **metadata: Any) -> Any:
+    """Return a field with limits and a spelling.
+
+    least, most (inclusive), above and below (exclusive) limit numbers. Text is one of `choices`, whatever its case, or
+    gets its one spelling by the function `spelling`. `path` says that `expand_path` reads it.
+    """
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -34,9 +40,10 @@ class Base:
 class Data:
     """Which recordings, and how they become frames."""
 
-    name: str = "NMNIST"  # a dataset of src/events/datasets.py
-    data_root: str = "data"  # folder that holds the recordings' folder; relative to the repository
-    url: str | None = None  # folder or base URL (http, https, file) of the dataset's archives, instead of their own
+    name: str = _option("NMNIST", spelling=str.upper)  # a dataset of src/events/datasets.py
+    data_root: str = _option("data", path=True)  # folder that holds the recordings' folder; relative to the repository
+    # Folder or base URL (http, https, file) of the dataset's archives, instead of their own.
+    url: str | None = _option(None, path=True)
     frame_mode: str = _option("event_count", choices=("event_count", "time_window", "n_time_bins", "n_event_bins"))
     events_per_frame: int = _option(1500, least=1, most=10**9)  # with event_count
     time_window: int | None = _option(None, least=1, most=10**12)  # microseconds of a frame, with time_window
@@ -56,7 +63,7 @@ class Data:
     stack: int = _option(1, least=1, most=1000)  # frames that the model sees at a time; not part of the frame cache
     seed: int = _option(0, least=0, most=2**63 - 1)  # of the splits, and of simulated recordings
     reset_cache: bool = False  # prepare again although the cache is there
-    prepare_if_missing: str | None = None  # a prepare config that training may run when it finds no cache
+    prepare_if_missing: str | None = _option(None, path=True)  # a prepare config for training that finds no cache
 
 
 @dataclass
@@ -87,7 +94,7 @@ class Augmentation:
 class Teacher:
     """A trained model whose class scores are learned beside the labels, see `optimisation.training_loss`."""
 
-    model: str | None = None  # a job id, or a model's file
+    model: str | None = _option(None, path=True)  # a job id, or a model's file
     weight: float = _option(0.7, least=0.0, most=1.0)  # of its part of the loss
     temperature: float = _option(2.0, least=1e-2, most=1e3)  # scores are divided by it, the teacher's and the model's
 
@@ -113,7 +120,7 @@ class Train:
     ema_decay: float = _option(0.0, least=0.0, below=1.0)  # of an average of weights, see `optimisation.update_average`
     best_metric: str = _option("frame_accuracy", choices=("frame_accuracy", "recording_accuracy", "loss"))  # of val
     early_stopping_patience: int | None = _option(None, least=1, most=10**6)  # epochs without a better best_metric
-    device: str = "cuda"  # cuda (falls back to cpu), cuda:N or cpu
+    device: str = _option("cuda", spelling=str.lower)  # cuda (falls back to cpu), cuda:N or cpu
     dtype: str = _option("float32", choices=("float32", "bfloat16", "float16"))  # activations; weights stay float32
     log_interval: int = _option(50, least=1, most=10**9)  # batches
     checkpoint_interval_minutes: float = _option(1.0, least=0.0, most=1e6)  # 0: after every batch
@@ -216,14 +223,17 @@ class Config:
         """
         errors: list[str] = []
         config = cls()
-        tree = load_tree(Path(path), config)
+        tree = tree_of(read_config(Path(path)), Path(path), config)
         if "config" in tree and not {"base", "data", "train"} & set(tree):
             raise UserError(f"{path}: this is the file of a sweep, which names a config; run ./sweep.sh {path}")
         fill_section(config, tree, "", str(path), errors)
         for key, value in _split_overrides(overrides, errors):
             _override(config, key, value, overrides_of, errors)
         where = f"{path} with {overrides_of}" if overrides else str(path)
-        errors += [f"{where}: {error}" for error in [*framing_errors(config.data), *training_errors(config)]]
+        errors += [
+            f"{where}: {error}"
+            for error in [*framing_errors(config.data), *training_errors(config), *path_errors(config)]
+        ]
         if errors:
             raise UserError("\n".join(errors))
         _warn_of_unused(config)
@@ -248,7 +258,19 @@ class Config:
 
     def to_yaml(self) -> str:
         """YAML that `from_yaml` loads to an equal config."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        return dump_yaml(self.to_dict())
+
+    def meaning(self) -> dict[str, Any]:
+        """Return `to_dict` with the values that options which are null take from others.
+
+        Configs that mean the same are equal in it: without an overlap, or with the default one.
+        """
+        tree = self.to_dict()
+        gates = tree["model"]["difflogic"]
+        tree["data"]["overlap"] = overlap_of(self.data)
+        if gates["final_temperature"] is None:
+            gates["final_temperature"] = gates["temperature"]
+        return tree
 
 
 # Of each frame mode, the option that says how large a frame is, and what it and the overlap count.
@@ -289,7 +311,7 @@ def framing_errors(data: Data) -> list[str]:
             f"data.overlap = {overlap} must be smaller than data.{option} = {size}, since a frame begins "
             f"{option} - overlap {unit} after the last"
         )
-    if data.name.upper() != "NMNIST":
+    if data.name != "NMNIST":
         errors += [
             f"data.{name} = true is for NMNIST only, whose saccades it knows; data.name = {data.name}"
             for name in ("first_saccade_only", "stabilize")
@@ -347,41 +369,46 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -
     return found
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, but a key that stands twice in a mapping is an error instead of silently the last."""
+def path_errors(section: Any, prefix: str = "") -> list[str]:
+    """What of the paths cannot be expanded, one line each."""
+    errors = []
+    for option in dataclasses.fields(section):
+        value = getattr(section, option.name)
+        if dataclasses.is_dataclass(value):
+            errors += path_errors(value, f"{prefix}{option.name}.")
+        elif option.metadata.get("path") and value is not None:
+            try:
+                expand_path(value, f"{prefix}{option.name}")
+            except UserError as error:
+                errors.append(str(error))
+    return errors
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key_node.value!r} stands twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
 
-
-def load_tree(path: Path, expected: Any) -> dict[str, Any]:
-    """The mapping of a YAML file whose top is like `expected`, a dataclass's instance; UserError if it has none."""
+def read_config(path: Path) -> bytes:
+    """Return the bytes of a YAML file, which may be a pipe; UserError if it cannot be read or is too large."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a UTF-8 text file; is it a YAML config?") from error
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        decode(content)
     except OSError as error:
         near = difflib.get_close_matches(path.name, (p.name for p in path.parent.glob("*.yaml")), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"{path}: cannot read the config: {error.strerror}{hint}") from error
+    except YamlError as error:
+        raise UserError(f"{path}: {error}") from error
+    return content
+
+
+def tree_of(content: bytes, path: Path, expected: Any) -> dict[str, Any]:
+    """Return the mapping of a YAML file whose top is like `expected`, a dataclass's instance.
+
+    Raises:
+        UserError: if there is none; it names `path`, where the content comes from.
+    """
     try:
-        tree = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: builds plain values only
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "malformed"
-        raise UserError(f"{path}{where}: not valid YAML: {problem}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
+        tree = parse_yaml(decode(content))
+    except YamlError as error:
+        raise UserError(f"{path}: {error}") from error
     if tree is None:
         raise UserError(f"{path}: the config is empty; expected the sections {_names(expected)}")
     if not isinstance(tree, dict):
@@ -389,15 +416,22 @@ def load_tree(path: Path, expected: Any) -> dict[str, Any]:
     return tree
 
 
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: as Python writes it, but null, and cut if it is long."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
 def _names(section: Any) -> str:
     return ", ".join(f.name for f in dataclasses.fields(section))
 
 
 def _unknown(name: Any, section: Any, prefix: str) -> str:
+    name = str(name)[:MOST_SHOWN]
     known = [f.name for f in dataclasses.fields(section)]
     if below := [key for key in _keys_below(section) if key.endswith(f".{name}")]:
         return f"unknown key {prefix}{name}; did you mean {prefix}{f' or {prefix}'.join(below)}?"
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(known)}"
     return f"unknown key {prefix}{name}; {hint}"
 
@@ -422,7 +456,7 @@ def fill_section(section: Any, tree: dict[Any, Any], prefix: str, where: str, er
             if isinstance(value, dict):
                 fill_section(current, value, f"{key}.", where, errors)
             elif value is not None:  # a section with nothing under it keeps its defaults
-                errors.append(f"{where}: {key} is a section ({_names(current)}), got {value!r}")
+                errors.append(f"{where}: {key} is a section ({_names(current)}), got {shown(value)}")
         else:
             _set(section, known[name], key, value, where, errors)
 
@@ -430,14 +464,27 @@ def fill_section(section: Any, tree: dict[Any, Any], prefix: str, where: str, er
 def _set(section: Any, option: dataclasses.Field[Any], key: str, value: Any, where: str, errors: list[str]) -> None:
     kind = typing.get_type_hints(type(section))[option.name]
     try:
-        converted = value if "choices" in option.metadata else _converted(value, kind)
-        setattr(section, option.name, _checked(converted, option.metadata))
+        if "choices" in option.metadata:
+            setattr(section, option.name, _chosen(value, option.metadata["choices"]))
+        else:
+            setattr(section, option.name, _checked(_converted(value, kind), option.metadata))
     except ValueError as error:
-        errors.append(f"{where}: {key} = {'null' if value is None else repr(value)}: {error}")
+        errors.append(f"{where}: {key} = {shown(value)}: {error}")
+
+
+def _chosen(value: Any, choices: tuple[str, ...]) -> str:
+    choice = match_choice(str(value), choices)
+    if choice is None:
+        near = difflib.get_close_matches(str(value).lower(), choices, n=1)
+        raise ValueError(f"allowed: {', '.join(choices)}{f'; did you mean {near[0]}?' if near else ''}")
+    return choice
+
+
+_BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}  # words of YAML 1.1; the reader knows true and false
 
 
 def _converted(value: Any, kind: Any) -> Any:
-    """`value` as the field's type; ValueError says what was expected. YAML 1.1 reads 1e-2 as text: it is a number."""
+    """Return `value` as the field's type; ValueError says what was expected. Text may hold a number."""
     if isinstance(kind, types.UnionType):  # X | None, where int | float keeps whole numbers whole
         if value is None:
             return None
@@ -456,6 +503,8 @@ def _converted(value: Any, kind: Any) -> Any:
         return entries
     if kind is Any or (kind is bool and isinstance(value, bool)):
         return value
+    if kind is bool and str(value).lower() in _BOOLEANS:
+        return _BOOLEANS[str(value).lower()]
     if kind is str and isinstance(value, str):
         if "\0" in value:
             raise ValueError("expected text without NUL characters")
@@ -486,10 +535,8 @@ def _checked(value: Any, limits: typing.Mapping[str, Any]) -> Any:
         return None
     if isinstance(value, list):
         return [_checked(entry, limits) for entry in value]
-    if "choices" in limits and value not in limits["choices"]:
-        near = difflib.get_close_matches(str(value), limits["choices"], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"allowed: {', '.join(limits['choices'])}{hint}")
+    if "spelling" in limits:
+        return limits["spelling"](value)
     words = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
     bounds = [(limit, limits[limit]) for limit in words if limit in limits]
     broken = {
@@ -510,22 +557,22 @@ def _split_overrides(overrides: typing.Sequence[str], errors: list[str]) -> list
         try:
             words = shlex.split(text)
         except ValueError as error:
-            errors.append(f"--override {text!r}: {error}")
+            errors.append(f"--override {shown(text)}: {error}")
             continue
         if not words:
-            errors.append(f"--override {text!r}: expected key=value, such as train.epochs=10")
+            errors.append(f"--override {shown(text)}: expected key=value, such as train.epochs=10")
         while words:
             word = words.pop(0)
             while words and "=[" in word and "]" not in word:
                 word += f" {words.pop(0)}"
             if words and (words[0].startswith("=") or (word.endswith("=") and "=" not in words[0])):
-                errors.append(f"--override {text!r}: leave out the blanks around =, as in train.epochs=10")
+                errors.append(f"--override {shown(text)}: leave out the blanks around =, as in train.epochs=10")
                 break
             key, equals, value = word.partition("=")
             if equals and key:
                 pairs.append((key, value))
             else:
-                errors.append(f"--override {word!r}: expected key=value, such as train.epochs=10")
+                errors.append(f"--override {shown(word)}: expected key=value, such as train.epochs=10")
     return pairs
 
 
@@ -563,6 +610,6 @@ def _override_value(text: str, kind: Any) -> Any:
     if kind is str or (isinstance(kind, types.UnionType) and str in typing.get_args(kind)):
         return None if text in ("null", "~") and kind is not str else text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text)
+    except YamlError:
         return text

@@ -24,6 +24,7 @@ from src.helpers import (
     format_percent,
     format_table,
     keep_freed_memory,
+    match_choice,
     print_result,
 )
 from src.inference import load_model
@@ -118,18 +119,16 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     Args:
         config: its data section says on which cache, its train section on which device.
         job_id: checked by `check_name`.
-        split: one of SPLITS.
-        model: one of MODEL_NAMES.
+        split: one of SPLITS, in any case.
+        model: one of MODEL_NAMES, in any case.
         stop: asked at every batch.
 
     Raises:
         UserError: if there is no such job, model or split, or the model does not fit the cache.
         Stopped: a signal came; nothing is written.
     """
-    if split not in SPLITS:
-        raise UserError(f"--split {split}: there is no such split; allowed: {', '.join(SPLITS)}")
-    if model not in MODEL_NAMES:
-        raise UserError(f"--model {model}: there is no such model; allowed: {', '.join(MODEL_NAMES)}")
+    split = _choice("split", split, SPLITS)
+    model = _choice("model", model, MODEL_NAMES)
     job = Job(job_id)
     network, about = load_model(_model_path(job, model))
     own = Config.from_dict(about["config"], f"job {job_id}")
@@ -156,6 +155,13 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     finally:
         print_result(_tables(content))
     LOG.info("evaluation in %s", path)
+
+
+def _choice(what: str, text: str, choices: tuple[str, ...]) -> str:
+    choice = match_choice(text, choices)
+    if choice is None:
+        raise UserError(f"--{what} {text}: there is no such {what}; allowed: {', '.join(choices)}")
+    return choice
 
 
 def evaluation_path(job: Job, split: str, model: str = "best", cache: str = "") -> Path:
@@ -208,7 +214,7 @@ def _model_path(job: Job, model: str) -> Path:
 def _warn_of_another_model(config: Config, own: Config, job_id: str) -> None:
     differing = [
         f"{key} = {now!r} (the job's is {then!r})"
-        for key, then, now in differing_keys(own.to_dict(), config.to_dict())
+        for key, then, now in differing_keys(own.meaning(), config.meaning())
         if (key.startswith("model.") or key == "data.stack") and key != "model.difflogic.implementation"
     ]
     if differing:

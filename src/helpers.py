@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -328,6 +328,11 @@ def keep_freed_memory() -> None:
 def available_cores() -> int:
     """Cores that this process may use: SLURM and taskset grant fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def match_choice(text: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that `text` names, whatever its case; None if there is none."""
+    return next((choice for choice in choices if choice.lower() == text.lower()), None)
 
 
 def one_line(error: Exception) -> str:

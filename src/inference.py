@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, unreadable_model
 from src.config import Config
 from src.helpers import UserError, one_line
-from src.io_funcs import check_name
+from src.io_funcs import check_name, expand_path
 from src.job import Job, list_checkpoints
 from src.logic.circuit import Circuit
 from src.logic.sampling import set_temperature
@@ -65,7 +65,7 @@ def find_model(path_or_job: str | Path) -> Path:
     """
     text = str(path_or_job)
     if is_path(text):
-        path = Path(text).expanduser()
+        path = Path(expand_path(text, "model"))
         if not path.is_file():
             raise UserError(f"{path}: there is no such file; give a model's .safetensors file or a job id")
         return path

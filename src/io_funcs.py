@@ -18,6 +18,7 @@ from src.helpers import LOG, UserError, format_size
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHUNK_BYTES = 1 << 22
 LOCK_GRACE_SECONDS = 0.5
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -33,7 +34,7 @@ def scratch_root() -> Path:
 
 def _storage_root(variable: str, default: str) -> Path:
     value = os.environ.get(variable)
-    return Path(value).expanduser().absolute() if value else REPOSITORY / default
+    return Path(expand_path(value, variable)).absolute() if value else REPOSITORY / default
 
 
 def require_storages() -> None:
@@ -47,9 +48,36 @@ def require_storages() -> None:
             raise UserError(f"{variable} = {root}: cannot write there: {error.strerror}") from error
 
 
-def from_repository(path: str | Path) -> Path:
-    """A path of a config: `~` is the home folder, a relative one starts at the repository, whatever the cwd."""
-    return REPOSITORY / Path(path).expanduser()
+def expand_path(path: str | Path, what: str) -> str:
+    """Return a path with the home folder for a leading `~` or `~/`, and the environment's value for `$NAME`, `${NAME}`.
+
+    This is the rule for storage variables, paths in configs and paths on command lines alike.
+    An http or https URL stays as it is.
+
+    Raises:
+        UserError: if a variable is not set or empty, or `~` is followed by a name; it names the path as `what`.
+    """
+    text = str(path)
+    if text.lower().startswith(("http://", "https://")):
+        return text
+    if text.startswith("~") and text[1:2] not in ("", "/"):
+        raise UserError(f"{what} = {text}: only ~ and ~/ stand for a home folder, yours; write another one out")
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if not os.environ.get(name):
+            raise UserError(
+                f"{what} = {text}: the environment variable {name} is not set; set it, or write the path out"
+            )
+        return os.environ[name]
+
+    home = os.path.expanduser("~") if text.startswith("~") else ""  # noqa: PTH111 - joined as text
+    return home + _VARIABLE.sub(value, text[1:] if home else text)
+
+
+def from_repository(path: str | Path, what: str = "path") -> Path:
+    """Return a path of a config, expanded; a relative one starts at the repository, whatever the current folder."""
+    return REPOSITORY / expand_path(path, what)
 
 
 def check_name(name: str, what: str) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from src import plots
@@ -29,6 +28,7 @@ from src.model import DiffLogic
 from src.plots import Chart, Line
 from src.preview import BOTH, OFF, ON, unpacked
 from src.provenance import read_starts
+from src.yaml_text import YamlError, parse_yaml
 
 MOST_PICTURES = 12  # misclassified recordings
 FRAMES_A_PICTURE = 4
@@ -129,8 +129,8 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 def _parsed(config: str) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(config)
-    except yaml.YAMLError:
+        tree = parse_yaml(config)
+    except YamlError:
         return {}
     return tree if isinstance(tree, dict) else {}
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from src.helpers import UserError, format_duration, format_table
 from src.io_funcs import check_name, is_locked, project_root, scratch_root
 from src.job import Job, list_checkpoints
 from src.sweep import OWN_FILE
+from src.yaml_text import decode, parse_yaml
 
 MOST_BYTES = 100_000_000  # of a text or a safetensors header; nothing that a job writes is near it
 
@@ -30,7 +29,6 @@ _BAD_CONTENT = (
     RecursionError,
     struct.error,
     csv.Error,
-    yaml.YAMLError,
 )
 
 
@@ -111,7 +109,7 @@ def job_status(job_id: str) -> JobStatus:
         sources.append(_read_metrics(job.logs / "metrics.csv"))
     with contextlib.suppress(*_BAD_CONTENT):
         # Newer than the checkpoint's: a job may be resumed with more epochs.
-        config = yaml.safe_load(_read(job.logs / "config.yaml", most=1 << 20))
+        config = parse_yaml(decode(_read(job.logs / "config.yaml", most=1 << 20)))
         status.epochs = int(config["train"]["epochs"])
     if sources:
         status.step = max(source.step for source in sources)

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from src.config import Config, fill_section, find_option, load_tree
+from src.config import Config, fill_section, find_option, read_config, shown, tree_of
 from src.helpers import LOG, UserError
 from src.io_funcs import check_name, from_repository, project_root, write_atomic
 from src.job import Job
+from src.yaml_text import decode, parse_yaml
 
 METRICS = tuple(f"{split}.{what}_accuracy" for split in ("val", "test") for what in ("frame", "recording"))
 LONGEST_LABEL = 60  # of a configuration, in job ids
@@ -91,6 +90,7 @@ class Sweep:
 
     name: str
     path: Path
+    content: bytes  # of the file
     base: Path
     metric: str
     model: str
@@ -112,10 +112,10 @@ class Sweep:
 def base_config(path: str | Path) -> Path:
     """The base config that a sweep's file names, which need not exist."""
     errors: list[str] = []
-    file = _read(Path(path), errors)
+    file = _parse(read_config(Path(path)), Path(path), errors)
     if errors:
         raise UserError("\n".join(errors))
-    return from_repository(file.config)
+    return _base(file, path)
 
 
 def load_sweep(path: str | Path) -> Sweep:
@@ -126,7 +126,10 @@ def load_sweep(path: str | Path) -> Sweep:
     """
     path = Path(path)
     errors: list[str] = []
-    file = _read(path, errors)
+    content = read_config(path)
+    file = _parse(content, path, errors)
+    if file.name is None and not path.is_file():
+        errors.append(f"{path}: name: a sweep that comes from a pipe needs one")
     name = path.stem if file.name is None else file.name
     _check_name(name, "name", path, errors)
     seeds = _seeds(file.seeds, path, errors)
@@ -137,7 +140,7 @@ def load_sweep(path: str | Path) -> Sweep:
     if errors:
         raise UserError("\n".join(errors))
 
-    base = from_repository(file.config)
+    base = _base(file, path)
     configurations: list[Configuration] = []
     for (variant, settings), combination in itertools.product(variants.items(), combinations):
         every = {**overrides, **settings, **combination}
@@ -160,7 +163,7 @@ def load_sweep(path: str | Path) -> Sweep:
     ]
     if errors:
         raise UserError("\n".join(dict.fromkeys(errors)))
-    return Sweep(name, path, base, file.metric, file.model, configurations, overrides)
+    return Sweep(name, path, content, base, file.metric, file.model, configurations, overrides)
 
 
 def require_own_folder(sweep: Sweep) -> None:
@@ -171,14 +174,14 @@ def require_own_folder(sweep: Sweep) -> None:
 
 def keep_file(sweep: Sweep) -> None:
     """Copy the sweep's file into its folder; a warning if another has given its name to that folder before."""
-    copy, content = sweep.folder / OWN_FILE, sweep.path.read_bytes()
-    if copy.exists() and copy.read_bytes() != content:
+    copy = sweep.folder / OWN_FILE
+    if copy.exists() and copy.read_bytes() != sweep.content:
         LOG.warning(
             "sweep %s has run with another file, or with this one before it was changed: its table is made anew; two "
             "sweeps need two names",
             sweep.name,
         )
-    write_atomic(copy, content)
+    write_atomic(copy, sweep.content)
 
 
 def finished_result(job: SweepJob) -> dict[str, Any] | None:
@@ -189,19 +192,19 @@ def finished_result(job: SweepJob) -> dict[str, Any] | None:
         # Each start of a job writes its config first, and its result last.
         if result.stat().st_mtime_ns < resolved.stat().st_mtime_ns:
             return None
-        trained = Config.from_dict(yaml.safe_load(resolved.read_text(encoding="utf-8")), str(resolved))
+        trained = Config.from_dict(parse_yaml(decode(resolved.read_bytes())), str(resolved))
         content = json.loads(result.read_text(encoding="utf-8"))
-    except (OSError, ValueError, AttributeError, yaml.YAMLError, UserError):
+    except (OSError, ValueError, AttributeError, UserError):
         return None
-    return content if trained == job.config and isinstance(content, dict) else None
+    return content if trained.meaning() == job.config.meaning() and isinstance(content, dict) else None
 
 
 # Reading the file
 
 
-def _read(path: Path, errors: list[str]) -> SweepFile:
+def _parse(content: bytes, path: Path, errors: list[str]) -> SweepFile:
     file = SweepFile()
-    tree = load_tree(path, file)
+    tree = tree_of(content, path, file)
     if "config" not in tree and {"base", "data", "train"} & set(tree):
         raise UserError(
             f"{path}: this is a config, not the file of a sweep, which names one as `config: {path}` and says what "
@@ -211,6 +214,13 @@ def _read(path: Path, errors: list[str]) -> SweepFile:
     if not file.config:
         errors.append(f"{path}: config: which config is to be varied? Give its path, such as configs/nmnist_cnn.yaml")
     return file
+
+
+def _base(file: SweepFile, path: str | Path) -> Path:
+    base = from_repository(file.config, f"{path}: config")
+    if base.exists() and not base.is_file():
+        raise UserError(f"{path}: config = {file.config}: every job reads it, so it must be a file")
+    return base
 
 
 def _check_name(name: str, what: str, path: Path, errors: list[str]) -> None:
@@ -224,7 +234,7 @@ def _mapping(value: Any, what: str, path: Path, errors: list[str]) -> dict[str, 
     if value is None:  # a section with nothing under it
         return {}
     if not isinstance(value, dict):
-        errors.append(f"{path}: {what} = {value!r}: expected a mapping, such as train.learning_rate: 0.01")
+        errors.append(f"{path}: {what} = {shown(value)}: expected a mapping, such as train.learning_rate: 0.01")
         return {}
     for key in ("base.seed", "base.job_id"):
         if key in value:
@@ -240,7 +250,9 @@ def _seeds(value: Any, path: Path, errors: list[str]) -> list[int]:
         return list(range(value))
     if isinstance(value, list) and value and all(whole(seed, 0) for seed in value) and len(set(value)) == len(value):
         return value
-    errors.append(f"{path}: seeds = {value!r}: expected how many, such as 3, or a list of different whole numbers >= 0")
+    errors.append(
+        f"{path}: seeds = {shown(value)}: expected how many, such as 3, or a list of different whole numbers >= 0"
+    )
     return []
 
 
@@ -266,7 +278,7 @@ def _combinations(file: SweepFile, path: Path, errors: list[str]) -> list[dict[s
         return _draws(ranges, file, path, errors)
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
-            errors.append(f"{path}: grid.{key} = {values!r}: expected a list of values, such as [0.01, 0.02]")
+            errors.append(f"{path}: grid.{key} = {shown(values)}: expected a list of values, such as [0.01, 0.02]")
     if errors:
         return []
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
@@ -319,7 +331,7 @@ def _range(key: str, value: Any, path: Path, errors: list[str]) -> Range:
     drawn = Range()
     where = f"{path}: random.{key}"
     if not isinstance(value, dict):
-        errors.append(f"{where} = {value!r}: expected {{low: 0.001, high: 0.1, log: true}} or {{choices: [1, 2]}}")
+        errors.append(f"{where} = {shown(value)}: expected {{low: 0.001, high: 0.1, log: true}} or {{choices: [1, 2]}}")
         return drawn
     before = len(errors)
     fill_section(drawn, value, f"random.{key}.", str(path), errors)
@@ -327,7 +339,7 @@ def _range(key: str, value: Any, path: Path, errors: list[str]) -> Range:
         return drawn
     if drawn.choices is not None:
         if not isinstance(drawn.choices, list) or not drawn.choices:
-            errors.append(f"{where}.choices = {drawn.choices!r}: expected a list of values")
+            errors.append(f"{where}.choices = {shown(drawn.choices)}: expected a list of values")
         if drawn.low is not None or drawn.high is not None or drawn.log:
             errors.append(f"{where}: give choices, or low and high")
     elif drawn.low is None or drawn.high is None:

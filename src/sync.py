@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src import cache
-from src.helpers import LOG, UserError, format_duration, format_size, format_table
+from src.helpers import LOG, UserError, format_duration, format_size, format_table, match_choice
 from src.io_funcs import is_locked, leftovers, project_root, scratch_root
 
 REPLACEABLE = ("missing", "incomplete", "damaged")  # a valid copy may take the place of these
@@ -51,9 +51,9 @@ def find(dataset: str | None = None) -> list[Path]:
     if dataset is None:
         return found
     there = sorted({relative.parent.name for relative in found})
-    if dataset not in there:
+    if (name := match_choice(dataset, there)) is None:
         raise UserError(f"no frame cache of dataset {dataset!r}; there: {', '.join(there) or 'none'}")
-    return [relative for relative in found if relative.parent.name == dataset]
+    return [relative for relative in found if relative.parent.name == name]
 
 
 def survey(fast: bool, check: Callable[[], None] = lambda: None, dataset: str | None = None) -> list[CacheState]:
@@ -108,7 +108,7 @@ def unfinished(dataset: str | None = None) -> list[str]:
         folder.resolve()
         for root in (scratch_root(), project_root())
         for folder in sorted((root / "data").glob("*/.*.parts"))
-        if folder.is_dir() and dataset in (None, folder.parent.name)
+        if folder.is_dir() and (dataset is None or match_choice(dataset, [folder.parent.name]))
     )
     lines = []
     for folder in folders:

@@ -10,7 +10,7 @@ from src.data import FrameCache
 from src.evaluate import require_fitting_model
 from src.helpers import UserError
 from src.inference import find_model, is_path, load_model
-from src.io_funcs import from_repository
+from src.io_funcs import expand_path, from_repository
 from src.model import FrameModel
 
 
@@ -42,7 +42,8 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
     if name is None:
         return None
     try:
-        path = find_model(from_repository(name) if is_path(name) else name)
+        expanded = expand_path(name, "train.teacher.model")
+        path = find_model(from_repository(expanded) if is_path(expanded) else expanded)
         model, about = load_model(path)
         own = Config.from_dict(about["config"], str(path))
         if own.data.name != config.data.name:

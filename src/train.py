@@ -721,7 +721,7 @@ def _resume(run: Run) -> None:
 def _check_same_config(run: Run, state: dict[str, Any]) -> None:
     refused, changes = [], []
     saved = Config.from_dict(state["config"], f"the checkpoint of job {run.job.job_id}")  # older ones lack new options
-    for key, then, now in differing_keys(saved.to_dict(), run.config.to_dict()):
+    for key, then, now in differing_keys(saved.meaning(), run.config.meaning()):
         if key not in MAY_CHANGE:
             refused.append(f"{key} was {then!r}, is {now!r}")
         elif key == "train.epochs" and (schedule := _schedule_over_all_epochs(run.config)):

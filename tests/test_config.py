@@ -1,5 +1,7 @@
 """Configs: defaults, overrides, errors that say everything at once."""
 
+import dataclasses
+import functools
 import re
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.config import Config, Data, differing_keys, overlap_of
+from src.events.datasets import DATASETS, get_dataset
 from src.helpers import UserError
 from tests.small_job import REPOSITORY
 
@@ -26,6 +29,21 @@ def error_of(load, text, *overrides):
         load(text, *overrides)
     return str(error.value)
 
+
+def options(section, prefix=""):
+    for option in dataclasses.fields(section):
+        value = getattr(section, option.name)
+        if dataclasses.is_dataclass(value):
+            yield from options(value, f"{prefix}{option.name}.")
+        else:
+            yield prefix + option.name, option
+
+
+def value_of(config, key):
+    return functools.reduce(getattr, key.split("."), config)
+
+
+CHOICES = [(key, choice) for key, option in options(Config()) for choice in option.metadata.get("choices", ())]
 
 CONFIGS = sorted({*REPOSITORY.glob("configs/*.yaml")} - {*REPOSITORY.glob("configs/sweep_*.yaml")})
 
@@ -158,7 +176,7 @@ def test_all_errors_of_file_and_overrides_are_told_at_once(load):
         ("train: {learning_rate: fast}", "train.learning_rate = 'fast': expected a finite number"),
         ("train: {save_model: 1}", "expected true or false"),
         ("train: {dtype: float31}", "allowed: float32, bfloat16, float16; did you mean float32?"),
-        ("base: {wandb: off}", "base.wandb = False: allowed: disabled, offline, online"),
+        ("base: {wandb: off}", "base.wandb = 'off': allowed: disabled, offline, online"),
         ("data: {name: 5}", "expected text"),
         ('data: {data_root: "a\\0b"}', "without NUL"),
         ("data: {val_split: 1}", "must be >= 0.0 and < 1.0"),
@@ -294,6 +312,99 @@ def test_convolutions_of_a_dense_network_are_told(load, caplog):
         assert not caplog.text
         load("model: {difflogic: {convolution: {kernels: [8]}}}")
     assert "model.difflogic.convolution is not used, since model.difflogic.architecture = dense" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("data.name", "nMnist"), ("train.device", "CPU"), *((key, choice.swapcase()) for key, choice in CHOICES)],
+)
+def test_a_name_that_is_chosen_ignores_case_and_has_one_spelling(load, key, value):
+    text = functools.reduce(lambda inner, name: f"{{{name}: {inner}}}", reversed(key.split(".")), value)
+    needed = ["data.time_window=9000", "data.n_time_bins=9", "data.n_event_bins=9", "data.overlap=0"]
+    of_file, of_override = load(text, *needed), load("base:", *needed, f"{key}={value}")
+    assert of_file == of_override
+    assert value_of(of_file, key) in (value.lower(), value.upper())
+    assert value_of(Config.from_dict(of_file.to_dict(), "a model"), key) == value_of(of_file, key)
+
+
+def test_a_model_that_was_saved_with_another_spelling_has_the_one_spelling():
+    saved = Config().to_dict()
+    saved["data"]["name"], saved["model"]["model_type"] = "nmnist", "DiffLogic"
+    assert Config.from_dict(saved, "a model") == Config()
+
+
+def test_every_dataset_is_found_by_the_spelling_that_configs_store(load):
+    for name in DATASETS:
+        assert get_dataset(load(f"data: {{name: {name.lower()}}}").data.name) is DATASETS[name]
+
+
+def test_a_choice_is_never_null(load):
+    assert "train.scheduler = null: allowed: constant" in error_of(load, "train: {scheduler: null}")
+
+
+def test_null_and_the_value_that_it_stands_for_mean_the_same(load):
+    assert load("data: {overlap: null}").meaning() == load("data: {overlap: 1000}").meaning()
+    sharper = "model: {difflogic: {temperature: 2, final_temperature: 2}}"
+    assert load(sharper).meaning() == load("model: {difflogic: {temperature: 2}}").meaning()
+    assert load("data: {overlap: null}").meaning() != load("data: {overlap: 500}").meaning()
+
+
+def test_a_whole_number_with_leading_zeros_is_decimal(load):
+    assert load("base: {seed: 010}").base.seed == 10
+    assert load("base:", "base.seed=010").base.seed == 10
+
+
+@pytest.mark.parametrize("value", ["1:30", "2024-13-45", "2024-01-01", "9" * 500_000, "0x" + "f" * 500_000])
+def test_what_only_older_yaml_takes_for_a_number_is_told_with_key_and_value(load, value):
+    for told in (error_of(load, f"train: {{epochs: {value}}}"), error_of(load, "base:", f"train.epochs={value}")):
+        assert f"train.epochs = '{value[:70]}" in told
+        assert told.endswith(": expected a whole number")
+        assert len(told) < 300
+
+
+def test_a_long_value_or_key_is_cut_in_messages(load):
+    long = ", ".join(map(str, range(10_000)))
+    for text in (f"train: {{epochs: [{long}]}}", f"train: [{long}]", f"train: {{{'x' * 10_000}: 1}}"):
+        assert len(error_of(load, text)) < 1000
+    assert len(error_of(load, "base:", "x" * 10_000)) < 1000
+
+
+@pytest.mark.parametrize(("text", "value"), [("yes", True), ("On", True), ("NO", False), ("off", False)])
+def test_true_and_false_have_the_words_of_older_yaml_too(load, text, value):
+    assert load(f"data: {{reset_cache: {text}}}").data.reset_cache is value
+    assert load("base:", f"data.reset_cache={text}").data.reset_cache is value
+
+
+def test_a_date_is_text_where_text_is_asked_for(load):
+    assert load("base: {job_id: 2024-01-01}").base.job_id == "2024-01-01"
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(load):
+    assert load(b"\xef\xbb\xbftrain:\r\n  epochs: 3\r\n") == load("train: {epochs: 3}")
+
+
+PATHS = ["data.data_root", "data.url", "data.prepare_if_missing", "train.teacher.model"]
+
+
+def test_every_option_that_is_a_path_is_known_as_one():
+    assert sorted(key for key, option in options(Config()) if option.metadata.get("path")) == sorted(PATHS)
+
+
+@pytest.mark.parametrize("key", PATHS)
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [("$NOT_SET/x", "the environment variable NOT_SET is not set"), ("~nobody/x", "only ~ and ~/ stand for")],
+)
+def test_a_path_that_cannot_be_expanded_is_told_with_key_and_value(load, monkeypatch, key, value, problem):
+    monkeypatch.delenv("NOT_SET", raising=False)
+    assert f"{key} = {value}: {problem}" in error_of(load, "base:", f"{key}={value}")
+
+
+def test_a_path_is_stored_as_it_is_written_so_that_it_means_the_same_elsewhere(load, monkeypatch):
+    monkeypatch.setenv("PLACE", "/somewhere")
+    assert load("data: {data_root: $PLACE/data}").data.data_root == "$PLACE/data"
+    monkeypatch.delenv("PLACE")
+    assert Config.from_dict({"data": {"data_root": "$PLACE/data"}}, "a model").data.data_root == "$PLACE/data"
 
 
 def test_a_missing_file_is_told(tmp_path):

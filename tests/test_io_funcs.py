@@ -1,6 +1,7 @@
 """Atomic files, verified copies, locks, names, storage roots."""
 
 import hashlib
+import re
 import subprocess
 import sys
 import threading
@@ -89,6 +90,47 @@ def test_storage_roots_are_the_variables_or_beside_the_code(monkeypatch, tmp_pat
     monkeypatch.delenv("SCRATCH_STORAGE_DIR", raising=False)
     assert io_funcs.project_root() == tmp_path
     assert io_funcs.scratch_root() == REPOSITORY / "scratch"
+
+
+@pytest.mark.parametrize(
+    ("path", "expanded"),
+    [
+        ("~", "/home/me"),
+        ("~/data", "/home/me/data"),
+        ("$PLACE/data", "/a b/data"),
+        ("x${PLACE}y", "x/a by"),
+        ("~/$PLACE", "/home/me//a b"),
+        ("a~/b", "a~/b"),
+        ("$", "$"),
+        ("a$1$-", "a$1$-"),
+        ("./~nobody", "./~nobody"),
+        ("https://host/$PLACE/~", "https://host/$PLACE/~"),
+    ],
+)
+def test_a_path_has_the_home_folder_and_variables_expanded(monkeypatch, path, expanded):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("PLACE", "/a b")
+    assert io_funcs.expand_path(path, "x") == expanded
+
+
+def test_what_is_in_a_variable_is_not_expanded_again(monkeypatch):
+    monkeypatch.setenv("PLACE", "~/$PLACE")
+    assert io_funcs.expand_path("$PLACE", "x") == "~/$PLACE"
+
+
+@pytest.mark.parametrize("path", ["$NOT_SET", "a/${NOT_SET}/b", "$EMPTY/b", "~nobody", "~root/x"])
+def test_a_path_that_cannot_be_expanded_is_refused_with_its_name(monkeypatch, path):
+    monkeypatch.delenv("NOT_SET", raising=False)
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("SCRATCH_STORAGE_DIR", path)
+    with pytest.raises(UserError, match=re.escape(f"SCRATCH_STORAGE_DIR = {path}: ")):
+        io_funcs.scratch_root()
+
+
+def test_storage_roots_and_paths_of_a_config_are_expanded_alike(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PROJECT_STORAGE_DIR", "$HOME/x")
+    assert io_funcs.project_root() == io_funcs.from_repository("~/x") == tmp_path / "x"
 
 
 def test_paths_of_a_config_start_at_the_repository(tmp_path):

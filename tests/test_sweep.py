@@ -1,6 +1,7 @@
 """A sweep's file becomes configurations and jobs; every mistake is told before anything runs."""
 
 import math
+import os
 
 import pytest
 import yaml
@@ -52,16 +53,52 @@ def test_a_grid_is_every_combination_with_every_seed(load):
     assert all(job.config.train.epochs == 3 for job in sweep.jobs)
 
 
+def test_seeds_with_leading_zeros_are_decimal(load):
+    assert [job.config.base.seed for job in load("seeds: [010, 08]").jobs] == [10, 8]
+
+
+def test_a_sweep_s_name_that_is_chosen_ignores_case(load):
+    sweep = load("metric: Test.Frame_Accuracy\nmodel: FINAL\ngrid: {data.name: [demo], model.model_type: [CNN]}")
+    assert (sweep.metric, sweep.model) == ("test.frame_accuracy", "final")
+    assert job_ids(sweep) == ["rates_name-DEMO_model_type-cnn_s0"]
+
+
+def test_a_sweep_with_a_byte_order_mark_and_windows_line_ends_is_read(load, tmp_path):
+    (tmp_path / "windows.yaml").write_bytes(f"\ufeffconfig: {tmp_path / 'base.yaml'}\r\nseeds: 2\r\n".encode())
+    assert len(load_sweep(tmp_path / "windows.yaml").jobs) == 2
+
+
+def test_a_sweep_from_a_pipe_is_read_once_and_needs_a_name(tmp_path, load):
+    load("")  # writes the base config
+    for text, problem in ((f"config: {tmp_path / 'base.yaml'}\nname: piped", None), ("config: x", "needs one")):
+        reader, writer = os.pipe()
+        os.write(writer, text.encode())
+        os.close(writer)
+        if problem:
+            with pytest.raises(UserError, match=problem):
+                load_sweep(f"/dev/fd/{reader}")
+        else:
+            keep_file(sweep := load_sweep(f"/dev/fd/{reader}"))
+            assert (sweep.folder / OWN_FILE).read_text() == text
+        os.close(reader)
+
+
+def test_a_base_config_that_only_one_job_could_read_is_refused(load, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UserError, match=r"rates.yaml: config = .*fifo: every job reads it, so it must be a file"):
+        load("seeds: 2", tmp_path / "fifo")
+
+
 def test_a_job_s_override_gives_main_py_the_job_s_config(load, tmp_path):
     text = """
-overrides: {data.data_root: "a 'b' $c", train.report: false, data.time_window: null}
+overrides: {base.wandb_project: "a 'b' $c", train.report: false, data.time_window: null}
 grid: {train.learning_rate: [1e-5], train.dataloader.shuffle_train: [true, false]}
 """
     for job in load(text).jobs:
         config = Config.from_yaml(tmp_path / "base.yaml", [job.override])
         config.base.job_id = job.job_id
         assert config == job.config
-        assert config.data.data_root == "a 'b' $c"
+        assert config.base.wandb_project == "a 'b' $c"
 
 
 def test_a_grid_that_grows_keeps_the_job_ids_that_were_there(load):

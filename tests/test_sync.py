@@ -134,6 +134,10 @@ def states_of(dataset):
     return state.scratch, state.project
 
 
+def test_the_dataset_that_is_named_is_found_whatever_its_case(folders):
+    assert sync.find("nmnist") == sync.find("NMNIST") == sync.find()
+
+
 def test_an_unknown_dataset_is_a_user_s_error_that_names_those_that_are_there(folders):
     with pytest.raises(UserError, match=r"no frame cache of dataset 'MNIST'; there: NMNIST"):
         sync.check_and_sync(fast=False, dry_run=False, dataset="MNIST")

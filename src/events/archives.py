@@ -20,7 +20,7 @@ from tqdm import tqdm
 from src.events.dataset import UNPACKED, Archive
 from src.events.download import Check, DownloadError, download, md5_of, part_of
 from src.helpers import LOG, UserError, format_size
-from src.io_funcs import CHUNK_BYTES, from_repository, require_free_space, sync_directory
+from src.io_funcs import CHUNK_BYTES, expand_path, from_repository, require_free_space, sync_directory
 
 UNPACKING = ".unpacking"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
@@ -115,6 +115,7 @@ def source_of(archive: Archive, url: str | None) -> str | Path:
     """Where to get an archive: an http(s) URL, or a local path. `url` is `data.url`; a wrong one is a UserError."""
     if not url:
         return archive.url
+    url = expand_path(url, "data.url")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -8,7 +8,7 @@ from src.events.demo import DEMO
 from src.events.nmnist import NMNIST
 from src.helpers import UserError
 
-DATASETS = {dataset.name: dataset for dataset in (NMNIST, CIFAR10DVS, DEMO)}
+DATASETS = {dataset.name.upper(): dataset for dataset in (NMNIST, CIFAR10DVS, DEMO)}
 
 
 def get_dataset(name: str) -> Dataset:
