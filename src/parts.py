@@ -21,8 +21,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from src.config import Data
-from src.events.dataset import CorruptRecordingError, Dataset, Recording
+from src.events.dataset import CorruptRecordingError, Dataset, ForeignRecordingError, Recording
 from src.events.datasets import get_dataset
+from src.events.frames import OutsideSensorError, keep_inside
 from src.events.framing import frames_of, framing_of
 from src.helpers import RunError, Stopped, UserError, ignore_stop_signals, keep_freed_memory, stop_signals_blocked
 from src.io_funcs import CHUNK_BYTES, atomic_file
@@ -63,6 +64,9 @@ class Made:
         numbers: the part's recordings, the corrupt ones too.
         kept, labels, counts: of each recording that is not corrupt, its number, label and number of frames.
         corrupt: a line for each corrupt recording.
+        foreign: a line for each recording of another format or sensor.
+        cut_short: (path, bytes) of each recording whose end was not read.
+        outside: (path, events) of each recording with events outside the sensor, which were left out.
         num_events: of the recordings that were kept.
         seconds: of work, on one core.
         size: bytes of the frames.
@@ -74,6 +78,9 @@ class Made:
     labels: list[int]
     counts: list[int]
     corrupt: list[str]
+    foreign: list[str]
+    cut_short: list[tuple[str, int]]
+    outside: list[tuple[str, int]]
     num_events: int
     seconds: float
     size: int
@@ -128,7 +135,8 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
         Whatever `check`, called for each recording, raises.
     """
     began = time.perf_counter()
-    kept, labels, counts, corrupt, num_events = [], [], [], [], 0
+    kept, labels, counts, num_events = [], [], [], 0
+    corrupt, foreign, cut_short, outside = [], [], [], []
     digest = hashlib.sha256()
     framing = framing_of(data)
     with atomic_file(part.frames_file(folder), durable=False) as file:
@@ -136,7 +144,14 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
             check()
             try:
                 events = dataset.read(recording.path)
-                frames = frames_of(events, dataset.sensor_size, framing)
+                try:
+                    frames = frames_of(events, dataset.sensor_size, framing)
+                except OutsideSensorError:
+                    events = keep_inside(events, dataset.sensor_size)
+                    frames = frames_of(events, dataset.sensor_size, framing)
+            except ForeignRecordingError as error:
+                foreign.append(f"{recording.path}: {error}")
+                continue
             except (CorruptRecordingError, ValueError) as error:
                 corrupt.append(f"{recording.path}: {error}")
                 continue
@@ -149,9 +164,26 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
             labels.append(recording.label)
             counts.append(len(frames))
             num_events += len(events)
+            if events.num_unread:
+                cut_short.append((recording.path, events.num_unread))
+            if events.num_outside:
+                outside.append((recording.path, events.num_outside))
         size = file.tell()
     seconds = time.perf_counter() - began
-    made = Made(list(part.numbers), kept, labels, counts, corrupt, num_events, seconds, size, digest.hexdigest())
+    made = Made(
+        numbers=list(part.numbers),
+        kept=kept,
+        labels=labels,
+        counts=counts,
+        corrupt=corrupt,
+        foreign=foreign,
+        cut_short=cut_short,
+        outside=outside,
+        num_events=num_events,
+        seconds=seconds,
+        size=size,
+        sha256=digest.hexdigest(),
+    )
     with atomic_file(part.description_file(folder), durable=False) as file:
         file.write(json.dumps(vars(made)).encode())
     return made

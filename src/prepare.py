@@ -48,8 +48,17 @@ from src.parts import (
 )
 from src.preview import write_preview
 
-MOST_CORRUPT_FRACTION = 0.01
+MOST_LEFT_OUT_FRACTION = 0.01
+FEW_LEFT_OUT = 3  # of fewer than 300 recordings so many may be
 MOST_CORRUPT_NAMED = 20
+MOST_PARTLY_READ_NAMED = 5
+_LEFT_OUT = {  # why, in `Made`: what such recordings are, and what to do about them
+    "corrupt": ("corrupt", "Fetch the dataset again, or move them out of its folders"),
+    "foreign": (
+        "of an unknown format or another sensor",
+        "Convert them, or name another folder of recordings by data.data_root",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -238,8 +247,8 @@ def _make_missing(
         for part, made in make_parts(missing, dataset, data, folder, processes, stop.check):
             found[part] = made
             progress.update(len(part.numbers))
-            num_corrupt += len(made.corrupt)
-            if num_corrupt > MOST_CORRUPT_FRACTION * num_recordings:
+            num_corrupt += len(made.corrupt) + len(made.foreign)
+            if _too_many(num_corrupt, num_recordings):
                 break
     return found
 
@@ -300,7 +309,7 @@ def _build(job: _Job, data: Data, stop: StopSignals) -> None:
             new = _make_missing(missing, job.dataset, data, own, len(job.recordings), stop)
             made |= {part: (own, it) for part, it in new.items()}
             try:
-                _report_corrupt([line for _, it in made.values() for line in it.corrupt], len(job.recordings))
+                _report_left_out([it for _, it in made.values()], len(job.recordings))
             except UserError:
                 shutil.rmtree(own, ignore_errors=True)
                 shutil.rmtree(of_shards, ignore_errors=True)
@@ -311,7 +320,7 @@ def _build(job: _Job, data: Data, stop: StopSignals) -> None:
                 break
             except DamagedPartError as error:
                 LOG.warning("%s: making it again", error)
-    num_corrupt = sum(len(it.corrupt) for _, it in made.values())
+    num_corrupt = sum(len(it.corrupt) + len(it.foreign) for _, it in made.values())
     manifest: cache.Manifest = {
         "format_version": cache.FORMAT_VERSION,
         "parameters": job.parameters,
@@ -384,19 +393,51 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _report_corrupt(corrupt: list[str], num_recordings: int) -> None:
-    if not corrupt:
-        return
-    for line in corrupt[:MOST_CORRUPT_NAMED]:
-        LOG.warning("corrupt recording left out: %s", line)
-    if len(corrupt) > MOST_CORRUPT_NAMED:
-        LOG.warning("and %d more corrupt recordings", len(corrupt) - MOST_CORRUPT_NAMED)
-    if len(corrupt) > MOST_CORRUPT_FRACTION * num_recordings:
+def _too_many(num_left_out: int, num_recordings: int) -> bool:
+    return num_left_out > max(FEW_LEFT_OUT, MOST_LEFT_OUT_FRACTION * num_recordings)
+
+
+def _report_left_out(made: list[Made], num_recordings: int) -> None:
+    """Warn of recordings that were left out or partly read; UserError if too many were left out."""
+    left_out = {reason: [line for it in made for line in getattr(it, reason)] for reason in _LEFT_OUT}
+    for lines in left_out.values():
+        for line in lines[:MOST_CORRUPT_NAMED]:
+            LOG.warning("recording left out: %s", line)
+        if len(lines) > MOST_CORRUPT_NAMED:
+            LOG.warning("and %d more", len(lines) - MOST_CORRUPT_NAMED)
+    if _too_many(sum(map(len, left_out.values())), num_recordings):
+        reason, lines = max(left_out.items(), key=lambda item: len(item[1]))
+        are, what_to_do = _LEFT_OUT[reason]
         raise UserError(
-            f"{len(corrupt)} of {num_recordings} recordings are corrupt, more than "
-            f"{MOST_CORRUPT_FRACTION:.0%}; the first: {corrupt[0]}. Fetch the dataset again or remove them"
+            f"{len(lines)} of {num_recordings} recordings are {are}, more than {MOST_LEFT_OUT_FRACTION:.0%} and than "
+            f"{FEW_LEFT_OUT}; the first: {lines[0]}. {what_to_do}"
         )
-    LOG.warning("%d of %d recordings are corrupt and were left out", len(corrupt), num_recordings)
+    for reason, lines in left_out.items():
+        if lines:
+            LOG.warning(
+                "%d of %d recordings are %s and were left out", len(lines), num_recordings, _LEFT_OUT[reason][0]
+            )
+    if cut_short := [it for part in made for it in part.cut_short]:
+        LOG.warning(
+            "%d of %d recordings are cut short; what is whole was read, %s were left out or are missing: %s",
+            len(cut_short),
+            num_recordings,
+            format_size(sum(size for _, size in cut_short)),
+            _named([f"{path} ({format_size(size)})" for path, size in cut_short]),
+        )
+    if outside := [it for part in made for it in part.outside]:
+        LOG.warning(
+            "%d of %d recordings have events outside the sensor; %s events were left out: %s",
+            len(outside),
+            num_recordings,
+            f"{sum(number for _, number in outside):,}",
+            _named([f"{path} ({number:,})" for path, number in outside]),
+        )
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - MOST_PARTLY_READ_NAMED
+    return ", ".join(names[:MOST_PARTLY_READ_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _table(entries: dict[str, Any], speeds: dict[str, float]) -> str:

@@ -325,9 +325,7 @@ def many(config, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda raw: raw[:-1], "not a multiple of 5"),
-        (lambda raw: bytes([34]) + raw[1:], "x = 34, outside the sensor (0 to 33)"),
-        (lambda raw: raw[:1] + bytes([99]) + raw[2:], "y = 99, outside the sensor"),
+        (lambda raw: raw[:4], "not a multiple of 5"),
         (lambda raw: b"", "holds no events"),
     ],
 )
@@ -343,10 +341,52 @@ def test_a_corrupt_recording_is_named_counted_and_left_out(many, tmp_path, caplo
     assert sum(map(len, recordings_of(folder).values())) == 199
 
 
-def test_more_than_one_in_a_hundred_corrupt_fails_and_leaves_no_cache(many, tmp_path):
-    for number in range(3):
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda raw: raw[:-1], "are cut short; what is whole was read, 8 B were left out or are missing: {0} (4 B), "),
+        (lambda raw: bytes([34]) + raw[1:], "have events outside the sensor; 2 events were left out: {0} (1), "),
+        (
+            lambda raw: raw[:1] + bytes([99]) + raw[2:],
+            "have events outside the sensor; 2 events were left out: {0} (1)",
+        ),
+    ],
+    ids=["cut short", "x outside", "y outside"],
+)
+def test_what_is_sound_of_a_recording_is_used_and_the_rest_counted(config, tmp_path, caplog, damage, message):
+    paths = [tmp_path / "recordings" / "NMNIST" / "Train" / "5" / f"0000{number}.bin" for number in (1, 3)]
+    for path in paths:
+        path.write_bytes(damage(path.read_bytes()))
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        folder = prepare(config, StopSignals())
+    (line,) = [record.message for record in caplog.records if "2 of 150 recordings" in record.message]
+    assert message.format(paths[0]) in line
+    assert sum(map(len, recordings_of(folder).values())) == 150
+
+
+def test_a_recording_of_another_sensor_is_not_called_corrupt(config, tmp_path, caplog):
+    path = tmp_path / "recordings" / "NMNIST" / "Train" / "5" / "00003.bin"
+    path.write_bytes(bytes([200, 9, 0, 0, 1]) * 50)
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        prepare(config, StopSignals())
+    told = "\n".join(record.message for record in caplog.records)
+    assert f"recording left out: {path}: 50 of its 50 events lie outside the sensor (34 x 34 pixels)" in told
+    assert "1 of 150 recordings are of an unknown format or another sensor and were left out" in told
+    assert "corrupt" not in told
+
+
+def test_one_corrupt_recording_among_few_is_left_out(config, tmp_path):
+    few = tmp_path / "few"
+    small_job.write_recordings(few, train=2, test=1)
+    (few / "NMNIST" / "Train" / "5" / "00001.bin").write_bytes(b"123")
+    config.data.data_root = str(few)
+    assert sum(map(len, recordings_of(prepare(config, StopSignals())).values())) == 29
+
+
+def test_more_than_a_few_and_one_in_a_hundred_corrupt_fails_and_leaves_no_cache(many, tmp_path):
+    for number in range(4):
         (tmp_path / "recordings" / "NMNIST" / "Train" / "5" / f"{number:05d}.bin").write_bytes(b"123")
-    with pytest.raises(UserError, match="3 of 200 recordings are corrupt, more than 1%"):
+    with pytest.raises(UserError, match="4 of 200 recordings are corrupt, more than 1%"):
         prepare(many, StopSignals())
     assert not list(tmp_path.glob("*/data/*/*/manifest.json"))
 

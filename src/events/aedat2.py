@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from src.events.dataset import CorruptRecordingError
+from src.events.dataset import CorruptRecordingError, check_outside
 from src.events.events import Events
 
 MAGIC = b"#!AER-DAT2.0"
@@ -28,28 +28,36 @@ def decode(content: bytes) -> Events:
     nothing. The AEDAT 4 files of the dataset were made of these by iniVation's DV, whose conversion is not published:
     they may show the images turned or mirrored otherwise, so don't mix the two in one dataset.
 
+    An event that the file ends within is left out, and so are a few with addresses of no pixel; `num_unread` and
+    `num_outside` of the result say so.
+
     Raises:
-        CorruptRecordingError: if it is no AEDAT 2.0, is cut short, or has addresses of another sensor.
+        CorruptRecordingError: if it is no AEDAT 2.0, or holds not one whole event.
+        ForeignRecordingError: if more than a few addresses are of another sensor.
     """
     if not content.startswith(MAGIC):
         raise CorruptRecordingError("it does not begin as AEDAT 2.0")
     begin = _end_of_header(content)
-    if (len(content) - begin) % _EVENT.itemsize:
-        raise CorruptRecordingError(
-            f"its data, {len(content) - begin} bytes, are not a multiple of {_EVENT.itemsize}: is it cut short?"
-        )
-    words = np.frombuffer(content, _EVENT, offset=begin)
+    whole, num_unread = divmod(len(content) - begin, _EVENT.itemsize)
+    if num_unread and not whole:
+        raise CorruptRecordingError(f"its data, {num_unread} bytes, are not a multiple of {_EVENT.itemsize}")
+    words = np.frombuffer(content, _EVENT, count=whole, offset=begin)
     address = words["address"].astype(np.uint32)
     is_event = address & SPECIAL == 0
-    t = _unwrapped(words["t"])[is_event]
-    address = address[is_event]
-    if (others := address[address > PIXEL]).size:
-        raise CorruptRecordingError(f"address {others[0]:#x} is none of a 128 x 128 sensor")
+    is_pixel = is_event & (address <= PIXEL)
+    num_outside = int(is_event.sum() - is_pixel.sum())
+    if num_outside:
+        first = address[is_event & ~is_pixel][0]
+        check_outside(num_outside, int(is_event.sum()), f"address {first:#x} is none of a 128 x 128 sensor")
+    t = _unwrapped(words["t"])[is_pixel]
+    address = address[is_pixel]
     return Events(
         (127 - (address >> 8)).astype(np.uint16),
         (127 - (address >> 1 & 127)).astype(np.uint16),
         t,
         (~address & 1).astype(np.uint8),
+        num_unread,
+        num_outside,
     )
 
 

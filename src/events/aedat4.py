@@ -7,7 +7,10 @@ infoNode, an XML text, says what each stream holds. Packets end where the FileDa
 dataTablePosition is -1. Source: the `dv-processing` library's flatbuffer schemas, and files that it wrote.
 
 This reader takes less time than tonic's and the `aedat` package under it (benchmarks/readers.py), most of it to
-decompress. Unlike them it trusts no offset and no size, and calls a file that was cut short corrupt.
+decompress. Unlike them it trusts no offset and no size. A file that was cut short, since its writer was killed or its
+copy is not whole, is read up to its first packet that is not whole or not sound; one without a FileDataTable where its
+header says, or with no position of one, counts as such. In a file that was written to its end, an unsound packet means
+that the disk or a transfer has damaged it, and all of it is corrupt.
 """
 
 import struct
@@ -75,10 +78,12 @@ _INFO = """<dv version="2.0">
 def decode(content: bytes) -> Events:
     """Events of an AEDAT 4 file's bytes, equal to `tonic.io.read_aedat4`: those of the events stream of lowest number.
 
-    Timestamps stay as they are, microseconds since 1970 in most files.
+    Timestamps stay as they are, microseconds since 1970 in most files. `num_unread` of the result says how many bytes
+    of a file that was cut short were left out or are missing.
 
     Raises:
-        CorruptRecordingError: if it is no AEDAT 4, damaged, cut short, or larger than this module's limits.
+        CorruptRecordingError: if it is no AEDAT 4, damaged, cut short before its first events, or larger than this
+            module's limits.
     """
     if not content.startswith(MAGIC):
         raise CorruptRecordingError("it does not begin as AEDAT 4")
@@ -89,37 +94,51 @@ def decode(content: bytes) -> Events:
     if begin + header_size > len(content):
         raise CorruptRecordingError("it ends within its header")
     compression, table_position, stream = _parse_header(content[begin : begin + header_size])
-    end = len(content) if table_position == NO_TABLE else table_position
-    if not begin + header_size <= end <= len(content) - (table_position != NO_TABLE):
-        raise CorruptRecordingError(
-            f"it is cut short or damaged: by its header the packets end at byte {end}, it has {len(content)} bytes"
-        )
+    is_cut = table_position == NO_TABLE or table_position >= len(content)
+    packets_end = len(content) if table_position == NO_TABLE else table_position
+    cut_or_damaged = CorruptRecordingError(
+        f"it is cut short or damaged: by its header the packets end at byte {packets_end}, it has {len(content)} bytes"
+    )
+    if packets_end < begin + header_size:
+        raise cut_or_damaged
+    end = min(packets_end, len(content))
     decompress = _decompressor(compression)
     arrays = _empty(len(content) // EXPECTED_BYTES_AN_EVENT)
     raw, room = np.frombuffer(content, np.uint8), np.empty(LARGEST_PLAIN_PACKET, np.uint8)
     at = begin + header_size
     n = size = 0
-    while True:
-        if compression in (LZ4, LZ4_HIGH):
-            at, n, size = unpack_plain(raw, at, end, stream, n, size, LARGEST_RECORDING, room, *arrays)
-        if at == end:
-            break
-        number, packed = _packet(content, at, end)
-        at += _PACKET.size + len(packed)
-        if number != stream:
-            continue
-        body = decompress(packed)
-        size += len(body)
-        if size > LARGEST_RECORDING:
-            raise CorruptRecordingError(f"it decompresses to more than {LARGEST_RECORDING} bytes")
-        most = len(body) // _EVENT.itemsize
-        if n + most > len(arrays[0]):
-            arrays = tuple(map(np.append, arrays, _empty(n + most)))
-        found = unpack(np.frombuffer(body, np.uint8), n, *arrays)
-        if found < 0:
-            raise CorruptRecordingError(_PACKET_ERRORS[found])
-        n += found
-    return Events(*(array[:n] for array in arrays))
+    try:
+        while True:
+            if compression in (LZ4, LZ4_HIGH):
+                at, n, size = unpack_plain(raw, at, end, stream, n, size, LARGEST_RECORDING, room, *arrays)
+            if at == end:
+                break
+            number, packed = _packet(content, at, end)
+            if number == stream:
+                body = decompress(packed)
+                size += len(body)
+                if size > LARGEST_RECORDING:
+                    raise CorruptRecordingError(f"it decompresses to more than {LARGEST_RECORDING} bytes")
+                most = len(body) // _EVENT.itemsize
+                if n + most > len(arrays[0]):
+                    arrays = tuple(map(np.append, arrays, _empty(n + most)))
+                found = unpack(np.frombuffer(body, np.uint8), n, *arrays)
+                if found < 0:
+                    raise _UnsoundPacketError(_PACKET_ERRORS[found])
+                n += found
+            at += _PACKET.size + len(packed)
+    except _UnsoundPacketError:
+        if n == 0 or not is_cut:
+            raise
+    num_unread = max(packets_end, len(content)) - at if is_cut else 0
+    if n == 0 and num_unread:
+        raise cut_or_damaged
+    x, y, t, p = (array[:n] for array in arrays)
+    return Events(x, y, t, p, num_unread)
+
+
+class _UnsoundPacketError(CorruptRecordingError):
+    """A packet is not whole, or not sound."""
 
 
 def _empty(n: int) -> tuple[NDArray[Any], ...]:
@@ -139,10 +158,10 @@ def _packet(content: bytes, at: int, end: int) -> tuple[int, memoryview]:
     """The packet that begins at a position: its stream, and its bytes, still compressed."""
     begin = at + _PACKET.size
     if begin > end:
-        raise CorruptRecordingError("it ends within a packet")
+        raise _UnsoundPacketError("it ends within a packet")
     number, size = _PACKET.unpack_from(content, at)
     if not 0 <= size <= end - begin:
-        raise CorruptRecordingError(f"it ends within a packet: {size} bytes expected, {end - begin} there")
+        raise _UnsoundPacketError(f"it ends within a packet: {size} bytes expected, {end - begin} there")
     return number, memoryview(content)[begin : begin + size]
 
 
@@ -198,7 +217,7 @@ def _decompressor(compression: int) -> Callable[[memoryview], bytes | memoryview
                     raise CorruptRecordingError(f"a packet decompresses to more than {LARGEST_PACKET} bytes")
                 chunks.append(chunk)
         except (RuntimeError, zstandard.ZstdError, MemoryError) as error:
-            raise CorruptRecordingError(f"a packet does not decompress: {error}") from error
+            raise _UnsoundPacketError(f"a packet does not decompress: {error}") from error
         return b"".join(chunks)
 
     return decompress
@@ -210,7 +229,7 @@ def _lz4_chunks(context: Any, packed: memoryview) -> Iterator[bytes]:
     while not is_end:
         chunk, used, is_end = lz4.frame.decompress_chunk(context, packed[at:], max_length=CHUNK)
         if not (chunk or used or is_end):
-            raise CorruptRecordingError("a packet ends before its data")
+            raise _UnsoundPacketError("a packet ends before its data")
         at += used
         yield chunk
 

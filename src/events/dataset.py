@@ -12,7 +12,23 @@ UNPACKED = ".unpacked"  # in a dataset's folder: recordings that have come, but 
 
 
 class CorruptRecordingError(Exception):
-    """A recording cannot be read; its text says why."""
+    """A recording cannot be used; its text says why."""
+
+
+class ForeignRecordingError(CorruptRecordingError):
+    """A recording that may well be sound, but is in no known format or of another sensor."""
+
+
+def check_outside(num_outside: int, num_events: int, sensor: str) -> None:
+    """Raise ForeignRecordingError if so many of a recording's events lie outside the sensor that it is another's.
+
+    A few are noise of the camera or of the disk: one, or 1 % of the events.
+    """
+    if num_outside > max(1, num_events // 100) or 2 * num_outside >= num_events:
+        raise ForeignRecordingError(
+            f"{num_outside:,} of its {num_events:,} events lie outside the sensor ({sensor}): it is another sensor's, "
+            "or damaged"
+        )
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,7 @@ class Dataset:
         full_size: recordings of the complete dataset.
         own_test_split: whether recordings say that they are for the test.
         find_recordings: folder -> its recordings, in an order that depends on their names only.
-        read: path -> events; raises CorruptRecordingError.
+        read: path -> events; raises CorruptRecordingError, or ForeignRecordingError.
         archives: from where the recordings are downloaded (archives.py); none if they are simulated.
         obtain: (folder, seed) -> None; simulates the recordings into the folder; None if they are downloaded.
         is_current: (folder, seed) -> whether what lies in the folder can be used as it is.

@@ -14,12 +14,16 @@ class Events:
         x, y: column and row of the pixel, uint16 [N].
         t: timestamps in microseconds, int64 [N].
         p: polarity, uint8 [N]; 1 is ON (brighter).
+        num_unread: bytes at the end of a file that was cut short, which were not read or are missing.
+        num_outside: events outside the sensor, which were left out.
     """
 
     x: NDArray[np.uint16]
     y: NDArray[np.uint16]
     t: NDArray[np.int64]
     p: NDArray[np.uint8]
+    num_unread: int = 0
+    num_outside: int = 0
 
     def __post_init__(self) -> None:
         lengths = {len(self.x), len(self.y), len(self.t), len(self.p)}

@@ -3,8 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from src.events.dataset import check_outside
 from src.events.events import Events
 from src.events.kernels import EVENT_COUNT, TIME_WINDOW, frame_events, largest
+
+
+class OutsideSensorError(ValueError):
+    """An event lies outside the sensor."""
 
 
 def to_frames(
@@ -98,8 +103,18 @@ def _check(events: Events, sensor_size: tuple[int, int, int], mode: int, size: i
     require_inside(events, sensor_size)
 
 
+def keep_inside(events: Events, sensor_size: tuple[int, int, int]) -> Events:
+    """The events on the sensor (W, H, P), where a few lie outside; ForeignRecordingError if more than a few do."""
+    width, height, polarities = sensor_size
+    inside = (events.x < width) & (events.y < height) & (events.p < polarities)
+    num_outside = len(events) - int(np.count_nonzero(inside))
+    check_outside(num_outside, len(events), f"{width} x {height} pixels")
+    x, y, t, p = events.x[inside], events.y[inside], events.t[inside], events.p[inside]
+    return Events(x, y, t, p, events.num_unread, events.num_outside + num_outside)
+
+
 def require_inside(events: Events, sensor_size: tuple[int, int, int]) -> None:
-    """ValueError for an event outside the sensor (W, H, P)."""
+    """Raise OutsideSensorError for an event outside the sensor (W, H, P)."""
     for name, most in zip("xyp", sensor_size, strict=True):
         if len(events) and (value := largest(getattr(events, name))) >= most:
-            raise ValueError(f"an event has {name} = {value}, outside the sensor (0 to {most - 1})")
+            raise OutsideSensorError(f"an event has {name} = {value}, outside the sensor (0 to {most - 1})")

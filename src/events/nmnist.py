@@ -22,21 +22,23 @@ def decode(raw: NDArray[np.uint8]) -> Events:
     """Events of an N-MNIST file's bytes, equal to `tonic.io.read_mnist_file`.
 
     An event is 5 bytes, big-endian: x (8 bits), y (8), polarity (1), timestamp in microseconds (23). A y of 240 marks
-    a timestamp overflow: every later timestamp grows by 2^13.
+    a timestamp overflow: every later timestamp grows by 2^13. An event that the file ends within is left out, as
+    `num_unread` of the result says.
 
     Args:
-        raw: uint8 [5 N].
+        raw: uint8 [5 N], or a few more.
 
     Raises:
-        CorruptRecordingError: if the length is not a multiple of 5.
+        CorruptRecordingError: if there is not one whole event in a file that is not empty.
     """
-    if len(raw) % EVENT_BYTES:
-        raise CorruptRecordingError(f"its length, {len(raw)} bytes, is not a multiple of {EVENT_BYTES}")
     n = len(raw) // EVENT_BYTES
+    if n == 0 and len(raw):
+        raise CorruptRecordingError(f"its length, {len(raw)} bytes, is not a multiple of {EVENT_BYTES}")
+    num_unread = len(raw) % EVENT_BYTES
     x, y = np.empty(n, np.uint16), np.empty(n, np.uint16)
     t, p = np.empty(n, np.int64), np.empty(n, np.uint8)
     n = _decode(raw, x, y, t, p)
-    return Events(x[:n], y[:n], t[:n], p[:n])
+    return Events(x[:n], y[:n], t[:n], p[:n], num_unread)
 
 
 @cached_njit(nogil=True)

@@ -5,15 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from src.events import aedat2, aedat4, nmnist
-from src.events.dataset import CorruptRecordingError
+from src.events.dataset import CorruptRecordingError, ForeignRecordingError
 from src.events.events import Events
 
 
 def read_recording(path: str | Path) -> Events:
     """Events of a recording: AEDAT 4 or AEDAT 2.0, by how the file begins, else N-MNIST's format if it is a `.bin`.
 
+    A file that was cut short gives its whole events; `num_unread` of the result says how many bytes were left out.
+
     Raises:
-        CorruptRecordingError: if the file is damaged, holds no events, or is not in a known format.
+        CorruptRecordingError: if the file is damaged or holds no events.
+        ForeignRecordingError: if it is not in a known format, or of another sensor.
         OSError: if it cannot be read.
     """
     return decode_recording(nmnist.read_bytes(path), Path(path).suffix)
@@ -29,7 +32,7 @@ def decode_recording(content: bytes, suffix: str) -> Events:
         events = nmnist.decode(np.frombuffer(content, np.uint8))
     else:
         beginning = content[: len(aedat4.MAGIC)]
-        raise CorruptRecordingError(
+        raise ForeignRecordingError(
             f"unknown format: it begins with {beginning!r}; known are AEDAT 4, AEDAT 2.0 and N-MNIST's .bin"
         )
     if len(events) == 0:

@@ -72,12 +72,20 @@ def test_the_header_ends_at_its_last_line_or_where_it_says_so():
         (b"#!AER-DAT3.1\r\n", "does not begin as AEDAT 2.0"),
         (HEADER[:-1], "ends within its header"),
         (file_of((0, 1))[:-1], "7 bytes, are not a multiple of 8"),
-        (file_of((0, 1), (1 << 22, 1)), "address 0x400000 is none of a 128 x 128 sensor"),
+        (file_of((0, 1), (1 << 22, 1)), "1 of its 2 events lie .*address 0x400000 is none of a 128 x 128 sensor"),
     ],
 )
 def test_what_is_wrong_is_said(content, message):
     with pytest.raises(CorruptRecordingError, match=message):
         aedat2.decode(content)
+
+
+def test_what_is_sound_of_a_damaged_file_is_read_and_the_rest_counted():
+    words = [(address, 10 * address) for address in range(100)]
+    words[50] = (1 << 22, 500)
+    events = aedat2.decode(file_of(*words, (7, 7))[:-3])
+    assert (len(events), events.num_unread, events.num_outside) == (99, 5, 1)
+    assert events.t.tolist() == [t for address, t in words if address < 1 << 22]
 
 
 @given(st.binary(max_size=200))

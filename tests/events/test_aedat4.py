@@ -118,18 +118,66 @@ def test_the_stream_of_events_with_the_lowest_number_counts(folder):
 def test_without_a_table_the_packets_end_with_the_file(folder):
     content = file_of([(0, packet_of(some_events(5)))] * 2, {0: "EVTS"})
     assert same(by_tonic(content, folder), aedat4.decode(content))
-    for cut in (1, 50, len(packet_of(some_events(5))) + 1):
-        with pytest.raises(CorruptRecordingError, match="ends within a packet"):
-            aedat4.decode(content[:-cut])
+    whole = 8 + len(packet_of(some_events(5)))
+    for cut in (1, 50, whole - 1):
+        events = aedat4.decode(content[:-cut])
+        assert (len(events), events.num_unread) == (5, whole - cut)
+    with pytest.raises(CorruptRecordingError, match="ends within a packet"):
+        aedat4.decode(content[: -whole - 1])
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["copy that is not whole", "writer that was killed"])
 @pytest.mark.parametrize("compression", KINDS.values(), ids=KINDS)
-def test_a_file_that_was_cut_short_anywhere_is_corrupt(compression):
-    content = aedat4.encode(some_events(20), (128, 128), compression, packet_microseconds=400)
-    table_position = struct.unpack_from("<q", content, 18 + 36)[0]
-    for length in range(table_position + 1):
-        with pytest.raises(CorruptRecordingError):
-            aedat4.decode(content[:length])
+def test_the_whole_packets_of_a_file_that_was_cut_short_anywhere_are_read(compression, closed):
+    content = bytearray(aedat4.encode(some_events(20), (128, 128), compression, packet_microseconds=400))
+    every = aedat4.decode(bytes(content))
+    events_until = np.unique((every.t - every.t[0]) // 400, return_counts=True)[1].cumsum()
+    ends, end = packet_ends(content)
+    if not closed:
+        struct.pack_into("<q", content, TABLE_POSITION, aedat4.NO_TABLE)
+    for length in range(end + closed):
+        whole = sum(position <= length for position in ends[1:])
+        if whole:
+            events = aedat4.decode(bytes(content[:length]))
+            n = events_until[whole - 1]
+            assert same(events, Events(every.x[:n], every.y[:n], every.t[:n], every.p[:n]))
+            assert events.num_unread == (end if closed else length) - ends[whole]
+        elif closed or length != ends[0]:
+            with pytest.raises(CorruptRecordingError):
+                aedat4.decode(bytes(content[:length]))
+
+
+TABLE_POSITION = 18 + 36  # where the header of `encode` has it
+
+
+def packet_ends(content):
+    """Where the packets of a whole file begin and end, and where its table begins."""
+    ends, end = [18 + struct.unpack_from("<I", content, 14)[0]], struct.unpack_from("<q", content, TABLE_POSITION)[0]
+    while ends[-1] < end:
+        ends.append(ends[-1] + 8 + struct.unpack_from("<i", content, ends[-1] + 4)[0])
+    return ends, end
+
+
+@pytest.mark.parametrize("compression", [aedat4.LZ4, aedat4.ZSTD], ids=["lz4", "zstd"])
+def test_a_damaged_packet_in_a_file_that_was_written_to_its_end_makes_it_corrupt(compression):
+    content = bytearray(aedat4.encode(some_events(20), (128, 128), compression, packet_microseconds=400))
+    at = packet_ends(content)[0][1]
+    content[at + 8 : at + 12] = b"abcd"
+    with pytest.raises(CorruptRecordingError, match="does not decompress"):
+        aedat4.decode(bytes(content))
+    struct.pack_into(
+        "<q", content, TABLE_POSITION, aedat4.NO_TABLE
+    )  # of a writer that was killed: it is read up to there
+    assert 0 < len(aedat4.decode(bytes(content))) < 20
+
+
+def test_a_limit_is_no_end_of_a_file_that_was_cut_short(monkeypatch):
+    bomb = file_of(
+        [(0, zstandard.compress(packet_of(some_events(9)))), (0, zstandard.compress(bytes(2**22)))], EVTS, aedat4.ZSTD
+    )
+    monkeypatch.setattr(aedat4, "LARGEST_PACKET", 2**20)
+    with pytest.raises(CorruptRecordingError, match="more than 1048576 bytes"):
+        aedat4.decode(bomb)
 
 
 @settings(max_examples=300, deadline=None)

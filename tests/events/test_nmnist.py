@@ -68,12 +68,24 @@ def test_every_real_recording_reads_as_tonic_reads_it():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(bytes(7), "7 bytes, is not a multiple of 5"), (b"", "no events"), (bytes([1, 240, 0, 0, 0]), "no events")],
+    [(bytes(4), "4 bytes, is not a multiple of 5"), (b"", "no events"), (bytes([1, 240, 0, 0, 0]), "no events")],
 )
 def test_a_broken_file_is_a_corrupt_recording(tmp_path, content, message):
     (tmp_path / "a.bin").write_bytes(content)
     with pytest.raises(CorruptRecordingError, match=message):
         nmnist.read(tmp_path / "a.bin")
+
+
+def test_an_event_that_the_file_ends_within_is_left_out():
+    events = nmnist.encode(
+        Events(np.arange(3, dtype=np.uint16), np.arange(3, dtype=np.uint16), np.arange(3), np.ones(3, np.uint8))
+    )
+    assert [(len(e := decoded(events[:length])), e.num_unread) for length in (15, 14, 11, 10)] == [
+        (3, 0),
+        (2, 4),
+        (2, 1),
+        (2, 0),
+    ]
 
 
 def test_recordings_are_found_by_split_and_digit_in_sorted_order(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.events import Events, aedat2, aedat4, nmnist, read_recording
-from src.events.dataset import CorruptRecordingError
+from src.events.dataset import CorruptRecordingError, ForeignRecordingError
 from tests.recordings import same
 
 EVENTS = Events(
@@ -32,7 +32,7 @@ def test_what_a_file_begins_with_counts_not_its_name(tmp_path, kind, name):
 @pytest.mark.parametrize("content", [b"", b"#!AER-DAT3.1\r\n", b"hello", bytes(10)])
 def test_an_unknown_format_is_an_error_that_names_the_known_ones(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CorruptRecordingError, match=r"unknown format: .*; known are AEDAT 4, AEDAT 2\.0 and N-MNIST's"):
+    with pytest.raises(ForeignRecordingError, match=r"unknown format: .*; known are AEDAT 4, AEDAT 2\.0 and N-MNIST's"):
         read_recording(tmp_path / name)
 
 
