@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import ctypes
 import difflib
+import importlib
 import io
 import logging.handlers
 import os
@@ -333,6 +334,19 @@ def available_cores() -> int:
 def match_choice(text: str, choices: Iterable[str]) -> str | None:
     """Return the choice that `text` names, whatever its case; None if there is none."""
     return next((choice for choice in choices if choice.lower() == text.lower()), None)
+
+
+def import_optional(module: str, wanted: str, remedy: str) -> Any:
+    """Import a module of a package that may be missing, too old or too new for another one.
+
+    Raises:
+        ImportError: whatever the import raised: `wanted` says what asks for it, and `remedy` what to do.
+    """
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        reason = one_line(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {one_line(error)}"
+        raise ImportError(f"{wanted}, but its package cannot be imported ({reason}): {remedy}") from error
 
 
 def one_line(error: Exception) -> str:

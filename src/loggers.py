@@ -5,7 +5,6 @@ processes of the job left on this disk is replaced: so nothing is there twice, a
 process had not yet written.
 """
 
-import importlib
 import os
 import secrets
 import shutil
@@ -15,7 +14,7 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from src.config import Config
-from src.helpers import LOG, UserError
+from src.helpers import LOG, UserError, import_optional
 from src.io_funcs import write_atomic
 
 Entry = tuple[int, dict[str, float]]  # step; values by tag, such as val/frame_accuracy
@@ -114,13 +113,11 @@ def require_packages(config: Config) -> None:
     if config.base.wandb == "offline":
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else the package reports its own errors to its makers
     for kind in _asked_for(config):
+        remedy = f"install it with pip install --upgrade {kind.package}, or leave the option out"
         try:
-            importlib.import_module(kind.module)
+            import_optional(kind.module, f"{kind.option} asks for {kind.name}", remedy)
         except ImportError as error:
-            raise UserError(
-                f"{kind.option} asks for {kind.name}, but its package cannot be imported ({error}): install it with "
-                f"pip install {kind.package}, or leave the option out"
-            ) from error
+            raise UserError(str(error)) from error
 
 
 class Loggers:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from src.helpers import UserError
+from src.helpers import UserError, import_optional
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum, lowest_sums
@@ -22,12 +22,12 @@ def to_onnx(model: FrameModel, name: str, class_names: list[str]) -> bytes:
     """The file's content; a DiffLogic model becomes its discretised network.
 
     Raises:
-        UserError: if the package onnx is not installed.
+        UserError: if the package onnx cannot be imported.
     """
     try:
-        import onnx
+        onnx = import_optional("onnx", "--to onnx asks for ONNX", "install it with pip install --upgrade onnx")
     except ImportError as error:
-        raise UserError(f"writing ONNX needs the package onnx, which cannot be imported: {error}") from error
+        raise UserError(str(error)) from error
     graph = _Graph()
     x = _difflogic(graph, model) if isinstance(model, DiffLogic) else _layers(graph, model)
     graph.add("Identity", [x], output="scores")

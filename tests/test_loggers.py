@@ -8,6 +8,7 @@ import struct
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -163,12 +164,18 @@ def test_a_logger_that_cannot_begin_is_a_warning(tmp_path, warnings):
         ({"wandb": "online"}, "wandb", "base.wandb asks for Weights & Biases"),
     ],
 )
-def test_a_logger_whose_package_is_missing_is_refused(options, module, text, monkeypatch):
-    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
-    with pytest.raises(
-        UserError, match=rf"^{text}, but its package cannot be imported .*: install it with pip install"
-    ):
+@pytest.mark.parametrize("error", [ImportError, TypeError, AttributeError, SyntaxError, OSError])
+def test_a_logger_whose_package_cannot_be_imported_is_refused(options, module, text, error, monkeypatch):
+    def broken(name, *_):
+        if name == module:
+            raise error("Descriptors cannot\nbe created directly")
+
+    monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=broken), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(UserError) as told:
         asking_for(**options)
+    assert str(told.value).startswith(f"{text}, but its package cannot be imported (")
+    assert "Descriptors cannot be created directly): install it with pip install --upgrade " in str(told.value)
 
 
 def test_nothing_is_written_where_no_logger_is_asked_for(tmp_path):

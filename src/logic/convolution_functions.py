@@ -1,6 +1,5 @@
 """The kernels of a convolutional logic layer as a PyTorch function: what autograd needs around them."""
 
-import importlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
+from src.helpers import import_optional
 from src.logic import convolution_kernels
 from src.logic.convolution_kernels import FORM, LANES, Geometry, Length, length
 from src.logic.numba_functions import not_compiled
@@ -180,4 +180,8 @@ class _Triton(torch.autograd.Function):
 
 
 def _triton_kernels() -> Any:
-    return importlib.import_module("src.logic.convolution_triton")
+    return import_optional(
+        "src.logic.convolution_triton",
+        "implementation 'triton' asks for its kernels",
+        "install the versions of requirements.lock, or use the implementation 'auto'",
+    )

@@ -4,7 +4,6 @@ Its kernels take the sixteen gate probabilities, in the activations' dtype, and 
 inputs of a neuron are the same one, its gradient of x is wrong: twice that of the first input.
 """
 
-import importlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from src.helpers import import_optional
 from src.logic import numba_kernels
 
 
@@ -34,16 +34,14 @@ def kernels() -> Any:
     """The package's extension module.
 
     Raises:
-        ImportError: if it is not installed, with what to do.
+        ImportError: if it cannot be imported, with what to do.
     """
-    try:
-        return importlib.import_module("difflogic_cuda")
-    except ImportError as error:
-        raise ImportError(
-            "implementation 'difflogic' needs the package difflogic with its CUDA extension: the image of "
-            "singularity/difflogic.def has it, and shows how to build it with nvcc (pip alone fails on new PyTorch); "
-            "or use the implementation 'auto', which needs nothing"
-        ) from error
+    return import_optional(
+        "difflogic_cuda",
+        "implementation 'difflogic' asks for difflogic with its CUDA extension",
+        "the image of singularity/difflogic.def has it, and shows how to build it with nvcc (pip alone fails on new "
+        "PyTorch); or use the implementation 'auto', which needs nothing",
+    )
 
 
 @torch.compiler.disable

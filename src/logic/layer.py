@@ -1,7 +1,6 @@
 """LogicLayer and GroupSum: the modules of a differentiable logic gate network, drop-in for difflogic's."""
 
 import functools
-import importlib
 import importlib.util
 import os
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from src.helpers import LOG, import_optional
 from src.logic import numba_functions, reference
 from src.logic.connections import CONNECTIONS
 from src.logic.parametrisation import (
@@ -28,13 +28,24 @@ IMPLEMENTATIONS = ("auto", "torch", "numba", "triton", "difflogic")
 
 @functools.cache
 def has_triton() -> bool:
-    """Whether the package is there: for Linux only."""
-    return importlib.util.find_spec("triton") is not None
+    """Whether the package is there, which is for Linux only; a warning if it is there and broken."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    try:
+        functions_of("triton")
+    except ImportError as error:
+        LOG.warning("%s; PyTorch computes instead, slower", error)
+        return False
+    return True
 
 
 def functions_of(implementation: str) -> Any:
     """The module of an implementation; triton and difflogic are imported only where they are used."""
-    return importlib.import_module(f"src.logic.{implementation}_functions")
+    return import_optional(
+        f"src.logic.{implementation}_functions",
+        f"implementation '{implementation}' asks for its kernels",
+        "install the versions of requirements.lock, or use the implementation 'auto'",
+    )
 
 
 def resolve_implementation(implementation: str, x: torch.Tensor) -> str:

@@ -12,8 +12,9 @@ import numba
 import pytest
 import torch
 
+from src.helpers import LOG
 from src.logic import GroupSum, LogicLayer, difflogic_functions
-from src.logic.layer import unpack_features
+from src.logic.layer import functions_of, has_triton, unpack_features
 from src.logic.reference import unpack_bits
 from tests.logic import oracle
 from tests.logic.compiling import printed_by_each
@@ -225,6 +226,21 @@ def test_inputs_of_a_wrong_width_are_an_error():
 def test_cuda_implementations_refuse_the_cpu(implementation):
     with pytest.raises(ValueError, match="runs on CUDA"):
         make(implementation=implementation)(torch.rand(5, 20))
+
+
+def test_a_triton_that_cannot_be_imported_is_told_and_not_taken_by_auto(monkeypatch, caplog):
+    def broken(name, *_):
+        if name == "src.logic.triton_functions":
+            raise AttributeError("module 'triton' has no attribute 'jit'")
+
+    monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=broken), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "src.logic.triton_functions", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
+    monkeypatch.setattr(LOG, "propagate", True)
+    with pytest.raises(ImportError, match=r"'triton' asks for its kernels, .* \(AttributeError: module"):
+        functions_of("triton")
+    assert not has_triton.__wrapped__()
+    assert "PyTorch computes instead" in caplog.text
 
 
 def test_a_missing_difflogic_package_is_an_error_that_says_how_to_install_it():
