@@ -58,7 +58,7 @@ send_cache() {
       say "there already, verified"
       return
     fi
-    say "valid on $REMOTE_HOST too, but different; remove the one that you do not want"
+    say "valid on $REMOTE_HOST too, but different; move the one that you do not want elsewhere"
     return 1
   fi
   if [[ -n $dry_run ]]; then

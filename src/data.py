@@ -107,7 +107,7 @@ def _choose(folders: list[Path], config: Config) -> Path | None:
             return folder
     raise UserError(
         f"several caches fit this config, made from different recordings: {', '.join(map(str, folders))}; "
-        f"set data.data_root to the recordings that you mean, or remove the others"
+        f"set data.data_root to the recordings that you mean"
     )
 
 

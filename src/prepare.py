@@ -15,7 +15,7 @@ from tqdm import tqdm
 from src import cache
 from src.config import Config, Data
 from src.events.archives import fetch, strange_folders
-from src.events.dataset import Dataset, Recording
+from src.events.dataset import Dataset, Recording, broken_links
 from src.events.datasets import get_dataset
 from src.events.framing import Framing, frame_bytes, frame_shape, framing_of
 from src.helpers import (
@@ -49,7 +49,7 @@ from src.parts import (
 from src.preview import write_preview
 
 MOST_LEFT_OUT_FRACTION = 0.01
-FEW_LEFT_OUT = 3  # of fewer than 300 recordings so many may be
+FEW_LEFT_OUT = 2  # however few recordings there are
 MOST_CORRUPT_NAMED = 20
 MOST_PARTLY_READ_NAMED = 5
 _LEFT_OUT = {  # why, in `Made`: what such recordings are, and what to do about them
@@ -143,6 +143,12 @@ def obtain_recordings(
         recordings = dataset.find_recordings(root)
     except OSError as error:
         raise UserError(f"cannot list the recordings of {dataset.name} under {root}: {error}") from error
+    if links := broken_links(root):
+        some = f"links that lead nowhere: {len(links):,}, such as {links[0]} -> {Path(links[0]).readlink()}"
+        what_to_do = "Bring the files that they name (git annex get, dvc pull), or mount their disk"
+        if not recordings:
+            raise UserError(f"no recordings of {dataset.name} under {root}, only {some}. {what_to_do}")
+        LOG.warning("recordings of %s are left out, %s. %s", dataset.name, some, what_to_do)
     if not recordings or not dataset.is_current(root, data.seed):
         try:
             _bring_recordings(data, dataset, root, check)

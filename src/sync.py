@@ -133,7 +133,7 @@ def _describe_parts(folder: Path) -> str:
         is_busy = is_busy or is_running
         state = "in progress" if is_running else "done" if lock.with_suffix(".done").exists() else "stopped"
         words.append(f"shard {shard}/{shards} {state}")
-    advice = "in progress" if is_busy else "prepare_data.sh with its config, without --shard, finishes it; or remove it"
+    advice = "in progress" if is_busy else "prepare_data.sh with its config, without --shard, finishes it"
     return f"unfinished preparation {folder}: {'; '.join(words)}: {advice}"
 
 
@@ -217,7 +217,7 @@ def _act(state: CacheState, dry_run: bool, prune: bool, check: Callable[[], None
                     cache.remove_cache(folder)
         return not dry_run
     if "differs" in states:
-        advice = "the copies differ; remove the one that you do not want"
+        advice = "the copies differ; move the one that you do not want elsewhere"
     elif "unreadable" in states:
         advice = "cannot be read; see the disk and its permissions"
     else:

@@ -384,9 +384,9 @@ def test_one_corrupt_recording_among_few_is_left_out(config, tmp_path):
 
 
 def test_more_than_a_few_and_one_in_a_hundred_corrupt_fails_and_leaves_no_cache(many, tmp_path):
-    for number in range(4):
+    for number in range(3):
         (tmp_path / "recordings" / "NMNIST" / "Train" / "5" / f"{number:05d}.bin").write_bytes(b"123")
-    with pytest.raises(UserError, match="4 of 200 recordings are corrupt, more than 1%"):
+    with pytest.raises(UserError, match="3 of 200 recordings are corrupt, more than 1%"):
         prepare(many, StopSignals())
     assert not list(tmp_path.glob("*/data/*/*/manifest.json"))
 
@@ -449,3 +449,38 @@ def test_fewer_recordings_than_the_full_set_are_said_in_one_warning(config, capl
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         prepare(config, StopSignals())
     assert ["150 of 70000 recordings found" in record.message for record in caplog.records] == [True]
+
+
+def test_hidden_files_beside_recordings_are_no_recordings(config, tmp_path, caplog):
+    folder = tmp_path / "recordings" / "NMNIST" / "Train" / "5"
+    expected = prepare(config, StopSignals()).name
+    for name in ("._00001.bin", ".DS_Store", "Thumbs.db", ".hidden.bin"):
+        (folder / name).write_bytes(b"x")
+    assert prepare(config, StopSignals()).name == expected
+    assert "left out" not in caplog.text
+
+
+def test_links_that_lead_nowhere_are_counted_and_named(config, tmp_path, caplog):
+    folder = tmp_path / "recordings" / "NMNIST" / "Train"
+    for number in (1, 2):
+        path = folder / "5" / f"0000{number}.bin"
+        path.unlink()
+        path.symlink_to("../../../.git/annex/objects/a.bin")
+    (folder / "5" / "loop.bin").symlink_to("loop.bin")
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        prepare(config, StopSignals())
+    (line,) = [record.message for record in caplog.records if "that lead nowhere" in record.message]
+    assert f"links that lead nowhere: 3, such as {folder}/5/00001.bin -> ../../../.git/annex/objects/a.bin" in line
+    assert "git annex get" in line
+
+
+@pytest.mark.parametrize("name", ["", "NMNIST", "NMNIST/Train", "NMNIST/Train/5"])
+def test_links_alone_start_no_download(config, tmp_path, name):
+    root = tmp_path / "other"
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).symlink_to(tmp_path / "nowhere")
+    config.data.data_root = str(root)
+    with pytest.raises(
+        UserError, match=r"no recordings of NMNIST under .*, only links that lead nowhere: 1, such as .*nowhere"
+    ):
+        prepare(config, StopSignals())

@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 from tqdm import tqdm
 
-from src.events.dataset import UNPACKED, Archive
+from src.events.dataset import UNPACKED, Archive, is_hidden
 from src.events.download import Check, DownloadError, download, md5_of, part_of
 from src.helpers import LOG, UserError, format_size
 from src.io_funcs import CHUNK_BYTES, expand_path, from_repository, require_free_space, sync_directory
@@ -29,8 +29,9 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFErr
 def fetch(archives: Sequence[Archive], folder: Path, url: str | None = None, check: Check = lambda: None) -> None:
     """Bring the recordings of a dataset into `folder`, all at once, from its archives.
 
-    An archive that lies in `folder` or beside it is verified and used, and stays; what is missing is downloaded to
-    `folder`, and removed at the end. A process that is killed leaves `<archive>.part`, with which the next goes on.
+    An archive that lies in `folder` or beside it is verified and used, and stays; so are zip files of one folder each
+    (Train.zip, airplane.zip), if all are there. What is missing is downloaded to `folder`, and removed at the end. A
+    process that is killed leaves `<archive>.part`, with which the next goes on.
     The caller holds a lock.
 
     Args:
@@ -50,7 +51,8 @@ def fetch(archives: Sequence[Archive], folder: Path, url: str | None = None, che
         if strangers := strange_folders(archives, folder):
             raise UserError(
                 f"no recordings in {folder}, where {folder.name} has {', '.join(_folders(archives))}, but "
-                f"{', '.join(strangers)}; correct their names, or remove them, and {folder.name} is downloaded"
+                f"{', '.join(strangers)}; correct their names if they are these; if they are others, name another "
+                f"folder by data.data_root, and {folder.name} is downloaded to it"
             )
         try:
             _unpack_all(archives, folder, url, check)
@@ -68,7 +70,7 @@ def strange_folders(archives: Sequence[Archive], folder: Path) -> list[str]:
     """Folders beside those that the archives unpack to, sorted: perhaps some of them, misnamed."""
     if not folder.is_dir():
         return []
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
     return [name for name in names if name not in _folders(archives)]
 
 
@@ -82,6 +84,9 @@ def _unpack_all(archives: Sequence[Archive], folder: Path, url: str | None, chec
     sources = {archive: source_of(archive, url) for archive in archives}
     places = {archive: _put_by_hand(archive, folder, check) for archive in archives}
     missing = {archive: folder / archive.file_name for archive, place in places.items() if place is None}
+    singles = _singles(list(missing), folder)
+    if singles:
+        missing = {}
     parts = [part_of(path) for path in missing.values()]
     there = sum(part.stat().st_size for part in parts if part.exists())
     downloads = sum(archive.size for archive in missing if isinstance(sources[archive], str))
@@ -104,6 +109,8 @@ def _unpack_all(archives: Sequence[Archive], folder: Path, url: str | None, chec
     shutil.rmtree(unpacking, ignore_errors=True)
     for place in filter(None, places.values()):
         unpack(place, unpacking, check)
+    for name, place in singles.items():
+        _unpack_single(place, unpacking, name, check)
     os.sync()  # one for all files: renamed folders must not hold empty recordings after a power cut
     unpacking.rename(folder / UNPACKED)
     sync_directory(folder)
@@ -140,9 +147,44 @@ def _put_by_hand(archive: Archive, folder: Path, check: Check) -> Path | None:
                 return _verified(path, archive, check)
             except DownloadError as error:
                 if place == folder:
-                    raise UserError(f"{error}: fetch it again, or remove it") from error
+                    raise UserError(f"{error}: fetch it again, or move it elsewhere") from error
                 LOG.warning("%s: it is not used", error)  # a train.zip there may be another dataset's
     return None
+
+
+def _singles(archives: Sequence[Archive], folder: Path) -> dict[str, Path]:
+    """For each folder that the archives unpack to, a zip file of its name, in `folder` or beside it; or nothing.
+
+    Raises:
+        UserError: some are there and others are not.
+    """
+    names = {f"{name}.zip".lower(): name for name in _folders(archives)}
+    for archive in archives:  # a wrong one, of which it was said that it is not used
+        names.pop(archive.file_name.lower(), None)
+    found = {
+        names[path.name.lower()]: path
+        for place in (folder.parent, folder)
+        for path in sorted(place.iterdir())
+        if path.name.lower() in names and path.is_file()
+    }
+    missing = [f"{name}.zip" for name in names.values() if name not in found]
+    if found and missing:
+        raise UserError(
+            f"{', '.join(sorted(map(str, found.values())))}: used only together with {', '.join(missing)}; put those "
+            f"beside them, or move these elsewhere if they are not of {folder.name}"
+        )
+    return found
+
+
+def _unpack_single(archive: Path, unpacking: Path, name: str, check: Check) -> None:
+    """Unpack a zip file of one folder, which holds that folder or what is in it, as `unpacking`/`name`."""
+    whole = unpacking / f".{name}"
+    unpack(archive, whole, check)
+    holder = next((path for path in sorted(whole.rglob(name)) if path.is_dir()), whole)
+    if not any(path.is_file() for path in holder.rglob("*")):
+        raise UserError(f"{archive}: it holds no recordings of {name}; fetch it again, or move it elsewhere")
+    holder.rename(unpacking / name)
+    shutil.rmtree(whole, ignore_errors=True)
 
 
 def _verified(path: Path, archive: Archive, check: Check) -> Path:
@@ -159,6 +201,8 @@ def _verified(path: Path, archive: Archive, check: Check) -> Path:
 
 def unpack(archive: Path, folder: Path, check: Check = lambda: None) -> None:
     """Unpack a zip file into `folder`, file by file; zip files in it are unpacked where they lie, and removed.
+
+    Hidden files, such as ._NAME.bin and __MACOSX, are left out.
 
     Raises:
         UserError: it is damaged, a name leads out of the folder, or there is less space than it says that it needs
@@ -179,6 +223,8 @@ def _unpack(archive: Path, folder: Path, check: Check, bar: Any, is_inner: bool 
             bar.total += size
             for entry, path in entries:
                 check()
+                if any(map(is_hidden, PurePosixPath(entry.filename).parts)):
+                    continue
                 if entry.is_dir():
                     path.mkdir(parents=True, exist_ok=True)
                     continue

@@ -32,7 +32,7 @@ def find_recordings(folder: Path) -> list[Recording]:
     if new and old:
         raise UserError(
             f"{folder} holds CIFAR10-DVS in both of its formats ({len(new)} .aedat4 and {len(old)} .aedat files): "
-            f"the same recordings, differently oriented. Keep one format"
+            f"the same recordings, differently oriented. Keep one format there, and the other in another folder"
         )
     return new or old
 

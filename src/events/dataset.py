@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,11 +100,47 @@ class Dataset:
 def recordings_in_class_folders(
     folder: Path, class_folders: Sequence[str], suffix: str, is_test: bool
 ) -> list[Recording]:
-    """Files `folder/<class folder>/*suffix`; the label is the class folder's place in the list."""
+    """Files `folder/<class folder>/*suffix`, without hidden ones; the label is the class folder's place in the list."""
     found = []
     for label, name in enumerate(class_folders):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / name) as entries:
-            files = [entry for entry in entries if entry.name.endswith(suffix) and entry.is_file()]
+            files = [entry for entry in entries if _is_recording(entry, suffix)]
             for entry in sorted(files, key=lambda entry: entry.name):
                 found.append(Recording(entry.path, label, entry.stat().st_size, is_test))
     return found
+
+
+def _is_recording(entry: "os.DirEntry[str]", suffix: str) -> bool:
+    return entry.name.endswith(suffix) and not is_hidden(entry.name) and _leads_to_a_file(entry)
+
+
+def _leads_to_a_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is one that a system, not a camera, puts beside recordings, such as ._NAME.bin."""
+    return name.startswith(".") or name.casefold() in _OF_SYSTEMS
+
+
+_OF_SYSTEMS = {"__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "lost+found"}
+
+
+def broken_links(folder: Path, depth: int = 3) -> list[str]:
+    """Links that lead nowhere, sorted: the folder, the one that it lies in, or what is in it down to the recordings."""
+    for path in (folder.parent, folder):
+        if path.is_symlink() and not path.exists():
+            return [str(path)]
+    return sorted(_broken_links(str(folder), depth))
+
+
+def _broken_links(folder: str, depth: int) -> Iterator[str]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() and not Path(entry.path).exists():
+                yield entry.path
+            elif depth > 1 and not is_hidden(entry.name) and entry.is_dir():
+                yield from _broken_links(entry.path, depth - 1)

@@ -149,7 +149,9 @@ def test_only_the_archive_that_is_not_there_is_downloaded(server, tmp_path):
 def test_a_wrong_archive_in_the_dataset_s_folder_is_an_error_and_stays(tmp_path):
     (tmp_path / "SET").mkdir()
     (tmp_path / "SET" / "train.zip").write_bytes(b"half of it")
-    with pytest.raises(UserError, match=r"SET/train.zip has MD5 \w+ instead of \w+: fetch it again, or remove it"):
+    with pytest.raises(
+        UserError, match=r"SET/train.zip has MD5 \w+ instead of \w+: fetch it again, or move it elsewhere"
+    ):
         fetch(described(), tmp_path / "SET")
     assert files(tmp_path) == {"SET/train.zip": b"half of it"}
 
@@ -359,3 +361,62 @@ def test_any_damage_to_an_archive_is_an_error_of_user_or_disk_or_none(tmp_path, 
         unpack(path, tmp_path / "deep" / "out")
     shutil.rmtree(tmp_path / "deep", ignore_errors=True)
     assert names(tmp_path) == ["a.zip"]
+
+
+WHOLE = (Archive("http://127.0.0.1:9/whole.zip", "whole.zip", "0" * 32, 10, 10, ("Train", "Test")),)
+
+
+@pytest.mark.parametrize("place", ["SET", "."])
+@pytest.mark.parametrize(("spelt", "inside"), [("{}", "{}/"), ("{}", ""), ("{}", "a/{}/"), ("TRAIN", "{}/")])
+def test_archives_of_one_folder_each_put_by_hand_are_used_and_stay(tmp_path, place, spelt, inside):
+    folder = tmp_path / "data" / place
+    folder.mkdir(parents=True)
+    packed = {
+        f"{spelt.format('Train') if name == 'Train' else name}.zip": zipped({f"{inside.format(name)}1.bin": b"abc"})
+        for name in ("Train", "Test")
+    }
+    for name, content in packed.items():
+        (folder / name).write_bytes(content)
+    fetch(WHOLE, tmp_path / "data" / "SET")
+    found = files(tmp_path / "data" / "SET")
+    assert {name: found.pop(name) for name in ("Train/1.bin", "Test/1.bin")} == dict.fromkeys(
+        ("Train/1.bin", "Test/1.bin"), b"abc"
+    )
+    assert files(folder).items() >= packed.items()
+
+
+def test_some_archives_of_one_folder_are_not_used_without_the_others(tmp_path):
+    (tmp_path / "Train.zip").write_bytes(zipped({"Train/1.bin": b"abc"}))
+    with pytest.raises(UserError, match=r"/Train\.zip: used only together with Test\.zip; put those beside them"):
+        fetch(WHOLE, tmp_path / "SET")
+    assert names(tmp_path) == ["Train.zip"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zipped({"Test/1.bin": RANDOM}, zipfile.ZIP_STORED)[:-5000], "cannot unpack it"),
+        (zipped({"Test/1.bin": RANDOM}, zipfile.ZIP_STORED).replace(RANDOM[:50], bytes(50)), "cannot unpack it"),
+        (zipped({"Test/.DS_Store": b"abc"}), "it holds no recordings of Test"),
+    ],
+    ids=["cut short", "other bytes", "no recordings"],
+)
+def test_a_damaged_archive_of_one_folder_leaves_no_recordings(tmp_path, content, message):
+    (tmp_path / "Train.zip").write_bytes(zipped({"Train/1.bin": b"abc"}))
+    (tmp_path / "Test.zip").write_bytes(content)
+    with pytest.raises(UserError, match=rf"Test\.zip: {message}"):
+        fetch(WHOLE, tmp_path / "SET")
+    assert names(tmp_path) == ["Test.zip", "Train.zip"]
+
+
+def test_hidden_files_in_an_archive_are_not_unpacked(tmp_path):
+    hidden = ["._1.bin", ".DS_Store", "a/Thumbs.db", "__MACOSX/._1.bin", "__MACOSX/a/._2.bin", "a/desktop.ini"]
+    (tmp_path / "a.zip").write_bytes(zipped({"a/1.bin": b"abc", **dict.fromkeys(hidden, b"x")}))
+    unpack(tmp_path / "a.zip", tmp_path / "here")
+    assert files(tmp_path / "here") == {"a/1.bin": b"abc"}
+
+
+def test_hidden_folders_are_not_taken_for_misnamed_ones(tmp_path):
+    for name in ("__MACOSX", "@eaDir", ".git", "Train"):
+        (tmp_path / name).mkdir()
+    assert module.strange_folders(WHOLE, tmp_path) == []

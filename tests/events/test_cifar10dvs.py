@@ -4,6 +4,7 @@ import pytest
 from tonic import datasets
 
 from src.events import Events
+from src.events.archives import fetch
 from src.events.cifar10dvs import CIFAR10DVS, CLASSES
 from src.events.dataset import UNPACKED
 from src.helpers import UserError
@@ -36,6 +37,16 @@ def test_both_formats_in_one_folder_are_an_error(tmp_path):
     touch(tmp_path, "frog/a.aedat4", "frog/b.aedat")
     with pytest.raises(UserError, match=r"1 \.aedat4 and 1 \.aedat files.*Keep one format"):
         CIFAR10DVS.find_recordings(tmp_path)
+
+
+def test_own_classes_in_its_folder_are_never_to_be_removed(tmp_path):
+    touch(tmp_path / "CIFAR10DVS", "left/a.aedat4", "right/b.aedat4")
+    with pytest.raises(UserError) as error:
+        fetch(CIFAR10DVS.archives, tmp_path / "CIFAR10DVS")
+    assert "has airplane, automobile, bird" in str(error.value)
+    assert "but left, right; correct their names" in str(error.value)
+    assert "name another folder by data.data_root" in str(error.value)
+    assert "remove" not in str(error.value)
 
 
 def test_simulated_recordings_can_be_used_and_are_called_so(simulated_cifar10dvs, caplog):
