@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from src.config import Data
 from src.events.dataset import Dataset, Recording
-from src.events.framing import framing_name, framing_of, framing_parameters
+from src.events.framing import NAME_PATTERN, framing_name, framing_of, framing_parameters
 from src.helpers import UserError
 from src.io_funcs import (
     atomic_file,
@@ -39,7 +39,7 @@ from src.io_funcs import (
 FORMAT_VERSION = 2
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"
-_IDENTITY = re.compile(r"events\d+_overlap\d+_denoise\d+_[0-9a-f]{10}")
+_IDENTITY = re.compile(rf"{NAME_PATTERN}_[0-9a-f]{{10}}")  # see `cache_identity`
 
 _FILES = {split: f"{split}.safetensors" for split in SPLITS}
 
@@ -63,11 +63,24 @@ def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
 def source_fingerprint(recordings: list[Recording], root: Path) -> str:
     """SHA-256 over the names and sizes of the recordings: other files give another cache."""
     digest = hashlib.sha256()
-    beginning = f"{root}{os.sep}"
-    for recording in recordings:
-        name = recording.path.removeprefix(beginning)
+    for name, recording in zip(relative_names(recordings, root), recordings, strict=True):
         digest.update(f"{name}\0{recording.size}\n".encode())
     return digest.hexdigest()
+
+
+def relative_names(recordings: list[Recording], root: Path) -> list[str]:
+    """Return the recordings' file names, relative to the dataset's folder, in the order of their numbers."""
+    beginning = f"{root}{os.sep}"
+    return [recording.path.removeprefix(beginning) for recording in recordings]
+
+
+def recording_names(manifest: Manifest) -> list[str] | None:
+    """Return the file names of a cache's recordings, relative to the dataset's folder, in the order of their numbers.
+
+    A number in `Split.recordings` is a place in this list. Caches that were made before names were kept give None.
+    """
+    names = manifest.get("recording_names")
+    return names if isinstance(names, list) else None
 
 
 def cache_identity(parameters: dict[str, Any], fingerprint: str) -> str:

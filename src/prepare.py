@@ -68,6 +68,7 @@ class _Job:
     dataset: Dataset
     framing: Framing
     recordings: list[Recording]
+    names: list[str]  # of the recordings' files, relative to the dataset's folder
     parameters: dict[str, Any]
     fingerprint: str
     parts: list[Part]
@@ -94,7 +95,8 @@ def _plan(config: Config, stop: StopSignals) -> _Job:
     _warn_of_missing_classes(splits, recordings, dataset.classes)
     parts = plan_parts(splits, recordings)
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
-    return _Job(dataset, framing_of(config.data), recordings, parameters, fingerprint, parts, relative)
+    names = cache.relative_names(recordings, root)
+    return _Job(dataset, framing_of(config.data), recordings, names, parameters, fingerprint, parts, relative)
 
 
 def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
@@ -337,6 +339,7 @@ def _build(job: _Job, data: Data, stop: StopSignals) -> None:
         "frame_dtype": job.framing.dtype,
         "note": job.dataset.note,
         "splits": entries,
+        "recording_names": job.names,
     }
     cache.write_manifest(job.scratch, manifest)
     for folder in (own, of_shards):

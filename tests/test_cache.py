@@ -163,7 +163,7 @@ def test_test_split_counts_only_where_the_dataset_has_no_test_split_of_its_own()
     assert "test_split" not in PARAMETERS
 
 
-@pytest.mark.parametrize(
+FRAMINGS = pytest.mark.parametrize(
     ("options", "name"),
     [
         ({}, "events1500_overlap1000_denoise1200"),
@@ -178,11 +178,36 @@ def test_test_split_counts_only_where_the_dataset_has_no_test_split_of_its_own()
             {"name": "NMNIST", "first_saccade_only": True, "stabilize": True, "denoise_time": 0},
             "events1500_overlap1000_denoise0_firstsaccade_stabilized",
         ),
+        (
+            {"frame_mode": "n_time_bins", "n_time_bins": 8, "overlap": 1e-7, "downsample": 1e-5},
+            "timebins8_overlap1e-07_denoise1200_downsample1e-05",
+        ),
     ],
 )
+
+
+@FRAMINGS
 def test_the_identity_can_be_read(options, name):
     identity = cache.cache_identity(cache.cache_parameters(Data(**options), NMNIST), "f")
     assert re.fullmatch(rf"{re.escape(name)}_[0-9a-f]{{10}}", identity)
+
+
+@FRAMINGS
+def test_an_empty_folder_with_a_cache_s_name_is_a_cache_s_folder(tmp_path, options, name):
+    folder = tmp_path / cache.cache_identity(cache.cache_parameters(Data(**options), NMNIST), "f")
+    folder.mkdir()
+    assert cache.is_cache_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["notes_0123456789", "events1500_0123456789", "denoise", "events1500_overlap1000"])
+def test_an_empty_folder_with_another_name_is_not_a_cache_s_folder(tmp_path, name):
+    (tmp_path / name).mkdir()
+    assert not cache.is_cache_folder(tmp_path / name)
+
+
+@pytest.mark.parametrize("manifest", [{}, {"recording_names": None}, {"recording_names": "Train/0/1.bin"}])
+def test_a_cache_without_recording_names_gives_none(manifest):
+    assert cache.recording_names(manifest) is None
 
 
 def test_other_recordings_or_sizes_give_another_fingerprint(tmp_path):

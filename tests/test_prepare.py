@@ -54,6 +54,15 @@ def test_frames_are_those_of_the_event_functions_in_the_order_of_the_recordings(
     assert at == len(split)
 
 
+def test_the_manifest_names_the_file_of_each_recording_s_number(config, tmp_path):
+    folder = prepare(config, StopSignals())
+    root = tmp_path / "recordings" / "NMNIST"
+    found = NMNIST.find_recordings(root)
+    for storage in (folder, project_root() / folder.relative_to(scratch_root())):
+        names = cache.recording_names(cache.read_manifest(storage))
+        assert [str(root / name) for name in names] == [recording.path for recording in found]
+
+
 def test_each_way_of_framing_has_a_cache_of_its_own_whose_manifest_describes_it(config, tmp_path):
     usual = prepare(config, StopSignals())
     config.data = dataclasses.replace(

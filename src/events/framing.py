@@ -24,6 +24,8 @@ _MODES = {
     "n_event_bins": N_EVENT_BINS,
 }
 _WORDS = {"event_count": "events", "time_window": "window", "n_time_bins": "timebins", "n_event_bins": "eventbins"}
+# Matches every name that `framing_name` gives.
+NAME_PATTERN = rf"(?:{'|'.join(_WORDS.values())})\d+_overlap[0-9.e-]+_denoise\d+(?:_[a-z0-9.-]+)*"
 
 
 @dataclass(frozen=True)
