@@ -39,9 +39,19 @@ if [[ ${words[0]} == train.sh && -n ${SLURM_ARRAY_JOB_ID:-} ]]; then
   mkdir -p -- "$logs"
   ln -f -- "$PROJECT_STORAGE_DIR/slurm/slurm-$id.out" "$logs/"
 fi
-if [[ ${words[0]} == train.sh && $restarts -gt 0 ]]; then
+# Only a training goes on from a checkpoint and runs on several nodes; an evaluation or a preparation begins again.
+training=
+again="submit it again"
+if [[ ${words[0]} == train.sh ]]; then
+  training=yes
+  for word in "${words[@]:3}"; do
+    [[ $word != --evaluate ]] || training=
+  done
+fi
+[[ -z $training ]] || again="submit it with --resume"
+if [[ -n $training && $restarts -gt 0 ]]; then
   for i in "${!words[@]}"; do
-    [[ ${words[i]} != --rest* ]] || unset "words[i]" # --restart is for the first start; it may be abbreviated
+    [[ ${words[i]} != --restart ]] || unset "words[i]" # for the first start alone
   done
   words+=(--resume)
 fi
@@ -49,7 +59,7 @@ fi
 say "job $id, $restarts restarts, on $(uname -n): ${words[*]@Q}"
 command=("$repository/${words[0]}" "${words[@]:1}")
 nodes=${SLURM_JOB_NUM_NODES:-1}
-if [[ ${words[0]} == train.sh && $nodes -gt 1 ]]; then
+if [[ -n $training && $nodes -gt 1 ]]; then
   to_srun=USR1
   # Jobs that share the first node differ in their numbers, and so in their ports, which are below those that are lent.
   command+=("--nodes=$nodes" "--endpoint=$SLURMD_NODENAME:$((16000 + SLURM_JOB_ID % 16000))")
@@ -84,10 +94,10 @@ fi
 # it; a job that it has queued again by itself, it refuses to queue twice.
 job=$(scontrol show job "$id")
 if [[ $job =~ JobState=(COMPLETING|CANCELLED) && ! $job =~ Reason=TimeLimit|PreemptTime=[0-9] ]]; then
-  say "cancelled; submit it with --resume to go on from the checkpoint"
+  say "cancelled; $again to go on"
 elif answer=$(scontrol requeue "$id" 2>&1) || [[ $answer == *"pending execution"* ]]; then
-  say "stopped with a checkpoint: queued again"
+  say "stopped cleanly: queued again"
 else
-  say "stopped with a checkpoint, but it cannot be queued again: $answer; submit it with --resume"
+  say "stopped cleanly, but it cannot be queued again: $answer; $again"
 fi
 exit 75

@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+import main
 from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints
 from tests import small_job
@@ -310,6 +311,27 @@ def test_every_later_start_resumes(repository):
     assert given(repository, *job, SLURM_RESTART_COUNT="2") == ["config", "job", "--override", "a=1", "--resume"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--resume"], ["--restart"], ["--evaluate"], ["--evaluate", "--split=val", "--model=final"], ["--nproc=2"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("nodes", ["1", "2"])
+def test_what_a_later_start_is_given_is_a_command_line_that_main_takes(repository, tmp_path, options, nodes):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "srun").write_text('#!/bin/bash\nwhile [[ $1 != bash ]]; do shift; done\nSLURM_NODEID=1 exec "$@"\n')
+    (tools / "srun").chmod(0o755)
+    config = tmp_path / "config.yaml"
+    config.write_text("{}")
+    job = [str(3 + len(options)), "train.sh", str(config), "job", *options]
+    variables = {"SLURM_JOB_NUM_NODES": nodes, "SLURMD_NODENAME": "here", "PATH": f"{tools}:{os.environ['PATH']}"}
+    words = given(repository, *job, SLURM_RESTART_COUNT="1", **variables)
+    arguments = main.read_arguments([words[0], f"--job_id={words[1]}", *words[2:]])
+    main.checked_config(arguments)
+    assert (arguments.resume, arguments.evaluate) == ("--evaluate" not in options, "--evaluate" in options)
+
+
 def test_a_preparation_has_nothing_to_resume(repository):
     assert given(repository, "2", "prepare_data.sh", "config", SLURM_RESTART_COUNT="1") == ["config"]
 
@@ -495,6 +517,17 @@ def test_a_mistake_ends_the_job_for_good_and_the_log_tells_it_word_for_word(clus
         assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("FAILED", "2:0", "0"), text
         assert repr(value) in text
     assert not (cluster.folder / "trap").exists()
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_is_queued_again_evaluates_again(cluster):
+    job = train(cluster, "whole", "--evaluate", "--override", EPOCHS)
+    cluster.wait(job, lambda fields: fields["JobState"] == "RUNNING")
+    cluster.control("scontrol", "requeue", job)
+    ended = cluster.wait_for_end(job)
+    text = log(cluster, "whole", job)
+    assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("COMPLETED", "0:0", "1"), text
+    assert list((cluster.folder / "project/logs/whole").glob("evaluation_*.json"))
 
 
 @pytest.mark.slow
