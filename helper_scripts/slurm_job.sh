@@ -8,6 +8,9 @@
 # srun would stand between them, abort the step at the first SIGTERM, and needs its own copies of sbatch's options. Only
 # a training on several nodes needs it, to start a wrapper on each: SIGUSR1 is the signal that it passes on.
 set -u
+# The shell that submitted the job may have told scontrol how to write times, and srun where output goes.
+unset POSIXLY_CORRECT SLURM_TIME_FORMAT SLURM_EXPORT_ENV SLURM_OPEN_MODE SLURM_WAIT
+unset SLURM_STDINMODE SLURM_STDOUTMODE SLURM_STDERRMODE
 
 received= # the last signal
 child=

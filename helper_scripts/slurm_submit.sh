@@ -15,6 +15,24 @@ dry_run=
 declare -A given=() # option name -> the whole option of the command line
 declare -A resources=()  # option name -> value, from the YAML
 
+# Options of sbatch that would break what a job relies on, and why.
+declare -A refusals=(
+  [output]="the log's place is known to the scripts" [error]="errors belong in the log"
+  [open-mode]="a later start must go on in the log of the first"
+  [export]="the job needs this shell's variables" [export-file]="the job needs this shell's variables"
+  [get-user-env]="the job needs this shell's variables"
+  [requeue]="jobs always go back to the queue" [no-requeue]="a preempted job must go back to the queue"
+  [no-kill]="SLURM must queue a job again if a node fails"
+  [kill-on-bad-exit]="it is srun's, which the batch script starts as it needs it"
+  [parsable]="the scripts read sbatch's answer" [wait]="the scripts read sbatch's answer at once"
+  [test-only]="it submits nothing; use --dry-run" [usage]="it submits nothing; use --help"
+  [version]="it submits nothing; use --help"
+  [wrap]="the batch script is slurm_job.sh" [input]="jobs read nothing from it"
+  [container]="SINGULARITY_CONTAINER names the image" [container-id]="SINGULARITY_CONTAINER names the image"
+  [resources]="it is no option of sbatch; --resources=FILE goes on the command line"
+)
+[[ $0 == *slurm_array.sh ]] || refusals[array]="slurm_array.sh submits several jobs"
+
 # read_options ARGUMENT...: takes the options before CONFIG; what is left is in $rest.
 read_options() {
   local name
@@ -25,21 +43,44 @@ read_options() {
       -h | --help) usage 0 ;;
       --dry-run) dry_run=yes ;;
       --resources=*) resources_file=${1#*=} ;;
-      --?*) _check_option "$name" "$1" && given[$name]=$1 ;;
+      --?*) _check_option "$name" "${1#*=}" "$1" && given[$name]=$1 ;;
       *) fail "$1: give sbatch's options by their long names, as --name=value" 2 ;;
     esac
     shift
   done
   rest=("$@")
   _read_resources
+  _check_variables
 }
 
+# _check_option NAME VALUE WHERE: refuses what would break the job. sbatch also takes the beginning of a name.
 _check_option() {
-  case $1 in
-    output | error | open-mode | export | requeue | no-requeue | parsable | wrap | resources)
-      fail "$2: this option cannot be set, since the job relies on it" 2 ;;
-    array) [[ $0 == *slurm_array.sh ]] || fail "$2: slurm_array.sh submits several jobs" 2 ;;
-  esac
+  local refused
+  [[ -z ${1:+${refusals[$1]:-}} ]] || fail "$3: this option cannot be set: ${refusals[$1]}" 2
+  for refused in "${!refusals[@]}" signal; do
+    [[ $refused != "$1"?* ]] || fail "$3: sbatch could take it for --$refused; write the option's name out" 2
+  done
+  [[ $1 != signal ]] || _check_signal "$2" "$3"
+}
+
+# The signal before the time limit must be one that slurm_job.sh passes on, and go to it (B:), not to steps of srun.
+_check_signal() {
+  local heard='^(B:(SIG)?(USR1|TERM|HUP|10|15|1)(@[1-9][0-9]*)?)?$'
+  [[ ${1^^} =~ $heard ]] ||
+    fail "$2: the batch script would not hear it and save no checkpoint; use --signal=B:USR1@SECONDS" 2
+}
+
+# sbatch also reads options from variables. Those for which submit() gives an option of its own have no effect.
+_check_variables() {
+  local variable name
+  for variable in "${!SBATCH_@}"; do
+    name=${variable#SBATCH_}
+    name=${name,,}
+    name=${name//_/-}
+    [[ $name != array-inx ]] || name=array
+    case $name in output | open-mode | export | requeue | no-requeue | signal) continue ;; esac
+    [[ -z ${refusals[$name]:-} ]] || fail "$variable is set: ${refusals[$name]}; unset it" 2
+  done
 }
 
 # Reads $resources_file: a flat YAML of sbatch's long option names; values are text, empty ones are skipped.
@@ -64,7 +105,7 @@ _read_resources() {
       value=${value%"${value##*[![:blank:]]}"}
     fi
     [[ -z ${resources[$name]+set} ]] || fail "$resources_file, line $number: $name stands twice" 2
-    _check_option "$name" "$resources_file, line $number: $name"
+    _check_option "$name" "$value" "$resources_file, line $number: $name"
     resources[$name]=$value
   done <"$resources_file"
 }

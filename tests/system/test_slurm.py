@@ -138,6 +138,65 @@ def test_what_is_wrong_is_told_before_anything_is_submitted(folder, arguments, m
     assert not (folder / "project").exists()
 
 
+BREAKING = [
+    ("--signal=B:USR2@120", "the batch script would not hear it and save no checkpoint; use --signal=B:USR1@SECONDS"),
+    ("--signal=USR1@90", "the batch script would not hear it"),
+    ("--signal=KILL", "the batch script would not hear it"),
+    ("--no-requeue", "a preempted job must go back to the queue"),
+    ("--open-mode=truncate", "a later start must go on in the log"),
+    ("--export=NONE", "the job needs this shell's variables"),
+    ("--output=/dev/full", "the log's place is known"),
+    ("--error=/dev/null", "errors belong in the log"),
+    ("--wrap=true", "the batch script is slurm_job.sh"),
+    ("--input=/dev/null", "jobs read nothing"),
+    ("--kill-on-bad-exit=1", "it is srun's"),
+    ("--no-kill=on", "SLURM must queue a job again if a node fails"),
+    ("--container=/oci", "SINGULARITY_CONTAINER names the image"),
+    ("--get-user-env=1", "the job needs this shell's variables"),
+    ("--wait", "the scripts read sbatch's answer"),
+    ("--test-only", "use --dry-run"),
+    ("--sig=B:USR2@120", "sbatch could take it for --signal; write the option's name out"),
+    ("--no-req", "sbatch could take it for --no-requeue"),
+]
+
+
+@pytest.mark.parametrize(("option", "reason"), BREAKING)
+def test_an_option_that_a_job_could_not_survive_is_refused_with_its_reason(folder, option, reason):
+    message = refused(folder, "slurm_train.sh", option, "small.yaml", "job")
+    assert option in message
+    assert reason in message
+    name, _, value = option.removeprefix("--").partition("=")
+    (folder / "resources.yaml").write_text(f"{name}: {value or 'yes'}\n")
+    assert reason in refused(folder, "slurm_train.sh", "--resources=resources.yaml", "small.yaml", "job")
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        ("SBATCH_ARRAY_INX", "slurm_array.sh submits several jobs"),
+        ("SBATCH_ERROR", "errors belong in the log"),
+        ("SBATCH_WAIT", "the scripts read sbatch's answer"),
+        ("SBATCH_GET_USER_ENV", "the job needs this shell's variables"),
+        ("SBATCH_NO_KILL", "SLURM must queue a job again"),
+    ],
+)
+def test_a_variable_that_sets_such_an_option_is_refused(folder, variable, reason):
+    output = script(folder, "slurm_train.sh", "--dry-run", "small.yaml", "job", expect=2, **{variable: "1"})
+    assert f"{variable} is set: {reason}" in output
+
+
+def test_variables_whose_options_the_scripts_give_themselves_have_no_effect(folder):
+    theirs = {"SBATCH_EXPORT": "NONE", "SBATCH_SIGNAL": "USR2", "SBATCH_NO_REQUEUE": "1", "SBATCH_OPEN_MODE": "t"}
+    words = dry_run(folder, "slurm_train.sh", "small.yaml", "job", **theirs)
+    assert {"--export=ALL", "--signal=B:USR1@90", "--requeue", "--open-mode=append"} <= set(words)
+
+
+@pytest.mark.parametrize("value", ["B:USR1@120", "b:sigterm@60", "B:10", "B:HUP@30", ""])
+def test_a_signal_that_the_batch_script_passes_on_may_be_chosen(folder, value):
+    words = dry_run(folder, "slurm_train.sh", f"--signal={value}", "small.yaml", "job")
+    assert [word for word in words if word.startswith("--signal")][-1] == f"--signal={value or 'B:USR1@90'}"
+
+
 @pytest.mark.parametrize("name", ["slurm_train.sh", "slurm_prepare.sh", "slurm_array.sh"])
 def test_help_shows_the_usage(folder, name):
     assert f"Usage: {name} [--dry-run]" in script(folder, name, "--help")
