@@ -5,6 +5,7 @@ import argparse
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,7 +106,13 @@ def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) ->
     processes = arguments.nproc if arguments.nproc is not None else 1
     require_processes_fit(config.train, processes, processes * arguments.nodes)
     nodes = Nodes(arguments.nodes, arguments.node_rank, arguments.endpoint) if arguments.nodes > 1 else Nodes()
-    return launch([*sys.argv, f"--job_id={config.base.job_id}"], processes, nodes, stop)
+    with tempfile.TemporaryDirectory(prefix="difflogic-") as folder:
+        words = sys.argv
+        if not Path(arguments.config).is_file():  # a pipe, which each process would have to read
+            copy = Path(folder) / "config.yaml"
+            copy.write_text(config.to_yaml(), encoding="utf-8")
+            words = [str(copy) if word == arguments.config else word for word in words]
+        return launch([*words, f"--job_id={config.base.job_id}"], processes, nodes, stop)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ exec_in_container() {
     PROJECT_STORAGE_DIR="$PROJECT_STORAGE_DIR" SCRATCH_STORAGE_DIR="$SCRATCH_STORAGE_DIR" python3
   )
   if [[ -n $config ]]; then
+    [[ ! -p $config && ! -c $config ]] || fail "$config: in a container, a config must be a file: it is read twice" 2
     use_image_on_scratch
     _bind_what_the_config_names "$@"
   fi

@@ -40,6 +40,10 @@ usage() {
 # absolute_config FILE: the config's absolute path; a file that is not in the current folder may be in the repository's.
 absolute_config() {
   local path=$1 folder
+  if [[ -p $path || -c $path ]]; then # a pipe, such as <(COMMAND), has its name in this process only
+    printf '%s' "$path"
+    return
+  fi
   [[ -e $path || ! -e $repository/$path ]] || path=$repository/$path
   # Without links and '..' in the folder's name, the path means the same in a container.
   folder=$(CDPATH="" cd -P -- "$(dirname -- "$path")" 2>/dev/null && pwd) || folder=$(dirname -- "$path")

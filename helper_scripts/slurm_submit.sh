@@ -125,6 +125,7 @@ check_job_id() {
 check_config() {
   local path
   path=$(absolute_config "$1")
+  [[ ! -p $path && ! -c $path ]] || fail "$2config $1: the job reads it later, so it must be a file" 2
   [[ -f $path ]] || fail "$2config $1 does not exist (options of sbatch are given as --name=value)" 2
   printf '%s' "$path"
 }

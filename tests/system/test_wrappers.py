@@ -1,6 +1,7 @@
 """The shell wrappers: any directory, any characters, environment or container, signals."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -62,6 +63,35 @@ def test_a_config_of_the_repository_is_found_from_elsewhere(folder):
     assert "no frame cache of NMNIST" in output
 
 
+@pytest.mark.parametrize("script", ["train.sh", "prepare_data.sh", "sweep.sh"])
+def test_a_config_may_come_from_a_pipe(folder, script):
+    words = f"{REPOSITORY / script} <(echo 'trian: 1') {'job' if script == 'train.sh' else ''}"
+    result = subprocess.run(["bash", "-c", words], cwd=folder, env=environment(folder), capture_output=True, text=True)
+    assert result.returncode == 2
+    assert re.search(r"ERROR +/dev/fd/\d+: unknown key trian", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("script", "image", "problem"),
+    [
+        ("train.sh", "image.sif", "in a container, a config must be a file"),
+        ("helper_scripts/slurm_train.sh", "", "the job reads it later, so it must be a file"),
+    ],
+)
+def test_a_config_from_a_pipe_is_refused_in_one_line_where_it_is_read_twice(folder, script, image, problem):
+    (folder / "image.sif").touch()
+    runtime = folder / "bin" / "singularity"
+    runtime.parent.mkdir(exist_ok=True)
+    runtime.write_text(FAKE_SINGULARITY)
+    runtime.chmod(0o755)
+    variables = environment(folder, SINGULARITY_CONTAINER=image)
+    variables["PATH"] = f"{runtime.parent}:{variables['PATH']}"
+    command = ["bash", "-c", f"{REPOSITORY / script} <(echo) job"]
+    result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert problem in result.stderr
+
+
 def test_check_and_sync_reports_the_cache(folder):
     shutil.rmtree(folder / "scratch" / "data")
     assert "missing" in wrapper(folder, "check_and_sync_data.sh")
@@ -70,7 +100,7 @@ def test_check_and_sync_reports_the_cache(folder):
 
 @pytest.mark.parametrize("value", ["a b", "$(touch trap)", "'; touch trap; '", "a\nb", "*"])
 def test_an_argument_reaches_python_as_it_is(folder, value):
-    output = wrapper(folder, "train.sh", "small.yaml", "job", "--override", f'data.name="{value}"', expect=2)
+    output = wrapper(folder, "train.sh", "small.yaml", "job", "--override", f'base.wandb="{value}"', expect=2)
     assert repr(value) in output
     assert not (folder / "trap").exists()
 
