@@ -123,7 +123,7 @@ class Train:
     device: str = _option("cuda", spelling=str.lower)  # cuda (falls back to cpu), cuda:N or cpu
     dtype: str = _option("float32", choices=("float32", "bfloat16", "float16"))  # activations; weights stay float32
     log_interval: int = _option(50, least=1, most=10**9)  # batches
-    checkpoint_interval_minutes: float = _option(1.0, least=0.0, most=1e6)  # 0: after every batch
+    checkpoint_interval_minutes: float = _option(10.0, least=0.0, most=1e6)  # 0: after every batch
     project_checkpoint_interval_minutes: float = _option(30.0, least=0.0, most=1e6)  # copies for when scratch is wiped
     save_model: bool = True  # keep final and best model on project storage
     report: bool = True  # draw logs/<job_id>/report.html when the run is done
