@@ -21,12 +21,14 @@ from tqdm import tqdm
 
 from src.config import Data
 from src.events.dataset import Dataset, Recording
+from src.events.datasets import get_dataset
 from src.events.framing import NAME_PATTERN, framing_name, framing_of, framing_parameters
-from src.helpers import UserError
+from src.helpers import LOG, UserError
 from src.io_funcs import (
     atomic_file,
     copy_verified,
     file_lock,
+    from_repository,
     leftovers,
     project_root,
     remove_leftovers,
@@ -44,6 +46,10 @@ _IDENTITY = re.compile(rf"{NAME_PATTERN}_[0-9a-f]{{10}}")  # see `cache_identity
 _FILES = {split: f"{split}.safetensors" for split in SPLITS}
 
 Manifest = dict[str, Any]
+
+
+class MissingCacheError(UserError):
+    """Neither storage has the frame cache that a config asks for."""
 
 
 def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
@@ -209,6 +215,67 @@ def find_caches(root: Path, parameters: dict[str, Any]) -> list[Path]:
         for path in sorted(folder.glob(f"*/{MANIFEST}"))
         if (manifest := read_manifest(path.parent)) is not None and manifest["parameters"] == parameters
     ]
+
+
+def fitting_cache(data: Data) -> Path:
+    """Return the cache that a data section means, as data/<NAME>/<identity>; it is on scratch or project storage.
+
+    If recordings lie under data.data_root, it is the cache that was made from them. If there are none, as on the nodes
+    of a cluster, it is the one that fits the options. Recordings are listed only if a cache fits the options.
+
+    Raises:
+        MissingCacheError: if there is no such cache; the text says how to prepare it.
+        UserError: if there are no recordings and several caches fit.
+    """
+    dataset = get_dataset(data.name)
+    parameters = cache_parameters(data, dataset)
+    made_from = {}  # cache -> fingerprint of its recordings
+    for root in (scratch_root(), project_root()):
+        for folder in find_caches(root, parameters):
+            if manifest := read_manifest(folder):
+                made_from[folder.relative_to(root)] = manifest["sources"]["fingerprint"]
+    if not made_from:
+        raise MissingCacheError(
+            f"no frame cache of {dataset.name} with this config's data section under "
+            f"{scratch_root() / 'data'} or {project_root() / 'data'} (there: {_caches_there(dataset.name)}); "
+            f"prepare it with ./prepare_data.sh, this config and the same overrides of data"
+        )
+    root = from_repository(data.data_root) / dataset.folder
+    recordings = _recordings_there(root, dataset, data.seed)
+    if recordings:
+        fingerprint = source_fingerprint(recordings, root)
+        for relative, theirs in made_from.items():
+            if theirs == fingerprint:
+                return relative
+        raise MissingCacheError(
+            f"data.data_root = {data.data_root}: no frame cache was made from its {len(recordings):,} recordings of "
+            f"{dataset.name}, only from others; prepare one with ./prepare_data.sh and this config, or correct "
+            f"data.data_root"
+        )
+    if len(made_from) > 1:
+        raise UserError(
+            f"several caches fit this config, made from different recordings: {', '.join(map(str, made_from))}; "
+            f"set data.data_root to the recordings that you mean"
+        )
+    if data.data_root != Data().data_root and not from_repository(data.data_root).is_dir():
+        LOG.warning("data.data_root = %s: no such folder; any cache that fits the config is taken", data.data_root)
+    else:
+        LOG.info("no recordings to compare with in %s: taking the cache that fits the config", root)
+    return next(iter(made_from))
+
+
+def _recordings_there(root: Path, dataset: Dataset, seed: int) -> list[Recording]:
+    """Return the recordings in a dataset's folder; none if they cannot be listed, or are for another seed."""
+    try:
+        return dataset.find_recordings(root) if dataset.is_current(root, seed) else []
+    except OSError as error:
+        LOG.warning("cannot list the recordings of %s: %s", dataset.name, error)
+        return []
+
+
+def _caches_there(name: str) -> str:
+    paths = [path for root in (scratch_root(), project_root()) for path in root.glob(f"data/{name}/*/{MANIFEST}")]
+    return ", ".join(sorted({path.parent.name for path in paths})) or "none"
 
 
 def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: None) -> Manifest:

@@ -14,16 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from src import cache
-from src.config import Config, Data, DataLoader
-from src.events.datasets import get_dataset
-from src.helpers import LOG, UserError, format_size
-from src.io_funcs import file_lock, from_repository, project_root, scratch_root
+from src.config import Config, DataLoader
+from src.helpers import LOG, UserError, format_size, one_line
+from src.io_funcs import file_lock, project_root, scratch_root
 from src.stacking import frame_numbers, joined
-
-
-class MissingCacheError(UserError):
-    """Neither storage has the frame cache that a config asks for."""
-
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -48,67 +42,54 @@ class FrameCache:
 def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> FrameCache:
     """Open the frame cache of the config's data section on scratch, copied there from project storage if need be.
 
+    If scratch cannot take it, a warning says so, and the cache is read from project storage.
+
     Raises:
         MissingCacheError: if neither storage has it; the text says how to prepare it.
+        UserError: if every copy is damaged.
     """
-    dataset = get_dataset(config.data.name)
-    data_root = config.data.data_root
-    if data_root != Data().data_root and not from_repository(data_root).is_dir():
-        LOG.warning("data.data_root = %s: no such folder; any cache that fits the config is taken", data_root)
-    parameters = cache.cache_parameters(config.data, dataset)
-    on_scratch = _choose(cache.find_caches(scratch_root(), parameters), config)
-    on_project = _choose(cache.find_caches(project_root(), parameters), config)
+    relative = cache.fitting_cache(config.data)
+    on_scratch, on_project = scratch_root() / relative, project_root() / relative
+    has_copy = on_project.resolve() != on_scratch.resolve() and cache.read_manifest(on_project) is not None
     # A job that copies the cache again may have taken the manifest away since it was found.
-    manifest = cache.read_manifest(on_scratch) if on_scratch else None
-    if on_scratch and manifest:
-        broken = cache.damages(on_scratch, manifest, check=check)
+    if manifest := cache.read_manifest(on_scratch):
+        broken = _damages(on_scratch, manifest, check)
         if not broken:
             return _opened(on_scratch, manifest, config.data.stack)
-        if on_project is None:
+        if not has_copy:
             raise UserError(f"{broken[0]}; {PREPARE_AGAIN}")
         LOG.warning("%s; taking the copy on project storage", broken[0])
-    if on_project is None:
-        raise MissingCacheError(
-            f"no frame cache of {dataset.name} with this config's data section under "
-            f"{scratch_root() / 'data'} or {project_root() / 'data'} (there: {_caches_there(dataset.name)}); "
-            f"prepare it with ./prepare_data.sh, this config and the same overrides of data"
-        )
-    target = scratch_root() / on_project.relative_to(project_root())
-    waiting = f"another process is bringing the frame cache to {target}; waiting for it"
+    waiting = f"another process is bringing the frame cache to {on_scratch}; waiting for it"
     try:
-        with file_lock(cache.lock_path(target), waiting, check):
-            manifest = cache.read_manifest(target)
-            if manifest is None or cache.damages(target, manifest, check=check):  # else another job has brought it
-                LOG.info("copying the frame cache to %s", target)
-                manifest = cache.copy_cache(on_project, target, check)
-    except OSError as error:
-        raise UserError(
-            f"cannot copy the frame cache to scratch: {error}; "
-            + ("see SCRATCH_STORAGE_DIR and PROJECT_STORAGE_DIR" if error.errno else PREPARE_AGAIN)
-        ) from error
-    return _opened(target, manifest, config.data.stack)
+        with file_lock(cache.lock_path(on_scratch), waiting, check):
+            manifest = cache.read_manifest(on_scratch)
+            if manifest is None or _damages(on_scratch, manifest, check):  # else another job has brought it
+                LOG.info("copying the frame cache to %s", on_scratch)
+                manifest = cache.copy_cache(on_project, on_scratch, check)
+        return _opened(on_scratch, manifest, config.data.stack)
+    except (OSError, UserError) as error:
+        return _opened_on_project(on_project, config.data.stack, error, check)
 
 
-def _caches_there(name: str) -> str:
-    paths = [path for root in (scratch_root(), project_root()) for path in root.glob(f"data/{name}/*/{cache.MANIFEST}")]
-    return ", ".join(sorted({path.parent.name for path in paths})) or "none"
-
-
-def _choose(folders: list[Path], config: Config) -> Path | None:
-    """The one cache; of several that differ in their recordings only, the one of those under data_root."""
-    if len(folders) <= 1:
-        return folders[0] if folders else None
-    dataset = get_dataset(config.data.name)
-    root = from_repository(config.data.data_root) / dataset.folder
-    fingerprint = cache.source_fingerprint(dataset.find_recordings(root), root)
-    identity = cache.cache_identity(cache.cache_parameters(config.data, dataset), fingerprint)
-    for folder in folders:
-        if folder.name == identity:
-            return folder
-    raise UserError(
-        f"several caches fit this config, made from different recordings: {', '.join(map(str, folders))}; "
-        f"set data.data_root to the recordings that you mean"
+def _opened_on_project(folder: Path, stack: int, reason: Exception, check: Callable[[], None]) -> FrameCache:
+    """Open a cache on project storage, verified, because scratch cannot take it for this reason."""
+    manifest = cache.read_manifest(folder)
+    broken = _damages(folder, manifest, check) if manifest else [f"{folder} holds no valid cache manifest"]
+    if manifest is None or broken:
+        raise UserError(f"cannot copy the frame cache to scratch: {broken[0]}; {PREPARE_AGAIN}") from reason
+    LOG.warning(
+        "reading the frame cache from project storage, since scratch cannot take it (see SCRATCH_STORAGE_DIR): %s",
+        one_line(reason),
     )
+    return _opened(folder, manifest, stack)
+
+
+def _damages(folder: Path, manifest: cache.Manifest, check: Callable[[], None]) -> list[str]:
+    """Return what `cache.damages` does; a file that cannot be read is damaged too."""
+    try:
+        return cache.damages(folder, manifest, check=check)
+    except OSError as error:
+        return [f"cannot read the frame cache: {error}"]
 
 
 def _opened(folder: Path, manifest: cache.Manifest, stack: int) -> FrameCache:

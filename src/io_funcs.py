@@ -37,15 +37,25 @@ def _storage_root(variable: str, default: str) -> Path:
     return Path(expand_path(value, variable)).absolute() if value else REPOSITORY / default
 
 
-def require_storages() -> None:
-    """Make both storage roots; raise UserError, naming the variable, where one cannot be written to."""
-    for variable, root in (("PROJECT_STORAGE_DIR", project_root()), ("SCRATCH_STORAGE_DIR", scratch_root())):
+_STORAGES = {"PROJECT_STORAGE_DIR": project_root, "SCRATCH_STORAGE_DIR": scratch_root}
+
+
+def require_storages(*variables: str) -> None:
+    """Make the storage roots of these variables, or both; raise UserError for one that cannot be written to."""
+    for variable in variables or _STORAGES:
+        root = _STORAGES[variable]()
         try:
             root.mkdir(parents=True, exist_ok=True)
             if not os.access(root, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise UserError(f"{variable} = {root}: cannot write there: {error.strerror}") from error
+
+
+def setting_of(path: Path) -> str:
+    """Return the variable or option that decides where a path lies: of a storage root, else data.data_root."""
+    where = path.absolute()
+    return next((name for name, root in _STORAGES.items() if where.is_relative_to(root())), "data.data_root")
 
 
 def expand_path(path: str | Path, what: str) -> str:
@@ -129,9 +139,13 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed; the caller holds the lock of what lies there."""
+    """Remove the temporary files of processes that were killed; the caller holds the lock of what lies there.
+
+    One that cannot be removed, as on a disk that has become read-only, stays: it does no harm.
+    """
     for path in leftovers(folder):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -188,14 +202,19 @@ def copy_verified(
 
 def require_free_space(folder: Path, size: int) -> None:
     """Raise UserError if the file system of `folder` (which need not exist yet) has fewer than `size` bytes free."""
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if free < size:
+    if (free := free_space(folder)) < size:
         raise UserError(
-            f"not enough space for {folder}: {format_size(size)} needed, {format_size(free)} free on {existing}"
+            f"not enough space for {folder}: {format_size(size)} needed, {format_size(free)} free; "
+            f"see {setting_of(folder)}"
         )
+
+
+def free_space(folder: Path) -> int:
+    """Return the free bytes of the file system of a folder, which need not exist yet."""
+    existing = folder
+    while not os.path.exists(existing):  # noqa: PTH110 - Path.exists raises where nothing may be looked at
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
 
 
 @contextlib.contextmanager

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.cache import cache_parameters, find_caches
-from src.events.datasets import get_dataset
+from src.cache import MissingCacheError, fitting_cache
 from src.helpers import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -31,7 +30,6 @@ from src.io_funcs import (
     is_locked,
     project_root,
     require_storages,
-    scratch_root,
     write_atomic,
     write_json,
 )
@@ -137,7 +135,7 @@ def write_slurm_array(sweep: Sweep) -> Path | None:
 @contextlib.contextmanager
 def _prepared_folder(sweep: Sweep) -> Iterator[None]:
     """The sweep's folder, with a copy of its file, locked."""
-    require_storages()
+    require_storages("PROJECT_STORAGE_DIR")
     require_own_folder(sweep)
     with contextlib.ExitStack() as stack:
         try:
@@ -159,9 +157,11 @@ def _require_caches(sweep: Sweep, jobs: list[SweepJob]) -> None:
         if data in checked:
             continue
         checked.append(data)
-        parameters = cache_parameters(data, get_dataset(data.name))
-        there = any(find_caches(root, parameters) for root in (scratch_root(), project_root()))
-        if not there and data.prepare_if_missing is None:
+        try:
+            fitting_cache(data)
+        except MissingCacheError:
+            if data.prepare_if_missing is not None:
+                continue
             overrides = [word for word in shlex.split(job.override) if word.startswith("data.")]
             words = [
                 "./prepare_data.sh",

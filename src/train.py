@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from src import checkpoint, distributed
 from src.augmentation import augment, require_fitting_augmentation
-from src.cache import cache_parameters
+from src.cache import MissingCacheError, cache_parameters
 from src.config import Config, Train, differing_keys
-from src.data import FrameCache, MissingCacheError, open_cache, place_splits, read_samples, train_order
+from src.data import FrameCache, open_cache, place_splits, read_samples, train_order
 from src.device import autocast, choose_device
 from src.evaluate import Evaluation, evaluate, evaluation_content, evaluation_path, write_evaluation
 from src.events.datasets import get_dataset
@@ -642,7 +642,9 @@ def _write_metrics(run: Run) -> None:
 
 
 def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
-    """Save to scratch and, if `to_project` or a copy is due, to project storage; whether one of them has it now.
+    """Save to scratch; return whether a storage has the checkpoint now.
+
+    Project storage gets it too if `to_project`, if a copy is due, or if scratch cannot take it.
 
     Where neither could take it, the older checkpoint stays, and the next interval tries again.
     """
@@ -659,10 +661,13 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
         "random": checkpoint.random_states(),
     }
     step = run.progress.step
-    saved = _attempt("a checkpoint on scratch", lambda: checkpoint.save_checkpoint(run.job.checkpoints, step, state))
+    saved = _attempt(
+        "a checkpoint on scratch (SCRATCH_STORAGE_DIR)",
+        lambda: checkpoint.save_checkpoint(run.job.checkpoints, step, state),
+    )
     run.last_checkpoint = time.monotonic()
     due = run.last_copy + 60 * run.config.train.project_checkpoint_interval_minutes
-    if to_project or distributed.from_rank_zero(lambda: run.last_checkpoint >= due):
+    if to_project or not saved or distributed.from_rank_zero(lambda: run.last_checkpoint >= due):
         saved |= _attempt(
             "a checkpoint on project storage",
             lambda: checkpoint.save_checkpoint(run.job.checkpoint_copies, step, state, kept=1),

@@ -1,6 +1,9 @@
 """Opening caches, the order of batches, loading them."""
 
+import contextlib
+import dataclasses
 import shutil
+import subprocess
 import threading
 
 import numpy as np
@@ -8,11 +11,13 @@ import pytest
 import torch
 
 from src import cache, data
+from src.cache import MissingCacheError
 from src.config import Config, DataLoader
-from src.data import MissingCacheError, ResidentSplit, load_batches, open_cache, place_splits, train_order
+from src.data import ResidentSplit, load_batches, open_cache, place_splits, train_order
 from src.helpers import StopSignals, UserError
 from src.io_funcs import project_root, scratch_root
 from src.prepare import prepare
+from src.train import train
 from tests import small_job
 
 CPU = torch.device("cpu")
@@ -100,11 +105,64 @@ def test_a_damaged_cache_on_project_storage_alone_is_to_be_prepared_again(prepar
         open_cache(prepared)
 
 
-def test_a_scratch_that_cannot_be_written_is_named(prepared):
-    shutil.rmtree(scratch_root())
-    scratch_root().touch()
-    with pytest.raises(UserError, match=r"cannot copy the frame cache to scratch: .*; see SCRATCH_STORAGE_DIR"):
-        open_cache(prepared)
+def parent_is_a_file(folder):
+    (folder / "file").touch()
+    return folder / "file" / "scratch"
+
+
+def full(folder):
+    scratch = mounted(folder / "full", "size=64k")
+    with contextlib.suppress(OSError), (scratch / "others").open("wb") as file:
+        while file.write(bytes(1 << 12)):
+            file.flush()
+    return scratch
+
+
+def read_only(folder):
+    return mounted(folder / "read_only", "ro")
+
+
+def mounted(folder, options):
+    """A temporary file system, where this process may mount one."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+    if done.returncode:
+        pytest.skip("cannot mount a file system here")
+    return folder
+
+
+@pytest.fixture(params=[parent_is_a_file, full, read_only])
+def unusable_scratch(request, prepared, tmp_path, monkeypatch):
+    """The config; its cache is on project storage, and scratch cannot take a copy of it."""
+    scratch = request.param(tmp_path)
+    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(scratch))
+    yield prepared
+    if scratch.is_mount():
+        subprocess.run(["umount", "--lazy", str(scratch)], check=True)
+
+
+def test_where_scratch_cannot_take_the_cache_it_is_read_from_project_storage(unusable_scratch, caplog):
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        opened = open_cache(unusable_scratch)
+    assert opened.folder.is_relative_to(project_root())
+    assert len(opened.splits["train"]) > 0
+    assert ["SCRATCH_STORAGE_DIR" in record.message for record in caplog.records] == [True]
+
+
+def test_a_damaged_cache_is_not_read_where_scratch_cannot_take_it(unusable_scratch):
+    (damaged,) = project_root().glob("data/*/*/val.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=r"val\.safetensors.*reset_cache"):
+        open_cache(unusable_scratch)
+
+
+def test_a_job_trains_and_saves_all_where_scratch_cannot_take_anything(unusable_scratch):
+    train(unusable_scratch, "j", StopSignals(), resume=False, restart=False, debug=False)
+    models = project_root() / "models" / "j"
+    assert {"best.safetensors", "final.safetensors", "checkpoints"} <= {path.name for path in models.iterdir()}
+    assert (project_root() / "logs" / "j" / "result.json").exists()
+    unusable_scratch.train.epochs += 1
+    train(unusable_scratch, "j", StopSignals(), resume=True, restart=False, debug=False)
 
 
 def test_a_cache_of_other_parameters_is_not_taken(prepared):
@@ -123,6 +181,47 @@ def test_of_caches_from_different_recordings_the_one_under_data_root_is_taken(pr
     prepared.data.data_root = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match="several caches fit"):
         open_cache(prepared)
+
+
+def test_a_cache_of_other_recordings_than_lie_under_data_root_is_not_taken(prepared, tmp_path):
+    small_job.write_recordings(tmp_path / "others", train=2, test=1)
+    prepared.data.data_root = str(tmp_path / "others")
+    with pytest.raises(MissingCacheError, match=r"data\.data_root = .*no frame cache was made from its 30 recordings"):
+        open_cache(prepared)
+
+
+def test_a_recording_that_has_another_size_makes_another_cache(prepared, tmp_path):
+    root = tmp_path / "others"
+    shutil.copytree(prepared.data.data_root, root)
+    prepared.data.data_root = str(root)
+    open_cache(prepared)
+    changed = next(root.glob("NMNIST/Test/*/*.bin"))
+    changed.write_bytes(changed.read_bytes() + bytes(5))
+    with pytest.raises(MissingCacheError):
+        open_cache(prepared)
+
+
+def test_without_a_fitting_cache_recordings_are_not_listed(config, monkeypatch):
+    monkeypatch.setattr(cache, "_recordings_there", lambda *_: pytest.fail("listed"))
+    with pytest.raises(MissingCacheError):
+        open_cache(config)
+
+
+def test_where_there_are_no_recordings_the_cache_that_fits_is_taken_and_said(prepared, tmp_path, caplog):
+    prepared.data.data_root = str(tmp_path)
+    with caplog.at_level("INFO", logger="difflogic_tonic"):
+        open_cache(prepared)
+    assert "no recordings to compare with" in caplog.text
+
+
+def test_a_cache_on_project_storage_is_found_by_its_recordings_beside_another_on_scratch(prepared, tmp_path):
+    first = open_cache(prepared).folder
+    small_job.write_recordings(tmp_path / "others", train=5, test=2)
+    other = dataclasses.replace(prepared, data=dataclasses.replace(prepared.data, data_root=str(tmp_path / "others")))
+    second = prepare(other, StopSignals())
+    shutil.rmtree(first)
+    assert open_cache(other).folder == second
+    assert open_cache(prepared).folder == first
 
 
 def test_a_data_root_that_is_not_there_is_told_although_its_cache_is(prepared, tmp_path, caplog):
