@@ -70,7 +70,7 @@ def source_fingerprint(recordings: list[Recording], root: Path) -> str:
     """SHA-256 over the names and sizes of the recordings: other files give another cache."""
     digest = hashlib.sha256()
     for name, recording in zip(relative_names(recordings, root), recordings, strict=True):
-        digest.update(f"{name}\0{recording.size}\n".encode())
+        digest.update(f"{name}\0{recording.size}\n".encode(errors="surrogateescape"))  # a name is any bytes
     return digest.hexdigest()
 
 

@@ -149,9 +149,9 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write `content` (text as UTF-8) by `atomic_file`."""
+    """Write `content` (text as UTF-8, what UTF-8 lacks as escapes) by `atomic_file`."""
     with atomic_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def write_json(path: Path, value: Any) -> None:

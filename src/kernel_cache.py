@@ -31,7 +31,7 @@ def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         if isinstance(kernel, Dispatcher):  # NUMBA_DISABLE_JIT leaves functions as they are
             try:
                 kernel._cache = _KernelCache(function)  # type: ignore[attr-defined]
-            except (RuntimeError, OSError) as error:  # numba found no folder that it can write to
+            except (RuntimeError, OSError, ValueError) as error:  # no folder to write to, or a name that is not UTF-8
                 _warn(error)
         return kernel
 

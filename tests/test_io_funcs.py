@@ -213,3 +213,8 @@ def test_a_lock_that_is_removed_is_held_by_one_at_a_time(tmp_path):
     for thread in threads:
         thread.join()
     assert most == [1] * 80
+
+
+def test_text_with_what_utf_8_lacks_is_written_with_escapes(tmp_path):
+    io_funcs.write_atomic(tmp_path / "a.txt", "a\u00e4\udcff")
+    assert (tmp_path / "a.txt").read_bytes() == "a\u00e4".encode() + rb"\udcff"

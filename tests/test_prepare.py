@@ -1,6 +1,8 @@
 """Preparation: splits by recording, the same cache from any number of threads, corrupt recordings, interruptions."""
 
 import dataclasses
+import hashlib
+import os
 import shutil
 
 import numpy as np
@@ -493,3 +495,29 @@ def test_links_alone_start_no_download(config, tmp_path, name):
         UserError, match=r"no recordings of NMNIST under .*, only links that lead nowhere: 1, such as .*nowhere"
     ):
         prepare(config, StopSignals())
+
+
+@pytest.mark.parametrize("name", [b"a\xff.bin", b"\x80.bin", b"tab\tline\n.bin"])
+@pytest.mark.parametrize("folder", [b"", b"folder\xff"])
+def test_a_recording_may_have_any_name(config, tmp_path, caplog, name, folder):
+    root = tmp_path / os.fsdecode(folder)
+    root.mkdir(exist_ok=True)
+    (tmp_path / "recordings" / "NMNIST").rename(root / "NMNIST")
+    (tmp_path / "recordings" / "NMNIST").symlink_to(root / "NMNIST")
+    named = root / "NMNIST" / "Train" / "5" / os.fsdecode(name)
+    (root / "NMNIST" / "Train" / "5" / "00001.bin").rename(named)
+    (root / "NMNIST" / "Train" / "5" / "00002.bin").rename(named.with_suffix(".corrupt.bin"))
+    named.with_suffix(".corrupt.bin").write_bytes(b"123")
+    config.data.data_root = str(root)
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        assert sum(map(len, recordings_of(prepare(config, StopSignals())).values())) == 149
+    assert "1 of 150 recordings are corrupt" in caplog.text
+
+
+def test_the_fingerprint_of_usual_names_stays_and_other_names_have_another(tmp_path):
+    usual, strange = (
+        [Recording(f"{tmp_path}/{name}", 0, 5, False)]
+        for name in ("Train/0/\u00e4.bin", os.fsdecode(b"Train/0/\xe4.bin"))
+    )
+    expected = hashlib.sha256("Train/0/\u00e4.bin\0005\n".encode()).hexdigest()
+    assert cache.source_fingerprint(usual, tmp_path) == expected != cache.source_fingerprint(strange, tmp_path)
