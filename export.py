@@ -2,6 +2,7 @@
 """Write a trained model as C, Verilog, ONNX or JSON, with frames that test it."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -62,7 +63,18 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
     from src.inference import circuit_of, find_model, is_path, load_model
     from src.io_funcs import expand_path, write_atomic, write_json
     from src.job import Job, luts_path
-    from src.logic.export import Description, channel_names, estimate_luts, identifier, to_c, to_json, to_verilog
+    from src.logic.export import (
+        Description,
+        channel_names,
+        estimate_luts,
+        identifier,
+        mark_of,
+        source_in,
+        to_c,
+        to_json,
+        to_verilog,
+        warn_if_too_large,
+    )
     from src.model import DiffLogic
     from src.onnx_export import to_onnx
     from src.vectors import example_frames
@@ -70,10 +82,11 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
     path = find_model(arguments.model)
     model, about = load_model(path)
     config = Config.from_dict(about["config"], str(path))
-    name = identifier(config.base.job_id or path.stem)
+    source = config.base.job_id or path.stem
+    name = identifier(source)
     files: dict[str, str | bytes]
     if arguments.to == "onnx":
-        files = {f"{name}.onnx": to_onnx(model, name, about["class_names"])}
+        files = {f"{name}.onnx": to_onnx(model, name, about["class_names"], source)}
         what = f"the {config.model.model_type} of step {about['step']}"
     else:
         full = circuit_of(model)
@@ -83,7 +96,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
         thresholds = thermometer.whole_thresholds() if thermometer else ()
         plain = stack == 1 and not thresholds
         channels = () if plain else channel_names(stack, model.frame_shape[0] // stack, thresholds)
-        description = Description(name, model.bits_shape, tuple(about["class_names"]), channels)
+        description = Description(name, model.bits_shape, tuple(about["class_names"]), channels, source)
         what = f"{len(circuit.gates):,} gates, of {len(full.gates):,} before simplification"
         if arguments.to == "json":
             files = {f"{name}.json": to_json(circuit, description)}
@@ -96,6 +109,14 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
 
     beside = path.parent if is_path(arguments.model) else Job(arguments.model).models
     folder = Path(expand_path(arguments.out, "--out")) if arguments.out is not None else beside / "export"
+    for file_name in files:
+        with contextlib.suppress(OSError):
+            other = source_in((folder / file_name).read_bytes())
+            if other not in (None, source_in(mark_of(source).encode())):
+                raise UserError(
+                    f"{folder / file_name} is the export of {other}, which this one of {source} would replace: their "
+                    f"names give the same file name; --out names another folder"
+                )
     try:
         for file_name, content in files.items():
             stop.check()
@@ -107,6 +128,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
         cells = estimate_luts(folder / f"{name}_classify.v", arguments.estimate, check=stop.check)
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in cells.items() if kind != "luts")
         LOG.info("yosys, %s: %s LUTs (cells: %s)", arguments.estimate, f"{cells['luts']:,}", kinds)
+        warn_if_too_large(arguments.estimate, cells["luts"])
         if not is_path(arguments.model):  # for the job's report, which does not wait minutes for a synthesis
             write_json(luts_path(Job(arguments.model), arguments.estimate), {**cells, "step": about["step"]})
 

@@ -10,19 +10,21 @@ from torch import nn
 
 from src.helpers import UserError, import_optional
 from src.logic import LogicConvolution, LogicLayer
+from src.logic.export.description import mark_of
 from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum, lowest_sums
 from src.model import DiffLogic, FrameModel
 
 OPSET = 13  # the oldest with ReduceSum's axes as an input: what reads it is old, too
 IR_VERSION = 7  # the one of that opset
+MOST_BYTES = 2_000_000_000  # protobuf's limit is 2^31, and nodes and names come on top
 
 
-def to_onnx(model: FrameModel, name: str, class_names: list[str]) -> bytes:
+def to_onnx(model: FrameModel, name: str, class_names: list[str], source: str = "") -> bytes:
     """The file's content; a DiffLogic model becomes its discretised network.
 
     Raises:
-        UserError: if the package onnx cannot be imported.
+        UserError: if the package onnx cannot be imported, or the file would be too large.
     """
     try:
         onnx = import_optional("onnx", "--to onnx asks for ONNX", "install it with pip install --upgrade onnx")
@@ -44,7 +46,7 @@ def to_onnx(model: FrameModel, name: str, class_names: list[str]) -> bytes:
         ir_version=IR_VERSION,
         producer_name="DiffLogic Tonic",
     )
-    onnx.helper.set_model_props(content, {"class_names": json.dumps(class_names)})
+    onnx.helper.set_model_props(content, {"class_names": json.dumps(class_names), "source": mark_of(source)})
     onnx.checker.check_model(content)
     return content.SerializeToString()
 
@@ -55,6 +57,7 @@ class _Graph:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.size = 0  # bytes of the constants
 
     def add(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
         """Append a node; return its output's name."""
@@ -69,6 +72,11 @@ class _Graph:
         from onnx import numpy_helper
 
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        self.size += array.nbytes
+        if self.size > MOST_BYTES:
+            raise UserError(
+                "the network is too large for ONNX, whose files hold 2 GiB; --to c and --to json have no limit"
+            )
         name = f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name

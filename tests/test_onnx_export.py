@@ -77,3 +77,9 @@ def test_a_missing_onnx_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r"asks for ONNX, but its package cannot be imported .*: install it with pip"):
         to_onnx(small_model("mlp"), "net", CLASS_NAMES)
+
+
+def test_a_network_that_is_too_large_for_onnx_is_said(monkeypatch):
+    monkeypatch.setattr("src.onnx_export.MOST_BYTES", 1000)
+    with pytest.raises(UserError, match="too large for ONNX, whose files hold 2 GiB"):
+        to_onnx(small_model("difflogic"), "net", CLASS_NAMES)

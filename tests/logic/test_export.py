@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from src.helpers import UserError
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.circuit import Circuit
-from src.logic.export import Description, channel_names, estimate_luts, from_json, identifier, to_c, to_json, to_verilog
+from src.logic.export import (
+    Description,
+    c99,
+    channel_names,
+    estimate_luts,
+    from_json,
+    identifier,
+    to_c,
+    to_json,
+    to_verilog,
+    warn_if_too_large,
+)
 from src.logic.gates import GATE_NAMES
 from src.logic.parametrisation import GateOptions
 from src.logic.votes import VoteSum
@@ -102,6 +113,56 @@ def test_c_counts_what_the_circuit_counts(tmp_path, compiler):
     circuit, frames, counts = trained()
     folder = write(tmp_path / "c", to_c(circuit, described(circuit), frames, counts, "random frames"))
     assert self_test(folder, compiler) == "net: 130 of 130 frames have the expected counts\n"
+
+
+def test_c_of_a_large_circuit_takes_no_large_stack(tmp_path):
+    need("gcc")
+    torch.manual_seed(0)
+    circuit = Circuit.from_layers([LogicLayer(150, 20_000)], 10, tau=3.0).simplified()
+    assert circuit.packed.schedule.num_rows > c99.MOST_ROWS_ON_STACK
+    bits = some_bits(circuit, 70)
+    counts = oracle(circuit, bits).astype(np.int32)
+    folder = write(tmp_path / "c", to_c(circuit, described(circuit), pack(bits), counts, "random frames"))
+    run(folder, "gcc", *C_FLAGS, "-Wframe-larger-than=4096", "net.c", "net_selftest.c", "-o", "test")
+    assert "70 of 70" in run(folder, "./test")
+    assert "not reentrant: threads call net_classify_frames_in" in " ".join((folder / "net.h").read_text().split())
+
+
+THREADS = """
+#include "net.h"
+#include <pthread.h>
+#include <string.h>
+static const uint8_t frames[130][NET_FRAME_BYTES] = {ROWS};
+static int32_t alone[130][NET_CLASSES], counts[4][130][NET_CLASSES];
+static void *work(void *counts)
+{
+    uint64_t buffer[NET_WORK_WORDS];
+    for (int i = 0; i < 200; i++)
+        net_classify_frames_in(frames[0], 130, counts, buffer);
+    return 0;
+}
+int main(void)
+{
+    pthread_t threads[4];
+    net_classify_frames(frames[0], 130, alone[0]);
+    for (int i = 0; i < 4; i++) pthread_create(&threads[i], 0, work, counts[i][0]);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], 0);
+    for (int i = 0; i < 4; i++) if (memcmp(alone, counts[i], sizeof alone)) return 1;
+    return 0;
+}
+"""
+
+
+def test_c_with_a_buffer_of_each_thread_is_reentrant(tmp_path, monkeypatch):
+    need("gcc")
+    monkeypatch.setattr(c99, "MOST_ROWS_ON_STACK", 0)
+    circuit, frames, counts = trained()
+    folder = write(tmp_path / "c", to_c(circuit, described(circuit), frames, counts, "random frames"))
+    assert "130 of 130" in self_test(folder)
+    rows = ",".join("{" + ",".join(map(str, frame)) + "}" for frame in frames.tolist())
+    (folder / "threads.c").write_text(THREADS.replace("ROWS", rows))
+    run(folder, "gcc", *C_FLAGS, "-pthread", "threads.c", "net.c", "-o", "threads")
+    run(folder, "./threads")
 
 
 @settings(max_examples=8, deadline=None)
@@ -270,6 +331,22 @@ def majority(tmp_path):
 def test_a_function_of_three_inputs_takes_one_lut(majority, target):
     need("yosys")
     assert estimate_luts(majority, target)["luts"] == 1
+
+
+def test_an_estimate_says_what_it_does_before_it_waits(majority, monkeypatch, caplog):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with caplog.at_level("INFO", logger="difflogic_tonic"), pytest.raises(UserError):
+        estimate_luts(majority, "ice40")
+    assert "net_classify.v for ice40, which takes" in caplog.text
+
+
+@pytest.mark.parametrize(("target", "luts", "largest"), [("ice40", 7_681, "HX8K"), ("xilinx", 1_221_601, "XC7V2000T")])
+def test_a_circuit_that_no_device_of_the_family_holds_is_a_warning(target, luts, largest, caplog):
+    warn_if_too_large(target, luts - 1)
+    assert not caplog.records
+    warn_if_too_large(target, luts)
+    assert f"{luts:,} LUTs do not fit any device of the family {target}: the largest, " in caplog.text
+    assert f"{largest}, has {luts - 1:,}" in caplog.text
 
 
 def test_an_estimate_is_given_up_in_time(majority):

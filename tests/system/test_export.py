@@ -1,5 +1,6 @@
 """export.py: a trained job's model, circuit, C program, Verilog simulation and ONNX file are one function."""
 
+import argparse
 import json
 import math
 import shutil
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+import export
 from src import checkpoint
 from src.cache import read_split
 from src.config import Config
+from src.helpers import StopSignals, UserError
 from src.inference import load_circuit, load_model
 from src.logic.export import from_json
 from src.logic.export.verilog import count_width
@@ -51,6 +54,26 @@ def test_a_file_is_exported_to_the_folder_named(folder):
     if shutil.which("gcc"):
         subprocess.run(["gcc", "gates.c", "gates_selftest.c"], cwd=folder / "here", check=True)
         assert subprocess.check_output("./a.out", cwd=folder / "here", text=True).startswith("gates: 70 of 70")
+
+
+@pytest.mark.parametrize("kind", export.KINDS)
+def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folder, monkeypatch, kind):
+    for variable in ("project", "scratch"):
+        monkeypatch.setenv(f"{variable.upper()}_STORAGE_DIR", str(folder / variable))
+    for job in ("a-b", "a.b"):
+        model, about = load_model(folder / "project/models/gates/best.safetensors")
+        about["config"]["base"]["job_id"] = job
+        checkpoint.save_model(folder / f"project/models/{job}/best.safetensors", model, about)
+
+    def exported(job):
+        words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3, "estimate": None}
+        export._export(argparse.Namespace(**words), StopSignals())
+        return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+    first = exported("a-b")
+    with pytest.raises(UserError, match=r"/out/a_b.* is the export of a-b, which this one of a\.b would replace"):
+        exported("a.b")
+    assert exported("a-b") == first
 
 
 BAD = [

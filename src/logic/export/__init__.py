@@ -2,8 +2,20 @@
 
 from src.logic.export.c99 import to_c
 from src.logic.export.circuit_json import from_json, to_json
-from src.logic.export.description import Description, channel_names, identifier
+from src.logic.export.description import Description, channel_names, identifier, mark_of, source_in
 from src.logic.export.verilog import to_verilog
-from src.logic.export.yosys import estimate_luts
+from src.logic.export.yosys import estimate_luts, warn_if_too_large
 
-__all__ = ["Description", "channel_names", "estimate_luts", "from_json", "identifier", "to_c", "to_json", "to_verilog"]
+__all__ = [
+    "Description",
+    "channel_names",
+    "estimate_luts",
+    "from_json",
+    "identifier",
+    "mark_of",
+    "source_in",
+    "to_c",
+    "to_json",
+    "to_verilog",
+    "warn_if_too_large",
+]

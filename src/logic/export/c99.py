@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.logic.circuit import Circuit
-from src.logic.export.description import Description
+from src.logic.export.description import Description, mark_of
 
 # In the order of packed.py's kinds.
 _KINDS = ("AND", "AND_NOT", "XOR", "OR", "NAND", "OR_NOT", "XNOR", "NOR")
+MOST_ROWS_ON_STACK = 1 << 13  # 64 KiB: threads of some C libraries have 128 KiB of stack
 
 
 def to_c(
@@ -49,7 +50,14 @@ def _string(text: str) -> str:
 
 def _header(circuit: Circuit, description: Description) -> str:
     name, upper = description.name, description.name.upper()
-    stack = 8 * (circuit.packed.schedule.num_rows + 64) // 1024 + 4
+    rows = circuit.packed.schedule.num_rows
+    size = f"{-(-rows // 128):,} KiB"
+    where = (
+        f"They work on the stack, of which they take {size}, and are\n * reentrant."
+        if rows <= MOST_ROWS_ON_STACK
+        else f"They work in one static buffer of {size}, so they are\n * not "
+        f"reentrant: threads call {name}_classify_frames_in."
+    )
     return f"""{_comment(description.lines(circuit))}
 #ifndef {upper}_H
 #define {upper}_H
@@ -61,6 +69,7 @@ def _header(circuit: Circuit, description: Description) -> str:
 #define {upper}_FRAME_BYTES {-(-circuit.num_inputs // 8)}
 #define {upper}_CLASSES {circuit.num_classes}
 #define {upper}_TAU {circuit.tau!r}
+#define {upper}_WORK_WORDS {rows} /* of 64 bits: {size} */
 
 #ifdef __cplusplus
 extern "C" {{
@@ -69,11 +78,14 @@ extern "C" {{
 extern const char *const {name}_class_names[{upper}_CLASSES];
 
 /* The class counts of frames, one after the other, {upper}_FRAME_BYTES each: bit i of a frame is bit i % 8, of value
- * 1 << i % 8, of its byte i / 8. Counts are [num_frames][{upper}_CLASSES]. 64 frames take as long as one. Reentrant;
- * it takes about {stack} KiB of stack. */
-void {name}_classify_frames(const uint8_t *frames, size_t num_frames, int32_t *counts);
+ * 1 << i % 8, of its byte i / 8. Counts are [num_frames][{upper}_CLASSES]. 64 frames take as long as one. `work` is a
+ * buffer of {upper}_WORK_WORDS words, whose content does not matter. Reentrant, if each thread gives a buffer of its
+ * own. */
+void {name}_classify_frames_in(const uint8_t *frames, size_t num_frames, int32_t *counts, uint64_t *work);
 
-/* The class counts of one frame. */
+/* The same, and the counts of one frame, without a buffer of the caller's.
+ * {where} */
+void {name}_classify_frames(const uint8_t *frames, size_t num_frames, int32_t *counts);
 void {name}_classify(const uint8_t *frame, int32_t counts[{upper}_CLASSES]);
 
 /* The class that these counts mean: the first of the largest. */
@@ -100,7 +112,6 @@ def _source(circuit: Circuit, description: Description) -> str:
 #include "{name}.h"
 
 #define COLUMNS (({upper}_FRAME_BYTES + 7) / 8) /* of 64 bits of a frame */
-#define ROWS {schedule.num_rows} /* 64-bit words: one bit of each of 64 frames */
 #define PLANES {circuit.packed.planes} /* bits of a count */
 #define TOGETHER (64 / PLANES) /* counts of so many classes fit in 64 bits */
 
@@ -150,9 +161,8 @@ static void load_frames(const uint8_t *frames, size_t num_frames, uint64_t *v)
 
 {_RUN_GATES}
 {_COUNT}
-static void classify_block(const uint8_t *frames, size_t num_frames, int32_t *counts)
+static void classify_block(const uint8_t *frames, size_t num_frames, int32_t *counts, uint64_t *v)
 {{
-    uint64_t v[ROWS];
     load_frames(frames, num_frames, v);
     run_gates(v);
     for (int first = 0; first < {upper}_CLASSES; first += TOGETHER) {{
@@ -167,17 +177,24 @@ static void classify_block(const uint8_t *frames, size_t num_frames, int32_t *co
     }}
 }}
 
-void {name}_classify_frames(const uint8_t *frames, size_t num_frames, int32_t *counts)
+void {name}_classify_frames_in(const uint8_t *frames, size_t num_frames, int32_t *counts, uint64_t *work)
 {{
     for (size_t done = 0; done < num_frames; done += 64) {{
         const size_t left = num_frames - done;
-        classify_block(frames + done * {upper}_FRAME_BYTES, left < 64 ? left : 64, counts + done * {upper}_CLASSES);
+        int32_t *place = counts + done * {upper}_CLASSES;
+        classify_block(frames + done * {upper}_FRAME_BYTES, left < 64 ? left : 64, place, work);
     }}
+}}
+
+void {name}_classify_frames(const uint8_t *frames, size_t num_frames, int32_t *counts)
+{{
+    {"" if schedule.num_rows <= MOST_ROWS_ON_STACK else "static "}uint64_t work[{upper}_WORK_WORDS];
+    {name}_classify_frames_in(frames, num_frames, counts, work);
 }}
 
 void {name}_classify(const uint8_t *frame, int32_t counts[{upper}_CLASSES])
 {{
-    classify_block(frame, 1, counts);
+    {name}_classify_frames(frame, 1, counts);
 }}
 
 int {name}_best_class(const int32_t counts[{upper}_CLASSES])
@@ -293,7 +310,11 @@ def _self_test(description: Description, frames: NDArray[np.uint8], counts: NDAr
     name, upper = description.name, description.name.upper()
     frame_rows = ",\n".join("    {" + ",".join(map(str, frame)) + "}" for frame in frames.tolist())
     count_rows = ",\n".join("    {" + ",".join(map(str, row)) + "}" for row in counts.tolist())
-    return f"""{_comment([f"Self-test of {name}: {frames_are}, and the counts that the network has for them."])}
+    lines = [
+        f"Self-test of {name}: {frames_are}, and the counts that the network has for them.",
+        f"Written by {mark_of(description.source)}.",
+    ]
+    return f"""{_comment(lines)}
 #include "{name}.h"
 
 #include <stdio.h>

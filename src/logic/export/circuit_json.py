@@ -6,7 +6,7 @@ import numpy as np
 
 from src.helpers import UserError
 from src.logic.circuit import Circuit
-from src.logic.export.description import Description
+from src.logic.export.description import Description, mark_of, source_in
 from src.logic.gates import GATE_NAMES
 
 FORMAT = "difflogic-tonic circuit"
@@ -19,6 +19,7 @@ def to_json(circuit: Circuit, description: Description) -> str:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "name": description.name,
+        "source": mark_of(description.source),
         "frame_shape": list(description.frame_shape),
         "class_names": list(description.class_names),
         "channels": list(description.channels),
@@ -54,7 +55,7 @@ def from_json(text: str) -> tuple[Circuit, Description]:
         _check(circuit)
         shape = channels, height, width
         names = tuple(fields["class_names"]), tuple(fields.get("channels", ()))
-        return circuit, Description(fields["name"], shape, *names)
+        return circuit, Description(fields["name"], shape, *names, source_in(text.encode()) or "")
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"this is no circuit that can be read: {error!r}") from error
 

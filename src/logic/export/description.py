@@ -16,12 +16,14 @@ class Description:
         frame_shape: (P, H, W); bit (p * H + y) * W + x of a frame is pixel x, y of polarity p.
         class_names: in the order of the counts.
         channels: what each of the P channels holds, see `channel_names`; none where they are the polarities.
+        source: what was exported, see `mark_of`; "" if nobody needs to know.
     """
 
     name: str
     frame_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     channels: tuple[str, ...] = ()
+    source: str = ""
 
     def lines(self, circuit: Circuit) -> list[str]:
         """What a reader of the text must know."""
@@ -33,7 +35,7 @@ class Description:
             f"(p * {height} + y) * {width} + x of a frame.",
             *(f"Channel {number}: {channel}." for number, channel in enumerate(self.channels)),
             f"A class's score is its count divided by {circuit.tau!r}; a frame's class is the first of the largest.",
-            "Written by DiffLogic Tonic's export; write it anew instead of changing it.",
+            f"Written by {mark_of(self.source)}; write it again instead of changing it.",
         ]
 
 
@@ -51,3 +53,15 @@ def identifier(name: str) -> str:
     """A job id as a name that C and Verilog can use: letters, digits and _, beginning with a letter."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return name if name[0].isalpha() else f"net_{name}"
+
+
+def mark_of(source: str) -> str:
+    """The words in an exported file that say what was exported: a job's id or a model file's name."""
+    of = f" of <{re.sub(r'[^A-Za-z0-9._-]', '_', source)}>" if source else ""
+    return f"DiffLogic Tonic's export{of}"
+
+
+def source_in(content: bytes) -> str | None:
+    """What an exported file says by `mark_of`; None if it says nothing."""
+    found = re.search(rb"DiffLogic Tonic's export of <([A-Za-z0-9._-]*)>", content)
+    return found[1].decode() if found else None

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.logic.circuit import Circuit
-from src.logic.export.description import Description
+from src.logic.export.description import Description, mark_of
 
 # In the order of `src.logic.gates`.
 _EXPRESSIONS = (
@@ -183,6 +183,7 @@ def _test_bench(circuit: Circuit, description: Description, num_frames: int, fra
     return f"""\
 // Test bench of {module}: {frames_are}. Run it in this folder; it writes what comes out, a line a frame, to
 // {module}_outputs.hex, which is to be equal to {module}_expected.hex.
+// Written by {mark_of(description.source)}.
 module {module}_test;
     reg [{circuit.num_inputs - 1}:0] frames [0:{num_frames - 1}];
     reg [{outputs - 1}:0] expected [0:{num_frames - 1}];

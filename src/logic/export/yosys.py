@@ -7,13 +7,28 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from src.helpers import UserError, format_duration
+from tqdm import tqdm
+
+from src.helpers import LOG, UserError, format_duration
+
+
+@dataclass(frozen=True)
+class Target:
+    """An FPGA family: how Yosys synthesises for it, and its largest device with the number of LUTs there."""
+
+    script: str
+    largest: str
+    luts: int
+
 
 TARGETS = {
-    "xilinx": "synth_xilinx -flatten -noiopad -noclkbuf",  # 7 series, LUTs of six inputs; a part of a design
-    "ice40": "synth_ice40",  # LUTs of four inputs
+    # 7 series, LUTs of six inputs, as a part of a design. AMD DS180: 305,400 slices of four LUTs each.
+    "xilinx": Target("synth_xilinx -flatten -noiopad -noclkbuf", "Virtex-7 XC7V2000T", 1_221_600),
+    # LUTs of four inputs. Lattice FPGA-DS-02029: 7,680 logic cells of one LUT each.
+    "ice40": Target("synth_ice40", "iCE40 HX8K", 7_680),
 }
 
 
@@ -21,6 +36,8 @@ def estimate_luts(
     verilog: Path, target: str, timeout: float = 3600.0, check: Callable[[], None] = lambda: None
 ) -> dict[str, int]:
     """Synthesise a Verilog file for one of TARGETS: the number of cells of each kind, and `luts`, all LUTs together.
+
+    It says that it begins and, in a terminal, how long it has run.
 
     Args:
         verilog: a file with one module.
@@ -31,8 +48,14 @@ def estimate_luts(
     Raises:
         UserError: if Yosys is not there, does not accept the file or takes too long.
     """
+    LOG.info(
+        "yosys synthesises %s for %s, which takes a minute for some thousand gates and %s at most",
+        verilog,
+        target,
+        format_duration(timeout),
+    )
     with tempfile.TemporaryDirectory() as folder:
-        script = f"{TARGETS[target]}; tee -q -o cells.json stat -json"
+        script = f"{TARGETS[target].script}; tee -q -o cells.json stat -json"
         with (Path(folder) / "log").open("w+") as log:
             try:
                 process = subprocess.Popen(
@@ -61,11 +84,26 @@ def estimate_luts(
 
 def _wait(process: "subprocess.Popen[bytes]", timeout: float, check: Callable[[], None]) -> None:
     end = time.monotonic() + timeout
-    while True:
-        try:
-            process.wait(0.2)
-            return
-        except subprocess.TimeoutExpired:
-            check()
-            if time.monotonic() > end:
-                raise UserError(f"yosys was given up after {format_duration(timeout)}") from None
+    with tqdm(desc="yosys", bar_format="{desc}: {elapsed}", disable=None, leave=False) as bar:
+        while True:
+            try:
+                process.wait(0.2)
+                return
+            except subprocess.TimeoutExpired:
+                check()
+                bar.refresh()
+                if time.monotonic() > end:
+                    raise UserError(f"yosys was given up after {format_duration(timeout)}") from None
+
+
+def warn_if_too_large(target: str, luts: int) -> None:
+    """Warn if a circuit of so many LUTs does not fit the largest device of a target's family."""
+    largest = TARGETS[target]
+    if luts > largest.luts:
+        LOG.warning(
+            "%s LUTs do not fit any device of the family %s: the largest, %s, has %s",
+            f"{luts:,}",
+            target,
+            largest.largest,
+            f"{largest.luts:,}",
+        )
