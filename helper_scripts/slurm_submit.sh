@@ -91,6 +91,7 @@ _read_resources() {
   [[ -f $resources_file && -r $resources_file ]] || fail "$resources_file: cannot read this file of resources" 2
   while IFS= read -r line || [[ -n $line ]]; do
     number=$((number + 1))
+    [[ $number != 1 ]] || line=${line#$'\xef\xbb\xbf'} # a byte order mark
     line=${line%$'\r'}
     [[ ! $line =~ ^[[:blank:]]*(#.*)?$ ]] || continue
     [[ $line =~ $entry ]] || _bad_resource "$number" "$line"

@@ -261,6 +261,15 @@ def listed(folder, text):
     return jobs
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_a_list_and_resources_may_have_a_byte_order_mark_and_windows_line_ends(folder, locale, monkeypatch):
+    monkeypatch.setenv("LC_ALL", locale)
+    assert listed(folder, "\ufeffsmall.yaml a --resume\r\nsmall.yaml b\r\n") == [["a", "--resume"], ["b"]]
+    resources = "\ufefftime: 5\r\npartition: p\r\n"
+    words = dry_run(folder, "slurm_train.sh", "small.yaml", "job", resources=resources)
+    assert {"--time=5", "--partition=p"} <= set(words)
+
+
 def test_a_list_has_a_job_a_line_and_comments_and_blank_lines(folder):
     text = "# jobs\n\nsmall.yaml a --resume # why\r\n  'small.yaml'\tb x#y\n \t\nsmall.yaml c"
     assert listed(folder, text) == [["a", "--resume"], ["b", "x#y"], ["c"]]
