@@ -11,8 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.config import Config
-from src.helpers import CommandLine, StopSignals, UserError, end_with_launcher, leave, run_command, torchrun_rank
+from src.helpers import (
+    EXIT_DONE,
+    EXIT_USER_ERROR,
+    CommandLine,
+    EndedElsewhere,
+    StopSignals,
+    UserError,
+    end_with_launcher,
+    leave,
+    run_command,
+    torchrun_rank,
+)
 from src.io_funcs import check_name
+from src.job import Job, restart_noted
 
 
 def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> argparse.Namespace:
@@ -89,14 +101,24 @@ def main() -> int:
         if config.base.job_id is None:
             name = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
             config.base.job_id = check_name(name, "job id")
-        if torchrun_rank() is None and (arguments.nproc is not None or arguments.nodes > 1):
-            return _launch(arguments, config, stop)
-        from src.train import train
-
-        train(config, config.base.job_id, stop, arguments.resume, arguments.restart, arguments.debug)
-        return 0
+        if not arguments.restart or torchrun_rank() is not None or arguments.node_rank > 0:
+            return _train(arguments, config, stop)
+        with restart_noted(Job(config.base.job_id)):
+            code = _train(arguments, config, stop)
+            if code == EXIT_USER_ERROR:
+                raise EndedElsewhere("the processes have said why", code)
+            return code
 
     return run_command(command, arguments.debug)
+
+
+def _train(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
+    if torchrun_rank() is None and (arguments.nproc is not None or arguments.nodes > 1):
+        return _launch(arguments, config, stop)
+    from src.train import train
+
+    train(config, str(config.base.job_id), stop, arguments.resume, arguments.restart, arguments.debug)
+    return EXIT_DONE
 
 
 def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:

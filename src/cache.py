@@ -341,6 +341,12 @@ def byte_bar(description: str, total: int) -> "tqdm[Any]":
     return tqdm(total=total, desc=description, unit="B", unit_scale=True, unit_divisor=1024, disable=None, leave=False)
 
 
+def content_of(manifest: Manifest) -> str:
+    """SHA-256 over the checksums of a cache's splits: equal for equal frames, labels and recordings' numbers."""
+    checksums = [manifest["splits"][split]["sha256"] for split in SPLITS]
+    return hashlib.sha256(" ".join(checksums).encode()).hexdigest()
+
+
 def cache_size(manifest: Manifest) -> int:
     """Bytes of a cache's tensor files."""
     return sum(entry["size"] for entry in manifest["splits"].values())

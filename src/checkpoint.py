@@ -27,30 +27,41 @@ _ELSEWHERE = "take another copy, or the job's other model or a checkpoint; --res
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint file cannot be used; its text says why."""
+    """A checkpoint file cannot be used; its text says why.
+
+    Attributes:
+        for_good: its content is wrong; else it could not be read now, or another version of the program wrote it.
+    """
+
+    def __init__(self, text: str, for_good: bool) -> None:
+        super().__init__(text)
+        self.for_good = for_good
 
 
-def random_states() -> dict[str, Any]:
-    """The state of every global random generator: Python's, NumPy's, PyTorch's on the CPU and each CUDA device."""
+def random_states(device: torch.device) -> dict[str, Any]:
+    """The state of the global random generators: Python's, NumPy's, PyTorch's on the CPU and on a CUDA device."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "python": [version, list(numbers), gauss],
         "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
     }
 
 
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Put the generators back to `random_states`."""
+def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
+    """Put the generators back to `random_states`, whatever number this device has among those that can be seen.
+
+    A run that was on the CPU has no state for a GPU, which then keeps that of the seed.
+    """
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(states["torch"])
-    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if device.type == "cuda" and states["cuda"]:
+        torch.cuda.set_rng_state(states["cuda"][0], device)
 
 
 def save_tree(path: Path, tree: dict[str, Any]) -> None:
@@ -72,13 +83,13 @@ def load_tree(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise DamagedCheckpointError(f"{path} cannot be read: {error}") from error
+        raise DamagedCheckpointError(f"{path} cannot be read: {error}", not isinstance(error, OSError)) from error
     if metadata.get("format_version") != FORMAT_VERSION:
         raise DamagedCheckpointError(
-            f"{path} is of checkpoint format {metadata.get('format_version')}, not {FORMAT_VERSION}"
+            f"{path} is of checkpoint format {metadata.get('format_version')}, not {FORMAT_VERSION}", for_good=False
         )
     if metadata.get("sha256") != checksum(metadata.get("values", ""), tensors):
-        raise DamagedCheckpointError(f"{path} is damaged: its checksum is wrong")
+        raise DamagedCheckpointError(f"{path} is damaged: its checksum is wrong", for_good=True)
     return put_tensors(json.loads(metadata["values"]), tensors)
 
 
@@ -126,10 +137,14 @@ def _safetensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> 
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], kept: int = KEPT) -> Path:
-    """Write the state after `step` batches; keep the last `kept` checkpoints of the folder."""
+    """Write the state after `step` batches; keep `kept` checkpoints of the folder, this and those right before it.
+
+    Newer ones stay beside them: a run that goes on from an older checkpoint has passed them over.
+    """
     path = folder / f"step_{step:010d}.safetensors"
     save_tree(path, state)
-    for old in list_checkpoints(folder)[kept:]:
+    older = [other for other in list_checkpoints(folder) if other.name < path.name]
+    for old in older[kept - 1 :]:
         old.unlink(missing_ok=True)
     return path
 
@@ -137,22 +152,40 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], kept: int = 
 def load_newest(*folders: Path) -> dict[str, Any] | None:
     """The state of the newest checkpoint in these folders that is whole; None if there are no checkpoints.
 
+    Damaged ones that are newer are renamed, so that no later checkpoint is taken for older than they are. The caller
+    holds the job's lock.
+
     Raises:
         UserError: if there are checkpoints but all are damaged: starting afresh is the user's decision.
     """
     paths = list_checkpoints(*folders)
+    damaged = []
     for path in paths:
         try:
             state = load_tree(path)
         except DamagedCheckpointError as error:
             LOG.warning("%s; it is passed over", error)
+            if error.for_good:
+                damaged.append(path)
             continue
         LOG.info("resuming from %s", path)
+        for other in damaged:
+            _set_aside(other)
         return state
     if paths:
         where = " and ".join(map(str, folders))
         raise UserError(f"none of the {len(paths)} checkpoints in {where} can be read; --restart begins the job anew")
     return None
+
+
+def _set_aside(path: Path) -> None:
+    aside = path.with_name(f"damaged_{path.name}")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        LOG.warning("cannot rename the damaged %s: %s", path, error)
+    else:
+        LOG.info("the damaged checkpoint is kept as %s", aside)
 
 
 def save_model(path: Path, model: torch.nn.Module, description: dict[str, Any]) -> None:

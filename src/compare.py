@@ -12,7 +12,7 @@ from src import plots
 from src.helpers import UserError, format_duration, format_percent, format_table, print_result
 from src.io_funcs import project_root, write_atomic
 from src.job import Job
-from src.metrics import best_epoch, best_metric, read_metrics
+from src.metrics import best_epoch, best_metric, debug_note, read_metrics
 from src.provenance import read_starts
 from src.yaml_text import parse_yaml
 
@@ -28,6 +28,7 @@ COLUMNS = (
     *(f"test_{name}" for name in ACCURACIES),
     "train_seconds",
     "frames_per_second",
+    "debug",
 )
 LONGEST_NAME = 100  # of a comparison's files
 
@@ -100,6 +101,7 @@ def _summary(job: Job) -> _Summary:
             **{f"test_{name}": tested.get(name) for name in ACCURACIES},
             "train_seconds": train[-1].get("train_seconds") if train else None,
             "frames_per_second": train[-1].get("frames_per_second") if train else None,
+            "debug": debug_note(rows),
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -137,4 +139,5 @@ def _table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return format_table(header, cells)
+    remarks = [f"{row['job']}: {row['debug']}" for row in rows if row["debug"]]
+    return "\n".join([format_table(header, cells), *remarks])

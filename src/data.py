@@ -37,6 +37,7 @@ class FrameCache:
     frame_dtype: str  # binary: a bit a pixel; counts: a byte a pixel
     class_names: list[str]
     splits: dict[str, cache.Split]
+    content: str = ""  # checksum, see `cache.content_of`
 
 
 def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> FrameCache:
@@ -102,7 +103,9 @@ def _opened(folder: Path, manifest: cache.Manifest, stack: int) -> FrameCache:
         format_size(cache.cache_size(manifest)),
     )
     shape = stack * channels, height, width
-    return FrameCache(folder, shape, manifest["frame_dtype"], manifest["class_names"], splits)
+    return FrameCache(
+        folder, shape, manifest["frame_dtype"], manifest["class_names"], splits, cache.content_of(manifest)
+    )
 
 
 def stacked(split: cache.Split, stack: int, manifest: cache.Manifest) -> cache.Split:

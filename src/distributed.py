@@ -421,14 +421,3 @@ def data_parallel(model: FrameModel, packed: torch.Tensor) -> Callable[[torch.Te
         parallel(packed).sum().backward()
     model.zero_grad(set_to_none=True)
     return parallel
-
-
-def follow_rank_zero(cuda_states: list[torch.Tensor], device: torch.device) -> None:
-    """Give this rank's GPU the generator's state of rank 0's: random draws are equal on all ranks, by design.
-
-    Args:
-        cuda_states: of each GPU that rank 0 sees, as in a checkpoint; rank 0 uses the first.
-        device: this rank's.
-    """
-    if world_size() > 1 and device.type == "cuda" and cuda_states:
-        torch.cuda.set_rng_state(cuda_states[0], device)

@@ -141,6 +141,7 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     data = dataclasses.replace(config.data, stack=own.data.stack)  # of the model, not of the cache
     cache = open_cache(dataclasses.replace(config, data=data), stop.check)
     require_fitting_model(f"the {model} model of job {job_id}", about, own.data.frame_dtype, cache)
+    warn_of_other_frames(f"the {model} model of job {job_id}", about, cache)
     if not len(cache.splits[split]):
         raise UserError(f"--split {split}: the {split} split of {cache.folder} is empty")
     options = dataclasses.replace(config.train, dtype=own.train.dtype)  # as it was trained and tested
@@ -231,6 +232,17 @@ def require_fitting_model(whose: str, about: dict[str, Any], frame_dtype: str, c
     if cache.class_names != about["class_names"]:
         raise UserError(
             f"{whose} tells {_classes(about['class_names'])} apart, {cache.folder} has {_classes(cache.class_names)}"
+        )
+
+
+def warn_of_other_frames(whose: str, about: dict[str, Any], cache: FrameCache) -> None:
+    """Warn if a model of this description was trained on the frames of another cache."""
+    if about.get("frames") not in (None, cache.content):
+        LOG.warning(
+            "%s was trained on other frames than those of %s: if recordings were divided differently, it may have "
+            "learned some of those here",
+            whose,
+            cache.folder,
         )
 
 

@@ -1,11 +1,13 @@
-"""A job's folders, its lock and its checkpoints' names."""
+"""A job's folders, its lock, its checkpoints' names, and the note of a restart."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.helpers import UserError
-from src.io_funcs import project_root, scratch_root
+from src.helpers import EXIT_USER_ERROR, EndedElsewhere, UserError
+from src.io_funcs import file_lock, project_root, scratch_root, sync_directory, write_atomic
 
 _CHECKPOINT = re.compile(r"step_(\d{10})\.safetensors")
 
@@ -41,6 +43,11 @@ class Job:
         """Held by the process that runs the job; on project storage, which the nodes of a cluster share."""
         return self.logs.with_name(f".{self.job_id}.lock")
 
+    @property
+    def restarting(self) -> Path:
+        """The note that the job is to begin anew: there from `--restart` on until the old files are gone."""
+        return self.logs / "restarting"
+
 
 def list_checkpoints(*folders: Path) -> list[Path]:
     """The checkpoints in these folders, the newest first; of the same step, that of the first folder first."""
@@ -52,6 +59,7 @@ def result_files(job: Job) -> list[Path]:
     """What a job's work is in; some of them may not exist."""
     return [
         *list_checkpoints(job.checkpoints, job.checkpoint_copies),
+        *(path for folder in (job.checkpoints, job.checkpoint_copies) for path in folder.glob("damaged_step_*")),
         *(job.models / f"{name}.safetensors" for name in ("final", "best")),
         *(job.logs / name for name in ("metrics.csv", "result.json", "report.html")),
         *job.logs.glob("evaluation_*.json"),
@@ -67,6 +75,53 @@ def refuse_existing(job: Job) -> None:
             f"job {job.job_id} has checkpoints, models or metrics already: --resume continues it, --restart begins it "
             f"anew and replaces them, another job id leaves it alone"
         )
+
+
+@contextlib.contextmanager
+def job_lock(job: Job) -> Iterator[None]:
+    """Hold the job's lock: two runs of one job would overwrite each other's checkpoints, so the second is refused."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(job.lock))
+        except BlockingIOError as error:
+            raise UserError(f"job {job.job_id} is running already; wait for it or choose another job id") from error
+        except OSError as error:
+            raise UserError(f"cannot write to project storage: {error}; see PROJECT_STORAGE_DIR") from error
+        yield
+
+
+@contextlib.contextmanager
+def restart_noted(job: Job) -> Iterator[None]:
+    """Note on disk that the block begins the job anew: if it ends before that, `--resume` begins the job anew too.
+
+    A block that ends with exit code 2 is refused: its note is taken back, and the old run can be resumed.
+    """
+    with job_lock(job):
+        noted_before = job.restarting.exists()
+        try:
+            write_atomic(job.restarting, "")
+        except OSError as error:
+            raise UserError(f"cannot write to project storage: {error}; see PROJECT_STORAGE_DIR") from error
+    try:
+        yield
+    except (UserError, EndedElsewhere) as error:
+        refused = isinstance(error, UserError) or error.exit_code == EXIT_USER_ERROR
+        if refused and not noted_before:
+            job.restarting.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                job.logs.rmdir()  # of a job that there never was
+        raise
+
+
+def remove_results(job: Job) -> None:
+    """Remove what a job's work is in, and at the end, when no power cut can bring it back, the note of a restart."""
+    folders = set()
+    for path in result_files(job):
+        path.unlink(missing_ok=True)
+        folders.add(path.parent)
+    for folder in folders:
+        sync_directory(folder)
+    job.restarting.unlink(missing_ok=True)
 
 
 def luts_path(job: Job, target: str) -> Path:

@@ -167,5 +167,5 @@ class Loggers:
 def row_entry(row: dict[str, Any]) -> Entry:
     """The entry of a row of metrics.csv: its numbers by split; the learning rate only with the training row."""
     split = row["split"]
-    left_out = {"step", "epoch", "split"} | (set() if split == "train" else {"learning_rate"})
+    left_out = {"step", "epoch", "split", "debug"} | (set() if split == "train" else {"learning_rate"})
     return row["step"], {f"{split}/{name}": value for name, value in row.items() if name not in left_out}

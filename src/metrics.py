@@ -27,6 +27,7 @@ COLUMNS = (
     "frames_per_second",
     "train_seconds",
 )
+DEBUG = "debug"  # a column of debug runs alone
 TIME_COLUMNS = ("frames_per_second", "train_seconds")  # those that differ between two equal runs
 
 
@@ -122,21 +123,27 @@ def _ratio(part: np.int64, whole: np.int64) -> float | None:
 
 
 def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write metrics.csv: a row an evaluation, numbers in full precision, empty where a column does not apply."""
+    """Write metrics.csv: a row per evaluation, numbers in full precision, empty where a column does not apply."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    columns = (*COLUMNS, DEBUG) if debug_note(rows) else COLUMNS
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_atomic(path, text.getvalue())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.csv: `split` is text, everything else a number; what is empty is left out."""
+    """The rows of a metrics.csv: `split` and `debug` are text, all else numbers; what is empty is left out."""
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            {name: value if name == "split" else float(value) for name, value in row.items() if name and value}
+            {name: value if name in ("split", DEBUG) else float(value) for name, value in row.items() if name and value}
             for row in csv.DictReader(file)
         ]
+
+
+def debug_note(rows: list[dict[str, Any]]) -> str | None:
+    """What these rows say of a run with --debug, such as "debug: 20 of 69 batches per epoch"; None of any other run."""
+    return next((row[DEBUG] for row in rows if row.get(DEBUG)), None)
 
 
 def val_scores(rows: list[dict[str, Any]], metric: str) -> dict[int, float]:

@@ -23,7 +23,7 @@ from src.io_funcs import project_root, scratch_root, write_atomic
 from src.job import Job, luts_path
 from src.logic.circuit import Circuit
 from src.logic.gates import GATE_NAMES
-from src.metrics import best_epoch, best_metric, read_metrics
+from src.metrics import best_epoch, best_metric, debug_note, read_metrics
 from src.model import DiffLogic
 from src.plots import Chart, Line
 from src.preview import BOTH, OFF, ON, unpacked
@@ -168,6 +168,8 @@ def _add_training(report: _Report, files: _Files) -> None:
         ("Epochs", f"{epochs}", f"best on val: {best}" if best else ""),
         ("Training", format_duration(seconds), f"{speed:,.0f} frames a second"),
     ]
+    if (note := debug_note(files.rows)) is not None:
+        report.tiles.insert(0, ("No result", "debug", note.removeprefix("debug: ")))
     if not files.result:
         report.tiles.append(("Not done", "running or stopped", "made from what there is so far"))
     _add_charts(report, "Training", charts)

@@ -39,6 +39,7 @@ class _Source:
     step: int = 0
     epoch: int = 0  # epochs that are done
     val_accuracies: tuple[float, ...] = ()  # of frames, by epoch
+    debug: str | None = None  # of a run with --debug, how much of each epoch it takes
 
 
 @dataclass
@@ -53,6 +54,7 @@ class JobStatus:
         last_accuracy: fraction of the val frames, after the last epoch.
         best_accuracy: the highest one.
         checkpoint_age: seconds since the newest readable checkpoint was written.
+        debug: of a run with --debug, how much of each epoch it takes.
     """
 
     job_id: str
@@ -63,6 +65,7 @@ class JobStatus:
     last_accuracy: float | None = None
     best_accuracy: float | None = None
     checkpoint_age: float | None = None
+    debug: str | None = None
 
 
 def find_jobs() -> list[str]:
@@ -114,6 +117,7 @@ def job_status(job_id: str) -> JobStatus:
     if sources:
         status.step = max(source.step for source in sources)
         status.epoch = max(source.epoch for source in sources)
+        status.debug = next((source.debug for source in sources if source.debug), None)
         accuracies = max((source.val_accuracies for source in sources), key=len)
         if accuracies:
             status.last_accuracy, status.best_accuracy = accuracies[-1], max(accuracies)
@@ -131,7 +135,8 @@ def _read_checkpoint(path: Path) -> tuple[_Source, int]:
         raise ValueError("no safetensors file")
     values = json.loads(json.loads(_read(path, begin=8, most=size))["__metadata__"]["values"])
     progress = values["progress"]
-    source = _Source(int(progress["step"]), int(progress["epoch"]), _val_accuracies(progress["rows"]))
+    debug = values.get("debug") and str(values["debug"])
+    source = _Source(int(progress["step"]), int(progress["epoch"]), _val_accuracies(progress["rows"]), debug)
     return source, int(values["config"]["train"]["epochs"])
 
 
@@ -141,6 +146,7 @@ def _read_metrics(path: Path) -> _Source:
         max((int(row["step"]) for row in rows), default=0),
         max((int(row["epoch"]) for row in rows), default=0),
         _val_accuracies(rows),
+        next((row["debug"] for row in rows if row.get("debug")), None),
     )
 
 
@@ -178,7 +184,7 @@ def _row(status: JobStatus) -> list[str]:
 
     return [
         status.job_id,
-        status.state,
+        f"{status.state} ({status.debug})" if status.debug else status.state,
         text(status.step, "{:,}"),
         f"{text(status.epoch)}/{text(status.epochs)}",
         text(status.last_accuracy, "{:.2%}"),

@@ -173,13 +173,15 @@ def _csv(rows: list[_Row], keys: list[str]) -> str:
 
 
 def _remarks(sweep: Sweep, failures: dict[str, str]) -> str:
-    """The jobs that are not done, with what is known of them."""
-    lines = []
+    """The jobs that are not done, with what is known of them, and those that --debug has cut short."""
+    lines, debug = [], []
     for job in sweep.jobs:
-        if finished_result(job) is None:
+        if (result := finished_result(job)) is None:
             status = job_status(job.job_id)
             state = "not begun" if status.state == "stopped" and status.step is None else status.state
             if job.job_id in failures and status.state != "running":
                 state = f"failed: {failures[job.job_id]}"
             lines.append(f"{job.job_id}: {state}")
-    return "\n".join(["not done:", *lines]) if lines else ""
+        elif note := result.get("debug"):
+            debug.append(f"{job.job_id}: {note}")
+    return "\n".join(debug + (["not done:", *lines] if lines else []))

@@ -7,7 +7,7 @@ import torch
 from src.checkpoint import checksum
 from src.config import Config
 from src.data import FrameCache
-from src.evaluate import require_fitting_model
+from src.evaluate import require_fitting_model, warn_of_other_frames
 from src.helpers import UserError
 from src.inference import find_model, is_path, load_model
 from src.io_funcs import expand_path, from_repository
@@ -49,6 +49,7 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
         if own.data.name != config.data.name:
             raise UserError(f"it was trained on {own.data.name}, not on {config.data.name}")
         require_fitting_model(str(path), about, own.data.frame_dtype, cache)
+        warn_of_other_frames(f"train.teacher.model = {name}", about, cache)
     except UserError as error:
         raise UserError(f"train.teacher.model = {name}: {error}") from error
     digest = checksum("", model.state_dict())

@@ -32,8 +32,8 @@ from src.helpers import (
     log_to_file,
     seed_everything,
 )
-from src.io_funcs import file_lock, from_repository, remove_leftovers, write_atomic, write_json
-from src.job import Job, refuse_existing, result_files
+from src.io_funcs import from_repository, remove_leftovers, write_atomic, write_json
+from src.job import Job, job_lock, refuse_existing, remove_results
 from src.loggers import Entry, Loggers, require_packages, row_entry
 from src.logic.sampling import gate_temperature, set_temperature, temperature_of_epoch
 from src.metrics import best_epoch, val_scores, write_metrics
@@ -117,8 +117,12 @@ class Run:
     average: list[torch.Tensor]  # of weights; empty without train.ema_decay
     teacher: Teacher | None
     batches_an_epoch: int
+    all_batches: int  # of an epoch without --debug
     loggers: Loggers
     forward: Callable[[torch.Tensor], torch.Tensor]  # FrameModel.forward_training, maybe in parallel
+    resume: bool = False
+    restart: bool = False
+    begun: bool = False  # see `_begin`
     progress: Progress = field(default_factory=Progress)
     last_checkpoint: float = field(default_factory=time.monotonic)
     last_copy: float = field(default_factory=time.monotonic)
@@ -141,31 +145,29 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
     """
     job = Job(job_id)
     require_packages(config)
-    with distributed.joined(config.train, stop), _job_lock(job), Loggers(config, job.logs) as loggers:
+    with distributed.joined(config.train, stop), _lock(job), Loggers(config, job.logs) as loggers:
+        if resume and distributed.from_rank_zero(job.restarting.exists):
+            LOG.warning("job %s was to begin anew and had not come to train: it begins anew", job_id)
+            resume, restart = False, True
         with distributed.rank_zero_first():
             if distributed.rank() == 0 and not resume and not restart:
                 refuse_existing(job)
             run = _set_up(config, job, loggers, stop, debug)
             stop.check()
+        run.resume, run.restart = resume, restart
         run.forward = distributed.data_parallel(run.model, _first_frame(run))
         if distributed.rank() == 0:
             for folder in (job.checkpoints, job.checkpoint_copies, job.models, job.logs):
                 remove_leftovers(folder)
         if resume:
             _resume(run)
-        elif restart and distributed.rank() == 0:
-            _remove_job(job)
-        if distributed.rank() == 0:
-            log_to_file(job.logs / "train.log")
-        _attempt("the config", lambda: write_atomic(job.logs / "config.yaml", config.to_yaml()))
-        _attempt("how the run was started", lambda: _record_start(run))
-        _write_metrics(run)
-        if distributed.rank() == 0:
-            loggers.start(_logged(run.progress), resume)
+        if not restart:
+            _begin(run)
         try:
             while run.progress.epoch < config.train.epochs and _reason_to_stop_early(run) is None:
                 _train_epoch(run, stop)
                 _end_epoch(run, stop)
+            _begin(run)
             _finish(run, stop)
         except Stopped:
             if not _save_checkpoint(run, to_project=True):
@@ -177,6 +179,31 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
                 format_duration(time.monotonic() - stop.received_at),
             )
             raise
+
+
+def _lock(job: Job) -> contextlib.AbstractContextManager[None]:
+    """The job's lock, which rank 0 holds for all."""
+    return contextlib.nullcontext() if distributed.rank() else job_lock(job)
+
+
+def _begin(run: Run) -> None:
+    """Write for the first time, unless that is done.
+
+    A restart calls this after its first step: what the old run has left is replaced by one that is known to train.
+    """
+    if run.begun:
+        return
+    run.begun = True
+    job = run.job
+    if distributed.rank() == 0:
+        if run.restart:
+            remove_results(job)
+        log_to_file(job.logs / "train.log")
+    _attempt("the config", lambda: write_atomic(job.logs / "config.yaml", run.config.to_yaml()))
+    _attempt("how the run was started", lambda: _record_start(run))
+    _write_metrics(run)
+    if distributed.rank() == 0:
+        run.loggers.start(_logged(run.progress), run.resume)
 
 
 def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug: bool) -> Run:
@@ -207,8 +234,6 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
         batches,
         config.train.dataloader.batch_size,
     )
-    if debug:
-        batches = min(batches, DEBUG_BATCHES)
     average = create_average(model, config.train)
     run = Run(
         config,
@@ -220,10 +245,13 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
         scaler,
         average,
         teacher,
+        min(batches, DEBUG_BATCHES) if debug else batches,
         batches,
         loggers,
         model.forward_training,
     )
+    if (note := _debug_note(run)) is not None:
+        LOG.warning("%s: what this run measures is no result", note)
     _try_out(run)
     return run
 
@@ -324,6 +352,7 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
             group_ends = (progress.batch + 1) % group == 0 or progress.batch + 1 == run.batches_an_epoch
             if group_ends:
                 _update(run, update)
+                _begin(run)
 
             loss_sum += distributed.total(batch_loss_sum)
             correct += distributed.total(batch_correct)
@@ -468,6 +497,9 @@ def _finish(run: Run, stop: StopSignals) -> None:
         "best_epoch": progress.best_epoch,
         "train_seconds": round(progress.train_seconds, 3),
     }
+    note = _debug_note(run)
+    if note is not None:
+        result["debug"] = note
     tested: tuple[Evaluation, str, int] | None = None  # the evaluation of the best model, else of the final one
     if progress.epoch < run.config.train.epochs:
         result["stopped_early"] = _reason_to_stop_early(run)
@@ -504,7 +536,7 @@ def _finish(run: Run, stop: StopSignals) -> None:
             model = (
                 f"best model (epoch {progress.best_epoch or progress.epoch})" if name == "best_test" else "final model"
             )
-            LOG.info("test accuracy of the %s: %s", model, _describe(result[name]))
+            LOG.info("test accuracy of the %s: %s%s", model, _describe(result[name]), f" ({note})" if note else "")
     if not saved:
         raise RunError("the run is done, but not all of it could be saved, see above; free space and --resume")
     if tested is not None:
@@ -556,6 +588,8 @@ def _describe(scores: dict[str, float]) -> str:
 
 def _add_row(run: Run, split: str, values: dict[str, float], epoch: int) -> None:
     row: dict[str, Any] = {"step": run.progress.step, "epoch": epoch, "split": split, **values}
+    if (note := _debug_note(run)) is not None:
+        row["debug"] = note
     row["learning_rate"] = run.optimizer.param_groups[0]["lr"]
     if split == "train":
         row["train_seconds"] = round(run.progress.train_seconds, 3)
@@ -616,7 +650,7 @@ def _log_progress(run: Run, bar: tqdm) -> None:  # type: ignore[type-arg]
 
 def _record_start(run: Run) -> None:
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
-    record_start(run.job, run.progress.step, parameters, run.device)
+    record_start(run.job, run.progress.step if run.resume else 0, parameters, run.device)
 
 
 def _attempt(what: str, write: Callable[[], object]) -> bool:
@@ -658,7 +692,7 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
         "scaler": run.scaler.state_dict(),
         "average": run.average,
         "teacher": _teacher_digest(run),
-        "random": checkpoint.random_states(),
+        "random": checkpoint.random_states(run.device),
     }
     step = run.progress.step
     saved = _attempt(
@@ -709,8 +743,7 @@ def _resume(run: Run) -> None:
     run.scaler.load_state_dict(state["scaler"])
     for tensor, saved in zip(run.average, state.get("average", []), strict=True):
         tensor.copy_(saved)
-    checkpoint.restore_random_states(state["random"])
-    distributed.follow_rank_zero(state["random"]["cuda"], run.device)
+    checkpoint.restore_random_states(state["random"], run.device)  # rank 0's on all ranks: draws are equal by design
     state["progress"].pop("best_accuracy", None)  # in checkpoints of before there was train.best_metric
     run.progress = progress = Progress(**state["progress"])
     # What is evaluated again gets new rows: an epoch whose evaluation was cut short, and the test.
@@ -735,10 +768,19 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
             refused.append(f"{key} = {now}, but {state['progress']['epoch']} epochs are done")
         else:
             changes.append(f"resuming with {key} = {now!r}, it was {then!r}")
-    if state["batches_an_epoch"] != run.batches_an_epoch:
+    now = _debug_note(run)
+    then = state.get("debug", now)
+    if then != now:
+        told = "give" if then else "leave out"
+        refused.append(f"it was {then or 'no debug run'} and is {now or 'none'} now: {told} --debug")
+    elif state["batches_an_epoch"] != run.batches_an_epoch:
+        refused.append(f"an epoch had {state['batches_an_epoch']} batches and has {run.batches_an_epoch} now")
+    if "frames" not in state:
+        LOG.warning("the checkpoint does not say on what frames: those of %s are taken unchecked", run.cache.folder)
+    elif state["frames"] != run.cache.content:
         refused.append(
-            f"an epoch had {state['batches_an_epoch']} batches and has {run.batches_an_epoch} now "
-            f"(--debug shortens epochs; or the data changed)"
+            f"the frames of {run.cache.folder} are not those that it has learned (prepare the cache from the same "
+            f"recordings as then)"
         )
     if state.get("teacher") != _teacher_digest(run):
         refused.append(f"train.teacher.model = {run.config.train.teacher.model} is not the model that it was")
@@ -753,6 +795,13 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
 
 def _teacher_digest(run: Run) -> str | None:
     return None if run.teacher is None else run.teacher.digest
+
+
+def _debug_note(run: Run) -> str | None:
+    """What --debug has cut short; None where it cuts nothing."""
+    if run.batches_an_epoch == run.all_batches:
+        return None
+    return f"debug: {run.batches_an_epoch} of {run.all_batches} batches per epoch"
 
 
 def _environment(run: Run) -> dict[str, Any]:
@@ -781,25 +830,6 @@ def _description(run: Run) -> dict[str, Any]:
         "input_shape": list(run.cache.frame_shape),
         "step": run.progress.step,
         "temperature": gate_temperature(run.model),
+        "frames": run.cache.content,
+        "debug": _debug_note(run),
     }
-
-
-@contextlib.contextmanager
-def _job_lock(job: Job) -> Iterator[None]:
-    """Two runs of one job id would overwrite each other's checkpoints: the second is refused. Rank 0 locks for all."""
-    with contextlib.ExitStack() as stack:
-        if distributed.rank():
-            yield
-            return
-        try:
-            stack.enter_context(file_lock(job.lock))
-        except BlockingIOError as error:
-            raise UserError(f"job {job.job_id} is running already; wait for it or choose another job id") from error
-        except OSError as error:
-            raise UserError(f"cannot write to project storage: {error}; see PROJECT_STORAGE_DIR") from error
-        yield
-
-
-def _remove_job(job: Job) -> None:
-    for path in result_files(job):
-        path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from src.helpers import UserError
 from src.job import Job
 from src.train import _check_same_config
 
+CPU = torch.device("cpu")
 TREE = {
     "numbers": [1, 2.5, None, True, "text"],
     "nested": {"7": {"exp_avg": torch.randn(3, 4), "step": torch.tensor(5.0)}},
@@ -72,21 +73,30 @@ def test_a_missing_file_and_a_pickle_are_no_checkpoints(tmp_path):
 
 
 def test_random_states_come_back():
-    states = checkpoint.random_states()
+    states = checkpoint.random_states(CPU)
     first = (random.random(), np.random.rand(), torch.rand(2))
-    checkpoint.restore_random_states(states)
+    checkpoint.restore_random_states(states, CPU)
     again = (random.random(), np.random.rand(), torch.rand(2))
     assert first[:2] == again[:2]
     assert torch.equal(first[2], again[2])
 
 
 def test_random_states_survive_a_file(tmp_path):
-    checkpoint.save_tree(tmp_path / "a", checkpoint.random_states())
+    checkpoint.save_tree(tmp_path / "a", checkpoint.random_states(CPU))
     first = (random.random(), np.random.normal(), torch.rand(2))
-    checkpoint.restore_random_states(checkpoint.load_tree(tmp_path / "a"))
+    checkpoint.restore_random_states(checkpoint.load_tree(tmp_path / "a"), CPU)
     again = (random.random(), np.random.normal(), torch.rand(2))
     assert first[:2] == again[:2]
     assert torch.equal(first[2], again[2])
+
+
+def test_the_run_s_own_gpu_gets_its_generator_s_state_back_whatever_its_number(monkeypatch):
+    generators = {torch.device("cuda:2"): torch.tensor([5], dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", generators.__getitem__)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: generators.update({device: state}))
+    states = checkpoint.random_states(torch.device("cuda:2"))
+    checkpoint.restore_random_states(states, torch.device("cuda"))
+    assert generators[torch.device("cuda")] == 5
 
 
 def test_the_last_two_checkpoints_are_kept(tmp_path):
@@ -106,10 +116,32 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
     assert checkpoint.load_newest(tmp_path) == {"step": 1}
 
 
+def test_a_damaged_newer_checkpoint_removes_none_that_is_written_after_it_was_passed_over(tmp_path):
+    scratch, project = tmp_path / "scratch", tmp_path / "project"
+    for folder, steps in ((scratch, (1, 5)), (project, (5,))):
+        for step in steps:
+            path = checkpoint.save_checkpoint(folder, step, {"step": step})
+        path.write_bytes(path.read_bytes()[:-3])
+    assert checkpoint.load_newest(scratch, project) == {"step": 1}
+    for step in (2, 5, 6):
+        checkpoint.save_checkpoint(scratch, step, {"step": step})
+        checkpoint.save_checkpoint(project, step, {"step": step}, kept=1)
+        assert checkpoint.load_newest(project) == checkpoint.load_newest(scratch) == {"step": step}
+    assert [len(checkpoint.list_checkpoints(folder)) for folder in (scratch, project)] == [2, 1]
+    assert [path.name for path in project.glob("damaged_*")] == ["damaged_step_0000000005.safetensors"]
+
+
+def test_a_checkpoint_is_never_removed_for_a_newer_one(tmp_path):
+    checkpoint.save_checkpoint(tmp_path, 7, {})
+    checkpoint.save_checkpoint(tmp_path, 3, {}, kept=1)
+    assert len(checkpoint.list_checkpoints(tmp_path)) == 2
+
+
 def test_only_damaged_checkpoints_are_an_error_and_no_fresh_start(tmp_path):
     checkpoint.save_checkpoint(tmp_path, 1, {}).write_bytes(b"")
-    with pytest.raises(UserError, match="none of the 1 checkpoints"):
-        checkpoint.load_newest(tmp_path)
+    for _ in range(2):  # nothing is renamed, so that the next time is no fresh start
+        with pytest.raises(UserError, match="none of the 1 checkpoints"):
+            checkpoint.load_newest(tmp_path)
 
 
 def test_no_checkpoint_is_no_error(tmp_path):
@@ -145,7 +177,8 @@ def test_a_checkpoint_from_before_an_option_was_there_is_one_of_its_default():
     config = Config()
     state = {"config": config.to_dict(), "batches_an_epoch": 3, "progress": {"epoch": 0}}
     del state["config"]["train"]["augmentation"]
-    run = SimpleNamespace(config=config, job=Job("old"), batches_an_epoch=3, teacher=None)
+    cache = SimpleNamespace(folder="cache", content="")
+    run = SimpleNamespace(config=config, job=Job("old"), batches_an_epoch=3, all_batches=3, teacher=None, cache=cache)
     _check_same_config(run, state)
     config.train.augmentation.shift = 1
     with pytest.raises(UserError, match=r"train.augmentation.shift was 0, is 1"):

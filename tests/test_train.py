@@ -1,6 +1,8 @@
 """What a run learns follows its optimisation options, and does not depend on where it was interrupted."""
 
+import contextlib
 import json
+import re
 import signal
 import time
 
@@ -9,11 +11,14 @@ import torch
 
 from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
+from src.compare import compare
 from src.config import Config
 from src.helpers import LOG, Stopped, StopSignals, UserError
 from src.inference import load_model
-from src.metrics import best_epoch, read_metrics
+from src.job import Job, restart_noted
+from src.metrics import best_epoch, debug_note, read_metrics
 from src.prepare import prepare
+from src.status import status_table
 from src.train import train
 from tests import small_job
 
@@ -63,9 +68,10 @@ def folder(tmp_path_factory):
 def run(folder):
     """Run a job in this process; give its metrics."""
 
-    def run(job_id, options, resume=False, stop=None):
+    def run(job_id, options, resume=False, stop=None, restart=False, debug=False):
         config = Config.from_yaml(folder / "small.yaml", ["model.model_type=mlp", options])
-        train(config, job_id, stop or StopSignals(), resume=resume, restart=False, debug=False)
+        with restart_noted(Job(job_id)) if restart else contextlib.nullcontext():
+            train(config, job_id, stop or StopSignals(), resume, restart, debug)
         return read_metrics(folder / "project/logs" / job_id / "metrics.csv")
 
     return run
@@ -115,6 +121,96 @@ def test_a_stop_waits_for_the_end_of_a_group_of_batches_and_the_resumed_run_equa
     run("stopped", options, resume=True)
     run("not_stopped", options)
     assert outcome(folder, "stopped") == outcome(folder, "not_stopped")
+
+
+def is_killed(*_):
+    raise Killed
+
+
+@pytest.mark.parametrize("end", ["stopped in set-up", "killed before old files are removed", "killed while they are"])
+def test_a_restart_that_ends_before_its_first_step_is_begun_anew_by_resume(folder, run, monkeypatch, end):
+    job_id, new = end.replace(" ", "_"), "train.epochs=1 base.seed=7"
+    run(job_id, "train.epochs=1")
+    stop = StopSignals()
+    with monkeypatch.context() as patch:
+        if end == "stopped in set-up":
+            stop.note(signal.SIGUSR1)
+        elif end == "killed before old files are removed":
+            patch.setattr("src.train._update", is_killed)
+        else:
+            patch.setattr("src.job.sync_directory", is_killed)
+        with pytest.raises((Killed, Stopped)):
+            run(job_id, new, restart=True, stop=stop)
+    run(job_id, new, resume=True)
+    run(f"{job_id}_not", new)
+    assert outcome(folder, job_id) == outcome(folder, f"{job_id}_not")
+    assert not Job(job_id).restarting.exists()
+
+
+def test_a_restart_that_is_refused_leaves_the_old_run_to_be_resumed(folder, run):
+    run("refused", "train.epochs=1")
+    with pytest.raises(UserError, match="no frame cache"):
+        run("refused", "train.epochs=1 data.overlap=49", restart=True)
+    run("refused", "train.epochs=2", resume=True)
+    run("not_refused", "train.epochs=2")
+    assert outcome(folder, "refused") == outcome(folder, "not_refused")
+
+
+def test_a_restart_whose_first_step_fails_leaves_every_file_of_the_old_run(folder, run, monkeypatch):
+    run("failing", "train.epochs=1")
+    job = Job("failing")
+
+    def files():
+        paths = [path for root in (job.logs, job.models, job.checkpoints) for path in root.rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in paths if path != job.restarting}
+
+    before = files()
+    monkeypatch.setattr("src.train._update", is_killed)
+    with pytest.raises(Killed):
+        run("failing", "train.epochs=1 base.seed=7", restart=True)
+    assert files() == before
+
+
+def test_a_run_is_not_resumed_on_other_frames(run, monkeypatch):
+    run("frames", "train.epochs=1")
+    monkeypatch.setattr("src.cache.content_of", lambda manifest: "other")
+    with pytest.raises(UserError, match=r"the frames of .* are not those that it has learned"):
+        run("frames", "train.epochs=2", resume=True)
+
+
+def test_resuming_a_checkpoint_that_does_not_name_its_frames_is_warned_of(folder, run, caplog):
+    run("unnamed", "train.epochs=1")
+    for path in list_checkpoints(*(folder / name for name in ("scratch/checkpoints/unnamed",))):
+        state = load_tree(path)
+        del state["frames"]
+        save_tree(path, state)
+    run("unnamed", "train.epochs=2", resume=True)
+    assert "the checkpoint does not say on what frames" in caplog.text
+
+
+def test_a_debug_run_says_so_wherever_its_results_are_shown(folder, run, monkeypatch, caplog, capsys):
+    monkeypatch.setattr("src.train.DEBUG_BATCHES", 2)
+    note = r"debug: 2 of \d+ batches per epoch"
+    rows = run("debug", "train.epochs=1 train.report=true", debug=True)
+    capsys.readouterr()
+    assert re.search(f"{note}: what this run measures is no result", caplog.text)
+    assert re.fullmatch(note, result(folder, "debug")["debug"])
+    assert re.fullmatch(note, debug_note(rows))
+    assert re.search(note, status_table(["debug"]))
+    compare(["debug"])
+    assert re.search(note, capsys.readouterr().out)
+    assert "No result" in (folder / "project/logs/debug/report.html").read_text()
+
+
+def test_a_debug_run_is_resumed_with_debug_alone_and_no_other_is(run, monkeypatch):
+    monkeypatch.setattr("src.train.DEBUG_BATCHES", 2)
+    run("debug_1", "train.epochs=1", debug=True)
+    with pytest.raises(UserError, match=r"it was debug: 2 of .* and is none now: give --debug"):
+        run("debug_1", "train.epochs=2", resume=True)
+    run("debug_1", "train.epochs=2", resume=True, debug=True)
+    run("whole_1", "train.epochs=1")
+    with pytest.raises(UserError, match=r"it was no debug run and is debug: .* leave out --debug"):
+        run("whole_1", "train.epochs=2", resume=True, debug=True)
 
 
 def test_two_batches_of_8_accumulated_are_one_of_16_to_rounding(folder, run):
