@@ -14,7 +14,7 @@ import torch
 from src.cache import SPLITS, Split, cache_parameters
 from src.config import Config, Train, differing_keys
 from src.data import FrameCache, load_batches, open_cache, train_order
-from src.device import autocast, choose_device
+from src.device import autocast, choose_device, memory_errors_told
 from src.distributed import share_of_batches, total
 from src.events.datasets import get_dataset
 from src.helpers import (
@@ -111,6 +111,7 @@ def _class_scores(
     return total(result)
 
 
+@memory_errors_told()
 def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: StopSignals) -> None:
     """Evaluate a saved model, print tables, and write `logs/<job_id>/evaluation_<split>….json`.
 

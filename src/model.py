@@ -1,7 +1,7 @@
 """The models: DiffLogic, CNN, MLP. A new one: write it in a file of its own, register it in MODELS."""
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -12,12 +12,25 @@ from src.dense import dense_layers
 from src.helpers import UserError
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.layer import unpack_features
-from src.logic.parametrisation import GateOptions
+from src.logic.parametrisation import GateOptions, initial_weights
 from src.logic.reference import unpack_bits
 from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum
 
 FrameShape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model is at least.
+
+    Attributes:
+        parameters: numbers that it learns, by the option that most of them follow from.
+        activations: numbers per frame that a training step keeps.
+    """
+
+    parameters: dict[str, int]
+    activations: int
 
 
 def unpack_frames(packed: torch.Tensor, frame_shape: FrameShape, dtype: torch.dtype) -> torch.Tensor:
@@ -34,6 +47,11 @@ class FrameModel(nn.Module):
 
     frame_shape: FrameShape
     frame_dtype: str
+
+    @staticmethod
+    def least_size(frame_shape: FrameShape, num_classes: int, options: Model) -> Size:
+        """The size of a model of these options, which need not fit the frames; nothing is allocated."""
+        raise NotImplementedError
 
     def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str) -> None:
         super().__init__()
@@ -74,6 +92,18 @@ class DiffLogic(FrameModel):
 
     thermometer: Thermometer | None
     votes: VoteSum | None
+
+    @staticmethod
+    def least_size(frame_shape: FrameShape, num_classes: int, options: Model) -> Size:
+        """Votes are left out."""
+        o = options.difflogic
+        of_gate = initial_weights(1, _gate_options(o, "normal")).numel()
+        of_neuron = of_gate + (2 * o.candidates if o.connections == "learned" else 0)
+        parameters = {"model.difflogic.num_neurons": o.num_layers * o.num_neurons * of_neuron}
+        if o.architecture == "convolutional":
+            gates = (2**o.convolution.tree_depth - 1) * sum(o.convolution.kernels)
+            parameters["model.difflogic.convolution.kernels"] = gates * of_gate
+        return Size(parameters, max(0, o.num_layers - 1) * o.num_neurons)
 
     def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str, options: Model) -> None:
         super().__init__(frame_shape, num_classes, frame_dtype)
@@ -165,6 +195,19 @@ def _gate_options(options: DiffLogicOptions, auto: str) -> GateOptions:
 class CNN(FrameModel):
     """Two convolutions with pooling, then two dense layers."""
 
+    @staticmethod
+    def least_size(frame_shape: FrameShape, num_classes: int, options: Model) -> Size:
+        """Weights alone, and what comes out of the convolutions."""
+        o = options.cnn
+        channels, height, width = frame_shape
+        pooled = o.conv2_channels * (height // 4) * (width // 4)
+        parameters = {
+            "model.cnn.conv1_channels": 9 * channels * o.conv1_channels,
+            "model.cnn.conv2_channels": 9 * o.conv1_channels * o.conv2_channels,
+            "model.cnn.fc_hidden_size": (pooled + num_classes) * o.fc_hidden_size,
+        }
+        return Size(parameters, o.conv1_channels * height * width + o.conv2_channels * (height // 2) * (width // 2))
+
     def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str, options: Model) -> None:
         super().__init__(frame_shape, num_classes, frame_dtype)
         o = options.cnn
@@ -192,6 +235,13 @@ class CNN(FrameModel):
 class MLP(FrameModel):
     """Dense layers with ReLU."""
 
+    @staticmethod
+    def least_size(frame_shape: FrameShape, num_classes: int, options: Model) -> Size:
+        """Weights alone, and what comes out of the hidden layers."""
+        o = options.mlp
+        weights = (math.prod(frame_shape) + (o.num_hidden_layers - 1) * o.hidden_size + num_classes) * o.hidden_size
+        return Size({"model.mlp.hidden_size": weights}, o.num_hidden_layers * o.hidden_size)
+
     def __init__(self, frame_shape: FrameShape, num_classes: int, frame_dtype: str, options: Model) -> None:
         super().__init__(frame_shape, num_classes, frame_dtype)
         o = options.mlp
@@ -207,7 +257,7 @@ class MLP(FrameModel):
         return self.layers(frames)
 
 
-MODELS: dict[str, Callable[[FrameShape, int, str, Model], FrameModel]] = {
+MODELS: dict[str, type[DiffLogic] | type[CNN] | type[MLP]] = {
     "difflogic": DiffLogic,
     "cnn": CNN,
     "mlp": MLP,
@@ -222,6 +272,11 @@ def create_model(options: Model, frame_shape: FrameShape, num_classes: int, fram
     """
     require_fitting_frames(options, frame_dtype)
     return MODELS[options.model_type](frame_shape, num_classes, frame_dtype, options)
+
+
+def least_size(options: Model, frame_shape: FrameShape, num_classes: int) -> Size:
+    """How large the model that `create_model` gives is at least."""
+    return MODELS[options.model_type].least_size(frame_shape, num_classes, options)
 
 
 def require_fitting_frames(options: Model, frame_dtype: str) -> None:

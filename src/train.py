@@ -18,7 +18,7 @@ from src.augmentation import augment, require_fitting_augmentation
 from src.cache import MissingCacheError, cache_parameters
 from src.config import Config, Train, differing_keys
 from src.data import FrameCache, open_cache, place_splits, read_samples, train_order
-from src.device import autocast, choose_device
+from src.device import autocast, choose_device, memory_errors_told, require_memory
 from src.evaluate import Evaluation, evaluate, evaluation_content, evaluation_path, write_evaluation
 from src.events.datasets import get_dataset
 from src.helpers import (
@@ -37,7 +37,7 @@ from src.job import Job, job_lock, refuse_existing, remove_results
 from src.loggers import Entry, Loggers, require_packages, row_entry
 from src.logic.sampling import gate_temperature, set_temperature, temperature_of_epoch
 from src.metrics import best_epoch, val_scores, write_metrics
-from src.model import DiffLogic, FrameModel, create_model, require_fitting_frames
+from src.model import DiffLogic, FrameModel, create_model, least_size, require_fitting_frames
 from src.optimisation import (
     averaged_weights,
     create_average,
@@ -145,7 +145,12 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
     """
     job = Job(job_id)
     require_packages(config)
-    with distributed.joined(config.train, stop), _lock(job), Loggers(config, job.logs) as loggers:
+    with (
+        distributed.joined(config.train, stop),
+        _lock(job),
+        Loggers(config, job.logs) as loggers,
+        memory_errors_told(),
+    ):
         if resume and distributed.from_rank_zero(job.restarting.exists):
             LOG.warning("job %s was to begin anew and had not come to train: it begins anew", job_id)
             resume, restart = False, True
@@ -216,6 +221,9 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
     _require_val_split(config, cache)
     teacher = load_teacher(config, cache, device)
     num_frames = len(cache.splits["train"])
+    batch_size = config.train.dataloader.batch_size
+    size = least_size(config.model, cache.frame_shape, len(cache.class_names))
+    require_memory(config.train, device, size.parameters, size.activations, min(batch_size, num_frames))
     seed_everything(config.base.seed)
     model = create_model(config.model, cache.frame_shape, len(cache.class_names), cache.frame_dtype).to(device)
     if isinstance(model, DiffLogic) and model.thermometer is not None:
@@ -224,7 +232,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
     cache = place_splits(cache, config.train.dataloader, device)
     optimizer = create_optimizer(model, config.train)
     scaler = torch.amp.GradScaler(device.type, enabled=config.train.dtype == "float16")
-    batches = math.ceil(num_frames / config.train.dataloader.batch_size)
+    batches = math.ceil(num_frames / batch_size)
     LOG.info(
         "job %s: %s with %s parameters on %s, %d batches of %d frames an epoch",
         job.job_id,
@@ -232,7 +240,7 @@ def _set_up(config: Config, job: Job, loggers: Loggers, stop: StopSignals, debug
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
         device,
         batches,
-        config.train.dataloader.batch_size,
+        batch_size,
     )
     average = create_average(model, config.train)
     run = Run(
@@ -727,6 +735,7 @@ def _resume(run: Run) -> None:
     if state is None:
         LOG.info("job %s has no checkpoint yet: starting fresh", run.job.job_id)
         return
+    _check_same_frames(run, state)
     _check_same_config(run, state)
     for key, now in _environment(run).items():
         if (then := state["environment"].get(key, now)) != now:
@@ -756,6 +765,16 @@ def _resume(run: Run) -> None:
         LOG.info("resuming after epoch %d", progress.epoch)
 
 
+def _check_same_frames(run: Run, state: dict[str, Any]) -> None:
+    if "frames" not in state:
+        LOG.warning("the checkpoint does not say on what frames: those of %s are taken unchecked", run.cache.folder)
+    elif state["frames"] != run.cache.content:
+        raise UserError(
+            f"job {run.job.job_id} cannot be resumed: the frames of {run.cache.folder} are not those that it has "
+            f"learned; prepare the cache from the same recordings as then, or --restart begins the job anew"
+        )
+
+
 def _check_same_config(run: Run, state: dict[str, Any]) -> None:
     refused, changes = [], []
     saved = Config.from_dict(state["config"], f"the checkpoint of job {run.job.job_id}")  # older ones lack new options
@@ -775,13 +794,6 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
         refused.append(f"it was {then or 'no debug run'} and is {now or 'none'} now: {told} --debug")
     elif state["batches_an_epoch"] != run.batches_an_epoch:
         refused.append(f"an epoch had {state['batches_an_epoch']} batches and has {run.batches_an_epoch} now")
-    if "frames" not in state:
-        LOG.warning("the checkpoint does not say on what frames: those of %s are taken unchecked", run.cache.folder)
-    elif state["frames"] != run.cache.content:
-        refused.append(
-            f"the frames of {run.cache.folder} are not those that it has learned (prepare the cache from the same "
-            f"recordings as then)"
-        )
     if state.get("teacher") != _teacher_digest(run):
         refused.append(f"train.teacher.model = {run.config.train.teacher.model} is not the model that it was")
     if refused:

@@ -177,8 +177,7 @@ def test_a_checkpoint_from_before_an_option_was_there_is_one_of_its_default():
     config = Config()
     state = {"config": config.to_dict(), "batches_an_epoch": 3, "progress": {"epoch": 0}}
     del state["config"]["train"]["augmentation"]
-    cache = SimpleNamespace(folder="cache", content="")
-    run = SimpleNamespace(config=config, job=Job("old"), batches_an_epoch=3, all_batches=3, teacher=None, cache=cache)
+    run = SimpleNamespace(config=config, job=Job("old"), batches_an_epoch=3, all_batches=3, teacher=None)
     _check_same_config(run, state)
     config.train.augmentation.shift = 1
     with pytest.raises(UserError, match=r"train.augmentation.shift was 0, is 1"):

@@ -9,7 +9,7 @@ from src.helpers import UserError
 from src.inference import circuit_of
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.convolution_selection import LearnedLogicConvolution
-from src.model import DiffLogic, create_model, unpack_frames
+from src.model import DiffLogic, create_model, least_size, unpack_frames
 
 SHAPE = (2, 9, 13)  # 234 bits: the last byte of a packed frame is not full
 
@@ -316,3 +316,20 @@ def test_a_thermometer_on_binary_frames_is_a_user_s_error():
 def test_a_cnn_on_too_small_frames_is_a_user_s_error():
     with pytest.raises(UserError, match="too small to pool twice"):
         create_model(options("cnn"), (2, 3, 8), 10)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "model.difflogic.num_neurons=3000",
+        "model.difflogic.num_neurons=3000 model.difflogic.connections=learned model.difflogic.parametrisation=walsh",
+        "model.difflogic.num_neurons=8000 model.difflogic.architecture=convolutional",
+        "model.model_type=cnn",
+        "model.model_type=mlp",
+    ],
+)
+def test_the_least_size_is_nearly_that_of_the_model_and_never_more(tmp_path, options):
+    (tmp_path / "small.yaml").write_text("model: {model_type: difflogic}")
+    config = Config.from_yaml(tmp_path / "small.yaml", [options])
+    parameters = sum(parameter.numel() for parameter in create_model(config.model, (2, 34, 34), 10).parameters())
+    assert 0.9 * parameters <= sum(least_size(config.model, (2, 34, 34), 10).parameters.values()) <= parameters
