@@ -1,5 +1,6 @@
 """The one list of options: dataclasses, loaded from YAML with overrides, checked, and written back."""
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from src.helpers import LOG, UserError, match_choice
+from src.helpers import LOG, UserError, ended_by_signals, match_choice
 from src.io_funcs import expand_path
 from src.yaml_text import MOST_BYTES, YamlError, decode, dump_yaml, parse_yaml
 
@@ -386,8 +387,10 @@ def path_errors(section: Any, prefix: str = "") -> list[str]:
 
 def read_config(path: Path) -> bytes:
     """Return the bytes of a YAML file, which may be a pipe; UserError if it cannot be read or is too large."""
+    # Whatever writes to a pipe may never do so.
+    waiting = contextlib.nullcontext() if path.is_file() else ended_by_signals()
     try:
-        with path.open("rb") as file:
+        with waiting, path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         decode(content)
     except OSError as error:

@@ -2,7 +2,12 @@
 
 import dataclasses
 import functools
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -416,6 +421,22 @@ def test_of_a_missing_file_the_nearest_name_is_told(tmp_path):
     (tmp_path / "nmnist_mlp.yaml").touch()
     with pytest.raises(UserError, match=r"nmnist.yaml: .*; did you mean nmnist_mlp.yaml\?$"):
         Config.from_yaml(tmp_path / "nmnist.yaml")
+
+
+def test_waiting_for_a_pipe_that_nobody_writes_to_ends_at_a_signal(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    code = "from src.config import Config; from src.helpers import StopSignals; import sys; StopSignals().install()\n"
+    code += "print(1, flush=True); Config.from_yaml(sys.argv[1])"
+    command = [sys.executable, "-c", code, tmp_path / "fifo"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        for _ in range(100):
+            process.terminate()
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.kill()
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_a_folder_is_no_config(tmp_path):

@@ -83,6 +83,13 @@ def test_a_sweep_from_a_pipe_is_read_once_and_needs_a_name(tmp_path, load):
         os.close(reader)
 
 
+def test_the_base_config_s_path_is_expanded(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("BASES", str(tmp_path))
+    assert load("seeds: 2", "$BASES/base.yaml").base == tmp_path / "base.yaml"
+    with pytest.raises(UserError, match=r"rates.yaml: config = ~nobody/x.yaml: only ~ and ~/ stand for"):
+        load("seeds: 2", "~nobody/x.yaml")
+
+
 def test_a_base_config_that_only_one_job_could_read_is_refused(load, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(UserError, match=r"rates.yaml: config = .*fifo: every job reads it, so it must be a file"):

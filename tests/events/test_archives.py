@@ -102,6 +102,12 @@ def test_data_url_may_be_a_folder_whose_archives_are_left_there(tmp_path, spelli
     assert files(folder) == CONTENTS
 
 
+@pytest.mark.parametrize("url", ["$MIRROR", "file://$MIRROR", "file://${MIRROR}"])
+def test_data_url_s_variables_are_expanded(monkeypatch, url):
+    monkeypatch.setenv("MIRROR", "/mirror")
+    assert source_of(described()[0], url) == Path("/mirror/train.zip")
+
+
 def test_a_relative_folder_starts_at_the_repository():
     assert source_of(described()[0], "mirror") == Path(module.__file__).parents[2] / "mirror" / "train.zip"
 
