@@ -8,6 +8,9 @@ import triton
 import triton.language as tl
 
 from src import augmentation
+from src.logic import triton_cache
+
+triton_cache.use()
 
 ONE_BITS, EVENTS_FROM, MOST_COUNT, STEP = (
     tl.constexpr(number)

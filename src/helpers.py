@@ -28,6 +28,8 @@ EXIT_USER_ERROR = 2
 EXIT_PREEMPTED = 75
 EXIT_INTERRUPTED = 130
 
+AT_LEAVING: list[Callable[[], object]] = []  # what `leave` calls, since it does not run what atexit has
+
 
 class UserError(Exception):
     """What the user gave (config, data, arguments) is wrong; its text says what, and what to do."""
@@ -309,6 +311,8 @@ def leave(code: int) -> NoReturn:
 
     PyTorch would take a second of CPU time to unload, and where another process of the job is gone, wait for its GPU.
     """
+    for call in AT_LEAVING:
+        call()
     logging.shutdown()
     with contextlib.suppress(OSError):  # nobody may read it any more
         sys.stdout.flush()

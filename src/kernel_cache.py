@@ -16,6 +16,7 @@ from numba.core.serialize import dumps
 
 from src.helpers import LOG
 
+_FOLDER = "NUMBA_CACHE_DIR"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -32,24 +33,26 @@ def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             try:
                 kernel._cache = _KernelCache(function)  # type: ignore[attr-defined]
             except (RuntimeError, OSError, ValueError) as error:  # no folder to write to, or a name that is not UTF-8
-                _warn(error)
+                warn_not_kept(error, _FOLDER)
         return kernel
 
     return decorate
 
 
 @functools.cache
-def _warn_once() -> None:
+def _warn_once(variable: str) -> None:
     LOG.warning(
         "compiled kernels cannot be kept, so each start compiles them again, which takes seconds to a minute; "
-        "NUMBA_CACHE_DIR can name a folder that has space"
+        "%s can name a folder that has space",
+        variable,
     )
 
 
-def _warn(error: Exception) -> None:
+def warn_not_kept(error: Exception, variable: str) -> None:
+    """Warn, once, that kernels are not kept; the variable names their folder."""
     LOG.debug("no cache of compiled kernels: %s", error)
     if multiprocessing.parent_process() is None:  # or each process of a preparation would say it
-        _warn_once()
+        _warn_once(variable)
 
 
 class _KernelCache(FunctionCache):
@@ -72,7 +75,7 @@ class _KernelCache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except (OSError, MemoryError, pickle.PicklingError) as error:
-            _warn(error)
+            warn_not_kept(error, _FOLDER)
 
 
 class _CacheFile:

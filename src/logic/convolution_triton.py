@@ -17,8 +17,10 @@ import torch
 import triton
 import triton.language as tl
 
-from src.logic import convolution_kernels
+from src.logic import convolution_kernels, triton_cache
 from src.logic.convolution_kernels import Geometry
+
+triton_cache.use()
 
 FORM, SIGMOID, STEP = (
     tl.constexpr(after) for after in (convolution_kernels.FORM, convolution_kernels.SIGMOID, convolution_kernels.STEP)

@@ -18,6 +18,10 @@ import torch
 import triton
 import triton.language as tl
 
+from src.logic import triton_cache
+
+triton_cache.use()
+
 ACCESS_BYTES = 16  # the widest access of a thread
 WARP = 32
 # A program of four warps, in which each thread makes this many accesses to each operand.
