@@ -6,7 +6,6 @@ repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pw
 # shellcheck source=helper_scripts/launch.sh
 source "$repository/helper_scripts/launch.sh"
 
-[[ ${1:-} != -h && ${1:-} != --help ]] || usage 0
 [[ $# -ge 1 && $1 != -* ]] || usage 2 >&2
 config=$(absolute_config "$1")
 shift

@@ -1,16 +1,28 @@
 """Exit 0 if the running Python has the packages that pyproject.toml asks for; else say which lack.
 
-With the argument `test`, those of the tests too.
+With the argument `test`, those of the tests too. With `--import`, import them too, which takes seconds.
 """
 
+import importlib
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text.split("+")[0])[:3])
+
+
+def _why_not_imported(name: str) -> str | None:
+    """What the import of a distribution's packages fails with."""
+    packages = {file.parts[0] for file in files(name) or [] if len(file.parts) == 2 and file.name == "__init__.py"}
+    try:
+        for package in sorted(packages):
+            importlib.import_module(package)
+    except Exception as error:
+        return f"{name} cannot be imported: {type(error).__name__}: {error}"
+    return None
 
 
 def main() -> int:
@@ -23,7 +35,7 @@ def main() -> int:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lacking = []
     requirements = project["dependencies"]
-    for extra in sys.argv[1:]:
+    for extra in [word for word in sys.argv[1:] if word != "--import"]:
         requirements += project["optional-dependencies"][extra]
     for requirement in requirements:
         name, least = re.fullmatch(r"([\w-]+)(?:>=([\d.]+))?(?:;.*)?", requirement.strip()).groups()  # type: ignore[union-attr]
@@ -32,6 +44,8 @@ def main() -> int:
         try:
             if least and _numbers(version(name)) < _numbers(least):
                 lacking.append(requirement)
+            elif "--import" in sys.argv and (reason := _why_not_imported(name)):
+                lacking.append(reason)
         except PackageNotFoundError:
             lacking.append(requirement)
     if lacking:

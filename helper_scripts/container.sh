@@ -11,7 +11,6 @@ container_runtime() {
 # the container.
 make_storage() {
   local folder=${!1}
-  [[ $folder != \~ && $folder != \~/* ]] || folder=$HOME${folder#\~}
   mkdir -p -- "$folder" 2>/dev/null || fail "$1 = $folder: cannot make this folder" 2
   printf -v "$1" '%s' "$(readlink -f -- "$folder")"
 }

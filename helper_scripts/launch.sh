@@ -8,8 +8,21 @@
 { : >&1; } 2>/dev/null || exec >/dev/null
 : >&2 || exec 2>/dev/null
 
+# shellcheck source=helper_scripts/user_settings.sh
+source "${repository:?}/helper_scripts/user_settings.sh"
+
+# enough_bash MAJOR MINOR: the scripts need arrays that may be empty and ${name@Q}.
+enough_bash() {
+  [[ $1 -gt 4 || ($1 -eq 4 && $2 -ge 4) ]]
+}
+if ! enough_bash "${BASH_VERSINFO[0]}" "${BASH_VERSINFO[1]}"; then
+  printf '%s: bash 4.4 or newer is needed, this is %s; put a newer one first on PATH (on a Mac: brew install bash)\n' \
+    "$(basename -- "$0")" "$BASH_VERSION" >&2
+  exit 2
+fi
+
 # shellcheck source=helper_scripts/project_variables.sh
-source "${repository:?}/helper_scripts/project_variables.sh"
+source "$repository/helper_scripts/project_variables.sh" || exit
 # shellcheck source=helper_scripts/container.sh
 source "$repository/helper_scripts/container.sh"
 # shellcheck source=helper_scripts/image_on_scratch.sh
@@ -37,6 +50,10 @@ usage() {
   exit "$1"
 }
 
+for word in "$@"; do
+  case $word in -h | --help) usage 0 ;; esac # needs no Python
+done
+
 # absolute_config FILE: the config's absolute path; a file that is not in the current folder may be in the repository's.
 absolute_config() {
   local path=$1 folder
@@ -57,22 +74,29 @@ run_python() {
   fi
   local python
   find_environment || _make_venv
+  [[ $python == python3 ]] || unset PYTHONPATH # of another environment
   exec "$python" "$@"
 }
 
 # Sets $python to one that has the packages; false if it must be set up first.
 find_environment() {
-  local check=$repository/helper_scripts/check_environment.py
-  if python3 "$check" "${extras[@]}" 2>/dev/null; then
+  if python3 "$repository/helper_scripts/check_environment.py" "${extras[@]}" 2>/dev/null; then
     python=python3
     return
   fi
   python=$repository/.venv/bin/python
-  cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock"
+  _venv_is_whole
+}
+
+# The copy of the lock file marks a .venv that was checked; the Python behind it may have gone since.
+_venv_is_whole() {
+  cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock" &&
+    "$python" "$repository/helper_scripts/check_environment.py" 2>/dev/null
 }
 
 _make_venv() {
   local base lock
+  [[ -z $config || -e $config ]] || fail "$config: there is no such config" 2
   base=$(_python_311) || fail "Python 3.11 or newer is needed; found none on PATH" 2
   [[ -w $repository ]] ||
     fail "cannot write to $repository to make .venv; activate an environment that has the packages of requirements.lock" 2
@@ -81,15 +105,26 @@ _make_venv() {
     note "Waiting for another command that sets up $repository/.venv"
     flock "$lock"
   fi
-  if ! cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock"; then
-    note "Setting up $repository/.venv from requirements.lock (once; it takes a few minutes)"
-    "$base" -m venv --clear "$repository/.venv" ||
-      fail "cannot make .venv; on Debian and Ubuntu, install the package python3-venv"
-    "$python" -m pip install --quiet --disable-pip-version-check -r "$repository/requirements.lock" ||
-      fail "installing requirements.lock into .venv failed; see pip's message above, then run the same command again"
-    cp -- "$repository/requirements.lock" "$repository/.venv/requirements.lock" # last: it marks .venv as whole
-  fi
+  _venv_is_whole || _set_up_venv "$base"
   exec {lock}>&- # the lock must not live on in Python
+}
+
+# _set_up_venv PYTHON: makes .venv anew. What fails or is killed leaves no mark, so the next command begins again.
+_set_up_venv() {
+  local free quiet=(--quiet)
+  free=$(df -Pk -- "$repository" | awk 'NR == 2 { print int($4 / 1048576) }')
+  [[ ${free:-9} -ge 3 ]] || fail "$repository has $free GiB free; .venv takes 3 GB, with CUDA about 8 GB" 2
+  note "Setting up $repository/.venv from requirements.lock, once: 3 GB on disk, with CUDA about 8 GB ($free GiB are free)."
+  note "PyTorch alone is a download of 0.2 GB, with CUDA about 3 GB; expect 2 to 15 minutes."
+  [[ ! -t 2 ]] || quiet=() # pip shows its progress
+  "$1" -m venv --clear "$repository/.venv" >&2 ||
+    fail "cannot make .venv, see above; on Debian and Ubuntu, install the package python3-venv"
+  env -u PYTHONPATH "$python" -m pip install "${quiet[@]}" --disable-pip-version-check -r "$repository/requirements.lock" >&2 ||
+    fail "installing requirements.lock into .venv failed, see pip's message above; the same command begins again"
+  env -u PYTHONPATH "$python" "$repository/helper_scripts/check_environment.py" --import ||
+    fail "the packages in .venv cannot be used, see above; the same command installs them again"
+  cp -- "$repository/requirements.lock" "$repository/.venv/requirements.lock" ||
+    fail "cannot write to .venv, see above; the same command begins again"
 }
 
 _python_311() {

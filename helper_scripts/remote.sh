@@ -18,20 +18,34 @@ set_up_remote() {
   [[ -z $lacking ]] || fail "not set:$lacking; export them, see helper_scripts/project_variables.sh" 2
   [[ $REMOTE_HOST =~ ^[A-Za-z0-9_][A-Za-z0-9._@-]*$ ]] ||
     fail "REMOTE_HOST = $REMOTE_HOST: give user@host, or a Host of ~/.ssh/config; ports and keys go into REMOTE_SSH" 2
-  for variable in "$@"; do
-    [[ $variable != REMOTE_*_DIR ]] || _check_target "$variable" "${!variable}"
-  done
   command -v rsync >/dev/null || fail "rsync is not on PATH; install it" 2
   temporary=$(mktemp -d /tmp/difflogic.XXXXXX) # a short path, as a socket's must be
   trap _clean_up EXIT
   # One log-in a script, not one a command: clusters ask for passwords and codes. What REMOTE_SSH says of it comes first.
   REMOTE_SSH="$REMOTE_SSH -o ControlMaster=auto -o ControlPath=$temporary/ssh -o ControlPersist=60"
   read -r -a ssh_command <<<"$REMOTE_SSH"
+  for variable in "$@"; do
+    [[ $variable != REMOTE_*_DIR ]] || _set_target "$variable"
+  done
 }
 
 _clean_up() {
   "${ssh_command[@]}" -O exit "$REMOTE_HOST" 2>/dev/null || true
   rm -rf -- "$temporary"
+}
+
+# _set_target VARIABLE: has the variable be a folder's path there. ~ and $NAME in it are those of REMOTE_HOST.
+_set_target() {
+  local path=${!1} status=0
+  [[ $path != \~ && $path != \~/ ]] || fail "$1 = $path: give a folder of this project's own, further down" 2
+  if [[ $path == \~/* || $path == *\$* ]]; then
+    path=$(on_remote "$(declare -f difflogic_expand_path)"'
+      difflogic_expand_path "$@"' "$1 on $REMOTE_HOST" "$path") || status=$?
+    [[ $status -ne 2 ]] || exit 2
+    [[ $status -eq 0 ]] || fail "cannot get to $1 = ${!1} on $REMOTE_HOST, see above"
+    printf -v "$1" '%s' "$path"
+  fi
+  _check_target "$1" "$path"
 }
 
 # _check_target VARIABLE PATH: a remote folder's path is absolute, without . and .., and of two parts or more.

@@ -56,9 +56,9 @@ declare -A line_of=()
 number=0
 while IFS= read -r line || [[ -n $line ]]; do
   number=$((number + 1))
-  [[ $number != 1 ]] || line=${line#$'\xef\xbb\xbf'} # a byte order mark
   where="$list, line $number: "
-  split_words "${line%$'\r'}" || fail "${where}a quote is not closed" 2
+  clean_line
+  split_words "$line" || fail "${where}a quote is not closed" 2
   [[ ${#words[@]} -gt 0 ]] || continue
   [[ ${#words[@]} -ge 2 ]] || fail "${where}a line is CONFIG JOB_ID [options of train.sh]" 2
   config=$(check_config "${words[0]}" "$where")

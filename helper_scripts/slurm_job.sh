@@ -8,6 +8,10 @@
 # srun would stand between them, abort the step at the first SIGTERM, and needs its own copies of sbatch's options. Only
 # a training on several nodes needs it, to start a wrapper on each: SIGUSR1 is the signal that it passes on.
 set -u
+if [[ ${BASH_VERSINFO[0]} -lt 4 || (${BASH_VERSINFO[0]} -eq 4 && ${BASH_VERSINFO[1]} -lt 4) ]]; then
+  echo "slurm_job.sh: bash 4.4 or newer is needed, this is $BASH_VERSION; put a newer one first on PATH on the nodes too"
+  exit 2
+fi
 # The shell that submitted the job may have told scontrol how to write times, and srun where output goes.
 unset POSIXLY_CORRECT SLURM_TIME_FORMAT SLURM_EXPORT_ENV SLURM_OPEN_MODE SLURM_WAIT
 unset SLURM_STDINMODE SLURM_STDOUTMODE SLURM_STDERRMODE

@@ -6,7 +6,7 @@ source "${repository:?}/helper_scripts/launch.sh"
 
 for variable in PROJECT_STORAGE_DIR SCRATCH_STORAGE_DIR SINGULARITY_CONTAINER; do
   # The job may start elsewhere (--chdir).
-  [[ -z ${!variable} || ${!variable} == [/~]* ]] || printf -v "$variable" '%s/%s' "$PWD" "${!variable}"
+  [[ -z ${!variable} || ${!variable} == /* ]] || printf -v "$variable" '%s/%s' "$PWD" "${!variable}"
   export "${variable?}"
 done
 
@@ -40,7 +40,6 @@ read_options() {
     name=${1#--}
     name=${name%%=*}
     case $1 in
-      -h | --help) usage 0 ;;
       --dry-run) dry_run=yes ;;
       --resources=*) resources_file=${1#*=} ;;
       --?*) _check_option "$name" "${1#*=}" "$1" && given[$name]=$1 ;;
@@ -83,6 +82,12 @@ _check_variables() {
   done
 }
 
+# Takes what editors on Windows add from $line, which is line $number of its file: CR, and a byte order mark.
+clean_line() {
+  line=${line%$'\r'}
+  [[ $number -ne 1 ]] || line=${line#$'\xef\xbb\xbf'}
+}
+
 # Reads $resources_file: a flat YAML of sbatch's long option names; values are text, empty ones are skipped.
 _read_resources() {
   local line value number=0
@@ -91,8 +96,7 @@ _read_resources() {
   [[ -f $resources_file && -r $resources_file ]] || fail "$resources_file: cannot read this file of resources" 2
   while IFS= read -r line || [[ -n $line ]]; do
     number=$((number + 1))
-    [[ $number != 1 ]] || line=${line#$'\xef\xbb\xbf'} # a byte order mark
-    line=${line%$'\r'}
+    clean_line
     [[ ! $line =~ ^[[:blank:]]*(#.*)?$ ]] || continue
     [[ $line =~ $entry ]] || _bad_resource "$number" "$line"
     local name=${BASH_REMATCH[1]}

@@ -12,7 +12,6 @@ for argument in "$@"; do
     --dry-run) dry_run=yes ;;
     # What lies beside the code's folders, such as results, storages and environments, is never deleted.
     --delete) options+=(--delete --filter='protect /*') ;;
-    -h | --help) usage 0 ;;
     *) usage 2 >&2 ;;
   esac
 done

@@ -9,7 +9,6 @@ source "$repository/helper_scripts/remote.sh"
 while [[ ${1:-} == -* ]]; do
   case $1 in
     --dry-run) dry_run=yes ;;
-    -h | --help) usage 0 ;;
     *) usage 2 >&2 ;;
   esac
   shift

@@ -15,7 +15,6 @@ while [[ $# -gt 0 ]]; do
       dataset=$2
       shift
       ;;
-    -h | --help) usage 0 ;;
     *) usage 2 >&2 ;;
   esac
   shift

@@ -11,7 +11,6 @@ for argument in "$@"; do
   case $argument in
     --dry-run) dry_run=yes ;;
     --models) folders=(logs models) ;;
-    -h | --help) usage 0 ;;
     *) usage 2 >&2 ;;
   esac
 done

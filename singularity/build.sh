@@ -17,7 +17,6 @@ require_space() {
   ((free >= $2)) || fail "$1 has $((free)) GiB free, the build needs $2; $3" 2
 }
 
-[[ ${1:-} != -h && ${1:-} != --help ]] || usage 0
 case $#:${1:-} in 0: | 1:--fakeroot | 1:--remote) ;; *) usage 2 >&2 ;; esac
 
 runtime=$(container_runtime) || fail "neither apptainer nor singularity is on PATH; one of them builds the image" 2

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from src.drawing import drawing
 from src.preview import coloured
 
 if TYPE_CHECKING:
@@ -70,14 +71,11 @@ _SETTINGS: dict[str, Any] = {
 
 
 def _styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Have a function draw under _SETTINGS; matplotlib is imported then, for half a second, and not before."""
+    """Have a function draw under _SETTINGS."""
 
     @functools.wraps(draw)
     def styled(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        from matplotlib import rc_context
-
-        settings: dict[Any, Any] = _SETTINGS
-        with rc_context(settings):
+        with drawing(_SETTINGS):
             return draw(*args, **kwargs)
 
     return styled
@@ -205,6 +203,7 @@ def distinct_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list[
     ]
 
 
+@_styled
 def frames_png(frames: NDArray[np.uint8], scale: int = 1) -> bytes:
     """Frames [F, P, H, W] beside each other as a PNG, in the colours of `preview.coloured`, with see-through gaps.
 

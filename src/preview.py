@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src import cache
+from src.drawing import drawing
 from src.events.dataset import CorruptRecordingError, Dataset, Recording
 from src.helpers import LOG
 from src.io_funcs import atomic_file, project_root
@@ -53,11 +54,6 @@ def write_preview(folder: Path, dataset: Dataset, recordings: Sequence[Recording
 
 
 def _write(path: Path, folder: Path, dataset: Dataset, recordings: Sequence[Recording]) -> None:
-    # Half a second, which training must not pay; and without pyplot, which keeps figures and looks for a screen.
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     manifest = cache.read_manifest(folder)
     if manifest is None:
         raise ValueError(f"{folder} holds no valid cache")
@@ -69,7 +65,7 @@ def _write(path: Path, folder: Path, dataset: Dataset, recordings: Sequence[Reco
     columns = max([1, *map(len, chosen)])
     frames = [unpacked(shown.frames[numbers], (channels, height, width), manifest["frame_dtype"]) for numbers in chosen]
 
-    settings: dict[Any, Any] = {
+    settings = {
         "font.size": 9,
         "axes.titlesize": 10,
         "axes.titleweight": "bold",
@@ -83,7 +79,11 @@ def _write(path: Path, folder: Path, dataset: Dataset, recordings: Sequence[Reco
         "xtick.color": INK,
         "ytick.color": INK,
     }
-    with rc_context(settings):
+    with drawing(settings):
+        # No pyplot, which keeps figures and looks for a screen.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
         # Inches: the grid is as wide as its classes leave it within the page's height.
         row_height = min(0.95, max(0.55, 8.0 / max(len(class_names), 1)))
         grid_height = max(row_height * len(class_names), 4.2)

@@ -1,6 +1,7 @@
 """How a job's runs were started: command, machine, versions; `logs/<job_id>/runs.json`, an entry a start."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -75,7 +76,10 @@ def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 def _commit() -> str | None:
     """The commit of the code, with '-dirty' if files differ from it; None without git."""
     command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+    # GIT_DIR and the like, which a hook of git sets, would name another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10, check=True)
+        return result.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -38,3 +38,12 @@ def test_a_damaged_file_has_no_starts(job, content):
     job.logs.mkdir(parents=True)
     (job.logs / "runs.json").write_text(content)
     assert read_starts(job) == []
+
+
+def test_the_commit_is_the_code_s_even_in_a_hook_of_another_repository(job, monkeypatch, tmp_path):
+    record_start(job, 0, 100, torch.device("cpu"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other"))
+    record_start(job, 1, 100, torch.device("cpu"))
+    commits = [start["versions"]["commit"] for start in read_starts(job)]
+    assert commits[0] == commits[1]
+    assert commits[0] is not None

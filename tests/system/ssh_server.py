@@ -27,6 +27,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
+SetEnv ONLY_THERE={folder}/there
 """
 
 
@@ -46,6 +47,11 @@ class SshServer:
             "REMOTE_HOST": f"{getpass.getuser()}@127.0.0.1",
             "REMOTE_SSH": f"ssh -p {self.port} -i {key or self.key} {options}",
         }
+
+    @property
+    def folder_there(self) -> Path:
+        """What the variable ONLY_THERE is to those who log in."""
+        return self.key.with_name("there")
 
     def cut(self) -> None:
         """Break every connection off, as a network does."""

@@ -118,6 +118,19 @@ def test_a_root_like_target_is_refused_before_anything_is_reached(run, target):
     assert f"REMOTE_PROJECT_STORAGE_DIR = {target}: give a" in output
 
 
+def test_a_tilde_and_variables_in_a_remote_folder_are_those_of_the_remote_host(run, server, laptop):
+    here = {"HOME": str(laptop), "ONLY_HERE": "x"}
+    run("sync_code_to_remote.sh", REMOTE_PROJECT_DIR="${ONLY_THERE}/co de", **here)
+    assert (server.folder_there / "co de" / "train.sh").exists()
+    home = os.path.expanduser("~")  # noqa: PTH111
+    for target, reason in (
+        ("~/../x", f"{home}/../x: give a path without . and .."),
+        ("$ONLY_HERE/code", "the environment variable ONLY_HERE is not set"),
+        ("~other/code", "give an absolute path"),
+    ):
+        assert reason in run("sync_code_to_remote.sh", expect=2, REMOTE_PROJECT_DIR=target, **here)
+
+
 def test_the_home_folder_there_is_refused_through_a_link_too(run, cluster, tmp_path):
     home = os.path.realpath(os.path.expanduser("~"))  # noqa: PTH111
     link = tmp_path / "link"
@@ -143,7 +156,7 @@ def test_a_wrong_key_is_a_clear_failure(run, server, cluster):
     assert "Permission denied" in output
     assert "cannot get to REMOTE_PROJECT_DIR" in output
     assert not cluster.exists()
-    assert "the transfer failed" in run("sync_logs_from_remote.sh", expect=1, **variables)
+    assert "cannot get to" in run("sync_logs_from_remote.sh", expect=1, **variables)
 
 
 # Code

@@ -1,0 +1,32 @@
+"""What is drawn does not depend on the user's settings of matplotlib."""
+
+import os
+import subprocess
+import sys
+
+from tests.small_job import REPOSITORY
+
+DRAW = """
+import hashlib, numpy as np
+from src import plots
+chart = plots.line_chart("a", "Loss", "%", [plots.Line("x", [(1, 2.0), (2, 1.0)])], "alt")
+frames = np.arange(2 * 2 * 5 * 5, dtype=np.uint8).reshape(2, 2, 5, 5) % 3
+for content in (chart.png(), chart.svg().encode(), plots.frames_png(frames)):
+    print(hashlib.sha256(content).hexdigest())
+"""
+
+
+def drawn(folder, **variables):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "MATPLOTLIB"))}
+    environment |= {"PYTHONPATH": str(REPOSITORY), **variables}
+    command = [sys.executable, "-W", "error", "-c", DRAW]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_notebook_s_backend_and_the_user_s_matplotlibrc_change_nothing(tmp_path):
+    plain = drawn(tmp_path)
+    (tmp_path / "matplotlibrc").write_text(
+        "text.usetex: True\nimage.origin: lower\nlines.linewidth: 9\nbackend: TkAgg\n"
+    )
+    theirs = {"MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    assert drawn(tmp_path, **theirs) == plain
