@@ -95,6 +95,11 @@ def cache_identity(parameters: dict[str, Any], fingerprint: str) -> str:
     return f"{framing_name(parameters)}_{hashlib.sha256(whole).hexdigest()[:10]}"
 
 
+def split_bytes(num_frames: float, frame_bytes: int) -> int:
+    """Return about how many bytes a split of so many frames takes: a label and a number stand beside each."""
+    return round(num_frames * (frame_bytes + 16))
+
+
 def write_split(
     path: Path,
     frame_bytes: int,

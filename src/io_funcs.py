@@ -18,6 +18,7 @@ from src.helpers import LOG, UserError, format_size
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHUNK_BYTES = 1 << 22
 LOCK_GRACE_SECONDS = 0.5
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -114,7 +115,7 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
 
     The file object can seek. If the block raises, the temporary file is removed and `path` is as it was. Without
     `durable` there is no fsync, and a power cut may leave zeros or nothing: for what is verified when it is read, and
-    made again.
+    made again. What the system says of a full disk gets the name of the file, which it leaves out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -125,9 +126,11 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in DISK_IS_FULL and error.filename is None:
+            error.filename = str(path)
         raise
     if durable:
         sync_directory(path.parent)
@@ -200,10 +203,14 @@ def copy_verified(
             raise OSError(f"{target} reads back differently from what was written: is its disk failing?")
 
 
+class NoSpaceError(UserError):
+    """A disk has too few free bytes; the text names the folder, its setting, and both sizes."""
+
+
 def require_free_space(folder: Path, size: int) -> None:
-    """Raise UserError if the file system of `folder` (which need not exist yet) has fewer than `size` bytes free."""
+    """Raise NoSpaceError if the file system of `folder` (which need not exist yet) has fewer than `size` bytes free."""
     if (free := free_space(folder)) < size:
-        raise UserError(
+        raise NoSpaceError(
             f"not enough space for {folder}: {format_size(size)} needed, {format_size(free)} free; "
             f"see {setting_of(folder)}"
         )
@@ -211,10 +218,18 @@ def require_free_space(folder: Path, size: int) -> None:
 
 def free_space(folder: Path) -> int:
     """Return the free bytes of the file system of a folder, which need not exist yet."""
-    existing = folder
-    while not os.path.exists(existing):  # noqa: PTH110 - Path.exists raises where nothing may be looked at
-        existing = existing.parent
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_nearest_existing(folder)).free
+
+
+def device_of(folder: Path) -> int:
+    """Return the number of the file system on which a folder lies, or will."""
+    return _nearest_existing(folder).stat().st_dev
+
+
+def _nearest_existing(folder: Path) -> Path:
+    while not os.path.exists(folder):  # noqa: PTH110 - Path.exists raises where nothing may be looked at
+        folder = folder.parent
+    return folder
 
 
 @contextlib.contextmanager

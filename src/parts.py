@@ -20,17 +20,32 @@ from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from src.config import Data
 from src.events.dataset import CorruptRecordingError, Dataset, ForeignRecordingError, Recording
 from src.events.datasets import get_dataset
+from src.events.events import Events
 from src.events.frames import OutsideSensorError, keep_inside
-from src.events.framing import frames_of, framing_of
-from src.helpers import RunError, Stopped, UserError, ignore_stop_signals, keep_freed_memory, stop_signals_blocked
+from src.events.framing import Framing, frames_of, framing_of, size_options
+from src.events.kernels import MOST_BYTES
+from src.helpers import (
+    RunError,
+    Stopped,
+    UserError,
+    format_size,
+    ignore_stop_signals,
+    keep_freed_memory,
+    stop_signals_blocked,
+)
 from src.io_funcs import CHUNK_BYTES, atomic_file
 
 # Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
 # not depend on the number of processes or shards: each can go on with what another began.
 PART_BYTES = 1 << 25
+SAMPLED = 32  # recordings, spread over all, of which the space that a cache takes is estimated
+FEWER_FRAMES = "Choose values that give fewer frames per recording"
 WORTH_PROCESSES = 1 << 26  # bytes of recordings; fewer are done before other processes have started
 
 
@@ -65,6 +80,7 @@ class Made:
         kept, labels, counts: of each recording that is not corrupt, its number, label and number of frames.
         corrupt: a line for each corrupt recording.
         foreign: a line for each recording of another format or sensor.
+        unframed: a line for each recording whose frames would take more than MOST_BYTES.
         cut_short: (path, bytes) of each recording whose end was not read.
         outside: (path, events) of each recording with events outside the sensor, which were left out.
         num_events: of the recordings that were kept.
@@ -79,12 +95,18 @@ class Made:
     counts: list[int]
     corrupt: list[str]
     foreign: list[str]
+    unframed: list[str]
     cut_short: list[tuple[str, int]]
     outside: list[tuple[str, int]]
     num_events: int
     seconds: float
     size: int
     sha256: str
+
+    @property
+    def num_left_out(self) -> int:
+        """Recordings of which there are no frames."""
+        return len(self.numbers) - len(self.kept)
 
 
 def plan_parts(splits: dict[str, list[int]], recordings: list[Recording]) -> list[Part]:
@@ -127,6 +149,53 @@ def frames_of_part(folder: Path, part: Part, made: Made) -> Iterator[bytes]:
         raise DamagedPartError(f"{part.frames_file(folder)} is damaged")
 
 
+def framed(recording: Recording, dataset: Dataset, framing: Framing) -> tuple[Events, NDArray[np.uint8]]:
+    """Return a recording's events, without a few outside the sensor, and its frames, see `frames_of`.
+
+    Raises:
+        CorruptRecordingError, ForeignRecordingError: if it cannot be used.
+        ValueError: if its frames would take more than MOST_BYTES.
+        OSError: if it cannot be read from the disk.
+    """
+    try:
+        events = dataset.read(recording.path)
+    except ValueError as error:
+        raise CorruptRecordingError(str(error)) from error
+    try:
+        return events, frames_of(events, dataset.sensor_size, framing)
+    except OutsideSensorError:
+        events = keep_inside(events, dataset.sensor_size)
+        return events, frames_of(events, dataset.sensor_size, framing)
+
+
+def frames_per_recording(recordings: list[Recording], dataset: Dataset, framing: Framing) -> float:
+    """Return the mean number of frames of a sample of recordings; 0 if none of them can be framed.
+
+    Raises:
+        UserError: if the frames of most of them would take more than MOST_BYTES: it is the options, not the data.
+    """
+    counts, num_unframed = [], 0
+    sample = np.linspace(0, len(recordings) - 1, min(SAMPLED, len(recordings))).astype(int)
+    for number in sample:
+        try:
+            counts.append(len(framed(recordings[number], dataset, framing)[1]))
+        except (CorruptRecordingError, OSError):  # told, with others, when its part is made
+            continue
+        except ValueError:
+            num_unframed += 1
+    if 2 * num_unframed > len(sample):
+        raise UserError(
+            f"{num_unframed} of {len(sample)} recordings that were tried are {unframed_text(framing)}. {FEWER_FRAMES}"
+        )
+    return float(np.mean(counts)) if counts else 0.0
+
+
+def unframed_text(framing: Framing) -> str:
+    """Say what recordings are whose frames would take more than MOST_BYTES, and by which options."""
+    options = " and ".join(f"data.{option} = {value}" for option, value in size_options(framing).items())
+    return f"of more than {format_size(MOST_BYTES)} of frames each, by {options}"
+
+
 def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Callable[[], None]) -> Made:
     """Read, denoise, frame and pack the part's recordings into the folder; memory holds one recording's frames.
 
@@ -136,24 +205,22 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
     """
     began = time.perf_counter()
     kept, labels, counts, num_events = [], [], [], 0
-    corrupt, foreign, cut_short, outside = [], [], [], []
+    corrupt, foreign, unframed, cut_short, outside = [], [], [], [], []
     digest = hashlib.sha256()
     framing = framing_of(data)
     with atomic_file(part.frames_file(folder), durable=False) as file:
         for number, recording in zip(part.numbers, part.recordings, strict=True):
             check()
             try:
-                events = dataset.read(recording.path)
-                try:
-                    frames = frames_of(events, dataset.sensor_size, framing)
-                except OutsideSensorError:
-                    events = keep_inside(events, dataset.sensor_size)
-                    frames = frames_of(events, dataset.sensor_size, framing)
+                events, frames = framed(recording, dataset, framing)
             except ForeignRecordingError as error:
                 foreign.append(f"{recording.path}: {error}")
                 continue
-            except (CorruptRecordingError, ValueError) as error:
+            except CorruptRecordingError as error:
                 corrupt.append(f"{recording.path}: {error}")
+                continue
+            except ValueError as error:
+                unframed.append(f"{recording.path}: {error}")
                 continue
             except OSError as error:
                 raise UserError(f"{recording.path}: cannot read the recording: {error.strerror}") from error
@@ -177,6 +244,7 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
         counts=counts,
         corrupt=corrupt,
         foreign=foreign,
+        unframed=unframed,
         cut_short=cut_short,
         outside=outside,
         num_events=num_events,

@@ -28,6 +28,9 @@ from src.helpers import (
     format_table,
 )
 from src.io_funcs import (
+    DISK_IS_FULL,
+    NoSpaceError,
+    device_of,
     file_lock,
     from_repository,
     project_root,
@@ -35,16 +38,20 @@ from src.io_funcs import (
     require_free_space,
     require_storages,
     scratch_root,
+    setting_of,
 )
 from src.parts import (
+    FEWER_FRAMES,
     DamagedPartError,
     Made,
     Part,
     frames_of_part,
+    frames_per_recording,
     make_parts,
     plan_parts,
     read_part,
     remove_part,
+    unframed_text,
 )
 from src.preview import write_preview
 
@@ -52,6 +59,7 @@ MOST_LEFT_OUT_FRACTION = 0.01
 FEW_LEFT_OUT = 2  # however few recordings there are
 MOST_CORRUPT_NAMED = 20
 MOST_PARTLY_READ_NAMED = 5
+SURE_FRACTION = 0.9  # of an estimate of space: what is surely needed
 _LEFT_OUT = {  # why, in `Made`: what such recordings are, and what to do about them
     "corrupt": ("corrupt", "Fetch the dataset again, or move them out of its folders"),
     "foreign": (
@@ -111,7 +119,7 @@ def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
     """
     job = _plan(config, stop)
     waiting = f"another process is preparing {job.relative}; waiting for it"
-    with cache.both_locked(job.relative, waiting, stop.check):
+    with _told_when_full(job), cache.both_locked(job.relative, waiting, stop.check):
         is_there = cache.is_whole(job.scratch, fast=True) or cache.is_whole(job.project, fast=True)
         if config.data.reset_cache or is_there:
             for folder in (job.scratch, job.project):
@@ -255,7 +263,7 @@ def _make_missing(
         for part, made in make_parts(missing, dataset, data, folder, processes, stop.check):
             found[part] = made
             progress.update(len(part.numbers))
-            num_corrupt += len(made.corrupt) + len(made.foreign)
+            num_corrupt += made.num_left_out
             if _too_many(num_corrupt, num_recordings):
                 break
     return found
@@ -283,10 +291,11 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
     if not mine:
         LOG.info("nothing to do for shard %d of %d: there are %d parts only", shard, shards, len(job.parts))
         return
-    with file_lock(
-        folder / f".shard-{shard}-of-{shards}.lock", "another process makes this shard; waiting", stop.check
-    ):
+    lock = folder / f".shard-{shard}-of-{shards}.lock"
+    with _told_when_full(job), file_lock(lock, "another process makes this shard; waiting", stop.check):
         missing = [part for part in mine if read_part(folder, part) is None]
+        if missing:
+            require_free_space(folder, _estimate(job).of(missing))
         made = _make_missing(missing, job.dataset, config.data, folder, len(job.recordings), stop)
         if len(made) == len(missing):
             (folder / f".shard-{shard}-of-{shards}.done").touch()  # for people, see `sync.unfinished`
@@ -297,6 +306,59 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
         len(mine),
         len(missing),
     )
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """What a preparation surely takes on a disk, estimated from a sample of recordings."""
+
+    frames: float  # per recording
+    frame_bytes: int
+
+    def of(self, parts: list[Part]) -> int:
+        """Return the bytes of these parts."""
+        return round(self.frames * self.frame_bytes * sum(len(part.numbers) for part in parts))
+
+    def of_cache(self, num_recordings: int) -> int:
+        """Return the bytes of a cache of so many recordings."""
+        return cache.split_bytes(self.frames * num_recordings, self.frame_bytes)
+
+
+def _estimate(job: _Job) -> _Estimate:
+    frames = frames_per_recording(job.recordings, job.dataset, job.framing)
+    return _Estimate(SURE_FRACTION * frames, frame_bytes(job.framing, job.dataset.sensor_size))
+
+
+def _require_space(job: _Job, missing: list[Part], made: dict[Part, tuple[Path, Made]]) -> None:
+    """Raise NoSpaceError if the missing parts and the cache cannot fit: on scratch, or the cache on project storage."""
+    estimate = _estimate(job)
+    whole = estimate.of_cache(len(job.recordings))
+    require_free_space(job.scratch, estimate.of(missing) + whole)
+    if job.project.resolve() == job.scratch.resolve():
+        return
+    # By the time of the copy, the parts are gone.
+    disk = device_of(job.project)
+    freed = sum(it.size for folder, it in made.values() if device_of(folder) == disk)
+    require_free_space(job.project, whole * (2 if device_of(job.scratch) == disk else 1) - freed)
+
+
+@contextlib.contextmanager
+def _told_when_full(job: _Job) -> Iterator[None]:
+    """Where a disk is too full, say which, and what the preparation leaves there."""
+    try:
+        yield
+    except (NoSpaceError, OSError) as error:
+        text = str(error)
+        if isinstance(error, OSError):
+            if error.errno not in DISK_IS_FULL:
+                raise
+            path = Path(error.filename or job.scratch)
+            text = f"{path}: {error.strerror}; see {setting_of(path)}"
+        folders = {_parts_folder(folder): None for folder in (job.scratch, job.project)}
+        sizes = {folder: sum(path.stat().st_size for path in folder.glob("*")) for folder in folders}
+        if stays := [f"{folder} ({format_size(size)})" for folder, size in sizes.items() if size]:
+            text += f". What is made stays in {' and '.join(stays)}: the same command goes on from there"
+        raise NoSpaceError(text) from error
 
 
 def _build(job: _Job, data: Data, stop: StopSignals) -> None:
@@ -314,10 +376,12 @@ def _build(job: _Job, data: Data, stop: StopSignals) -> None:
             if made:
                 LOG.info("going on with %d of %d parts that are there already", len(made), len(job.parts))
             missing = [part for part in job.parts if part not in made]
+            if missing:
+                _require_space(job, missing, made)
             new = _make_missing(missing, job.dataset, data, own, len(job.recordings), stop)
             made |= {part: (own, it) for part, it in new.items()}
             try:
-                _report_left_out([it for _, it in made.values()], len(job.recordings))
+                _report_left_out([it for _, it in made.values()], job)
             except UserError:
                 shutil.rmtree(own, ignore_errors=True)
                 shutil.rmtree(of_shards, ignore_errors=True)
@@ -328,7 +392,7 @@ def _build(job: _Job, data: Data, stop: StopSignals) -> None:
                 break
             except DamagedPartError as error:
                 LOG.warning("%s: making it again", error)
-    num_corrupt = sum(len(it.corrupt) + len(it.foreign) for _, it in made.values())
+    num_corrupt = sum(it.num_left_out for _, it in made.values())
     manifest: cache.Manifest = {
         "format_version": cache.FORMAT_VERSION,
         "parameters": job.parameters,
@@ -363,9 +427,10 @@ def _put_together(
     job: _Job, made: dict[Part, tuple[Path, Made]], check: Callable[[], None]
 ) -> dict[str, dict[str, Any]]:
     """Write the splits on scratch; a damaged part is forgotten and DamagedPartError raised."""
-    require_free_space(job.scratch, sum(it.size for _, it in made.values()))
-    entries = {}
     bytes_a_frame = frame_bytes(job.framing, job.dataset.sensor_size)
+    num_frames = sum(sum(it.counts) for _, it in made.values())
+    require_free_space(job.scratch, cache.split_bytes(num_frames, bytes_a_frame))
+    entries = {}
     for split in cache.SPLITS:
         parts = [part for part in job.parts if part.split == split]
 
@@ -406,9 +471,11 @@ def _too_many(num_left_out: int, num_recordings: int) -> bool:
     return num_left_out > max(FEW_LEFT_OUT, MOST_LEFT_OUT_FRACTION * num_recordings)
 
 
-def _report_left_out(made: list[Made], num_recordings: int) -> None:
+def _report_left_out(made: list[Made], job: _Job) -> None:
     """Warn of recordings that were left out or partly read; UserError if too many were left out."""
-    left_out = {reason: [line for it in made for line in getattr(it, reason)] for reason in _LEFT_OUT}
+    num_recordings = len(job.recordings)
+    texts = {**_LEFT_OUT, "unframed": (unframed_text(job.framing), FEWER_FRAMES)}
+    left_out = {reason: [line for it in made for line in getattr(it, reason)] for reason in texts}
     for lines in left_out.values():
         for line in lines[:MOST_CORRUPT_NAMED]:
             LOG.warning("recording left out: %s", line)
@@ -416,16 +483,14 @@ def _report_left_out(made: list[Made], num_recordings: int) -> None:
             LOG.warning("and %d more", len(lines) - MOST_CORRUPT_NAMED)
     if _too_many(sum(map(len, left_out.values())), num_recordings):
         reason, lines = max(left_out.items(), key=lambda item: len(item[1]))
-        are, what_to_do = _LEFT_OUT[reason]
+        are, what_to_do = texts[reason]
         raise UserError(
             f"{len(lines)} of {num_recordings} recordings are {are}, more than {MOST_LEFT_OUT_FRACTION:.0%} and than "
             f"{FEW_LEFT_OUT}; the first: {lines[0]}. {what_to_do}"
         )
     for reason, lines in left_out.items():
         if lines:
-            LOG.warning(
-                "%d of %d recordings are %s and were left out", len(lines), num_recordings, _LEFT_OUT[reason][0]
-            )
+            LOG.warning("%d of %d recordings are %s and were left out", len(lines), num_recordings, texts[reason][0])
     if cut_short := [it for part in made for it in part.cut_short]:
         LOG.warning(
             "%d of %d recordings are cut short; what is whole was read, %s were left out or are missing: %s",

@@ -3,15 +3,18 @@
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 from src import cache, parts
 from src.config import Config, Data
-from src.events import denoise, read_recording, to_frames
+from src.events import denoise, nmnist, read_recording, to_frames
 from src.events.dataset import UNPACKED, Recording
+from src.events.events import Events
 from src.events.framing import frames_of, framing_of
 from src.events.nmnist import NMNIST
 from src.helpers import Stopped, StopSignals, UserError
@@ -454,6 +457,63 @@ def test_recordings_that_are_half_moved_to_their_places_are_moved_on_first(confi
     (folder / UNPACKED).mkdir()
     (folder / "Test").rename(folder / UNPACKED / "Test")
     assert sum(map(len, recordings_of(prepare(config, StopSignals())).values())) == 150
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"frame_mode": "n_time_bins", "n_time_bins": 10**6}, "data.n_time_bins = 1000000"),
+        ({"frame_mode": "n_event_bins", "n_event_bins": 10**6}, "data.n_event_bins = 1000000"),
+        ({"frame_mode": "time_window", "time_window": 1, "frame_dtype": "counts"}, "data.time_window = 1"),
+    ],
+)
+def test_the_option_is_named_by_which_most_recordings_give_too_many_frames(config, options, named):
+    config.data = dataclasses.replace(config.data, overlap=0, **options)
+    with pytest.raises(UserError, match=f"32 of 32 .* by {named} and data.overlap = 0.* fewer frames per recording"):
+        prepare(config, StopSignals())
+
+
+def test_the_option_is_named_where_a_minority_gives_too_many_frames(config, tmp_path):
+    config.data = dataclasses.replace(config.data, frame_mode="time_window", time_window=10, overlap=0)
+    zeros = np.zeros(2, np.uint16)
+    for number, path in enumerate(sorted((tmp_path / "recordings").rglob("*.bin"))):
+        times = np.array([0, 1000 if number % 4 else nmnist.LARGEST_TIMESTAMP])
+        path.write_bytes(nmnist.encode(Events(zeros, zeros, times, zeros.astype(np.uint8))))
+    config.data.frame_dtype = "counts"
+    with pytest.raises(UserError, match=r"recordings are of more than 256.* by data.time_window = 10 and"):
+        prepare(config, StopSignals())
+
+
+@pytest.fixture
+def small_disk(tmp_path, monkeypatch):
+    """Scratch on a temporary file system of 1 MiB, where this process may mount one; the cache takes 230 KiB."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]).returncode:
+        pytest.skip("cannot mount a file system here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_made(config, small_disk):
+    config.data = dataclasses.replace(config.data, frame_mode="time_window", time_window=1000, overlap=0)
+    with pytest.raises(UserError, match=r"not enough space for .*window1000.* MiB needed, .* free; see SCRATCH"):
+        prepare(config, StopSignals())
+    assert not [path for root in (small_disk, project_root()) for path in root.rglob("*.frames")]
+
+
+def test_a_disk_that_fills_up_is_named_with_what_stays_and_is_gone_on_from(config, small_parts, small_disk):
+    filler = small_disk / "others"
+    filler.write_bytes(bytes(900_000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.prepare.require_free_space", lambda folder, size: None)
+        with pytest.raises(UserError) as error:
+            prepare(config, StopSignals())
+    expected = r"\.frames: No space left on device; see SCRATCH_STORAGE_DIR\. What is made stays in"
+    assert re.search(expected, str(error.value))
+    assert f"{small_disk}/data/NMNIST/." in str(error.value)
+    filler.unlink()
+    assert cache.is_whole(prepare(config, StopSignals()))
 
 
 def test_fewer_recordings_than_the_full_set_are_said_in_one_warning(config, caplog):

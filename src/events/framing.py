@@ -93,6 +93,11 @@ def framing_parameters(framing: Framing) -> dict[str, Any]:
     return parameters
 
 
+def size_options(framing: Framing) -> dict[str, float]:
+    """Return the options that decide how many frames a recording gives, under the names of the data section."""
+    return {SIZE_OPTIONS[framing.mode]: framing.size, "overlap": framing.overlap}
+
+
 def framing_name(parameters: dict[str, Any]) -> str:
     """Framing parameters in a folder's name: events1500_overlap1000_denoise1200, then what is not as usual."""
     mode = parameters["frame_mode"]
