@@ -56,7 +56,14 @@ if [[ ${words[0]} == train.sh ]]; then
   done
 fi
 [[ -z $training ]] || again="submit it with --resume"
-if [[ -n $training && $restarts -gt 0 ]]; then
+# While this file is there, Python has not noted the job's --restart: a start that ended before that is made once more.
+export DIFFLOGIC_UNNOTED_RESTART=${PROJECT_STORAGE_DIR:-}/logs/${words[2]:-}/.restart-$id
+if [[ -n $training && $restarts == 0 ]]; then
+  for word in "${words[@]:3}"; do
+    [[ $word != --restart ]] || { mkdir -p -- "${DIFFLOGIC_UNNOTED_RESTART%/*}" && : >"$DIFFLOGIC_UNNOTED_RESTART"; }
+  done
+fi
+if [[ -n $training && $restarts -gt 0 && ! -e $DIFFLOGIC_UNNOTED_RESTART ]]; then
   for i in "${!words[@]}"; do
     [[ ${words[i]} != --restart ]] || unset "words[i]" # for the first start alone
   done
@@ -93,6 +100,7 @@ if [[ -n $received && $code -gt 128 && $code == $((128 + $(kill -l "${to_srun:-$
   code=75
 fi
 if [[ $code != 75 ]]; then
+  rm -f -- "$DIFFLOGIC_UNNOTED_RESTART"
   say "ended with exit code $code"
   exit "$code"
 fi

@@ -31,7 +31,7 @@ from src.inference import load_model
 from src.io_funcs import write_atomic
 from src.job import Job
 from src.logic.sampling import soft_gates
-from src.metrics import accuracies, classification
+from src.metrics import DEBUG, accuracies, classification, debug_entry
 from src.model import DiffLogic, FrameModel
 
 FORMAT_VERSION = 1
@@ -148,6 +148,7 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     options = dataclasses.replace(config.train, dtype=own.train.dtype)  # as it was trained and tested
     evaluation = evaluate(network.to(device), cache.splits[split], options, device, stop.check)
     content = evaluation_content(evaluation, cache, split, job_id, model, own.model.model_type, about["step"])
+    content |= debug_entry(about.get("debug"))
     wanted, trained_on = (cache_parameters(data, get_dataset(data.name)) for data in (config.data, own.data))
     path = evaluation_path(job, split, model, "" if wanted == trained_on else cache.folder.name)
     try:
@@ -267,7 +268,7 @@ def _tables(content: dict[str, Any]) -> str:
         for kind, part in kinds.items()
     ]
     header = ["%", "loss", "frames", "macro F1", "recordings", "macro F1"]
-    parts = [title, format_table(header, summary)]
+    parts = [title, *([content[DEBUG]] if DEBUG in content else []), format_table(header, summary)]
     for kind, part in kinds.items():
         for unit in ("frames", "recordings"):
             parts.append(f"{part[unit]['count']:,} {unit}{', ' + kind if kind else ''}, by class")

@@ -300,6 +300,9 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
     except RunError as error:
         LOG.error("%s", error, exc_info=debug)
         return EXIT_FAILED
+    except MemoryError as error:
+        LOG.error("out of memory%s", f": {one_line(error)}" if str(error) else "", exc_info=debug)
+        return EXIT_FAILED
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         LOG.error("%s%s", reason, "" if debug else " (run with --debug for the traceback)", exc_info=debug)

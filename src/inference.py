@@ -21,8 +21,9 @@ from src.model import DiffLogic, FrameModel, create_model
 def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
     """The model of a file or job (see `find_model`), on the CPU, in eval mode; and its description.
 
-    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `step`, `temperature`, the
-    gates' in train mode, and, but for older files, `frames`, the checksum of the cache that it was trained on.
+    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `step` and `temperature`, the
+    gates' in train mode. But for older files it has `frames`, the checksum of the cache that the model was trained on,
+    and `debug`, None or a text about a run with --debug.
 
     Raises:
         UserError: if there is no such model, or its file is damaged or does not fit its description.
@@ -104,7 +105,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
                 f"{path}: its header has no {key} that can be used ({json.dumps(description.get(key), default=str)}); "
                 f"give a file that train.sh wrote: best, final or step_*.safetensors"
             )
-    return weights, {key: description[key] for key in (*_FITS, "frames") if key in description}
+    return weights, {key: description[key] for key in (*_FITS, "frames", "debug") if key in description}
 
 
 def _are(kind: type, values: Any) -> bool:

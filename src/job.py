@@ -1,6 +1,7 @@
 """A job's folders, its lock, its checkpoints' names, and the note of a restart."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from src.helpers import EXIT_USER_ERROR, EndedElsewhere, UserError
 from src.io_funcs import file_lock, project_root, scratch_root, sync_directory, write_atomic
 
+UNNOTED = "DIFFLOGIC_UNNOTED_RESTART"  # a variable of slurm_job.sh: a file that is there until a restart is noted
 _CHECKPOINT = re.compile(r"step_(\d{10})\.safetensors")
 
 
@@ -102,6 +104,8 @@ def restart_noted(job: Job) -> Iterator[None]:
             write_atomic(job.restarting, "")
         except OSError as error:
             raise UserError(f"cannot write to project storage: {error}; see PROJECT_STORAGE_DIR") from error
+        if UNNOTED in os.environ:
+            Path(os.environ[UNNOTED]).unlink(missing_ok=True)
     try:
         yield
     except (UserError, EndedElsewhere) as error:

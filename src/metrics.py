@@ -141,6 +141,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         ]
 
 
+def debug_entry(note: str | None) -> dict[str, Any]:
+    """What a debug run adds to a row of its metrics, its result and its evaluations; empty for any other run."""
+    return {} if note is None else {DEBUG: note}
+
+
 def debug_note(rows: list[dict[str, Any]]) -> str | None:
     """What these rows say of a run with --debug, such as "debug: 20 of 69 batches per epoch"; None of any other run."""
     return next((row[DEBUG] for row in rows if row.get(DEBUG)), None)

@@ -228,4 +228,7 @@ def _failures_path(sweep: Sweep) -> Path:
 
 
 def _write_failures(sweep: Sweep, failures: dict[str, str]) -> None:
-    write_json(_failures_path(sweep), failures)
+    try:
+        write_json(_failures_path(sweep), failures)
+    except OSError as error:  # no list is worth the jobs that run
+        LOG.warning("cannot save the list of failed jobs: %s", error)

@@ -36,7 +36,7 @@ from src.io_funcs import from_repository, remove_leftovers, write_atomic, write_
 from src.job import Job, job_lock, refuse_existing, remove_results
 from src.loggers import Entry, Loggers, require_packages, row_entry
 from src.logic.sampling import gate_temperature, set_temperature, temperature_of_epoch
-from src.metrics import best_epoch, val_scores, write_metrics
+from src.metrics import best_epoch, debug_entry, val_scores, write_metrics
 from src.model import DiffLogic, FrameModel, create_model, least_size, require_fitting_frames
 from src.optimisation import (
     averaged_weights,
@@ -203,6 +203,8 @@ def _begin(run: Run) -> None:
     if distributed.rank() == 0:
         if run.restart:
             remove_results(job)
+        else:
+            job.restarting.unlink(missing_ok=True)  # there was nothing to replace
         log_to_file(job.logs / "train.log")
     _attempt("the config", lambda: write_atomic(job.logs / "config.yaml", run.config.to_yaml()))
     _attempt("how the run was started", lambda: _record_start(run))
@@ -360,7 +362,10 @@ def _train_epoch(run: Run, stop: StopSignals) -> None:
             group_ends = (progress.batch + 1) % group == 0 or progress.batch + 1 == run.batches_an_epoch
             if group_ends:
                 _update(run, update)
-                _begin(run)
+                if not run.begun:
+                    before = time.perf_counter()
+                    _begin(run)
+                    began += time.perf_counter() - before
 
             loss_sum += distributed.total(batch_loss_sum)
             correct += distributed.total(batch_correct)
@@ -506,8 +511,7 @@ def _finish(run: Run, stop: StopSignals) -> None:
         "train_seconds": round(progress.train_seconds, 3),
     }
     note = _debug_note(run)
-    if note is not None:
-        result["debug"] = note
+    result |= debug_entry(note)
     tested: tuple[Evaluation, str, int] | None = None  # the evaluation of the best model, else of the final one
     if progress.epoch < run.config.train.epochs:
         result["stopped_early"] = _reason_to_stop_early(run)
@@ -582,6 +586,7 @@ def _evaluate(run: Run, model: FrameModel, split: str, stop: StopSignals) -> Eva
 def _write_evaluation(run: Run, evaluation: Evaluation, model: str, step: int) -> None:
     model_type = run.config.model.model_type
     content = evaluation_content(evaluation, run.cache, "test", run.job.job_id, model, model_type, step)
+    content |= debug_entry(_debug_note(run))
     write_evaluation(evaluation_path(run.job, "test"), content)
 
 
@@ -596,8 +601,7 @@ def _describe(scores: dict[str, float]) -> str:
 
 def _add_row(run: Run, split: str, values: dict[str, float], epoch: int) -> None:
     row: dict[str, Any] = {"step": run.progress.step, "epoch": epoch, "split": split, **values}
-    if (note := _debug_note(run)) is not None:
-        row["debug"] = note
+    row |= debug_entry(_debug_note(run))
     row["learning_rate"] = run.optimizer.param_groups[0]["lr"]
     if split == "train":
         row["train_seconds"] = round(run.progress.train_seconds, 3)

@@ -13,9 +13,10 @@ from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
 from src.compare import compare
 from src.config import Config
+from src.evaluate import evaluation_path
 from src.helpers import LOG, Stopped, StopSignals, UserError
 from src.inference import load_model
-from src.job import Job, restart_noted
+from src.job import UNNOTED, Job, restart_noted
 from src.metrics import best_epoch, debug_note, read_metrics
 from src.prepare import prepare
 from src.status import status_table
@@ -147,6 +148,23 @@ def test_a_restart_that_ends_before_its_first_step_is_begun_anew_by_resume(folde
     assert not Job(job_id).restarting.exists()
 
 
+def test_a_first_run_takes_back_the_note_of_a_restart_that_had_nothing_to_replace(run):
+    stop = StopSignals()
+    stop.note(signal.SIGTERM)
+    with pytest.raises(Stopped):
+        run("nothing", "train.epochs=1", restart=True, stop=stop)
+    run("nothing", "train.epochs=1")
+    assert not Job("nothing").restarting.exists()
+
+
+def test_a_batch_script_sees_when_a_restart_is_noted(folder, monkeypatch):
+    unnoted = folder / "unnoted"
+    unnoted.touch()
+    monkeypatch.setenv(UNNOTED, str(unnoted))
+    with restart_noted(Job("noted")):
+        assert not unnoted.exists()
+
+
 def test_a_restart_that_is_refused_leaves_the_old_run_to_be_resumed(folder, run):
     run("refused", "train.epochs=1")
     with pytest.raises(UserError, match="no frame cache"):
@@ -197,6 +215,8 @@ def test_a_debug_run_says_so_wherever_its_results_are_shown(folder, run, monkeyp
     assert re.fullmatch(note, result(folder, "debug")["debug"])
     assert re.fullmatch(note, debug_note(rows))
     assert re.search(note, status_table(["debug"]))
+    assert re.fullmatch(note, json.loads(evaluation_path(Job("debug"), "test").read_text())["debug"])
+    assert re.fullmatch(note, load_model("debug")[1]["debug"])
     compare(["debug"])
     assert re.search(note, capsys.readouterr().out)
     assert "No result" in (folder / "project/logs/debug/report.html").read_text()

@@ -379,6 +379,15 @@ def test_every_later_start_resumes(repository):
     assert given(repository, *job, SLURM_RESTART_COUNT="2") == ["config", "job", "--override", "a=1", "--resume"]
 
 
+def test_a_restart_that_ends_before_python_has_noted_it_is_made_once_more(repository):
+    job, variables = ("4", "train.sh", "config", "job", "--restart"), {"PROJECT_STORAGE_DIR": str(repository)}
+    given(repository, *job, CODE="75", **variables)
+    assert given(repository, *job, CODE="75", SLURM_RESTART_COUNT="1", **variables)[2:] == ["--restart"]
+    noted = 'rm "$DIFFLOGIC_UNNOTED_RESTART"; exit 75'
+    assert given(repository, *job, THEN=noted, SLURM_RESTART_COUNT="2", **variables)[2:] == ["--restart"]
+    assert given(repository, *job, SLURM_RESTART_COUNT="3", **variables)[2:] == ["--resume"]
+
+
 @pytest.mark.parametrize(
     "options",
     [[], ["--resume"], ["--restart"], ["--evaluate"], ["--evaluate", "--split=val", "--model=final"], ["--nproc=2"]],

@@ -53,6 +53,13 @@ def wrapper(folder, script, *arguments, expect=0, cwd=None, **variables):
     return result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_whose_streams_are_closed_does_its_work(folder, closed):
+    command = f'exec "$0" small.yaml --shard 1/2 {closed}'
+    script = str(REPOSITORY / "prepare_data.sh")
+    assert subprocess.run(["bash", "-c", command, script], cwd=folder, env=environment(folder)).returncode == 0
+
+
 def test_train_sh_trains_from_any_directory(folder):
     output = wrapper(folder, "train.sh", str(folder / "small.yaml"), "any", cwd="/")
     assert "test accuracy of the final model" in output
