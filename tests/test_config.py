@@ -58,6 +58,14 @@ def test_a_shipped_config_loads(path):
     Config.from_yaml(path)
 
 
+@pytest.mark.parametrize("path", [path for path in CONFIGS if "prepare" not in path.name], ids=lambda path: path.name)
+def test_a_shipped_config_begins_with_what_to_expect(path):
+    beginning = path.read_text().partition("\ndata:")[0]
+    assert all(line.startswith("#") for line in beginning.splitlines())
+    assert re.search(r"\d %", beginning)
+    assert re.search(r"(second|minute|hour)s?\b", beginning)
+
+
 def test_what_a_file_does_not_give_has_its_default(load):
     config = load("train: {epochs: 3}")
     assert config.train.epochs == 3

@@ -58,7 +58,7 @@ def refused(folder, *words, message):
         (bytes(range(256)), "not a UTF-8 text file"),
         (b"\0\0\0", "not valid YAML"),
         (b"a: !!python/object/apply:os.system [true]", "not valid YAML"),
-        (b"a: &a [*a]", "unknown key a"),
+        (b"a: &a [*a]", "an anchor that contains itself"),
         (b"? [1, 2]\n: 3", "not valid YAML"),
         (b"modle: {}", "did you mean model?"),
         (b"train: {epoch: 1}", "did you mean train.epochs?"),
