@@ -281,8 +281,8 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
     folder = _parts_folder(job.project)
     if config.data.reset_cache:
         raise UserError(
-            f"data.reset_cache = true with --shard would remove what other shards have made; remove {job.project}, "
-            f"{job.scratch} and {folder}, where they are there, and leave it out"
+            f"data.reset_cache = true with --shard would undo what other shards have made; move {job.project}, "
+            f"{job.scratch} and {folder} aside, where they are there, and leave it out"
         )
     if cache.is_whole(job.project, fast=True):
         LOG.info("frame cache %s is already there", job.relative)

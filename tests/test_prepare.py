@@ -224,7 +224,7 @@ def test_a_lost_shard_is_made_when_the_cache_is_put_together(config, small_parts
 
 def test_a_shard_does_not_reset_what_others_have_made(config, small_parts):
     config.data.reset_cache = True
-    with pytest.raises(UserError, match=r"reset_cache = true with --shard .* remove /.*\.parts.* leave it out"):
+    with pytest.raises(UserError, match=r"reset_cache = true with --shard .* move /.*\.parts aside.* leave it out"):
         prepare_shard(config, 1, 2, StopSignals())
 
 

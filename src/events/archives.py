@@ -83,14 +83,13 @@ def _unpack_all(archives: Sequence[Archive], folder: Path, url: str | None, chec
     folder.mkdir(parents=True, exist_ok=True)
     sources = {archive: source_of(archive, url) for archive in archives}
     places = {archive: _put_by_hand(archive, folder, check) for archive in archives}
-    missing = {archive: folder / archive.file_name for archive, place in places.items() if place is None}
-    singles = _singles(list(missing), folder)
-    if singles:
-        missing = {}
+    singles = _singles([archive for archive in archives if places[archive] is None], folder)
+    needed = [archive for archive in archives if places[archive] or not singles]
+    missing = {archive: folder / archive.file_name for archive in needed if places[archive] is None}
     parts = [part_of(path) for path in missing.values()]
     there = sum(part.stat().st_size for part in parts if part.exists())
     downloads = sum(archive.size for archive in missing if isinstance(sources[archive], str))
-    require_free_space(folder, downloads - there + sum(archive.unpacked_size for archive in archives))
+    require_free_space(folder, downloads - there + sum(archive.unpacked_size for archive in needed))
     try:
         for archive, path in missing.items():
             source = sources[archive]

@@ -337,7 +337,7 @@ def test_an_estimate_says_what_it_does_before_it_waits(majority, monkeypatch, ca
     monkeypatch.setenv("PATH", "/nowhere")
     with caplog.at_level("INFO", logger="difflogic_tonic"), pytest.raises(UserError):
         estimate_luts(majority, "ice40")
-    assert "net_classify.v for ice40, which takes" in caplog.text
+    assert "net_classify.v for ice40: it takes about a minute" in caplog.text
 
 
 @pytest.mark.parametrize(("target", "luts", "largest"), [("ice40", 7_681, "HX8K"), ("xilinx", 1_221_601, "XC7V2000T")])

@@ -49,7 +49,7 @@ def estimate_luts(
         UserError: if Yosys is not there, does not accept the file or takes too long.
     """
     LOG.info(
-        "yosys synthesises %s for %s, which takes a minute for some thousand gates and %s at most",
+        "yosys synthesises %s for %s: it takes about a minute per 5,000 gates, and is given up after %s",
         verilog,
         target,
         format_duration(timeout),
