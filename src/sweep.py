@@ -25,6 +25,7 @@ LONGEST_LABEL = 60  # of a configuration, in job ids
 OWN_FILE = "sweep.yaml"  # the file that a sweep's folder is known by
 
 _MOST_SEED = 2**63 - 1
+_MOST_JOBS = 10**5
 _TRIES = 100  # draws for each trial, until one is new
 
 
@@ -137,6 +138,8 @@ def load_sweep(path: str | Path) -> Sweep:
     variants = _variants(file.variants, path, errors)
     combinations = _combinations(file, path, errors)
     _check_keys_stand_once(overrides, variants, combinations, path, errors)
+    if (jobs_in_all := len(variants) * len(combinations) * len(seeds)) > _MOST_JOBS:
+        errors.append(f"{path}: {jobs_in_all:,} jobs: variants times combinations times seeds; at most {_MOST_JOBS:,}")
     if errors:
         raise UserError("\n".join(errors))
 
@@ -280,6 +283,9 @@ def _combinations(file: SweepFile, path: Path, errors: list[str]) -> list[dict[s
         if not isinstance(values, list) or not values:
             errors.append(f"{path}: grid.{key} = {shown(values)}: expected a list of values, such as [0.01, 0.02]")
     if errors:
+        return []
+    if (points := math.prod(map(len, grid.values()))) > _MOST_JOBS:  # before they are all in memory
+        errors.append(f"{path}: grid: {points:,} combinations; at most {_MOST_JOBS:,}")
         return []
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 

@@ -90,6 +90,16 @@ def test_the_base_config_s_path_is_expanded(load, tmp_path, monkeypatch):
         load("seeds: 2", "~nobody/x.yaml")
 
 
+def test_a_sweep_of_more_jobs_than_anyone_runs_is_refused_before_they_are_made(load):
+    values = ", ".join(f"1e-{number}" for number in range(1, 11))
+    grid = "\n".join(f"  train.{key}: [{values}]" for key in ("learning_rate", "weight_decay", "ema_decay"))
+    more = "\n".join(f"  model.difflogic.{key}: [{values}]" for key in ("tau", "grad_factor", "temperature"))
+    with pytest.raises(UserError, match=r"rates.yaml: grid: 1,000,000 combinations; at most 100,000"):
+        load(f"grid:\n{grid}\n{more}")
+    with pytest.raises(UserError, match=r"rates.yaml: 1,000,000 jobs: .*; at most 100,000"):
+        load(f"seeds: 1000\ngrid:\n{grid}")
+
+
 def test_a_base_config_that_only_one_job_could_read_is_refused(load, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(UserError, match=r"rates.yaml: config = .*fifo: every job reads it, so it must be a file"):
