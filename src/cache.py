@@ -169,14 +169,31 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a cache folder; None if it is missing, damaged, no cache's or of another format version."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        checksum = manifest.pop("manifest_sha256")
-        valid = checksum == _manifest_checksum(manifest) and manifest["format_version"] == FORMAT_VERSION
+        manifest = _whole_manifest(folder)
         # The names lead to files that are copied and removed.
-        valid = valid and {split: entry["file"] for split, entry in manifest["splits"].items()} == _FILES
+        valid = (
+            manifest["format_version"] == FORMAT_VERSION
+            and {split: entry["file"] for split, entry in manifest["splits"].items()} == _FILES
+        )
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return manifest if valid else None
+
+
+def is_of_other_version(folder: Path) -> bool:
+    """Whether a folder holds a whole manifest that another version of this program has written."""
+    try:
+        return bool(_whole_manifest(folder)["format_version"] != FORMAT_VERSION)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def _whole_manifest(folder: Path) -> Manifest:
+    """The manifest, if it has its checksum; else ValueError, KeyError, AttributeError or TypeError."""
+    manifest: Manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest.pop("manifest_sha256") != _manifest_checksum(manifest):
+        raise ValueError(f"{folder / MANIFEST} does not have its checksum")
+    return manifest
 
 
 def _manifest_checksum(manifest: Manifest) -> str:

@@ -20,7 +20,8 @@ class CacheState:
     """One cache on both storages.
 
     A state is ok, missing, incomplete (no manifest), damaged, differs (both are valid, and not the same), unreadable
-    (the disk or its permissions fail: what lies there is not known) or in progress (another process works on it).
+    (the disk or its permissions fail: what lies there is not known), other version (of this program; it may be sound)
+    or in progress (another process works on it).
     """
 
     relative: Path  # data/<NAME>/<identity>
@@ -90,6 +91,8 @@ def _state(
         if not folder.is_dir():
             return "missing", None
         (folder / cache.MANIFEST).read_bytes()
+        if cache.is_of_other_version(folder):
+            return "other version", None
         manifest = cache.read_manifest(folder)
         broken = cache.damages(folder, manifest, fast, check, advance) if manifest else []
     except FileNotFoundError:
@@ -216,6 +219,9 @@ def _act(state: CacheState, dry_run: bool, prune: bool, check: Callable[[], None
                 if not dry_run:
                     cache.remove_cache(folder)
         return not dry_run
+    if "other version" in states:
+        LOG.warning("%s: made by another version of this program; left as it is", state.relative)
+        return True
     if "differs" in states:
         advice = "the copies differ; move the one that you do not want elsewhere"
     elif "unreadable" in states:

@@ -370,3 +370,13 @@ def test_shards_that_were_never_put_together_are_shown_with_what_to_do(folders, 
     assert sync.unfinished("DEMO") == []
     prepare(config, StopSignals())
     assert sync.unfinished() == []
+
+
+def test_a_sound_cache_of_another_version_is_not_called_damaged_nor_pruned(folders, monkeypatch, caplog):
+    before = files(folders[0])
+    monkeypatch.setattr(cache, "FORMAT_VERSION", cache.FORMAT_VERSION + 1)
+    assert states() == ("other version", "other version")
+    with caplog.at_level("INFO", logger="difflogic_tonic"):
+        assert sync.check_and_sync(fast=False, dry_run=False, prune=True)
+    assert "made by another version of this program" in caplog.text
+    assert files(folders[0]) == before
