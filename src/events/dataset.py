@@ -19,6 +19,16 @@ class ForeignRecordingError(CorruptRecordingError):
     """A recording that may well be sound, but is in no known format or of another sensor."""
 
 
+_POINTERS = {b"version https://git-lfs.github.com/spec/": "git lfs pull", b"/annex/objects/": "git annex get"}
+
+
+def refuse_pointer(content: bytes) -> None:
+    """Raise ForeignRecordingError for a file that only says where a recording is."""
+    for beginning, command in _POINTERS.items():
+        if content.startswith(beginning):
+            raise ForeignRecordingError(f"it is only a pointer to the recording, which {command} brings")
+
+
 def check_outside(num_outside: int, num_events: int, sensor: str) -> None:
     """Raise ForeignRecordingError if so many of a recording's events lie outside the sensor that it is another's.
 

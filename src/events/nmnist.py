@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.events.dataset import Archive, CorruptRecordingError, Dataset, Recording, recordings_in_class_folders
+from src.events.dataset import (
+    Archive,
+    CorruptRecordingError,
+    Dataset,
+    Recording,
+    recordings_in_class_folders,
+    refuse_pointer,
+)
 from src.events.events import Events
 from src.kernel_cache import cached_njit
 
@@ -89,7 +96,9 @@ def encode(events: Events) -> bytes:
 
 def read(path: str | Path) -> Events:
     """Events of an N-MNIST .bin file; CorruptRecordingError if it is none, or empty."""
-    events = decode(np.frombuffer(read_bytes(path), dtype=np.uint8))
+    content = read_bytes(path)
+    refuse_pointer(content)
+    events = decode(np.frombuffer(content, dtype=np.uint8))
     if len(events) == 0:
         raise CorruptRecordingError("it holds no events")
     return events

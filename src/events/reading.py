@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from src.events import aedat2, aedat4, nmnist
-from src.events.dataset import CorruptRecordingError, ForeignRecordingError
+from src.events.dataset import CorruptRecordingError, ForeignRecordingError, refuse_pointer
 from src.events.events import Events
 
 
@@ -24,6 +24,7 @@ def read_recording(path: str | Path) -> Events:
 
 def decode_recording(content: bytes, suffix: str) -> Events:
     """Events of a file's bytes, as `read_recording`; the suffix counts for N-MNIST only, whose files begin anyhow."""
+    refuse_pointer(content)
     if content.startswith(aedat4.MAGIC):
         events = aedat4.decode(content)
     elif content.startswith(aedat2.MAGIC):

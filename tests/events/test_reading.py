@@ -58,6 +58,20 @@ def test_arbitrary_bytes_give_events_or_a_corrupt_recording(tmp_path_factory, be
     assert len(events) > 0
 
 
+@pytest.mark.parametrize("read", [read_recording, nmnist.read])
+@pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n", "git lfs pull"),
+        (b"/annex/objects/MD5E-s5--ab.bin\n", "git annex get"),
+    ],
+)
+def test_a_pointer_to_a_recording_names_what_brings_it(tmp_path, read, content, command):
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(ForeignRecordingError, match=f"only a pointer to the recording, which {command} brings"):
+        read(tmp_path / "a.bin")
+
+
 def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_recording(tmp_path / "a.bin")
