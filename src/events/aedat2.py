@@ -8,8 +8,8 @@ from src.events.events import Events
 
 MAGIC = b"#!AER-DAT2.0"
 END_OF_HEADER = b"end of ascii header"
-SPECIAL = 0x80008000  # bits 31 and 15: no event of a pixel, such as a synchronisation signal
-PIXEL = 0x7FFF  # bits of a pixel's address and polarity
+PIXEL = 0x7FFF  # bits of a pixel's address and polarity; with bit 31 or 15 it is a signal, such as a synchronisation
+OTHERS = 0x7FFF0000  # bits that only addresses of larger sensors have
 
 _EVENT = np.dtype([("address", ">u4"), ("t", ">u4")])
 
@@ -43,12 +43,11 @@ def decode(content: bytes) -> Events:
         raise CorruptRecordingError(f"its data, {num_unread} bytes, are not a multiple of {_EVENT.itemsize}")
     words = np.frombuffer(content, _EVENT, count=whole, offset=begin)
     address = words["address"].astype(np.uint32)
-    is_event = address & SPECIAL == 0
-    is_pixel = is_event & (address <= PIXEL)
-    num_outside = int(is_event.sum() - is_pixel.sum())
-    if num_outside:
-        first = address[is_event & ~is_pixel][0]
-        check_outside(num_outside, int(is_event.sum()), f"address {first:#x} is none of a 128 x 128 sensor")
+    is_pixel = address <= PIXEL
+    others = address[(address & OTHERS != 0) & (address >> 31 == 0)]
+    if others.size:
+        sensor = f"address {others[0]:#x} is none of a 128 x 128 sensor"
+        check_outside(others.size, int(is_pixel.sum()) + others.size, sensor)
     t = _unwrapped(words["t"])[is_pixel]
     address = address[is_pixel]
     return Events(
@@ -57,7 +56,7 @@ def decode(content: bytes) -> Events:
         t,
         (~address & 1).astype(np.uint8),
         num_unread,
-        num_outside,
+        others.size,
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.events import Events, aedat2
-from src.events.dataset import CorruptRecordingError
+from src.events.dataset import CorruptRecordingError, ForeignRecordingError
 from tests.recordings import same
 
 HEADER = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# Timestamps tick is 1 us\r\n"
@@ -86,6 +86,12 @@ def test_what_is_sound_of_a_damaged_file_is_read_and_the_rest_counted():
     events = aedat2.decode(file_of(*words, (7, 7))[:-3])
     assert (len(events), events.num_unread, events.num_outside) == (99, 5, 1)
     assert events.t.tolist() == [t for address, t in words if address < 1 << 22]
+
+
+def test_a_file_of_a_larger_sensor_is_not_called_corrupt_or_empty():
+    davis = file_of(*((0x4BCA1A + (k << 22), 100_000 + k) for k in range(20)))
+    with pytest.raises(ForeignRecordingError, match=r"20 of its 20 events lie outside .*address 0x4bca1a is none of"):
+        aedat2.decode(davis)
 
 
 @given(st.binary(max_size=200))
