@@ -60,9 +60,9 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
     import torch
 
     from src.config import Config
-    from src.inference import circuit_of, find_model, is_path, load_model
+    from src.inference import circuit_of, find_model, load_model
     from src.io_funcs import expand_path, write_atomic, write_json
-    from src.job import Job, luts_path
+    from src.job import Job, is_path, luts_path
     from src.logic.export import (
         Description,
         channel_names,

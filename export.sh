@@ -7,4 +7,5 @@ repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pw
 source "$repository/helper_scripts/launch.sh"
 
 [[ $# -ge 1 && $1 != -* ]] || usage 2 >&2
+names_files=yes
 run_python "$repository/export.py" "$@"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by launch.sh: runs Python in the container that SINGULARITY_CONTAINER names. Only what the command needs is
-# bound: the code, read-only, both storages, and what its config names.
+# bound: the code, read-only, both storages, and what its config and its arguments name.
 
 # Prints the container runtime's path.
 container_runtime() {
@@ -26,25 +26,39 @@ exec_in_container() {
 
   local -A sources=() modes=() # of each path in the container
   _bind "${repository:?}" ro
-  _bind "$PROJECT_STORAGE_DIR" rw
-  _bind "$SCRATCH_STORAGE_DIR" rw
+  _bind_folder "$PROJECT_STORAGE_DIR"
+  _bind_folder "$SCRATCH_STORAGE_DIR"
 
-  # The user's own packages (~/.local, PYTHONPATH) must not hide the image's. What is compiled at run time is kept on
-  # scratch, since the code is read-only.
+  # The user's own packages (~/.local, PYTHONPATH) must not hide the image's, and libraries and temporary folders of the
+  # host are not there. What is compiled at run time is kept on scratch, since the code is read-only.
+  unset LD_PRELOAD TMPDIR TEMP TMP
   cache=$SCRATCH_STORAGE_DIR/cache
   local python=(
     env -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1
     NUMBA_CACHE_DIR="$cache/numba" TRITON_CACHE_DIR="$cache/triton"
     PROJECT_STORAGE_DIR="$PROJECT_STORAGE_DIR" SCRATCH_STORAGE_DIR="$SCRATCH_STORAGE_DIR" python3
   )
-  if [[ -n $config ]]; then
-    [[ ! -p $config && ! -c $config ]] || fail "$config: in a container, a config must be a file: it is read twice" 2
+  local words=("$@")
+  if [[ -n $config$names_files ]]; then
     use_image_on_scratch
-    _bind_what_the_config_names "$@"
+    [[ ! -p $config && ! -c $config ]] || _keep_piped_config
+    [[ ! -e $config ]] || _bind "$config" ro
+    _bind_what_is_named
   fi
   local options
   _runtime_options
-  exec "$runtime" exec "${options[@]}" "$image" "${python[@]}" "$@"
+  exec "$runtime" exec "${options[@]}" "$image" "${python[@]}" "${words[@]}"
+}
+
+# A pipe can be read once and has its name in this process only: the config, which is the first argument, becomes a file.
+_keep_piped_config() {
+  local folder=$SCRATCH_STORAGE_DIR/cache/configs text
+  text=$(cat -- "$config")
+  mkdir -p -- "$folder"
+  config=$folder/$(sha256sum <<<"$text" | cut -c 1-16).yaml
+  printf '%s\n' "$text" >"$config.$$.tmp"
+  mv -f -- "$config.$$.tmp" "$config"
+  words[1]=$config
 }
 
 # _bind PATH MODE: has PATH be in the container, read-only (ro) or not (rw). A link is bound by its own name and by that
@@ -71,19 +85,30 @@ _is_visible() {
   return 1
 }
 
-# Reads the config in the container, where PyYAML is; a mistake in it ends here.
-_bind_what_the_config_names() {
+# _bind_folder FOLDER: has a folder be in the container, writable, and what links in it, or in its folders, lead to: a
+# dataset's folder may be a link to where the recordings lie.
+_bind_folder() {
+  local link
+  _bind "$1" rw
+  for link in "$1"/* "$1"/*/*; do
+    [[ ! -L $link || ! -e $link || $(readlink -f -- "$link") == *[:,\\]* ]] || _bind "$link" rw
+  done
+}
+
+# Asks config_paths.py, in the container, where PyYAML is; a mistake in the config or the arguments ends here.
+_bind_what_is_named() {
   local options paths line mode path
-  [[ ! -e $config ]] || _bind "$config" ro
   for _ in 1 2 3; do
     _runtime_options
-    paths=$("$runtime" exec "${options[@]}" "$image" "${python[@]}" -m helper_scripts.config_paths "$@") || exit
+    paths=$("$runtime" exec "${options[@]}" "$image" "${python[@]}" -m helper_scripts.config_paths "$PWD" "${words[@]}") ||
+      exit
     while IFS= read -r line; do
       mode=${line%% *} path=${line#* }
       [[ $mode != make ]] || mkdir -p -- "$path" 2>/dev/null || true # if not, Python says it
       case $mode in
         ro) [[ ! -e $path ]] || _bind "$path" ro ;;
-        rw | make) [[ ! -e $path ]] || _bind "$path" rw ;;
+        rw | make) [[ ! -e $path ]] || _bind_folder "$path" ;;
+        argument) words[${path%% *}]=${path#* } ;;
       esac
     done <<<"$paths"
     [[ $paths == *"again ."* ]] || break

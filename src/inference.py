@@ -12,7 +12,7 @@ from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, 
 from src.config import Config
 from src.helpers import UserError, one_line
 from src.io_funcs import check_name, expand_path
-from src.job import Job, list_checkpoints
+from src.job import Job, is_path, list_checkpoints
 from src.logic.circuit import Circuit
 from src.logic.sampling import set_temperature
 from src.model import DiffLogic, FrameModel, create_model
@@ -76,11 +76,6 @@ def find_model(path_or_job: str | Path) -> Path:
         if path.is_file():
             return path
     raise UserError(f"job {text} has no model and no checkpoint: looked in {job.models} and {job.checkpoints}")
-
-
-def is_path(text: str) -> bool:
-    """Whether `find_model` takes it for a file."""
-    return text.endswith(".safetensors") or "/" in text
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -51,6 +51,11 @@ class Job:
         return self.logs / "restarting"
 
 
+def is_path(text: str) -> bool:
+    """Whether what names a model is a file; else it is a job id."""
+    return text.endswith(".safetensors") or "/" in text
+
+
 def list_checkpoints(*folders: Path) -> list[Path]:
     """The checkpoints in these folders, the newest first; of the same step, that of the first folder first."""
     found = [path for folder in folders for path in folder.glob("step_*") if _CHECKPOINT.fullmatch(path.name)]

@@ -9,8 +9,9 @@ from src.config import Config
 from src.data import FrameCache
 from src.evaluate import require_fitting_model, warn_of_other_frames
 from src.helpers import UserError
-from src.inference import find_model, is_path, load_model
+from src.inference import find_model, load_model
 from src.io_funcs import expand_path, from_repository
+from src.job import is_path
 from src.model import FrameModel
 
 

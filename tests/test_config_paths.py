@@ -1,10 +1,12 @@
 """What a command needs of the disk, as the wrappers learn it from its config."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from helper_scripts.config_paths import needed_paths
+from helper_scripts.config_paths import absolute_arguments, needed_paths, needed_to_export
+from src.config import Config
 from src.helpers import UserError
 from tests.small_job import REPOSITORY
 
@@ -60,6 +62,51 @@ def test_the_preparation_s_config_is_read_and_says_where_its_archives_are(needed
     assert needed("main.py", section) == [("ro", str(preparation)), ("again", "."), ("rw", DATA)]
     preparation.write_text("data: {url: /archives}")
     assert needed("main.py", section) == [("ro", str(preparation)), ("ro", "/archives"), ("make", DATA)]
+
+
+def test_a_teacher_that_is_a_file_is_read_to_train(needed):
+    for model, path in (("/far/t.safetensors", "/far/t.safetensors"), ("~/t.x", str(Path.home() / "t.x"))):
+        assert needed("main.py", "{}", f"train.teacher.model={model}") == [("ro", path), ("rw", DATA)]
+        assert needed("prepare_data.py", "{}", f"train.teacher.model={model}") == [("make", DATA)]
+    assert needed("main.py", "{}", "train.teacher.model=job_1") == [("rw", DATA)]
+
+
+def path_options(section, prefix=""):
+    """The names of all options that are paths."""
+    for option in dataclasses.fields(section):
+        value = getattr(section, option.name)
+        if dataclasses.is_dataclass(value):
+            yield from path_options(value, f"{prefix}{option.name}.")
+        elif option.metadata.get("path"):
+            yield f"{prefix}{option.name}"
+
+
+@pytest.mark.parametrize("option", list(path_options(Config())))
+def test_every_option_that_is_a_path_is_known_here(needed, option, tmp_path):
+    (tmp_path / "there.safetensors").write_text("{}")
+    named = tmp_path / "there.safetensors"
+    paths = needed("main.py", "{}", f"{option}={named}") + needed("prepare_data.py", "{}", f"{option}={named}")
+    assert str(named) in [path for _, path in paths]
+
+
+def test_an_export_needs_its_model_and_the_folder_that_it_writes_to(tmp_path):
+    model = tmp_path / "a model.safetensors"
+    again = ("again", Path())
+    assert list(needed_to_export("job", None, tmp_path)) == []
+    assert list(needed_to_export("job", "../out", tmp_path)) == [("make", tmp_path / "../out")]
+    assert list(needed_to_export(model.name, None, tmp_path)) == [("ro", model), again]
+    model.touch()
+    assert list(needed_to_export(model.name, None, tmp_path)) == [("ro", model), ("make", tmp_path / "export")]
+    assert list(needed_to_export(str(model), "/out", tmp_path)) == [("ro", model), ("make", Path("/out"))]
+
+
+def test_paths_of_an_export_start_where_the_user_is(tmp_path):
+    words = ["a.safetensors", "--to", "c", "--out", "../b c"]
+    assert list(absolute_arguments(words, tmp_path)) == [
+        (1, str(tmp_path / "a.safetensors")),
+        (5, str(tmp_path.parent / "b c")),
+    ]
+    assert list(absolute_arguments(["job", "--out=~/x"], tmp_path)) == [(2, f"--out={Path.home()}/x")]
 
 
 def test_a_mistake_in_the_config_is_the_user_s(needed):

@@ -25,7 +25,7 @@ WRAPPER = """
 set -euo pipefail
 source "$repository/helper_scripts/launch.sh"
 config=$(absolute_config "$1")
-run_python "$(readlink -f "$PROJECT_STORAGE_DIR")/probe.py" "$config"
+run_python "$(readlink -f "$PROJECT_STORAGE_DIR")/${script:-probe.py}" "$config"
 """
 # Says what a command sees in the container.
 PROBE = """
@@ -90,13 +90,13 @@ class Home:
         assert process.returncode == expect, output
         return output
 
-    def probe(self, *paths, config=None, **variables):
+    def probe(self, *paths, config=None, script="probe.py", **variables):
         """What a command on the config sees: {path: writable, or why not, or None if it is not there}, and more."""
-        environment = self.environment(repository=str(self.repository), **variables)
+        environment = self.environment(repository=str(self.repository), script=script, **variables)
         environment["PROBED"] = json.dumps([str(path) for path in paths])
         project = Path(environment["PROJECT_STORAGE_DIR"])
         project.mkdir(exist_ok=True)
-        (project / "probe.py").write_text(PROBE)
+        (project / script).write_text(PROBE)
         command = ["bash", "-c", WRAPPER, "wrapper", str(config or self.config)]
         result = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
@@ -201,6 +201,32 @@ def test_a_folder_of_archives_that_the_preparation_takes_is_there_and_read_only(
     assert list(seen.values()) == [READ_ONLY, READ_ONLY]
 
 
+def test_a_dataset_s_folder_that_is_a_link_leads_to_the_recordings(home, tmp_path):
+    for part in ("big disk/Train", "root"):
+        (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "root" / "NMNIST").symlink_to(tmp_path / "big disk")
+    (tmp_path / "root" / "test.zip").symlink_to(tmp_path / "nowhere.zip")
+    (tmp_path / "train.yaml").write_text(f'data: {{data_root: "{tmp_path}/root"}}')
+    seen = home.probe(tmp_path / "root" / "NMNIST" / "Train", config=tmp_path / "train.yaml")["seen"]
+    assert list(seen.values()) == [True]
+
+
+def test_a_teacher_that_lies_elsewhere_is_there_and_read_only(home, tmp_path):
+    teacher = tmp_path / "teacher.safetensors"
+    teacher.touch()
+    (tmp_path / "train.yaml").write_text(f"train: {{teacher: {{model: {teacher}}}}}")
+    assert home.probe(teacher, config=tmp_path / "train.yaml", script="main.py")["seen"] == {str(teacher): READ_ONLY}
+
+
+def test_a_config_that_comes_from_a_pipe_is_there(home):
+    command = ["bash", "-c", WRAPPER, "wrapper", "/dev/stdin"]
+    code = "import sys; print(open(sys.argv[1]).read())"
+    (home.project / "probe.py").write_text(code)
+    environment = home.environment(repository=str(REPOSITORY))
+    output = subprocess.check_output(command, input="data: {name: DEMO}", env=environment, cwd="/", text=True)
+    assert output == "data: {name: DEMO}\n\n"
+
+
 def test_a_data_root_that_is_not_there_is_not_made_to_train(home):
     nowhere = home.folder / "typo"
     config = home.folder / "typo.yaml"
@@ -279,6 +305,59 @@ def test_a_signal_to_the_wrapper_saves_a_checkpoint_and_the_resumed_job_equals_a
     assert list((prepared.folder / "scratch/checkpoints/stopped").glob("step_*"))
     prepared.run("train.sh", "small.yaml", "stopped", "--resume", *many)
     assert outcome(prepared.folder, "stopped") == outcome(prepared.folder, "whole")
+
+
+@pytest.fixture(scope="module")
+def trained(prepared):
+    """The same home with the job `done`."""
+    prepared.run("train.sh", "small.yaml", "done", "--override", "train.epochs=1")
+    return prepared
+
+
+@pytest.mark.slow
+def test_report_compare_and_status_run_in_the_container(trained):
+    trained.run("report.sh", "done")
+    assert (trained.project / "logs/done/report.html").exists()
+    trained.run("compare.sh", "done")
+    assert list((trained.project / "logs").glob("compare_*.png"))
+    assert "done" in trained.run("status.sh")
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_base_and_teacher_lie_elsewhere_runs_in_the_container(trained, tmp_path):
+    model = tmp_path / "teacher.safetensors"
+    shutil.copy(trained.project / "models/done/final.safetensors", model)
+    base = tmp_path / "base.yaml"
+    shutil.copy(trained.config, base)
+    overrides = f"{{train.epochs: 1, train.teacher.model: '{model}'}}"
+    (trained.folder / "sweep.yaml").write_text(f"config: {base}\nname: s\nseeds: 1\noverrides: {overrides}\n")
+    trained.run("sweep.sh", "sweep.yaml")
+    assert (trained.project / "logs/s/sweep.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (["../elsewhere/m.safetensors"], "../elsewhere/export/done.json"),
+        (["../elsewhere/m.safetensors", "--out", "../o u t/x"], "../o u t/x/done.json"),
+        (["done", "--out=here"], "here/done.json"),
+        (["done"], "project/models/done/export/done.json"),
+    ],
+)
+def test_an_export_reads_and_writes_where_its_paths_lead_from_the_user_s_folder(trained, arguments, file):
+    elsewhere = trained.folder.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    shutil.copy(trained.project / "models/done/final.safetensors", elsewhere / "m.safetensors")
+    trained.run("export.sh", arguments[0], "--to", "json", *arguments[1:])
+    assert (trained.folder / file).exists()
+
+
+@pytest.mark.slow
+def test_an_export_of_a_model_that_is_not_there_makes_nothing(trained, tmp_path):
+    missing = tmp_path / "typo.safetensors"
+    assert f"{missing}: there is no such file" in trained.run("export.sh", missing, "--to", "json", expect=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
