@@ -74,7 +74,7 @@ class _KernelCache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except (OSError, MemoryError, pickle.PicklingError) as error:
+        except Exception as error:  # the code is there; only keeping it has failed
             warn_not_kept(error, _FOLDER)
 
 
