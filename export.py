@@ -61,7 +61,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
 
     from src.config import Config
     from src.inference import circuit_of, find_model, load_model
-    from src.io_funcs import expand_path, write_atomic, write_json
+    from src.io_funcs import expand_path, read_bytes, write_atomic, write_json
     from src.job import Job, is_path, luts_path
     from src.logic.export import (
         Description,
@@ -111,7 +111,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
     folder = Path(expand_path(arguments.out, "--out")) if arguments.out is not None else beside / "export"
     for file_name in files:
         with contextlib.suppress(OSError):
-            other = source_in((folder / file_name).read_bytes())
+            other = source_in(read_bytes(folder / file_name))
             if other not in (None, source_in(mark_of(source).encode())):
                 raise UserError(
                     f"{folder / file_name} is the export of {other}, which this one of {source} would replace: their "

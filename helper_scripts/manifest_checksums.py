@@ -13,6 +13,8 @@ from pathlib import Path
 def main() -> int:
     """Run the command line: manifest_checksums.py MANIFEST."""
     try:
+        if not Path(sys.argv[1]).is_file():  # opening a pipe would wait
+            raise ValueError("not a file")
         manifest = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
         checksum = manifest.pop("manifest_sha256")
         lines = [f"{entry['sha256']}  {entry['file']}" for entry in manifest["splits"].values()]

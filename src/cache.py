@@ -30,7 +30,9 @@ from src.io_funcs import (
     file_lock,
     from_repository,
     leftovers,
+    open_regular,
     project_root,
+    read_text,
     remove_leftovers,
     require_free_space,
     scratch_root,
@@ -190,7 +192,7 @@ def is_of_other_version(folder: Path) -> bool:
 
 def _whole_manifest(folder: Path) -> Manifest:
     """The manifest, if it has its checksum; else ValueError, KeyError, AttributeError or TypeError."""
-    manifest: Manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest: Manifest = json.loads(read_text(folder / MANIFEST))
     if manifest.pop("manifest_sha256") != _manifest_checksum(manifest):
         raise ValueError(f"{folder / MANIFEST} does not have its checksum")
     return manifest
@@ -215,7 +217,7 @@ def damages(
     for entry in manifest["splits"].values():
         path = folder / entry["file"]
         if not path.is_file():
-            found.append(f"{path} is missing")
+            found.append(f"{path} is {'not a file' if path.exists() else 'missing'}")
         elif path.stat().st_size != entry["size"]:
             found.append(f"{path} has {path.stat().st_size} bytes instead of {entry['size']}")
         elif not fast and sha256_of(path, check, advance) != entry["sha256"]:
@@ -400,7 +402,7 @@ class Split:
 def read_split(folder: Path, split: str) -> Split:
     """Open one split of a cache that has been verified."""
     path = folder / f"{split}.safetensors"
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         (header_size,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(header_size))
 

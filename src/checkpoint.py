@@ -4,6 +4,7 @@ A checkpoint is a safetensors file: tensors by their path in the state, everythi
 SHA-256 over both. Nothing is unpickled.
 """
 
+import contextlib
 import hashlib
 import json
 import random
@@ -17,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from src.helpers import LOG, UserError, one_line
-from src.io_funcs import write_atomic
+from src.io_funcs import require_regular, write_atomic
 from src.job import list_checkpoints
 
 FORMAT_VERSION = "1"
@@ -79,6 +80,7 @@ def load_tree(path: Path) -> dict[str, Any]:
         DamagedCheckpointError: if the file is truncated, altered, of another version, or no checkpoint.
     """
     try:
+        require_regular(path)  # safe_open would wait at a pipe
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -145,7 +147,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], kept: int = 
     save_tree(path, state)
     older = [other for other in list_checkpoints(folder) if other.name < path.name]
     for old in older[kept - 1 :]:
-        old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder with a checkpoint's name
+            old.unlink(missing_ok=True)
     return path
 
 
@@ -205,6 +208,7 @@ def load_model_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
         UserError: if the file cannot be read, or is not what was written; one without a checksum is taken as it is.
     """
     try:
+        require_regular(path)  # safe_open would wait at a pipe
         with safe_open(path, framework="pt") as file:
             header = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping

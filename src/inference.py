@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, unreadable_model
 from src.config import Config
 from src.helpers import UserError, one_line
-from src.io_funcs import check_name, expand_path
+from src.io_funcs import check_name, expand_path, require_regular
 from src.job import Job, is_path, list_checkpoints
 from src.logic.circuit import Circuit
 from src.logic.sampling import set_temperature
@@ -68,12 +68,13 @@ def find_model(path_or_job: str | Path) -> Path:
     if is_path(text):
         path = Path(expand_path(text, "model"))
         if not path.is_file():
-            raise UserError(f"{path}: there is no such file; give a model's .safetensors file or a job id")
+            what = "it is not a file" if path.exists() else "there is no such file"
+            raise UserError(f"{path}: {what}; give a model's .safetensors file or a job id")
         return path
     job = Job(check_name(text, "job id"))
     models = [job.models / f"{name}.safetensors" for name in ("best", "final")]
     for path in [*models, *list_checkpoints(job.checkpoints, job.checkpoint_copies)]:
-        if path.is_file():
+        if path.exists():
             return path
     raise UserError(f"job {text} has no model and no checkpoint: looked in {job.models} and {job.checkpoints}")
 
@@ -81,6 +82,7 @@ def find_model(path_or_job: str | Path) -> Path:
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The weights and the description in a model's file or a checkpoint."""
     try:
+        require_regular(path)  # safe_open would wait at a pipe
         with safe_open(path, framework="pt") as file:
             is_checkpoint = "values" in (file.metadata() or {})
     except (OSError, SafetensorError) as error:

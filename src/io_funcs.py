@@ -8,10 +8,11 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from src.helpers import LOG, UserError, format_size
 
@@ -109,6 +110,45 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+# What may lie in the place of a file.
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def require_regular(path: str | Path) -> None:
+    """Raise OSError, which says what it is, if something else than a file lies there, or nothing."""
+    kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - a path may be text
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a file", str(path))
+
+
+def open_regular(path: str | Path, mode: str = "rb", buffering: int = -1) -> BinaryIO:
+    """Open a file, in binary mode; OSError if something else lies in its place: opening a pipe would wait for ever."""
+    return cast(BinaryIO, open(path, mode, buffering, opener=_open_at_once))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    with contextlib.suppress(FileNotFoundError):  # then `flags` decide whether it is made
+        require_regular(path)
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's content, by `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, by `open_regular`; ValueError if it is not UTF-8."""
+    return read_bytes(path).decode()
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """Write a file that is there whole or not at all: temporary name beside it, fsync, rename, fsync of the folder.
@@ -118,6 +158,8 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     made again. What the system says of a full disk gets the name of the file, which it leaves out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        require_regular(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w+b") as file:
@@ -170,7 +212,7 @@ def sha256_of(
     Every few MiB, `advance` is told how many bytes were read, and `check` is called, which may raise to stop.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             advance(len(chunk))
@@ -190,7 +232,7 @@ def copy_verified(
     `check` and `advance` as for `sha256_of`; each byte counts twice, copied and read back.
     """
     with atomic_file(target) as out:
-        with source.open("rb") as file:
+        with open_regular(source) as file:
             while chunk := file.read(CHUNK_BYTES):
                 out.write(chunk)
                 advance(len(chunk))
@@ -249,7 +291,7 @@ def file_lock(
     said = False
     last_try = time.monotonic() + LOCK_GRACE_SECONDS
     while True:
-        with path.open("ab") as file:
+        with open_regular(path, "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -282,12 +324,19 @@ def _is_file_at(path: Path, file: BinaryIO) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process holds the lock `path` now; changes nothing on disk."""
+    """Whether another process holds the lock `path` now; changes nothing on disk.
+
+    What is not a file is no lock; a warning says so.
+    """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        LOG.warning("%s: %s", path, error.strerror)
     return False

@@ -126,7 +126,10 @@ def remove_results(job: Job) -> None:
     """Remove what a job's work is in, and at the end, when no power cut can bring it back, the note of a restart."""
     folders = set()
     for path in result_files(job):
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be removed for --restart: {error.strerror}; move it away") from error
         folders.add(path.parent)
     for folder in folders:
         sync_directory(folder)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from src.config import Config
 from src.helpers import LOG, UserError, import_optional
-from src.io_funcs import write_atomic
+from src.io_funcs import read_text, write_atomic
 
 Entry = tuple[int, dict[str, float]]  # step; values by tag, such as val/frame_accuracy
 RUN_ID = "wandb_run_id"  # the file in logs/<job_id> that keeps the run id of Weights & Biases
@@ -93,7 +93,7 @@ class WeightsAndBiases:
 def _run_id(path: Path, resume: bool) -> str:
     """The id that an earlier process of the job has kept, or a new one; from no generator that the training uses."""
     if resume and path.exists():
-        return path.read_text(encoding="utf-8").strip()
+        return read_text(path).strip()
     run_id = secrets.token_hex(4)
     write_atomic(path, run_id + "\n")
     return run_id

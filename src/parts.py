@@ -39,7 +39,7 @@ from src.helpers import (
     keep_freed_memory,
     stop_signals_blocked,
 )
-from src.io_funcs import CHUNK_BYTES, atomic_file
+from src.io_funcs import CHUNK_BYTES, atomic_file, open_regular, read_text
 
 # Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
 # not depend on the number of processes or shards: each can go on with what another began.
@@ -126,7 +126,7 @@ def plan_parts(splits: dict[str, list[int]], recordings: list[Recording]) -> lis
 def read_part(folder: Path, part: Part) -> Made | None:
     """What the folder holds of the part; None if it is not made, or not whole."""
     try:
-        made = Made(**json.loads(part.description_file(folder).read_text()))
+        made = Made(**json.loads(read_text(part.description_file(folder))))
         whole = made.numbers == list(part.numbers) and part.frames_file(folder).stat().st_size == made.size
     except (OSError, ValueError, TypeError):
         return None
@@ -141,7 +141,7 @@ def remove_part(folder: Path, part: Part) -> None:
 def frames_of_part(folder: Path, part: Part, made: Made) -> Iterator[bytes]:
     """The part's frames, a few MiB at a time; DamagedPartError at the end if they are not what was written."""
     digest = hashlib.sha256()
-    with part.frames_file(folder).open("rb") as file:
+    with open_regular(part.frames_file(folder)) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             yield chunk

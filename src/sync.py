@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src import cache
 from src.helpers import LOG, UserError, format_duration, format_size, format_table, match_choice
-from src.io_funcs import is_locked, leftovers, project_root, scratch_root
+from src.io_funcs import is_locked, leftovers, project_root, read_bytes, scratch_root
 
 REPLACEABLE = ("missing", "incomplete", "damaged")  # a valid copy may take the place of these
 _SHARD = re.compile(r"\.shard-(\d+)-of-(\d+)\.lock")  # see `prepare.prepare_shard`
@@ -90,7 +90,7 @@ def _state(
     try:
         if not folder.is_dir():
             return "missing", None
-        (folder / cache.MANIFEST).read_bytes()
+        read_bytes(folder / cache.MANIFEST)
         if cache.is_of_other_version(folder):
             return "other version", None
         manifest = cache.read_manifest(folder)

@@ -104,7 +104,7 @@ def test_a_model_without_gates_is_no_circuit(model_type):
         ("a b", "job id 'a b' is not allowed"),
         ("", "job id '' is not allowed"),
         ("none.safetensors", "there is no such file"),
-        ("/tmp/", "there is no such file"),
+        ("/tmp/", "it is not a file"),
     ],
 )
 def test_what_is_not_there_is_said(storages, name, message):

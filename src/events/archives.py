@@ -20,7 +20,7 @@ from tqdm import tqdm
 from src.events.dataset import UNPACKED, Archive, is_hidden
 from src.events.download import Check, DownloadError, download, md5_of, part_of
 from src.helpers import LOG, UserError, format_size
-from src.io_funcs import CHUNK_BYTES, expand_path, from_repository, require_free_space, sync_directory
+from src.io_funcs import CHUNK_BYTES, expand_path, from_repository, open_regular, require_free_space, sync_directory
 
 UNPACKING = ".unpacking"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
@@ -188,7 +188,7 @@ def _unpack_single(archive: Path, unpacking: Path, name: str, check: Check) -> N
 
 def _verified(path: Path, archive: Archive, check: Check) -> Path:
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path, buffering=0) as file:
             LOG.info("verifying %s (%s)", path, format_size(path.stat().st_size))
             md5 = md5_of(file, check).hexdigest()
     except OSError as error:

@@ -23,7 +23,7 @@ from src.events.dataset import Dataset
 from src.events.events import Events
 from src.events.sensor import Setup, simulate
 from src.helpers import LOG, UserError, available_cores
-from src.io_funcs import write_json
+from src.io_funcs import read_text, write_json
 
 SIMULATION_VERSION = 1
 TEST_FRACTION = 0.2
@@ -137,7 +137,7 @@ def _whole_folder(folder: Path, marker: dict[str, Any]) -> Iterator[Path]:
 def is_current(folder: Path, seed: int) -> bool:
     """Whether the folder holds the demo dataset of this seed and version."""
     try:
-        return json.loads((folder / SIMULATION_MARKER).read_text()) == _marker(seed)
+        return json.loads(read_text(folder / SIMULATION_MARKER)) == _marker(seed)
     except (OSError, ValueError):
         return False
 

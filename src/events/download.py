@@ -19,7 +19,7 @@ from typing import IO, Any, BinaryIO
 from tqdm import tqdm
 
 from src.helpers import LOG, format_size
-from src.io_funcs import CHUNK_BYTES, require_free_space, sync_directory
+from src.io_funcs import CHUNK_BYTES, open_regular, require_free_space, sync_directory
 
 STALL_SECONDS = 15.0  # without a byte; a stop signal waits no longer than this either
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further try; bytes that come begin them anew
@@ -51,7 +51,7 @@ def download(url: str, path: Path, md5: str, check: Check = lambda: None) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     begun = part_of(path)
     try:
-        with begun.open("a+b", buffering=0) as file:
+        with open_regular(begun, "a+b", buffering=0) as file:
             file.seek(0)
             digest = md5_of(file, check)
             with tqdm(desc=path.name, unit="B", unit_scale=True, disable=None, initial=file.tell()) as bar:
@@ -59,7 +59,7 @@ def download(url: str, path: Path, md5: str, check: Check = lambda: None) -> Non
             os.fsync(file.fileno())
         begun.rename(path)
     finally:
-        if begun.exists() and begun.stat().st_size == 0:
+        if begun.is_file() and begun.stat().st_size == 0:
             begun.unlink()
     sync_directory(path.parent)
 
