@@ -57,7 +57,7 @@ if [[ ${words[0]} == train.sh ]]; then
 fi
 [[ -z $training ]] || again="submit it with --resume"
 # While this file is there, Python has not noted the job's --restart: a start that ended before that is made once more.
-export DIFFLOGIC_UNNOTED_RESTART=${PROJECT_STORAGE_DIR:-}/logs/${words[2]:-}/.restart-$id
+export DIFFLOGIC_UNNOTED_RESTART=$PROJECT_STORAGE_DIR/logs/${words[2]:-}/.restart-$id
 if [[ -n $training && $restarts == 0 ]]; then
   for word in "${words[@]:3}"; do
     [[ $word != --restart ]] || { mkdir -p -- "${DIFFLOGIC_UNNOTED_RESTART%/*}" && : >"$DIFFLOGIC_UNNOTED_RESTART"; }

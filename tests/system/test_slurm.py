@@ -357,7 +357,8 @@ def repository(tmp_path):
 
 def batch_script(repository, *words, **variables):
     command = [REPOSITORY / "helper_scripts/slurm_job.sh", repository, *words]
-    environment = {**os.environ, "SLURM_JOB_ID": "1", "CODE": "0", **variables}
+    environment = {**os.environ, "SLURM_JOB_ID": "1", "CODE": "0", "PROJECT_STORAGE_DIR": str(repository)}
+    environment |= variables
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -380,12 +381,12 @@ def test_every_later_start_resumes(repository):
 
 
 def test_a_restart_that_ends_before_python_has_noted_it_is_made_once_more(repository):
-    job, variables = ("4", "train.sh", "config", "job", "--restart"), {"PROJECT_STORAGE_DIR": str(repository)}
-    given(repository, *job, CODE="75", **variables)
-    assert given(repository, *job, CODE="75", SLURM_RESTART_COUNT="1", **variables)[2:] == ["--restart"]
+    job = ("4", "train.sh", "config", "job", "--restart")
+    given(repository, *job, CODE="75")
+    assert given(repository, *job, CODE="75", SLURM_RESTART_COUNT="1")[2:] == ["--restart"]
     noted = 'rm "$DIFFLOGIC_UNNOTED_RESTART"; exit 75'
-    assert given(repository, *job, THEN=noted, SLURM_RESTART_COUNT="2", **variables)[2:] == ["--restart"]
-    assert given(repository, *job, SLURM_RESTART_COUNT="3", **variables)[2:] == ["--resume"]
+    assert given(repository, *job, THEN=noted, SLURM_RESTART_COUNT="2")[2:] == ["--restart"]
+    assert given(repository, *job, SLURM_RESTART_COUNT="3")[2:] == ["--resume"]
 
 
 @pytest.mark.parametrize(
@@ -566,6 +567,7 @@ def test_a_signal_that_comes_before_python_can_note_it_queues_the_job_again(clus
     (tmp_path / "train.sh").chmod(0o755)
     body = str(REPOSITORY / "helper_scripts/slurm_job.sh")
     options = ("--parsable", "--mem=100", "--requeue", "--open-mode=append", f"--output={tmp_path}/slurm-%j.out")
+    options += (f"--export=ALL,PROJECT_STORAGE_DIR={tmp_path}",)
     job = cluster.control("sbatch", *options, body, str(tmp_path), "3", "train.sh", "config", "job").strip()
     cluster.wait(job, lambda fields: fields["JobState"] == "RUNNING")
     text = tmp_path / f"slurm-{job}.out"
