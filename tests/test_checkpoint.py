@@ -116,7 +116,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
     assert checkpoint.load_newest(tmp_path) == {"step": 1}
 
 
-def test_a_damaged_newer_checkpoint_removes_none_that_is_written_after_it_was_passed_over(tmp_path):
+def test_a_damaged_newer_checkpoint_removes_none_that_is_written_later(tmp_path):
     scratch, project = tmp_path / "scratch", tmp_path / "project"
     for folder, steps in ((scratch, (1, 5)), (project, (5,))):
         for step in steps:
