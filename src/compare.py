@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from src import plots
 from src.helpers import UserError, format_duration, format_percent, format_table, print_result
 from src.io_funcs import project_root, write_atomic
 from src.job import Job
-from src.metrics import best_epoch, best_metric, debug_note, read_metrics
-from src.provenance import read_starts
-from src.yaml_text import parse_yaml
+from src.job_files import read_job
+from src.metrics import best_epoch
 
 ACCURACIES = ("frame_accuracy", "recording_accuracy", "relaxed_frame_accuracy", "relaxed_recording_accuracy")
 COLUMNS = (
@@ -51,7 +50,7 @@ def compare(job_ids: list[str]) -> list[Path]:
         OSError: if a file cannot be written.
     """
     job_ids = list(dict.fromkeys(job_ids))
-    missing = [job_id for job_id in job_ids if not (Job(job_id).logs / "metrics.csv").is_file()]
+    missing = [job_id for job_id in job_ids if not os.path.lexists(Job(job_id).logs / "metrics.csv")]
     if missing:
         raise UserError(f"no metrics.csv of {', '.join(missing)} under {project_root() / 'logs'}: no such job, or new")
     summaries = [_summary(Job(job_id)) for job_id in job_ids]
@@ -81,42 +80,30 @@ def _name(job_ids: list[str]) -> str:
 
 
 def _summary(job: Job) -> _Summary:
-    try:
-        rows = read_metrics(job.logs / "metrics.csv")
-        result = _read(job.logs / "result.json", json.loads)
-        config = _read(job.logs / "config.yaml", parse_yaml)
-        starts = read_starts(job)
-        val = {row["epoch"]: row["frame_accuracy"] for row in rows if row["split"] == "val"}
-        train = [row for row in rows if row["split"] == "train"]
-        tested = result.get("best_test") or result.get("test") or {}
-        best = best_epoch(rows, best_metric(config))
-        row = {
-            "job": job.job_id,
-            "dataset": config.get("data", {}).get("name"),
-            "model": config.get("model", {}).get("model_type"),
-            "parameters": starts[-1]["parameters"] if starts else None,
-            "epochs": int(max((row["epoch"] for row in rows), default=0)),
-            "best_epoch": best or None,
-            "val_frame_accuracy": val.get(best),
-            **{f"test_{name}": tested.get(name) for name in ACCURACIES},
-            "train_seconds": train[-1].get("train_seconds") if train else None,
-            "frames_per_second": train[-1].get("frames_per_second") if train else None,
-            "debug": debug_note(rows),
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"job {job.job_id}: its files in {job.logs} cannot be read: {error}; train.sh … --resume writes them again"
-        ) from error
+    files = read_job(job)
+    val = {row["epoch"]: row["frame_accuracy"] for row in files.metrics if _is_val(row)}
+    train: dict[str, Any] = next((row for row in reversed(files.metrics) if row["split"] == "train"), {})
+    result = files.result or {}
+    tested = result.get("best_test") or result.get("test") or {}
+    best = best_epoch(files.metrics, files.config.best_metric)
+    row = {
+        "job": job.job_id,
+        "dataset": files.config.dataset,
+        "model": files.config.model_type,
+        "parameters": files.starts[-1]["parameters"] if files.starts else None,
+        "epochs": max((row["epoch"] for row in files.metrics), default=0),
+        "best_epoch": best or None,
+        "val_frame_accuracy": val.get(best),
+        **{f"test_{name}": tested.get(name) for name in ACCURACIES},
+        "train_seconds": train.get("train_seconds"),
+        "frames_per_second": train.get("frames_per_second"),
+        "debug": files.debug,
+    }
     return _Summary(row, sorted(val.items()))
 
 
-def _read(path: Path, parse: Any) -> dict[str, Any]:
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from error
+def _is_val(row: dict[str, Any]) -> bool:
+    return row["split"] == "val" and "frame_accuracy" in row
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from src.cache import SPLITS, Split, cache_parameters
+from src.cache import SPLITS, Split, cache_parameters, read_manifest, recording_names
 from src.config import Config, Train, differing_keys
 from src.data import FrameCache, load_batches, open_cache, train_order
 from src.device import autocast, choose_device, memory_errors_told
@@ -29,7 +29,7 @@ from src.helpers import (
 )
 from src.inference import load_model
 from src.io_funcs import write_atomic
-from src.job import Job
+from src.job import Job, evaluation_path
 from src.logic.sampling import soft_gates
 from src.metrics import DEBUG, accuracies, classification, debug_entry
 from src.model import DiffLogic, FrameModel
@@ -167,16 +167,19 @@ def _choice(what: str, text: str, choices: tuple[str, ...]) -> str:
     return choice
 
 
-def evaluation_path(job: Job, split: str, model: str = "best", cache: str = "") -> Path:
-    """Where an evaluation lies: of the best model on the job's own cache (the report's), else named after both."""
-    words = ["evaluation", split, "" if model == "best" else model, cache]
-    return job.logs / f"{'_'.join(filter(None, words))}.json"
-
-
 def evaluation_content(
     evaluation: Evaluation, cache: FrameCache, split: str, job_id: str, model: str, model_type: str, step: int
 ) -> dict[str, Any]:
-    """What an evaluation's file holds: what was evaluated on what, then `Evaluation.classification`."""
+    """What an evaluation's file holds: what was evaluated on what, then `Evaluation.classification`.
+
+    Each misclassified recording has the name of its `file` too, if the cache knows the names.
+    """
+    classified = evaluation.classification(cache.class_names)
+    manifest = read_manifest(cache.folder)
+    if manifest is not None and (names := recording_names(manifest)) is not None:
+        for part in filter(None, (classified, classified.get("relaxed"))):
+            for entry in part["recordings"]["misclassified"]:
+                entry["file"] = names[entry["recording"]]
     return {
         "format_version": FORMAT_VERSION,
         "job_id": job_id,
@@ -186,7 +189,7 @@ def evaluation_content(
         "cache": f"{cache.folder.parent.name}/{cache.folder.name}",
         "split": split,
         "class_names": cache.class_names,
-        **evaluation.classification(cache.class_names),
+        **classified,
     }
 
 

@@ -199,6 +199,18 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
+def read_regular(path: Path, most: int, begin: int = 0) -> bytes:
+    """Return up to `most` bytes of a file, from `begin` on.
+
+    A folder, a pipe or a device is an OSError at once: opening a pipe would wait for its writer.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        file.seek(begin)
+        return file.read(most)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON by `atomic_file`."""
     write_atomic(path, json.dumps(value, indent=2) + "\n")

@@ -136,6 +136,12 @@ def remove_results(job: Job) -> None:
     job.restarting.unlink(missing_ok=True)
 
 
+def evaluation_path(job: Job, split: str, model: str = "best", cache: str = "") -> Path:
+    """Where an evaluation lies: of the best model on the job's own cache (the report's), else named after both."""
+    words = ["evaluation", split, "" if model == "best" else model, cache]
+    return job.logs / f"{'_'.join(filter(None, words))}.json"
+
+
 def luts_path(job: Job, target: str) -> Path:
     """Where yosys's estimate of a job's circuit for an FPGA family is kept."""
     return job.logs / f"luts_{target}.json"

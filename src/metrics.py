@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from src.io_funcs import write_atomic
+from src.job_files import debug_note
 
 COLUMNS = (
     "step",
@@ -132,27 +133,16 @@ def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
     write_atomic(path, text.getvalue())
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.csv: `split` and `debug` are text, all else numbers; what is empty is left out."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {name: value if name in ("split", DEBUG) else float(value) for name, value in row.items() if name and value}
-            for row in csv.DictReader(file)
-        ]
-
-
 def debug_entry(note: str | None) -> dict[str, Any]:
     """What a debug run adds to a row of its metrics, its result and its evaluations; empty for any other run."""
     return {} if note is None else {DEBUG: note}
 
 
-def debug_note(rows: list[dict[str, Any]]) -> str | None:
-    """What these rows say of a run with --debug, such as "debug: 20 of 69 batches per epoch"; None of any other run."""
-    return next((row[DEBUG] for row in rows if row.get(DEBUG)), None)
-
-
 def val_scores(rows: list[dict[str, Any]], metric: str) -> dict[int, float]:
-    """How good val was after each epoch, in rows of `read_metrics`: an accuracy or minus the loss; higher is better."""
+    """Return how good val was after each epoch: an accuracy or minus the loss; higher is better.
+
+    The rows are those of `job_files.read_metrics`.
+    """
     values = {int(row["epoch"]): row[metric] for row in rows if row["split"] == "val" and metric in row}
     sign = -1 if metric == "loss" else 1
     return {epoch: -math.inf if math.isnan(value) else sign * value for epoch, value in values.items()}
@@ -162,8 +152,3 @@ def best_epoch(rows: list[dict[str, Any]], metric: str = "frame_accuracy") -> in
     """The first epoch with the highest of `val_scores`; 0 without any."""
     scores = val_scores(rows, metric)
     return max(scores, key=scores.__getitem__, default=0)
-
-
-def best_metric(config: dict[str, Any]) -> str:
-    """train.best_metric of a job's config.yaml, which may be older than the option."""
-    return config.get("train", {}).get("best_metric", "frame_accuracy")

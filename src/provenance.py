@@ -1,6 +1,5 @@
 """How a job's runs were started: command, machine, versions; `logs/<job_id>/runs.json`, an entry a start."""
 
-import json
 import os
 import platform
 import subprocess
@@ -8,13 +7,13 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from src.helpers import available_cores
 from src.io_funcs import REPOSITORY, write_json
 from src.job import Job
+from src.job_files import read_starts
 
 PACKAGES = ("torch", "numpy", "numba", "triton", "tonic", "safetensors", "matplotlib")
 
@@ -38,15 +37,6 @@ def record_start(job: Job, step: int, parameters: int, device: torch.device) -> 
         "versions": {"python": platform.python_version(), **package_versions(), "commit": _commit()},
     }
     write_json(job.logs / "runs.json", [*starts, start])
-
-
-def read_starts(job: Job) -> list[dict[str, Any]]:
-    """The job's starts, the first one first; none where the file is missing or damaged."""
-    try:
-        starts = json.loads((job.logs / "runs.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return starts if isinstance(starts, list) else []
 
 
 def describe_machine(device: torch.device) -> str:

@@ -4,7 +4,7 @@ It is made from the files that a job leaves, so it can be made anew at any time,
 """
 
 import base64
-import json
+import os
 import shlex
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -16,19 +16,18 @@ from numpy.typing import NDArray
 
 from src import plots
 from src.cache import read_manifest, read_split
-from src.evaluate import MODEL_NAMES, evaluation_path
+from src.evaluate import MODEL_NAMES
 from src.helpers import LOG, UserError, format_duration, format_percent
 from src.inference import circuit_of, load_model
 from src.io_funcs import project_root, scratch_root, write_atomic
-from src.job import Job, luts_path
+from src.job import Job
+from src.job_files import JobFiles, read_evaluation, read_job, read_luts
 from src.logic.circuit import Circuit
 from src.logic.gates import GATE_NAMES
-from src.metrics import best_epoch, best_metric, debug_note, read_metrics
+from src.metrics import best_epoch
 from src.model import DiffLogic
 from src.plots import Chart, Line
 from src.preview import BOTH, OFF, ON, unpacked
-from src.provenance import read_starts
-from src.yaml_text import YamlError, parse_yaml
 
 MOST_PICTURES = 12  # misclassified recordings
 FRAMES_A_PICTURE = 4
@@ -46,16 +45,6 @@ class _Report:
     pictures: dict[str, bytes] = field(default_factory=dict)  # PNGs by name
     tiles: list[tuple[str, str, str]] = field(default_factory=list)  # name, number, remark
     sections: list[tuple[str, str]] = field(default_factory=list)  # heading, HTML
-
-
-@dataclass(frozen=True)
-class _Files:
-    """What a job has left so far."""
-
-    rows: list[dict[str, Any]]
-    result: dict[str, Any]
-    evaluation: dict[str, Any] | None
-    config: str
 
 
 def try_to_write_report(job: Job) -> None:
@@ -79,11 +68,16 @@ def write_report(job: Job, most_gates: int | None = None) -> Path:
         UserError: if there is no such job, or it has no metrics yet.
         OSError: if a file cannot be written.
     """
-    files = _read_files(job)
+    if not os.path.lexists(job.logs / "metrics.csv"):
+        raise UserError(
+            f"job {job.job_id} has nothing to report: {job.logs / 'metrics.csv'}, which is written after the first "
+            f"epoch, does not exist"
+        )
+    files, evaluation = read_job(job), read_evaluation(job)
     report = _Report(job)
     _add_training(report, files)
-    if files.evaluation is not None:
-        _add_evaluation(report, files.evaluation)
+    if evaluation is not None:
+        _add_evaluation(report, evaluation)
     _add_circuit(report, most_gates)
     _add_origin(report, files)
     folder = job.logs / "plots"
@@ -94,56 +88,19 @@ def write_report(job: Job, most_gates: int | None = None) -> Path:
         if old.stem not in pngs:
             old.unlink(missing_ok=True)
     path = job.logs / "report.html"
-    write_atomic(path, _page(report, files))
+    write_atomic(path, _page(report, evaluation))
     return path
-
-
-def _read_files(job: Job) -> _Files:
-    path = job.logs / "metrics.csv"
-    try:
-        rows = read_metrics(path)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"job {job.job_id} has nothing to report: {path}, which is written after the first epoch, does not exist"
-        ) from error
-    except (OSError, ValueError, UnicodeError) as error:
-        raise UserError(f"{path}: cannot read the metrics: {error}; train.sh … --resume writes them again") from error
-    config = job.logs / "config.yaml"
-    return _Files(
-        rows,
-        _json(job.logs / "result.json") or {},
-        _json(evaluation_path(job, "test")),
-        config.read_text(encoding="utf-8") if config.exists() else "",
-    )
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        LOG.warning("%s cannot be read and is left out: %s", path, error)
-        return None
-
-
-def _parsed(config: str) -> dict[str, Any]:
-    try:
-        tree = parse_yaml(config)
-    except YamlError:
-        return {}
-    return tree if isinstance(tree, dict) else {}
 
 
 # Training
 
 
-def _add_training(report: _Report, files: _Files) -> None:
-    by_split = {split: [row for row in files.rows if row["split"] == split] for split in ("train", "val")}
+def _add_training(report: _Report, files: JobFiles) -> None:
+    by_split = {split: [row for row in files.metrics if row["split"] == split] for split in ("train", "val")}
 
     def lines(measure: str) -> list[Line]:
         found = []
-        discretised = ", discretised" if any(f"relaxed_{measure}" in row for row in files.rows) else ""
+        discretised = ", discretised" if any(f"relaxed_{measure}" in row for row in files.metrics) else ""
         for split, role in (("train", "blue"), ("val", "orange")):
             for prefix, style in (("", "-"), ("relaxed_", "--")):
                 column = prefix + measure
@@ -153,22 +110,23 @@ def _add_training(report: _Report, files: _Files) -> None:
                     found.append(Line(label, points, role, style))
         return found
 
+    losses = lines("loss")
     charts = [
-        plots.line_chart("loss", "Loss", "cross entropy", lines("loss"), "Loss over epochs"),
+        *([plots.line_chart("loss", "Loss", "cross entropy", losses, "Loss over epochs")] if losses else []),
         *_accuracy_chart("frame_accuracy", "Accuracy of frames", lines("frame_accuracy")),
         *_accuracy_chart("recording_accuracy", "Accuracy of recordings", lines("recording_accuracy")),
         *_gap_chart(by_split["val"]),
         *_rate_charts(by_split["train"]),
     ]
-    best = best_epoch(files.rows, best_metric(_parsed(files.config)))
-    epochs = int(max((row["epoch"] for row in files.rows), default=0))
+    best = best_epoch(files.metrics, files.config.best_metric)
+    epochs = max((row["epoch"] for row in files.metrics), default=0)
     seconds = max((row.get("train_seconds", 0.0) for row in by_split["train"]), default=0.0)
     speed = by_split["train"][-1].get("frames_per_second", 0) if by_split["train"] else 0
     report.tiles += [
         ("Epochs", f"{epochs}", f"best on val: {best}" if best else ""),
         ("Training", format_duration(seconds), f"{speed:,.0f} frames a second"),
     ]
-    if (note := debug_note(files.rows)) is not None:
+    if (note := files.debug) is not None:
         report.tiles.insert(0, ("No result", "debug", note.removeprefix("debug: ")))
     if not files.result:
         report.tiles.append(("Not done", "running or stopped", "made from what there is so far"))
@@ -187,7 +145,7 @@ def _gap_chart(rows: list[dict[str, Any]]) -> list[Chart]:
         gaps = [
             (row["epoch"], 100 * (row[f"relaxed_{unit}_accuracy"] - row[f"{unit}_accuracy"]))
             for row in rows
-            if f"relaxed_{unit}_accuracy" in row
+            if {f"relaxed_{unit}_accuracy", f"{unit}_accuracy"} <= row.keys()
         ]
         if gaps:
             lines.append(Line(f"{unit}s", gaps, role, style))
@@ -269,22 +227,23 @@ def _add_misclassified(report: _Report, evaluation: dict[str, Any]) -> None:
     shown = wrong[:MOST_PICTURES]
     try:
         frames = _frames_of([entry["recording"] for entry in shown], evaluation)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         LOG.debug("no pictures of misclassified recordings: %s", error)
         frames = {}
     figures = []
     for entry in shown:
         number, true, predicted = entry["recording"], names[entry["label"]], names[entry["predicted"]]
+        recording = f"recording {number}" + (f", {entry['file']}" if "file" in entry else "")
         picture = ""
         if number in frames:
             name = f"misclassified_{number}"
             png = plots.frames_png(frames[number])
             report.pictures[name] = plots.frames_png(frames[number], scale=4)
-            alt = f"frames of recording {number}, true class {true}, predicted {predicted}"
+            alt = f"frames of {recording}, true class {true}, predicted {predicted}"
             picture = f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
         figures.append(
             f"<figure>{picture}<figcaption><b>{escape(true)}</b>, predicted <b>{escape(predicted)}</b> "
-            f'<span class="muted">({100 * entry["share"]:.0f} %), recording {number}</span></figcaption></figure>'
+            f'<span class="muted">({100 * entry["share"]:.0f} %), {escape(recording)}</span></figcaption></figure>'
         )
     some = f"The {len(shown)} surest of {len(wrong)}" if len(wrong) > len(shown) else f"All {len(wrong)}"
     text = f'<p class="muted key">{some}; up to {FRAMES_A_PICTURE} frames of each.'
@@ -323,7 +282,11 @@ def _add_circuit(report: _Report, most_gates: int | None) -> None:
     path = next((path for name in MODEL_NAMES if (path := report.job.models / f"{name}.safetensors").is_file()), None)
     if path is None:
         return
-    model, about = load_model(path)
+    try:
+        model, about = load_model(path)
+    except UserError as error:
+        LOG.warning("the report is without a circuit: %s", error)
+        return
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if not isinstance(model, DiffLogic):
         report.tiles.append(("Parameters", f"{parameters:,}", ""))
@@ -361,8 +324,8 @@ def _circuit_size(report: _Report, circuit: Circuit, simplified: Circuit, step: 
     rows.append(["all gates", f"{len(circuit.gates):,}", f"{len(simplified.gates):,}"])
     rows.append(["depth", f"{circuit.depth():,}", f"{simplified.depth():,}"])
     for target in ("ice40", "xilinx"):
-        cells = _json(luts_path(report.job, target))
-        if cells and isinstance(cells.get("luts"), int) and cells.get("step") == step:  # not of an older model
+        cells = read_luts(report.job, target)
+        if cells and cells["step"] == step:  # not of an older model
             rows.append([f"LUTs, {target} (yosys)", "", f"{cells['luts']:,}"])
     table = _table(["", "before simplification", "after"], rows)
     return f'<div class="charts">{_figure(chart)}<div class="card scroll">{table}</div></div>'
@@ -371,10 +334,9 @@ def _circuit_size(report: _Report, circuit: Circuit, simplified: Circuit, step: 
 # Origin, and the page
 
 
-def _add_origin(report: _Report, files: _Files) -> None:
-    starts = read_starts(report.job)
+def _add_origin(report: _Report, files: JobFiles) -> None:
     rows = []
-    for start in starts:
+    for start in files.starts:
         step = f"resumed after step {start['step']}" if start["step"] else "begun"
         rows += [
             (f"{step} at", start["started"]),
@@ -385,13 +347,13 @@ def _add_origin(report: _Report, files: _Files) -> None:
     facts = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
     text = f'<div class="card"><table class="facts">{facts}</table></div>' if rows else ""
     report.sections.append(("How it was made", text or '<p class="muted">Nothing was recorded.</p>'))
-    report.sections.append(("Config", f'<div class="card"><pre>{escape(files.config)}</pre></div>'))
+    report.sections.append(("Config", f'<div class="card"><pre>{escape(files.config.content)}</pre></div>'))
 
 
-def _page(report: _Report, files: _Files) -> str:
+def _page(report: _Report, evaluation: dict[str, Any] | None) -> str:
     css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     job_id = escape(report.job.job_id)
-    kind = files.evaluation["model_type"] + " on " + files.evaluation["cache"] if files.evaluation else ""
+    kind = evaluation["model_type"] + " on " + evaluation["cache"] if evaluation else ""
     tiles = "".join(
         f'<div class="tile"><span class="name">{escape(name)}</span><b>{escape(number)}</b>'
         f"<span>{escape(remark)}</span></div>"

@@ -1,34 +1,23 @@
 """Where every job is, from its files alone: cheap, and whatever lies there cannot break it."""
 
-import contextlib
-import csv
-import io
 import json
-import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from src.helpers import UserError, format_duration, format_table
-from src.io_funcs import check_name, is_locked, project_root, scratch_root
+from src.io_funcs import check_name, is_locked, project_root, read_regular, scratch_root
 from src.job import Job, list_checkpoints
+from src.job_files import METRICS_ROW, MOST_BYTES, listing, optional, read_job, record, text, whole
 from src.sweep import OWN_FILE
-from src.yaml_text import decode, parse_yaml
 
-MOST_BYTES = 100_000_000  # of a text or a safetensors header; nothing that a job writes is near it
-
-# What files that are damaged, or of another program, make their readers raise.
-_BAD_CONTENT = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    struct.error,
-    csv.Error,
+_PROGRESS = record(
+    {
+        "progress": record({"step": whole(), "epoch": whole(), "rows": listing(METRICS_ROW)}),
+        "config": record({"train": record({"epochs": whole()})}),
+    },
+    {"debug": optional(text)},
 )
 
 
@@ -104,16 +93,15 @@ def job_status(job_id: str) -> JobStatus:
         try:
             source, status.epochs = _read_checkpoint(path)
             status.checkpoint_age = max(0.0, time.time() - path.stat().st_mtime)
-        except _BAD_CONTENT:
+        except (OSError, ValueError, RecursionError):
             continue  # the one before counts then, as for --resume
         sources.append(source)
         break
-    with contextlib.suppress(*_BAD_CONTENT):
-        sources.append(_read_metrics(job.logs / "metrics.csv"))
-    with contextlib.suppress(*_BAD_CONTENT):
-        # Newer than the checkpoint's: a job may be resumed with more epochs.
-        config = parse_yaml(decode(_read(job.logs / "config.yaml", most=1 << 20)))
-        status.epochs = int(config["train"]["epochs"])
+    files = read_job(job)
+    if files.metrics:
+        sources.append(_source(files.metrics, files.debug))
+    if files.config.epochs is not None:  # newer than the checkpoint's: a job may be resumed with more epochs
+        status.epochs = files.config.epochs
     if sources:
         status.step = max(source.step for source in sources)
         status.epoch = max(source.epoch for source in sources)
@@ -121,45 +109,36 @@ def job_status(job_id: str) -> JobStatus:
         accuracies = max((source.val_accuracies for source in sources), key=len)
         if accuracies:
             status.last_accuracy, status.best_accuracy = accuracies[-1], max(accuracies)
-    with contextlib.suppress(*_BAD_CONTENT):
-        steps = int(json.loads(_read(job.logs / "result.json"))["steps"])
-        if status.state == "stopped" and steps >= (status.step or 0):  # else it was resumed with more epochs
-            status.state, status.step = "done", steps
+    steps = files.result["steps"] if files.result else -1
+    if status.state == "stopped" and steps >= (status.step or 0):  # else it was resumed with more epochs
+        status.state, status.step = "done", steps
     return status
 
 
 def _read_checkpoint(path: Path) -> tuple[_Source, int]:
-    """A checkpoint's progress and its config's epochs, from the header of the safetensors file: no tensor is read."""
-    (size,) = struct.unpack("<Q", _read(path, most=8))
+    """A checkpoint's progress and its config's epochs, from the header of the safetensors file: no tensor is read.
+
+    Raises:
+        OSError, ValueError, RecursionError: if the file cannot be read, or is no checkpoint.
+    """
+    size = int.from_bytes(read_regular(path, 8), "little")
     if size > min(MOST_BYTES, path.stat().st_size):
         raise ValueError("no safetensors file")
-    values = json.loads(json.loads(_read(path, begin=8, most=size))["__metadata__"]["values"])
+    header = record({"__metadata__": record({"values": str})})(json.loads(read_regular(path, size, 8)))
+    values = _PROGRESS(json.loads(header["__metadata__"]["values"]))
     progress = values["progress"]
-    debug = values.get("debug") and str(values["debug"])
-    source = _Source(int(progress["step"]), int(progress["epoch"]), _val_accuracies(progress["rows"]), debug)
-    return source, int(values["config"]["train"]["epochs"])
+    accuracies = _val_accuracies(progress["rows"])
+    source = _Source(progress["step"], progress["epoch"], accuracies, values.get("debug"))
+    return source, values["config"]["train"]["epochs"]
 
 
-def _read_metrics(path: Path) -> _Source:
-    rows = list(csv.DictReader(io.StringIO(_read(path).decode())))
-    return _Source(
-        max((int(row["step"]) for row in rows), default=0),
-        max((int(row["epoch"]) for row in rows), default=0),
-        _val_accuracies(rows),
-        next((row["debug"] for row in rows if row.get("debug")), None),
-    )
+def _source(rows: list[dict[str, Any]], debug: str | None) -> _Source:
+    """What metrics say."""
+    return _Source(max(row["step"] for row in rows), max(row["epoch"] for row in rows), _val_accuracies(rows), debug)
 
 
 def _val_accuracies(rows: list[dict[str, Any]]) -> tuple[float, ...]:
-    return tuple(float(row["frame_accuracy"]) for row in rows if row["split"] == "val")
-
-
-def _read(path: Path, begin: int = 0, most: int = MOST_BYTES) -> bytes:
-    if not path.is_file():  # opening a pipe would wait
-        raise FileNotFoundError(path)
-    with path.open("rb") as file:
-        file.seek(begin)
-        return file.read(most)
+    return tuple(row["frame_accuracy"] for row in rows if row["split"] == "val" and "frame_accuracy" in row)
 
 
 def status_table(job_ids: list[str]) -> str:
@@ -179,15 +158,15 @@ def status_table(job_ids: list[str]) -> str:
 
 
 def _row(status: JobStatus) -> list[str]:
-    def text(value: Any, form: str = "{}") -> str:
+    def cell(value: Any, form: str = "{}") -> str:
         return "-" if value is None else form.format(value)
 
     return [
         status.job_id,
         f"{status.state} ({status.debug})" if status.debug else status.state,
-        text(status.step, "{:,}"),
-        f"{text(status.epoch)}/{text(status.epochs)}",
-        text(status.last_accuracy, "{:.2%}"),
-        text(status.best_accuracy, "{:.2%}"),
+        cell(status.step, "{:,}"),
+        f"{cell(status.epoch)}/{cell(status.epochs)}",
+        cell(status.last_accuracy, "{:.2%}"),
+        cell(status.best_accuracy, "{:.2%}"),
         "-" if status.checkpoint_age is None else f"{format_duration(status.checkpoint_age)} ago",
     ]

@@ -18,7 +18,8 @@ from src.config import Config, fill_section, find_option, read_config, shown, tr
 from src.helpers import LOG, UserError
 from src.io_funcs import check_name, from_repository, project_root, write_atomic
 from src.job import Job
-from src.yaml_text import decode, parse_yaml
+from src.job_files import read_job_config, read_result
+from src.yaml_text import parse_yaml
 
 METRICS = tuple(f"{split}.{what}_accuracy" for split in ("val", "test") for what in ("frame", "recording"))
 LONGEST_LABEL = 60  # of a configuration, in job ids
@@ -191,15 +192,19 @@ def finished_result(job: SweepJob) -> dict[str, Any] | None:
     """The content of the job's result.json if it is that of this very config; None if the job has to run (on)."""
     logs = Job(job.job_id).logs
     try:
-        result, resolved = logs / "result.json", logs / "config.yaml"
         # Each start of a job writes its config first, and its result last.
-        if result.stat().st_mtime_ns < resolved.stat().st_mtime_ns:
+        if (logs / "result.json").stat().st_mtime_ns < (logs / "config.yaml").stat().st_mtime_ns:
             return None
-        trained = Config.from_dict(parse_yaml(decode(resolved.read_bytes())), str(resolved))
-        content = json.loads(result.read_text(encoding="utf-8"))
-    except (OSError, ValueError, AttributeError, UserError):
+    except OSError:
         return None
-    return content if trained.meaning() == job.config.meaning() and isinstance(content, dict) else None
+    result, config = read_result(Job(job.job_id)), read_job_config(Job(job.job_id)).content
+    if result is None or not config:
+        return None
+    try:
+        trained = Config.from_dict(parse_yaml(config), str(logs / "config.yaml"))
+    except UserError:
+        return None
+    return result if trained.meaning() == job.config.meaning() else None
 
 
 # Reading the file

@@ -1,7 +1,6 @@
 """Runs a sweep's jobs as processes of main.py, or lists them for a SLURM array."""
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -34,6 +33,7 @@ from src.io_funcs import (
     write_json,
 )
 from src.job import Job
+from src.job_files import json_of, mapping, read_file, text
 from src.sweep import Sweep, SweepJob, finished_result, keep_file, require_own_folder
 
 POLL_SECONDS = 0.1
@@ -97,10 +97,7 @@ def _next(waiting: list[SweepJob], said: set[str]) -> SweepJob | None:
 
 def read_failures(sweep: Sweep) -> dict[str, str]:
     """Of jobs that failed when the sweep ran last: job id -> reason."""
-    try:
-        return json.loads(_failures_path(sweep).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    return read_file(_failures_path(sweep), json_of(mapping(text)), "the next run of the sweep writes it anew") or {}
 
 
 def write_slurm_array(sweep: Sweep) -> Path | None:

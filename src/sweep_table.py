@@ -6,11 +6,10 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from src.helpers import UserError, format_table
+from src.helpers import format_table
 from src.io_funcs import write_atomic
 from src.job import Job
-from src.metrics import read_metrics
-from src.provenance import read_starts
+from src.job_files import read_metrics, read_starts
 from src.status import job_status
 from src.sweep import (
     Configuration,
@@ -60,15 +59,18 @@ def write_table(sweep: Sweep, failures: dict[str, str]) -> str:
         failures: of jobs that failed, the reason.
 
     Raises:
-        UserError: if a finished job's files cannot be read, or the folder is a job's.
+        UserError: if the folder is a job's.
         OSError: if a file cannot be written.
     """
     require_own_folder(sweep)
-    rows = [_row(sweep, configuration) for configuration in sweep.configurations]
+    results = {job.job_id: finished_result(job) for job in sweep.jobs}
+    rows = [_row(sweep, configuration, results) for configuration in sweep.configurations]
     rows.sort(key=lambda row: -1.0 if (mean := row.mean(sweep.metric)) is None else mean, reverse=True)  # keeps ties
     keys = _differing(sweep)
     text = (
-        "\n\n".join(part for part in (_heading(sweep, keys), _table(rows, keys), _remarks(sweep, failures)) if part)
+        "\n\n".join(
+            part for part in (_heading(sweep, keys), _table(rows, keys), _remarks(sweep, results, failures)) if part
+        )
         + "\n"
     )
     keep_file(sweep)
@@ -77,11 +79,11 @@ def write_table(sweep: Sweep, failures: dict[str, str]) -> str:
     return text
 
 
-def _row(sweep: Sweep, configuration: Configuration) -> _Row:
+def _row(sweep: Sweep, configuration: Configuration, results: dict[str, dict[str, Any] | None]) -> _Row:
     values: dict[str, list[float]] = {column: [] for column in COLUMNS}
     done = 0
     for job in configuration.jobs:
-        if (result := finished_result(job)) is not None:
+        if (result := results[job.job_id]) is not None:
             done += 1
             for column, value in _outcome(sweep, job, result).items():
                 values[column].append(value)
@@ -90,18 +92,15 @@ def _row(sweep: Sweep, configuration: Configuration) -> _Row:
 
 def _outcome(sweep: Sweep, job: SweepJob, result: dict[str, Any]) -> dict[str, float]:
     """A finished job's values by COLUMNS, without those that its model or data do not have."""
-    logs = Job(job.job_id).logs
-    try:
-        val = {int(row["epoch"]): row for row in read_metrics(logs / "metrics.csv") if row["split"] == "val"}
-        epoch = result["best_epoch"] if sweep.model == "best" else result["epochs"]
-        tested = result.get("best_test" if sweep.model == "best" else "test", {})
-        found = {f"val.{name}": value for name, value in val.get(epoch, {}).items()}
-        found |= {f"test.{name}": value for name, value in tested.items()}
-        if (relaxed := found.get("test.relaxed_frame_accuracy")) is not None:
-            found[GAP] = relaxed - found["test.frame_accuracy"]
-        found[SECONDS] = result["train_seconds"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"job {job.job_id}: its files in {logs} cannot be read: {error}") from error
+    metrics = read_metrics(Job(job.job_id).logs / "metrics.csv")
+    val = {row["epoch"]: row for row in metrics if row["split"] == "val"}
+    epoch = result.get("best_epoch" if sweep.model == "best" else "epochs")
+    tested = result.get("best_test" if sweep.model == "best" else "test", {})
+    found = {f"val.{name}": value for name, value in val.get(epoch, {}).items()}
+    found |= {f"test.{name}": value for name, value in tested.items()}
+    if (relaxed := found.get("test.relaxed_frame_accuracy")) is not None:
+        found[GAP] = relaxed - found["test.frame_accuracy"]
+    found |= {name: result[name] for name in (SECONDS,) if name in result}
     return {column: found[column] for column in COLUMNS if column in found}
 
 
@@ -172,11 +171,11 @@ def _csv(rows: list[_Row], keys: list[str]) -> str:
     return text.getvalue()
 
 
-def _remarks(sweep: Sweep, failures: dict[str, str]) -> str:
+def _remarks(sweep: Sweep, results: dict[str, dict[str, Any] | None], failures: dict[str, str]) -> str:
     """The jobs that are not done, with what is known of them, and those that --debug has cut short."""
     lines, debug = [], []
     for job in sweep.jobs:
-        if (result := finished_result(job)) is None:
+        if (result := results[job.job_id]) is None:
             status = job_status(job.job_id)
             state = "not begun" if status.state == "stopped" and status.step is None else status.state
             if job.job_id in failures and status.state != "running":

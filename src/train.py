@@ -19,7 +19,7 @@ from src.cache import MissingCacheError, cache_parameters
 from src.config import Config, Train, differing_keys
 from src.data import FrameCache, open_cache, place_splits, read_samples, train_order
 from src.device import autocast, choose_device, memory_errors_told, require_memory
-from src.evaluate import Evaluation, evaluate, evaluation_content, evaluation_path, write_evaluation
+from src.evaluate import Evaluation, evaluate, evaluation_content, write_evaluation
 from src.events.datasets import get_dataset
 from src.helpers import (
     LOG,
@@ -33,7 +33,7 @@ from src.helpers import (
     seed_everything,
 )
 from src.io_funcs import from_repository, remove_leftovers, write_atomic, write_json
-from src.job import Job, job_lock, refuse_existing, remove_results
+from src.job import Job, evaluation_path, job_lock, refuse_existing, remove_results
 from src.loggers import Entry, Loggers, require_packages, row_entry
 from src.logic.sampling import gate_temperature, set_temperature, temperature_of_epoch
 from src.metrics import best_epoch, debug_entry, val_scores, write_metrics

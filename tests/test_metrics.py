@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
+from src.job_files import read_metrics
 from src.metrics import (
     COLUMNS,
     accuracies,
     best_epoch,
-    best_metric,
     classification,
-    read_metrics,
     val_scores,
     write_metrics,
 )
@@ -107,8 +106,3 @@ def test_the_best_epoch_by_loss_is_the_one_of_the_lowest_and_a_loss_that_is_no_n
     assert best_epoch(rows, "loss") == 3
     assert best_epoch(rows) == 1
     assert val_scores(rows, "loss") == {1: -math.inf, 2: -0.5, 3: -0.25, 4: -0.25, 5: -math.inf}
-
-
-def test_a_config_that_is_older_than_the_option_was_best_by_its_default():
-    assert best_metric({"train": {"best_metric": "loss"}}) == "loss"
-    assert best_metric({"train": {"epochs": 1}}) == best_metric({}) == "frame_accuracy"

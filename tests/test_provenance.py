@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from src.job import Job
-from src.provenance import read_starts, record_start
+from src.job_files import read_starts
+from src.provenance import record_start
 
 
 @pytest.fixture

@@ -81,12 +81,12 @@ def test_the_age_is_that_of_the_last_checkpoint(job):
 
 
 def test_a_job_with_a_result_is_done(job):
-    write_json(job.logs / "result.json", {"steps": 12})
+    write_json(job.logs / "result.json", {"epochs": 2, "steps": 12})
     assert status.job_status("a_job").state == "done"
 
 
 def test_a_job_that_went_on_after_its_result_is_not_done(job):
-    write_json(job.logs / "result.json", {"steps": 10})
+    write_json(job.logs / "result.json", {"epochs": 2, "steps": 10})
     assert status.job_status("a_job").state == "stopped"
 
 

@@ -46,6 +46,7 @@ def test_a_module_imports_only_from_its_floor_or_below(path):
         "logic": 2,
         "cache": 2,
         "job": 2,
+        "job_files": 2,
         "train": 4,
     }
 

@@ -272,7 +272,7 @@ def test_the_example_is_what_it_says():
 def finish(job):
     """What a job of this config leaves."""
     write_atomic(Job(job.job_id).logs / "config.yaml", job.config.to_yaml())
-    write_json(Job(job.job_id).logs / "result.json", {"epochs": 3})
+    write_json(Job(job.job_id).logs / "result.json", {"epochs": 3, "steps": 9})
 
 
 def test_a_sweep_that_takes_the_name_of_another_one_is_told(load, caplog):
@@ -288,7 +288,7 @@ def test_a_job_is_done_when_the_result_is_there(load):
     (job,) = load("seeds: 1").jobs
     assert finished_result(job) is None
     finish(job)
-    assert finished_result(job) == {"epochs": 3}
+    assert finished_result(job) == {"epochs": 3, "steps": 9}
 
 
 def test_a_result_of_another_config_does_not_count(load):

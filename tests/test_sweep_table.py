@@ -35,9 +35,9 @@ def finish(job, best, relaxed=None, seconds=10.0):
     write_atomic(logs / "config.yaml", job.config.to_yaml())
     write_metrics(
         logs / "metrics.csv",
-        [{"epoch": epoch, "split": "val", "frame_accuracy": value} for epoch, value in epochs.items()],
+        [{"step": epoch, "epoch": epoch, "split": "val", "frame_accuracy": value} for epoch, value in epochs.items()],
     )
-    result = {"epochs": 4, "best_epoch": 2, "train_seconds": seconds}
+    result = {"epochs": 4, "steps": 4, "best_epoch": 2, "train_seconds": seconds}
     for name, value in (("best_test", best), ("test", best - 0.1)):
         result[name] = {"frame_accuracy": value, "recording_accuracy": value, **more}
     write_json(logs / "result.json", result)

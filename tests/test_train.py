@@ -13,11 +13,11 @@ from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
 from src.compare import compare
 from src.config import Config
-from src.evaluate import evaluation_path
 from src.helpers import LOG, Stopped, StopSignals, UserError
 from src.inference import load_model
-from src.job import UNNOTED, Job, restart_noted
-from src.metrics import best_epoch, debug_note, read_metrics
+from src.job import UNNOTED, Job, evaluation_path, restart_noted
+from src.job_files import debug_note, read_metrics
+from src.metrics import best_epoch
 from src.prepare import prepare
 from src.status import status_table
 from src.train import train
