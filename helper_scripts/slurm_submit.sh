@@ -122,8 +122,8 @@ _bad_resource() {
 # check_job_id ID WHERE: what main.py allows; a folder is named after it.
 check_job_id() {
   local LC_ALL=C
-  [[ $1 =~ ^[A-Za-z0-9._][A-Za-z0-9._-]{0,127}$ && $1 != . && $1 != .. ]] ||
-    fail "$2job id '$1' is not allowed: use 1 to 128 letters, digits, '.', '_' and '-', not '.' or '..'" 2
+  [[ $1 =~ ^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$ ]] ||
+    fail "$2job id '$1' is not allowed: use 1 to 128 letters, digits, '.', '_' and '-', beginning with a letter or a digit" 2
 }
 
 # check_config CONFIG WHERE: prints its absolute path.

@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 22
 LOCK_GRACE_SECONDS = 0.5
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def project_root() -> Path:
@@ -93,10 +93,14 @@ def from_repository(path: str | Path, what: str = "path") -> Path:
 
 
 def check_name(name: str, what: str) -> str:
-    """Return `name` if it can be a folder's name and cannot lead elsewhere; raise UserError otherwise."""
-    if not _SAFE_NAME.fullmatch(name) or name in (".", ".."):
+    """Return `name` if it can be a folder's name and cannot lead elsewhere; raise UserError otherwise.
+
+    It does not begin with a dot, as the names of locks and temporary files do, nor with a dash, as options do.
+    """
+    if not _SAFE_NAME.fullmatch(name):
         raise UserError(
-            f"{what} {name!r} is not allowed: use 1 to 128 letters, digits, '.', '_' and '-', not '.' or '..'"
+            f"{what} {name!r} is not allowed: use 1 to 128 letters, digits, '.', '_' and '-', beginning with a letter "
+            f"or a digit"
         )
     return name
 

@@ -11,6 +11,7 @@ from src.helpers import EXIT_USER_ERROR, EndedElsewhere, UserError
 from src.io_funcs import file_lock, project_root, scratch_root, sync_directory, write_atomic
 
 UNNOTED = "DIFFLOGIC_UNNOTED_RESTART"  # a variable of slurm_job.sh: a file that is there until a restart is noted
+SWEEP_FILE = "sweep.yaml"  # which a sweep's folder is known by
 _CHECKPOINT = re.compile(r"step_(\d{10})\.safetensors")
 
 
@@ -86,7 +87,12 @@ def refuse_existing(job: Job) -> None:
 
 @contextlib.contextmanager
 def job_lock(job: Job) -> Iterator[None]:
-    """Hold the job's lock: two runs of one job would overwrite each other's checkpoints, so the second is refused."""
+    """Hold the job's lock: two runs of one job would overwrite each other's checkpoints, so the second is refused.
+
+    A job that has the name of a sweep is refused, too: the sweep's tables lie in that folder.
+    """
+    if (job.logs / SWEEP_FILE).exists():
+        raise UserError(f"job id {job.job_id}: {job.logs} is a sweep's folder; choose another job id")
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(file_lock(job.lock))

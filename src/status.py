@@ -1,6 +1,8 @@
 """Where every job is, from its files alone: cheap, and whatever lies there cannot break it."""
 
 import json
+import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +10,10 @@ from typing import Any
 
 from src.helpers import UserError, format_duration, format_table
 from src.io_funcs import check_name, is_locked, project_root, read_regular, scratch_root
-from src.job import Job, list_checkpoints
+from src.job import SWEEP_FILE, Job, list_checkpoints, result_files
 from src.job_files import METRICS_ROW, MOST_BYTES, listing, optional, read_job, record, text, whole
-from src.sweep import OWN_FILE
 
+_OLD_NAME = re.compile(r"[._-][A-Za-z0-9._-]{0,127}")
 _PROGRESS = record(
     {
         "progress": record({"step": whole(), "epoch": whole(), "rows": listing(METRICS_ROW)}),
@@ -59,13 +61,15 @@ class JobStatus:
 
 def find_jobs() -> list[str]:
     """The ids of all jobs that have a folder on scratch or project storage, or are just starting."""
-    parents = (project_root() / "logs", project_root() / "models", scratch_root() / "checkpoints")
-    found = {path.name for parent in parents for path in parent.glob("[!.]*") if path.is_dir()}
-    found -= {path.parent.name for path in (project_root() / "logs").glob(f"*/{OWN_FILE}")}  # sweeps' folders
-    for lock in (project_root() / "logs").glob(".*.lock"):
-        if _is_running(job_id := lock.name[1 : -len(".lock")]):
+    logs = project_root() / "logs"
+    parents = (logs, project_root() / "models", scratch_root() / "checkpoints")
+    folders = [path for parent in parents for path in parent.glob("*")]
+    found = {path.name for path in folders if path.is_dir() and (_is_job_id(path.name) or _is_old_job(Job(path.name)))}
+    found -= {path.parent.name for path in logs.glob(f"*/{SWEEP_FILE}")}
+    for lock in logs.glob(".*.lock"):
+        if _is_job_id(job_id := lock.name[1 : -len(".lock")]) and _is_running(job_id):
             found.add(job_id)
-    return sorted(job_id for job_id in found if _is_job_id(job_id))
+    return sorted(found)
 
 
 def _is_job_id(name: str) -> bool:
@@ -74,6 +78,11 @@ def _is_job_id(name: str) -> bool:
     except UserError:
         return False
     return True
+
+
+def _is_old_job(job: Job) -> bool:
+    """Whether this name, which `check_name` once allowed, is a job's that has left something."""
+    return bool(_OLD_NAME.fullmatch(job.job_id)) and any(map(os.path.lexists, result_files(job)))
 
 
 def _is_running(job_id: str) -> bool | None:
@@ -154,7 +163,10 @@ def status_table(job_ids: list[str]) -> str:
     if not there:
         return f"no jobs under {project_root()} or {scratch_root()}"
     header = ["job", "state", "step", "epoch", "last val accuracy", "best", "last checkpoint"]
-    return format_table(header, [_row(job_status(job_id)) for job_id in job_ids or there])
+    shown = job_ids or there
+    old = [job_id for job_id in shown if not _is_job_id(job_id)]
+    remarks = [f"{job_id}: to use it again, rename its folders: begin with a letter or a digit" for job_id in old]
+    return "\n".join([format_table(header, [_row(job_status(job_id)) for job_id in shown]), *remarks])
 
 
 def _row(status: JobStatus) -> list[str]:

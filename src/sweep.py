@@ -17,13 +17,12 @@ from typing import Any
 from src.config import Config, fill_section, find_option, read_config, shown, tree_of
 from src.helpers import LOG, UserError
 from src.io_funcs import check_name, from_repository, project_root, write_atomic
-from src.job import Job
+from src.job import SWEEP_FILE, Job
 from src.job_files import read_job_config, read_result
 from src.yaml_text import parse_yaml
 
 METRICS = tuple(f"{split}.{what}_accuracy" for split in ("val", "test") for what in ("frame", "recording"))
 LONGEST_LABEL = 60  # of a configuration, in job ids
-OWN_FILE = "sweep.yaml"  # the file that a sweep's folder is known by
 
 _MOST_SEED = 2**63 - 1
 _MOST_JOBS = 10**5
@@ -178,7 +177,7 @@ def require_own_folder(sweep: Sweep) -> None:
 
 def keep_file(sweep: Sweep) -> None:
     """Copy the sweep's file into its folder; a warning if another has given its name to that folder before."""
-    copy = sweep.folder / OWN_FILE
+    copy = sweep.folder / SWEEP_FILE
     if copy.exists() and copy.read_bytes() != sweep.content:
         LOG.warning(
             "sweep %s has run with another file, or with this one before it was changed: its table is made anew; two "

@@ -207,6 +207,14 @@ def test_folders_pipes_and_strange_names_never_break_it(job):
     assert status.job_status("a_job").step == 12
 
 
+@pytest.mark.parametrize("name", [".old", "-old", "_old"])
+def test_a_job_with_a_name_that_was_once_allowed_is_shown_with_what_to_do(job, name):
+    save(Job(name).checkpoints, 3)
+    shown = status.status_table([]).splitlines()
+    assert shown[2].split()[:3] == [name, "stopped", "3"]
+    assert shown[-1].startswith(f"{name}: to use it again, rename its folders")
+
+
 def test_a_job_that_is_not_there_is_named_with_those_that_are(job):
     with pytest.raises(UserError, match=r"no job 'b'; there: a_job"):
         status.status_table(["b"])

@@ -9,8 +9,8 @@ import yaml
 from src.config import Config
 from src.helpers import UserError
 from src.io_funcs import write_atomic, write_json
-from src.job import Job
-from src.sweep import OWN_FILE, base_config, finished_result, keep_file, load_sweep
+from src.job import SWEEP_FILE, Job
+from src.sweep import base_config, finished_result, keep_file, load_sweep
 from tests.small_job import REPOSITORY
 
 BASE = """
@@ -79,7 +79,7 @@ def test_a_sweep_from_a_pipe_is_read_once_and_needs_a_name(tmp_path, load):
                 load_sweep(f"/dev/fd/{reader}")
         else:
             keep_file(sweep := load_sweep(f"/dev/fd/{reader}"))
-            assert (sweep.folder / OWN_FILE).read_text() == text
+            assert (sweep.folder / SWEEP_FILE).read_text() == text
         os.close(reader)
 
 
@@ -281,7 +281,7 @@ def test_a_sweep_that_takes_the_name_of_another_one_is_told(load, caplog):
     assert caplog.text == ""
     keep_file(load("seeds: 2"))
     assert "sweep rates has run with another file" in caplog.text
-    assert (sweep.folder / OWN_FILE).read_text().endswith("seeds: 2")
+    assert (sweep.folder / SWEEP_FILE).read_text().endswith("seeds: 2")
 
 
 def test_a_job_is_done_when_the_result_is_there(load):
