@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import logging
 import math
 import sys
 import time
@@ -126,6 +127,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     last_checkpoint: float = field(default_factory=time.monotonic)
     last_copy: float = field(default_factory=time.monotonic)
+    scratch_works: bool = True  # as of the last checkpoint
 
 
 def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart: bool, debug: bool) -> None:
@@ -665,7 +667,7 @@ def _record_start(run: Run) -> None:
     record_start(run.job, run.progress.step if run.resume else 0, parameters, run.device)
 
 
-def _attempt(what: str, write: Callable[[], object]) -> bool:
+def _attempt(what: str, write: Callable[[], object], level: int = logging.WARNING) -> bool:
     """Write something; a full or broken disk is a warning, and False: what is there already must not be lost.
 
     Rank 0 writes; all ranks ask for it, and know whether it could.
@@ -675,7 +677,7 @@ def _attempt(what: str, write: Callable[[], object]) -> bool:
         try:
             write()
         except OSError as error:
-            LOG.warning("cannot save %s: %s", what, error)
+            LOG.log(level, "cannot save %s: %s", what, error)
             return False
         return True
 
@@ -707,9 +709,10 @@ def _save_checkpoint(run: Run, to_project: bool = False) -> bool:
         "random": checkpoint.random_states(run.device),
     }
     step = run.progress.step
-    saved = _attempt(
+    saved = run.scratch_works = _attempt(
         "a checkpoint on scratch (SCRATCH_STORAGE_DIR)",
         lambda: checkpoint.save_checkpoint(run.job.checkpoints, step, state),
+        logging.WARNING if run.scratch_works else logging.DEBUG,  # one warning for what may last for days
     )
     run.last_checkpoint = time.monotonic()
     due = run.last_copy + 60 * run.config.train.project_checkpoint_interval_minutes

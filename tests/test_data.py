@@ -156,11 +156,13 @@ def test_a_damaged_cache_is_not_read_where_scratch_cannot_take_it(unusable_scrat
         open_cache(unusable_scratch)
 
 
-def test_a_job_trains_and_saves_all_where_scratch_cannot_take_anything(unusable_scratch):
+def test_a_job_trains_and_saves_all_where_scratch_cannot_take_anything(unusable_scratch, caplog):
+    unusable_scratch.train.checkpoint_interval_minutes = 0
     train(unusable_scratch, "j", StopSignals(), resume=False, restart=False, debug=False)
     models = project_root() / "models" / "j"
     assert {"best.safetensors", "final.safetensors", "checkpoints"} <= {path.name for path in models.iterdir()}
     assert (project_root() / "logs" / "j" / "result.json").exists()
+    assert caplog.text.count("cannot save a checkpoint on scratch (SCRATCH_STORAGE_DIR)") == 1
     unusable_scratch.train.epochs += 1
     train(unusable_scratch, "j", StopSignals(), resume=True, restart=False, debug=False)
 
