@@ -205,7 +205,7 @@ def _joined(numbers: str) -> str:
 
 def _model_path(job: Job, model: str) -> Path:
     path = job.models / f"{model}.safetensors"
-    if path.is_file():
+    if path.exists():
         return path
     if not any(folder.is_dir() for folder in (job.models, job.logs, job.checkpoints)):
         raise UserError(f"there is no job {job.job_id}: none of {job.models}, {job.logs} and {job.checkpoints} exists")

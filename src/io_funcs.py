@@ -142,6 +142,13 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
+def read_regular(path: Path, most: int, begin: int = 0) -> bytes:
+    """Return up to `most` bytes of a file, from `begin` on, by `open_regular`."""
+    with open_regular(path) as file:
+        file.seek(begin)
+        return file.read(most)
+
+
 def read_bytes(path: Path) -> bytes:
     """Return a file's content, by `open_regular`."""
     with open_regular(path) as file:
@@ -201,18 +208,6 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8, what UTF-8 lacks as escapes) by `atomic_file`."""
     with atomic_file(path) as file:
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
-
-
-def read_regular(path: Path, most: int, begin: int = 0) -> bytes:
-    """Return up to `most` bytes of a file, from `begin` on.
-
-    A folder, a pipe or a device is an OSError at once: opening a pipe would wait for its writer.
-    """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is not a file", str(path))
-        file.seek(begin)
-        return file.read(most)
 
 
 def write_json(path: Path, value: Any) -> None:

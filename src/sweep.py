@@ -178,7 +178,7 @@ def require_own_folder(sweep: Sweep) -> None:
 def keep_file(sweep: Sweep) -> None:
     """Copy the sweep's file into its folder; a warning if another has given its name to that folder before."""
     copy = sweep.folder / SWEEP_FILE
-    if copy.exists() and copy.read_bytes() != sweep.content:
+    if copy.is_file() and copy.read_bytes() != sweep.content:
         LOG.warning(
             "sweep %s has run with another file, or with this one before it was changed: its table is made anew; two "
             "sweeps need two names",

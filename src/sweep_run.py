@@ -27,6 +27,7 @@ from src.io_funcs import (
     REPOSITORY,
     file_lock,
     is_locked,
+    open_regular,
     project_root,
     require_storages,
     write_atomic,
@@ -176,7 +177,7 @@ def _start(sweep: Sweep, job: SweepJob, parallel: int) -> _Running:
     if parallel > 1:  # each job would take all cores otherwise, and all together be slower than one by one
         for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
             variables.setdefault(name, str(max(1, available_cores() // parallel)))
-    with _output(sweep, job).open("wb") as output:
+    with open_regular(_output(sweep, job), "wb") as output:
         process = subprocess.Popen(
             [*command, "--override", job.override], env=variables, stdout=output, stderr=subprocess.STDOUT
         )
@@ -208,7 +209,7 @@ def _stop(sweep: Sweep, running: list[_Running], number: signal.Signals, failure
 
 def _reason(sweep: Sweep, job: SweepJob, code: int) -> str:
     """The last line of the job's output, and the signal that ended it."""
-    with _output(sweep, job).open("rb") as file:
+    with open_regular(_output(sweep, job)) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines()
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
