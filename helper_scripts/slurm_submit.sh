@@ -49,6 +49,7 @@ read_options() {
   done
   rest=("$@")
   _read_resources
+  _check_time
   _check_variables
 }
 
@@ -67,6 +68,26 @@ _check_signal() {
   local heard='^(B:(SIG)?(USR1|TERM|HUP|10|15|1)(@[1-9][0-9]*)?)?$'
   [[ ${1^^} =~ $heard ]] ||
     fail "$2: the batch script would not hear it and save no checkpoint; use --signal=B:USR1@SECONDS" 2
+}
+
+# A job whose whole time is left for saving is told to stop as it begins, goes back to the queue, and so on for ever.
+_check_time() {
+  local limit=${given[time]:-${resources[time]:-}} signal=${given[signal]:-${resources[signal]:-}} seconds lead=90
+  limit=${limit#--time=}
+  [[ -z ${signal#--signal=} ]] || lead=60 # sbatch's default
+  [[ $signal != *@* ]] || lead=${signal##*@}
+  seconds=$(_seconds "$limit")
+  [[ -z $seconds || $seconds -gt $lead ]] ||
+    fail "the time limit $limit is $seconds s, and jobs are told to stop $lead s before it; give a longer --time" 2
+}
+
+# _seconds TIME: prints what sbatch takes it for (M, M:S, H:M:S, D-H, D-H:M, D-H:M:S); nothing for anything else.
+_seconds() {
+  local form='^(([0-9]+)-)?([0-9]+)(:([0-9]+))?(:([0-9]+))?$'
+  [[ $1 =~ $form ]] || return 0
+  local days=${BASH_REMATCH[2]:-} parts=("10#${BASH_REMATCH[3]}" "10#${BASH_REMATCH[5]:-0}" "10#${BASH_REMATCH[7]:-0}")
+  [[ -n $days || $1 == *:*:* ]] || parts=(0 "${parts[@]}")
+  printf '%d' "$((10#${days:-0} * 86400 + parts[0] * 3600 + parts[1] * 60 + parts[2]))"
 }
 
 # sbatch also reads options from variables. Those for which submit() gives an option of its own have no effect.

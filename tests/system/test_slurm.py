@@ -191,6 +191,28 @@ def test_variables_whose_options_the_scripts_give_themselves_have_no_effect(fold
     assert {"--export=ALL", "--signal=B:USR1@90", "--requeue", "--open-mode=append"} <= set(words)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--time=1"], "the time limit 1 is 60 s, and jobs are told to stop 90 s before it"),
+        (["--time=1:08"], "the time limit 1:08 is 68 s"),
+        (["--time=1:00:00", "--signal=B:USR1@3600"], "the time limit 1:00:00 is 3600 s"),
+        (["--time=0-1:30", "--signal=B:USR1@5400"], "the time limit 0-1:30 is 5400 s"),
+        (["--time=1-00", "--signal=B:USR1@90000"], "the time limit 1-00 is 86400 s"),
+        (["--time=1", "--signal=B:TERM@5"], None),
+        (["--time=1:31"], None),
+        (["--time=1-0"], None),
+        (["--time=UNLIMITED"], None),
+        (["--time="], None),
+    ],
+)
+def test_a_job_needs_time_beyond_what_saving_takes(folder, options, told):
+    if told is None:
+        dry_run(folder, "slurm_train.sh", *options, "small.yaml", "job", resources="time: 5\n")
+    else:
+        assert told in refused(folder, "slurm_train.sh", *options, "small.yaml", "job")
+
+
 @pytest.mark.parametrize("value", ["B:USR1@120", "b:sigterm@60", "B:10", "B:HUP@30", ""])
 def test_a_signal_that_the_batch_script_passes_on_may_be_chosen(folder, value):
     words = dry_run(folder, "slurm_train.sh", f"--signal={value}", "small.yaml", "job")
