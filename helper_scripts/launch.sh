@@ -51,6 +51,11 @@ usage() {
   exit "$1"
 }
 
+for name in OMP_NUM_THREADS NUMBA_NUM_THREADS; do
+  [[ ${!name:-1} =~ ^[1-9][0-9]{0,3}(,[1-9][0-9]*)*$ ]] || fail "$name = ${!name}: give a whole number from 1 to 9999, or unset it" 2
+  [[ -n ${!name:-} ]] || unset "$name"
+done
+
 for word in "$@"; do
   case $word in -h | --help) usage 0 ;; esac # needs no Python
 done

@@ -189,6 +189,13 @@ def test_a_command_runs_under_settings_that_would_break_it(tmp_path):
     assert output == f"no jobs under {tmp_path} or {tmp_path}\n"
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "abc", "1.5"])
+def test_a_number_of_threads_that_is_none_is_told_in_one_line(clone, value):
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        output = status(clone, expect=2, **{name: value})
+        assert output == f"status.sh: {name} = {value}: give a whole number from 1 to 9999, or unset it\n"
+
+
 def test_set_up_says_its_size_and_is_done_once(clone):
     first = status(clone)
     assert "GB on disk" in first
