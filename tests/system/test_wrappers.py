@@ -117,14 +117,6 @@ def test_train_sh_without_config_and_job_id_shows_its_usage(folder, arguments):
     assert "Usage: train.sh CONFIG JOB_ID" in wrapper(folder, "train.sh", *arguments, expect=2)
 
 
-@pytest.mark.parametrize(
-    "script", ["train.sh", "prepare_data.sh", "sweep.sh", "export.sh", "report.sh", "compare.sh", "test.sh"]
-)
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_shows_the_usage(folder, script, flag):
-    assert f"Usage: {script}" in wrapper(folder, script, flag)
-
-
 def test_prepare_data_sh_without_config_shows_its_usage(folder):
     assert "Usage: prepare_data.sh CONFIG" in wrapper(folder, "prepare_data.sh", expect=2)
 
