@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
 from src.compare import compare
 from src.config import Config
+from src.evaluate import warn_of_other_frames
 from src.helpers import LOG, Stopped, StopSignals, UserError
 from src.inference import load_model
 from src.job import UNNOTED, Job, evaluation_path, restart_noted
@@ -196,6 +198,12 @@ def test_a_run_is_not_resumed_on_other_frames(run, monkeypatch):
         run("frames", "train.epochs=2", resume=True)
 
 
+@pytest.mark.parametrize(("frames", "warned"), [({"frames": "these"}, True), ({"frames": "those"}, False), ({}, False)])
+def test_a_model_that_has_learned_other_frames_is_used_with_a_warning(caplog, frames, warned):
+    warn_of_other_frames("the teacher", frames, SimpleNamespace(content="those", folder="cache"))
+    assert ("the teacher was trained on other frames than those of cache" in caplog.text) == warned
+
+
 def test_resuming_a_checkpoint_that_does_not_name_its_frames_is_warned_of(folder, run, caplog):
     run("unnamed", "train.epochs=1")
     for path in list_checkpoints(*(folder / name for name in ("scratch/checkpoints/unnamed",))):
@@ -220,6 +228,8 @@ def test_a_debug_run_says_so_wherever_its_results_are_shown(folder, run, monkeyp
     compare(["debug"])
     assert re.search(note, capsys.readouterr().out)
     assert "No result" in (folder / "project/logs/debug/report.html").read_text()
+    (folder / "project/logs/debug/metrics.csv").unlink()
+    assert re.search(note, status_table(["debug"]))  # of the checkpoint
 
 
 def test_a_debug_run_is_resumed_with_debug_alone_and_no_other_is(run, monkeypatch):
