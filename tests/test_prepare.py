@@ -557,8 +557,7 @@ def test_links_alone_start_no_download(config, tmp_path, name):
         prepare(config, StopSignals())
 
 
-@pytest.mark.parametrize("name", [b"a\xff.bin", b"\x80.bin", b"tab\tline\n.bin"])
-@pytest.mark.parametrize("folder", [b"", b"folder\xff"])
+@pytest.mark.parametrize(("name", "folder"), [(b"a\xff.bin", b""), (b"\x80\t\n.bin", b"folder\xff")])
 def test_a_recording_may_have_any_name(config, tmp_path, caplog, name, folder):
     root = tmp_path / os.fsdecode(folder)
     root.mkdir(exist_ok=True)
