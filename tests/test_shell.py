@@ -1,6 +1,7 @@
 """What launch.sh does before there is Python: bash's version, usage, paths, the user's settings, set-up of .venv."""
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,7 @@ esac
 FAKE_VENV_PYTHON = """#!/bin/bash
 case "$*" in
   "-m pip install "*)
-    echo "pip's progress"
+    echo "pip: $*"
     env | grep ^PIP_ | sort
     [[ ! $KILLED ]] || kill -9 $PPID
     exit ${STATUS_OF_PIP:-0} ;;
@@ -96,6 +97,13 @@ def test_an_older_bash_is_told_in_one_line_before_anything_else(clone):
     launch.write_text(launch.read_text().replace('"${BASH_VERSINFO[0]}"', "3"))
     (line,) = status(clone, expect=2).splitlines()
     assert line.startswith("status.sh: bash 4.4 or newer is needed, this is ")
+
+
+def test_a_batch_script_in_an_older_bash_says_so_in_its_log(tmp_path):
+    script = tmp_path / "slurm_job.sh"
+    script.write_text((REPOSITORY / "helper_scripts/slurm_job.sh").read_text().replace("${BASH_VERSINFO[0]}", "3"))
+    (line,) = shell("bash", script, expect=2).splitlines()
+    assert line.startswith("slurm_job.sh: bash 4.4 or newer is needed, this is ")
 
 
 PATHS = [
@@ -201,6 +209,18 @@ def test_set_up_says_its_size_and_is_done_once(clone):
     assert "GB on disk" in first
     assert "PIP_USER=0" in first
     assert status(clone).startswith(f"ran {clone}/status.py")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_pip_s_progress_and_a_log_does_not(clone, terminal):
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    environment = {**os.environ, "PATH": f"{clone.parent / 'tools'}:/usr/bin:/bin", "SINGULARITY_CONTAINER": ""}
+    subprocess.run([clone / "status.sh"], env=environment, stdout=subprocess.DEVNULL, stderr=theirs, check=True)
+    os.close(theirs)
+    said = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert "pip: -m pip install" in said
+    assert ("--quiet" in said) != terminal
 
 
 @pytest.mark.parametrize(
