@@ -502,6 +502,18 @@ def test_what_cannot_fit_is_refused_before_anything_is_made(config, small_disk):
     assert not [path for root in (small_disk, project_root()) for path in root.rglob("*.frames")]
 
 
+@pytest.mark.parametrize("make", [prepare, lambda config, stop: prepare_shard(config, 1, 2, stop)])
+def test_what_project_storage_cannot_take_is_refused_before_anything_is_made(
+    config, small_disk, tmp_path, monkeypatch, make
+):
+    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(small_disk))
+    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "large"))
+    config.data = dataclasses.replace(config.data, frame_mode="time_window", time_window=1000, overlap=0)
+    with pytest.raises(UserError, match=r"not enough space for .*window1000.* needed, .* free; see PROJECT"):
+        make(config, StopSignals())
+    assert not list(tmp_path.rglob("*.frames"))
+
+
 def test_a_disk_that_fills_up_is_named_with_what_stays_and_is_gone_on_from(config, small_parts, small_disk):
     filler = small_disk / "others"
     filler.write_bytes(bytes(900_000))
