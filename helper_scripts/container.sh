@@ -88,10 +88,13 @@ _is_visible() {
 # _bind_folder FOLDER: has a folder be in the container, writable, and what links in it, or in its folders, lead to: a
 # dataset's folder may be a link to where the recordings lie.
 _bind_folder() {
-  local link
+  local link target
   _bind "$1" rw
   for link in "$1"/* "$1"/*/*; do
-    [[ ! -L $link || ! -e $link || $(readlink -f -- "$link") == *[:,\\]* ]] || _bind "$link" rw
+    [[ -L $link && -e $link ]] || continue
+    target=$(readlink -f -- "$link")
+    [[ $target/ != "$repository"/* ]] || continue # it is there, and code stays read-only
+    [[ $target == / || $target == *[:,\\]* || $target == *$'\n'* ]] || _bind "$target" rw # else it stays outside
   done
 }
 
