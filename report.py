@@ -27,7 +27,8 @@ def main() -> int:
         try:
             LOG.info("report in %s", write_report(job))
         except OSError as error:
-            raise UserError(f"{job.logs}: cannot write there: {error.strerror}; see PROJECT_STORAGE_DIR") from error
+            where = error.filename2 or error.filename or job.logs
+            raise UserError(f"{where}: cannot write there: {error.strerror}; see PROJECT_STORAGE_DIR") from error
         return 0
 
     return run_command(command, arguments.debug)

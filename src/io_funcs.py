@@ -142,17 +142,11 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
-def read_regular(path: Path, most: int, begin: int = 0) -> bytes:
-    """Return up to `most` bytes of a file, from `begin` on, by `open_regular`."""
+def read_bytes(path: Path, most: int = -1, begin: int = 0) -> bytes:
+    """Return a file's content, by `open_regular`; at most `most` bytes if that is given, from `begin` on."""
     with open_regular(path) as file:
         file.seek(begin)
         return file.read(most)
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a file's content, by `open_regular`."""
-    with open_regular(path) as file:
-        return file.read()
 
 
 def read_text(path: Path) -> str:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from src.helpers import LOG, one_line
-from src.io_funcs import read_regular
+from src.io_funcs import read_bytes
 from src.job import Job, evaluation_path, luts_path
 from src.yaml_text import decode, parse_yaml
 
@@ -272,16 +273,18 @@ def read_luts(job: Job, target: str) -> dict[str, Any] | None:
 
 def read_file(path: Path, parse: Callable[[bytes], Any], remedy: str) -> Any:
     """Return what `parse` makes of a file; None, after a warning, if that cannot be done; None if there is no file."""
-    try:
-        return parse(read_regular(path, MOST_BYTES))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
+    try:
+        return parse(read_bytes(path, MOST_BYTES))
     except _BAD_CONTENT as error:
         LOG.warning("%s is left out: %s; %s", path, _reason(error), remedy)
         return None
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is a link that leads nowhere"
     if isinstance(error, OSError):
         return error.strerror or one_line(error)
     if isinstance(error, RecursionError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.helpers import UserError, format_duration, format_table
-from src.io_funcs import check_name, is_locked, project_root, read_regular, scratch_root
+from src.io_funcs import check_name, is_locked, project_root, read_bytes, scratch_root
 from src.job import SWEEP_FILE, Job, list_checkpoints, result_files
 from src.job_files import METRICS_ROW, MOST_BYTES, listing, optional, read_job, record, text, whole
 
@@ -67,7 +67,8 @@ def find_jobs() -> list[str]:
     found = {path.name for path in folders if path.is_dir() and (_is_job_id(path.name) or _is_old_job(Job(path.name)))}
     found -= {path.parent.name for path in logs.glob(f"*/{SWEEP_FILE}")}
     for lock in logs.glob(".*.lock"):
-        if _is_job_id(job_id := lock.name[1 : -len(".lock")]) and _is_running(job_id):
+        job_id = lock.name[1 : -len(".lock")]
+        if job_id not in found and _is_job_id(job_id) and _is_running(job_id):
             found.add(job_id)
     return sorted(found)
 
@@ -130,10 +131,10 @@ def _read_checkpoint(path: Path) -> tuple[_Source, int]:
     Raises:
         OSError, ValueError, RecursionError: if the file cannot be read, or is no checkpoint.
     """
-    size = int.from_bytes(read_regular(path, 8), "little")
+    size = int.from_bytes(read_bytes(path, 8), "little")
     if size > min(MOST_BYTES, path.stat().st_size):
         raise ValueError("no safetensors file")
-    header = record({"__metadata__": record({"values": str})})(json.loads(read_regular(path, size, 8)))
+    header = record({"__metadata__": record({"values": str})})(json.loads(read_bytes(path, size, 8)))
     values = _PROGRESS(json.loads(header["__metadata__"]["values"]))
     progress = values["progress"]
     accuracies = _val_accuracies(progress["rows"])

@@ -148,8 +148,12 @@ def test_a_csv_that_is_cut_off_is_not_read_as_shorter_numbers(job, warnings):
     assert "its last line is cut off" in warnings[0]
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
-def test_a_pipe_or_a_folder_in_a_file_s_place_is_left_out_at_once(job, warnings, make):
+def link_to_nowhere(path):
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, link_to_nowhere], ids=["pipe", "folder", "link"])
+def test_a_pipe_a_folder_or_a_broken_link_in_a_file_s_place_is_left_out_at_once(job, warnings, make):
     for name in NAMES:
         (job.logs / name).unlink()
         make(job.logs / name)
