@@ -25,7 +25,9 @@ def main() -> int:
         try:
             paths = compare([check_name(job_id, "job id") for job_id in arguments.job_ids])
         except OSError as error:
-            raise UserError(f"cannot write the comparison: {error}; see PROJECT_STORAGE_DIR") from error
+            raise UserError(
+                f"{error.filename2 or error.filename}: {error.strerror}; see PROJECT_STORAGE_DIR"
+            ) from error
         LOG.info("written: %s", ", ".join(map(str, paths)))
         return 0
 

@@ -28,7 +28,7 @@ def main() -> int:
             LOG.info("report in %s", write_report(job))
         except OSError as error:
             where = error.filename2 or error.filename or job.logs
-            raise UserError(f"{where}: cannot write there: {error.strerror}; see PROJECT_STORAGE_DIR") from error
+            raise UserError(f"{where}: {error.strerror or error}; see PROJECT_STORAGE_DIR") from error
         return 0
 
     return run_command(command, arguments.debug)

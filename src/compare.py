@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from src import plots
 from src.helpers import UserError, format_duration, format_percent, format_table, print_result
 from src.io_funcs import project_root, write_atomic
 from src.job import Job
-from src.job_files import read_job
+from src.job_files import is_there, read_job
 from src.metrics import best_epoch
 
 ACCURACIES = ("frame_accuracy", "recording_accuracy", "relaxed_frame_accuracy", "relaxed_recording_accuracy")
@@ -50,7 +49,7 @@ def compare(job_ids: list[str]) -> list[Path]:
         OSError: if a file cannot be written.
     """
     job_ids = list(dict.fromkeys(job_ids))
-    missing = [job_id for job_id in job_ids if not os.path.lexists(Job(job_id).logs / "metrics.csv")]
+    missing = [job_id for job_id in job_ids if not is_there(Job(job_id).logs / "metrics.csv")]
     if missing:
         raise UserError(f"no metrics.csv of {', '.join(missing)} under {project_root() / 'logs'}: no such job, or new")
     summaries = [_summary(Job(job_id)) for job_id in job_ids]

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import ctypes
 import difflib
+import errno
 import importlib
 import io
 import logging.handlers
@@ -122,6 +123,15 @@ class CommandLine(argparse.ArgumentParser):
     def __init__(self, prog: str, description: str | None) -> None:
         secure_streams()  # every command begins here
         super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; refuse `--option=--`, of which argparse makes an empty list."""
+        found, others = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            value = getattr(found, action.dest, None)
+            if action.nargs is None and (value == [] != action.default or (isinstance(value, list) and [] in value)):
+                self.error(f"argument {'/'.join(action.option_strings) or action.dest}: expected one argument")
+        return found, others
 
     def error(self, message: str) -> NoReturn:
         """End with the line and exit code 2."""
@@ -305,10 +315,29 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
     except MemoryError as error:
         LOG.error("out of memory%s", f": {one_line(error)}" if str(error) else "", exc_info=debug)
         return EXIT_FAILED
+    except OSError as error:
+        line, code = _file_error(error)
+        LOG.error("%s", line, exc_info=debug)
+        return code
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         LOG.error("%s%s", reason, "" if debug else " (run with --debug for the traceback)", exc_info=debug)
         return EXIT_FAILED
+
+
+# What a path that the user gave, or who may use what lies there, makes the system say.
+_USERS_ERRNOS = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_MOST_SHOWN = 300  # characters of a path
+
+
+def _file_error(error: OSError) -> tuple[str, int]:
+    """Return a line that says which file could not be used, and why, and the exit code."""
+    if error.filename is None and error.errno == errno.ENOENT:
+        return "the current folder does not exist any more; change to another one", EXIT_USER_ERROR
+    path = str(error.filename2 or error.filename or type(error).__name__)
+    path = path if len(path) <= _MOST_SHOWN else f"{path[:_MOST_SHOWN]}…"
+    code = EXIT_USER_ERROR if error.errno in _USERS_ERRNOS else EXIT_FAILED
+    return f"{path}: {error.strerror or one_line(error)}", code
 
 
 def leave(code: int) -> NoReturn:

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -273,13 +272,22 @@ def read_luts(job: Job, target: str) -> dict[str, Any] | None:
 
 def read_file(path: Path, parse: Callable[[bytes], Any], remedy: str) -> Any:
     """Return what `parse` makes of a file; None, after a warning, if that cannot be done; None if there is no file."""
-    if not os.path.lexists(path):
-        return None
     try:
+        if not is_there(path):
+            return None
         return parse(read_bytes(path, MOST_BYTES))
     except _BAD_CONTENT as error:
         LOG.warning("%s is left out: %s; %s", path, _reason(error), remedy)
         return None
+
+
+def is_there(path: Path) -> bool:
+    """Whether something lies at a path, a link that leads nowhere too; OSError if that cannot be looked at."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,6 @@ It is made from the files that a job leaves, so it can be made anew at any time,
 """
 
 import base64
-import os
 import shlex
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -21,7 +20,7 @@ from src.helpers import LOG, UserError, format_duration, format_percent
 from src.inference import circuit_of, load_model
 from src.io_funcs import project_root, scratch_root, write_atomic
 from src.job import Job
-from src.job_files import JobFiles, read_evaluation, read_job, read_luts
+from src.job_files import JobFiles, is_there, read_evaluation, read_job, read_luts
 from src.logic.circuit import Circuit
 from src.logic.gates import GATE_NAMES
 from src.metrics import best_epoch
@@ -68,7 +67,7 @@ def write_report(job: Job, most_gates: int | None = None) -> Path:
         UserError: if there is no such job, or it has no metrics yet.
         OSError: if a file cannot be written.
     """
-    if not os.path.lexists(job.logs / "metrics.csv"):
+    if not is_there(job.logs / "metrics.csv"):
         raise UserError(
             f"job {job.job_id} has nothing to report: {job.logs / 'metrics.csv'}, which is written after the first "
             f"epoch, does not exist"

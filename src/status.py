@@ -1,5 +1,6 @@
 """Where every job is, from its files alone: cheap, and whatever lies there cannot break it."""
 
+import contextlib
 import json
 import os
 import re
@@ -99,7 +100,7 @@ def job_status(job_id: str) -> JobStatus:
     job = Job(job_id)
     status = JobStatus(job_id, {True: "running", False: "stopped", None: "unknown"}[_is_running(job_id)])
     sources = []
-    for path in list_checkpoints(job.checkpoints, job.checkpoint_copies):
+    for path in _checkpoints(job):
         try:
             source, status.epochs = _read_checkpoint(path)
             status.checkpoint_age = max(0.0, time.time() - path.stat().st_mtime)
@@ -123,6 +124,15 @@ def job_status(job_id: str) -> JobStatus:
     if status.state == "stopped" and steps >= (status.step or 0):  # else it was resumed with more epochs
         status.state, status.step = "done", steps
     return status
+
+
+def _checkpoints(job: Job) -> list[Path]:
+    """The job's checkpoints in those of its folders that may be looked into."""
+    found = []
+    for folder in (job.checkpoints, job.checkpoint_copies):
+        with contextlib.suppress(OSError):
+            found += list_checkpoints(folder)
+    return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def _read_checkpoint(path: Path) -> tuple[_Source, int]:

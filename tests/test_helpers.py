@@ -1,5 +1,6 @@
 """Exit codes, signals, and words for people."""
 
+import errno
 import io
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ from src.helpers import (
     LAUNCHER,
     LOG,
     STOP_SIGNALS,
+    CommandLine,
     RunError,
     StopSignals,
     UserError,
@@ -76,6 +78,31 @@ def test_any_other_error_is_a_line_and_exit_code_1(capsys):
     captured = capsys.readouterr().err
     assert "RuntimeError: odd (run with --debug for the traceback)" in captured
     assert "Traceback" not in captured
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), 2, "/a: Permission denied"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000), 2, "x" * 300 + "…: File name too long"),
+        (OSError(errno.EIO, "Input/output error", "/a"), 1, "/a: Input/output error"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), 2, "change to another one"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_a_line_that_names_it(capsys, error, code, line):
+    assert run_command(raises(error), debug=False) == code
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1
+    assert captured.endswith(f"{line}\n")
+
+
+def test_two_dashes_as_an_option_s_value_are_refused(capsys):
+    parser = CommandLine("p", None)
+    parser.add_argument("--job_id")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--job_id=--"])
+    assert "argument --job_id: expected one argument" in capsys.readouterr().err
+    assert parser.parse_args([]).job_id is None
 
 
 @pytest.mark.parametrize("error", [UserError("a"), RunError("b"), RuntimeError("c")])

@@ -215,6 +215,14 @@ def test_a_job_with_a_name_that_was_once_allowed_is_shown_with_what_to_do(job, n
     assert shown[-1].startswith(f"{name}: to use it again, rename its folders")
 
 
+def test_a_folder_of_checkpoints_that_is_closed_does_not_break_it(job, monkeypatch):
+    def closed(*folders):
+        raise PermissionError(folders)
+
+    monkeypatch.setattr(status, "list_checkpoints", closed)
+    assert status.job_status("a_job").step == 10
+
+
 def test_a_job_that_is_not_there_is_named_with_those_that_are(job):
     with pytest.raises(UserError, match=r"no job 'b'; there: a_job"):
         status.status_table(["b"])
