@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, unreadable_model
 from src.config import Config
 from src.helpers import UserError, one_line
-from src.io_funcs import check_name, expand_path, require_regular
+from src.io_funcs import check_name, expand_path, open_regular
 from src.job import Job, is_path, list_checkpoints
 from src.logic.circuit import Circuit
 from src.logic.sampling import set_temperature
@@ -82,7 +82,7 @@ def find_model(path_or_job: str | Path) -> Path:
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The weights and the description in a model's file or a checkpoint."""
     try:
-        require_regular(path)  # safe_open would wait at a pipe
+        open_regular(path).close()  # safe_open would wait at a pipe, and call a file that may not be read missing
         with safe_open(path, framework="pt") as file:
             is_checkpoint = "values" in (file.metadata() or {})
     except (OSError, SafetensorError) as error:

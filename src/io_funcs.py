@@ -160,7 +160,7 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
 
     The file object can seek. If the block raises, the temporary file is removed and `path` is as it was. Without
     `durable` there is no fsync, and a power cut may leave zeros or nothing: for what is verified when it is read, and
-    made again. What the system says of a full disk gets the name of the file, which it leaves out.
+    made again. What the system says of a full disk, or of the temporary file, gets the name of the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
@@ -176,7 +176,9 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in DISK_IS_FULL and error.filename is None:
+        if isinstance(error, OSError) and (
+            error.filename == str(temporary) or (error.errno in DISK_IS_FULL and error.filename is None)
+        ):
             error.filename = str(path)
         raise
     if durable:

@@ -91,7 +91,7 @@ def job_lock(job: Job) -> Iterator[None]:
 
     A job that has the name of a sweep is refused, too: the sweep's tables lie in that folder.
     """
-    if (job.logs / SWEEP_FILE).exists():
+    if os.path.lexists(job.logs / SWEEP_FILE):
         raise UserError(f"job id {job.job_id}: {job.logs} is a sweep's folder; choose another job id")
     with contextlib.ExitStack() as stack:
         try:

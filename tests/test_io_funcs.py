@@ -68,6 +68,13 @@ def test_a_copy_can_be_stopped_and_leaves_nothing(tmp_path):
     assert names(tmp_path) == ["a"]
 
 
+def test_an_error_in_writing_names_the_file_not_the_temporary_one(tmp_path):
+    path = tmp_path / ("x" * 250)
+    with pytest.raises(OSError, match="too long") as error:
+        io_funcs.write_atomic(path, "text")
+    assert error.value.filename == str(path)
+
+
 def test_too_little_space_is_a_user_s_error(tmp_path):
     io_funcs.require_free_space(tmp_path / "not" / "yet", 1)
     with pytest.raises(UserError, match=r"not enough space for .*: 1024\.0 TiB needed"):
