@@ -1,6 +1,7 @@
 """A sweep's table: mean and spread over seeds, sorted, of the jobs that are done."""
 
 import csv
+import json
 import statistics
 
 import pytest
@@ -133,3 +134,23 @@ def test_the_text_that_is_printed_is_the_one_that_is_written(load):
     assert (sweep.folder / "sweep.txt").exists() is False
     text = write_table(sweep, {})
     assert (sweep.folder / "sweep.txt").read_text() == text
+
+
+def test_a_job_that_debug_has_cut_short_is_named(load):
+    sweep = load("seeds: 2")
+    for job in sweep.jobs:
+        finish(job, 0.7)
+    path = Job(sweep.jobs[0].job_id).logs / "result.json"
+    write_json(path, {**json.loads(path.read_text()), "debug": "debug: 20 of 69 batches per epoch"})
+    text = write_table(sweep, {})
+    assert text.count("debug: 20 of 69 batches per epoch") == 1
+    assert f"{sweep.jobs[0].job_id}: debug: 20" in text
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "result.json", "runs.json"])
+def test_a_damaged_file_of_a_job_does_not_end_the_table(load, name):
+    sweep = load(GRID)
+    for job in sweep.jobs:
+        finish(job, 0.7)
+    (Job(sweep.jobs[0].job_id).logs / name).write_text("[[")
+    assert len(lines(write_table(sweep, {}))) == 2
