@@ -8,11 +8,17 @@ container_runtime() {
 }
 
 # make_storage VARIABLE: makes a storage root, and its variable its physical path: links that lead there may not be in
-# the container.
+# the container. Returns 1 if the folder cannot be made.
 make_storage() {
   local folder=${!1}
-  mkdir -p -- "$folder" 2>/dev/null || fail "$1 = $folder: cannot make this folder" 2
+  mkdir -p -- "$folder" 2>/dev/null || return 1
   printf -v "$1" '%s' "$(readlink -f -- "$folder")"
+}
+
+# Makes project storage, without which no command can work.
+make_project_storage() {
+  make_storage PROJECT_STORAGE_DIR ||
+    fail "PROJECT_STORAGE_DIR = $PROJECT_STORAGE_DIR: cannot make this folder" 2
 }
 
 exec_in_container() {
@@ -21,13 +27,15 @@ exec_in_container() {
     fail "SINGULARITY_CONTAINER is set, but neither apptainer nor singularity is on PATH; unset it to use Python" 2
   [[ -e $SINGULARITY_CONTAINER ]] || fail "SINGULARITY_CONTAINER = $SINGULARITY_CONTAINER does not exist" 2
   image=$(readlink -f -- "$SINGULARITY_CONTAINER")
-  make_storage PROJECT_STORAGE_DIR
-  make_storage SCRATCH_STORAGE_DIR
+  make_project_storage
 
   local -A sources=() modes=() # of each path in the container
   _bind "${repository:?}" ro
   _bind_folder "$PROJECT_STORAGE_DIR"
-  _bind_folder "$SCRATCH_STORAGE_DIR"
+  # Training goes on without scratch, from project storage; what cannot, says so itself.
+  if make_storage SCRATCH_STORAGE_DIR; then
+    _bind_folder "$SCRATCH_STORAGE_DIR"
+  fi
 
   # The user's own packages (~/.local, PYTHONPATH) must not hide the image's, and libraries and temporary folders of the
   # host are not there. What is compiled at run time is kept on scratch, since the code is read-only.
@@ -51,14 +59,22 @@ exec_in_container() {
 }
 
 # A pipe can be read once and has its name in this process only: the config, which is the first argument, becomes a file.
+# It is kept on scratch, or on project storage if scratch cannot take it.
 _keep_piped_config() {
-  local folder=$SCRATCH_STORAGE_DIR/cache/configs text
+  local text name root file
   text=$(cat -- "$config")
-  mkdir -p -- "$folder"
-  config=$folder/$(sha256sum <<<"$text" | cut -c 1-16).yaml
-  printf '%s\n' "$text" >"$config.$$.tmp"
-  mv -f -- "$config.$$.tmp" "$config"
-  words[1]=$config
+  name=$(sha256sum <<<"$text" | cut -c 1-16).yaml
+  for root in "$SCRATCH_STORAGE_DIR" "$PROJECT_STORAGE_DIR"; do
+    file=$root/cache/configs/$name
+    if {
+      mkdir -p -- "${file%/*}" && printf '%s\n' "$text" >"$file.$$.tmp" && mv -f -- "$file.$$.tmp" "$file"
+    } 2>/dev/null; then
+      config=$file
+      words[1]=$file
+      return
+    fi
+  done
+  fail "cannot keep the config from the pipe $config under $SCRATCH_STORAGE_DIR or $PROJECT_STORAGE_DIR"
 }
 
 # _bind PATH MODE: has PATH be in the container, read-only (ro) or not (rw). A link is bound by its own name and by that

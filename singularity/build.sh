@@ -20,7 +20,7 @@ require_space() {
 case $#:${1:-} in 0: | 1:--fakeroot | 1:--remote) ;; *) usage 2 >&2 ;; esac
 
 runtime=$(container_runtime) || fail "neither apptainer nor singularity is on PATH; one of them builds the image" 2
-make_storage PROJECT_STORAGE_DIR
+make_project_storage
 folder=$PROJECT_STORAGE_DIR/singularity
 image=$folder/difflogic.sif
 mkdir -p -- "$folder" || fail "$folder: cannot make this folder" 2

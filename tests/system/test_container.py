@@ -218,11 +218,12 @@ def test_a_teacher_that_lies_elsewhere_is_there_and_read_only(home, tmp_path):
     assert home.probe(teacher, config=tmp_path / "train.yaml", script="main.py")["seen"] == {str(teacher): READ_ONLY}
 
 
-def test_a_config_that_comes_from_a_pipe_is_there(home):
+@pytest.mark.parametrize("scratch", [{}, {"SCRATCH_STORAGE_DIR": "/proc/no/such"}], ids=["scratch", "no scratch"])
+def test_a_config_that_comes_from_a_pipe_is_there(home, scratch):
     command = ["bash", "-c", WRAPPER, "wrapper", "/dev/stdin"]
     code = "import sys; print(open(sys.argv[1]).read())"
     (home.project / "probe.py").write_text(code)
-    environment = home.environment(repository=str(REPOSITORY))
+    environment = home.environment(repository=str(REPOSITORY), **scratch)
     output = subprocess.check_output(command, input="data: {name: DEMO}", env=environment, cwd="/", text=True)
     assert output == "data: {name: DEMO}\n\n"
 
@@ -251,9 +252,10 @@ def test_a_data_root_that_a_bind_cannot_express_is_refused(home):
     assert f"{odd}: a container cannot bind a path with ':'" in output
 
 
-def test_a_storage_that_cannot_be_made_is_named(home):
-    output = home.run("check_and_sync_data.sh", expect=2, SCRATCH_STORAGE_DIR="/proc/no/such")
-    assert output == "check_and_sync_data.sh: SCRATCH_STORAGE_DIR = /proc/no/such: cannot make this folder\n"
+@pytest.mark.parametrize("variable", ["PROJECT_STORAGE_DIR", "SCRATCH_STORAGE_DIR"])
+def test_a_storage_that_cannot_be_made_is_named(home, variable):
+    output = home.run("prepare_data.sh", "small.yaml", expect=2, **{variable: "/proc/no/such"})
+    assert f"{variable} = /proc/no/such: cannot" in output
 
 
 @pytest.mark.parametrize(
@@ -312,6 +314,13 @@ def trained(prepared):
     """The same home with the job `done`."""
     prepared.run("train.sh", "small.yaml", "done", "--override", "train.epochs=1")
     return prepared
+
+
+@pytest.mark.slow
+def test_training_goes_on_in_the_container_without_a_scratch_that_can_be_made(trained):
+    output = trained.run("train.sh", "small.yaml", "slow", SCRATCH_STORAGE_DIR=str(trained.config / "scratch"))
+    assert "reading the frame cache from project storage" in output
+    assert (trained.project / "models/slow/final.safetensors").exists()
 
 
 @pytest.mark.slow
