@@ -17,7 +17,24 @@ done
 set_up_remote REMOTE_PROJECT_STORAGE_DIR
 [[ $PROJECT_STORAGE_DIR == /* ]] || PROJECT_STORAGE_DIR=$PWD/$PROJECT_STORAGE_DIR
 
+# has_remote FOLDER: whether project storage there has this folder yet; ends if there is no such storage.
+has_remote() {
+  local status=0
+  # shellcheck disable=SC2016 # the remote shell expands it
+  on_remote '[[ -d $1 ]] || exit 3; [[ -d $1/$2 ]] || exit 4' "$REMOTE_PROJECT_STORAGE_DIR" "$1" || status=$?
+  case $status in
+    0) return 0 ;;
+    3) fail "REMOTE_PROJECT_STORAGE_DIR = $REMOTE_PROJECT_STORAGE_DIR: there is no such folder on $REMOTE_HOST" 2 ;;
+    4) return 1 ;;
+    *) fail "cannot get to REMOTE_PROJECT_STORAGE_DIR = $REMOTE_PROJECT_STORAGE_DIR on $REMOTE_HOST, see above" ;;
+  esac
+}
+
 for folder in "${folders[@]}"; do
+  if ! has_remote "$folder"; then
+    note "nothing to bring: $REMOTE_HOST has no $REMOTE_PROJECT_STORAGE_DIR/$folder yet, which the first job makes"
+    continue
+  fi
   [[ -n $dry_run ]] || mkdir -p -- "$PROJECT_STORAGE_DIR/$folder"
   # --update: a file that is newer here stays, such as that of a job of the same name.
   transfer --update --compress --partial-dir=.rsync-partial --exclude='.*.lock' --exclude='.*.tmp' \

@@ -430,6 +430,17 @@ def test_logs_and_with_an_option_models_come_back_and_nothing_is_deleted(run, la
     assert files(here) == before | {"logs/a/metrics.csv": b"1", "models/a/final.safetensors": b"weights"}
 
 
+def test_logs_that_are_not_there_yet_are_no_failure(run, laptop, cluster):
+    (cluster / "store").mkdir(parents=True)
+    assert "nothing to bring: " in run("sync_logs_from_remote.sh")
+    assert not (laptop / "project_storage").exists()
+
+
+def test_logs_of_a_storage_that_is_not_there_are_refused(run, cluster):
+    output = run("sync_logs_from_remote.sh", expect=2)
+    assert f"REMOTE_PROJECT_STORAGE_DIR = {cluster / 'store'}: there is no such folder on " in output
+
+
 def test_a_log_that_is_newer_here_stays(run, laptop, cluster):
     for folder, content, time_ in ((cluster / "store", "theirs", 1000), (laptop / "project_storage", "ours", 2000)):
         path = folder / "logs" / "a" / "metrics.csv"
