@@ -73,8 +73,12 @@ def run(folder):
 
     def run(job_id, options, resume=False, stop=None, restart=False, debug=False):
         config = Config.from_yaml(folder / "small.yaml", ["model.model_type=mlp", options])
-        with restart_noted(Job(job_id)) if restart else contextlib.nullcontext():
-            train(config, job_id, stop or StopSignals(), resume, restart, debug)
+        handlers = list(LOG.handlers)
+        try:
+            with restart_noted(Job(job_id)) if restart else contextlib.nullcontext():
+                train(config, job_id, stop or StopSignals(), resume, restart, debug)
+        finally:
+            LOG.handlers[:] = handlers  # the next run is another process's: it has no part in this one's train.log
         return read_metrics(folder / "project/logs" / job_id / "metrics.csv")
 
     return run
