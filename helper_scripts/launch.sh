@@ -117,7 +117,11 @@ _make_venv() {
 
 # _set_up_venv PYTHON: makes .venv anew. What fails or is killed leaves no mark, so the next command begins again.
 _set_up_venv() {
-  local free quiet=(--quiet)
+  local free quiet=(--quiet) stopped="set-up was stopped; the same command begins it again"
+  # shellcheck disable=SC2064 # the text is that of now
+  trap "note '$stopped'; exit 130" INT
+  # shellcheck disable=SC2064
+  trap "note '$stopped'; exit 143" TERM HUP
   free=$(df -Pk -- "$repository" | awk 'NR == 2 { print int($4 / 1048576) }')
   [[ ${free:-9} -ge 3 ]] || fail "$repository has $free GiB free; .venv takes 3 GB, with CUDA about 8 GB" 2
   note "Setting up $repository/.venv from requirements.lock, once: 3 GB on disk, with CUDA about 8 GB ($free GiB are free)."
@@ -131,6 +135,7 @@ _set_up_venv() {
     fail "the packages in .venv cannot be used, see above; the same command installs them again"
   cp -- "$repository/requirements.lock" "$repository/.venv/requirements.lock" ||
     fail "cannot write to .venv, see above; the same command begins again"
+  trap - INT TERM HUP
 }
 
 _python_311() {

@@ -279,7 +279,7 @@ def fitting_cache(data: Data) -> Path:
     if len(made_from) > 1:
         raise UserError(
             f"several caches fit this config, made from different recordings: {', '.join(map(str, made_from))}; "
-            f"set data.data_root to the recordings that you mean"
+            f"set data.data_root to the recordings that you mean, or move the other caches elsewhere"
         )
     if data.data_root != Data().data_root and not from_repository(data.data_root).is_dir():
         LOG.warning("data.data_root = %s: no such folder; any cache that fits the config is taken", data.data_root)

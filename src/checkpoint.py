@@ -177,7 +177,7 @@ def load_newest(*folders: Path) -> dict[str, Any] | None:
         return state
     if paths:
         where = " and ".join(map(str, folders))
-        raise UserError(f"none of the {len(paths)} checkpoints in {where} can be read; --restart begins the job anew")
+        raise UserError(f"no checkpoint in {where} can be read; --restart begins the job anew")
     return None
 
 

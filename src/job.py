@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.helpers import EXIT_USER_ERROR, EndedElsewhere, UserError
+from src.helpers import EXIT_USER_ERROR, LOG, EndedElsewhere, UserError
 from src.io_funcs import file_lock, project_root, scratch_root, sync_directory, write_atomic
 
 UNNOTED = "DIFFLOGIC_UNNOTED_RESTART"  # a variable of slurm_job.sh: a file that is there until a restart is noted
@@ -79,10 +79,19 @@ def result_files(job: Job) -> list[Path]:
 def refuse_existing(job: Job) -> None:
     """Raise UserError if the job has done work that a new run would replace."""
     if any(path.exists() for path in result_files(job)):
+        if job.restarting.exists():
+            raise UserError(f"job {job.job_id} {_restart_pending(job)}")
         raise UserError(
             f"job {job.job_id} has checkpoints, models or metrics already: --resume continues it, --restart begins it "
             f"anew and replaces them, another job id leaves it alone"
         )
+
+
+def _restart_pending(job: Job) -> str:
+    return (
+        f"is still to begin anew by --restart: --resume does that, and replaces its files with the first step; to "
+        f"continue the old run instead, move {job.restarting} elsewhere and give --resume"
+    )
 
 
 @contextlib.contextmanager
@@ -126,6 +135,9 @@ def restart_noted(job: Job) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 job.logs.rmdir()  # of a job that there never was
         raise
+    finally:
+        if job.restarting.exists():
+            LOG.warning("job %s %s", job.job_id, _restart_pending(job))
 
 
 def remove_results(job: Job) -> None:
@@ -133,7 +145,9 @@ def remove_results(job: Job) -> None:
     folders = set()
     for path in result_files(job):
         try:
-            path.unlink(missing_ok=True)
+            path.unlink()
+        except FileNotFoundError:
+            continue
         except OSError as error:
             raise UserError(f"{path}: cannot be removed for --restart: {error.strerror}; move it away") from error
         folders.add(path.parent)

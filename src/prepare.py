@@ -481,12 +481,13 @@ def _report_left_out(made: list[Made], job: _Job) -> None:
             LOG.warning("recording left out: %s", line)
         if len(lines) > MOST_CORRUPT_NAMED:
             LOG.warning("and %d more", len(lines) - MOST_CORRUPT_NAMED)
-    if _too_many(sum(map(len, left_out.values())), num_recordings):
+    total = sum(map(len, left_out.values()))
+    if _too_many(total, num_recordings):
         reason, lines = max(left_out.items(), key=lambda item: len(item[1]))
         are, what_to_do = texts[reason]
         raise UserError(
-            f"{len(lines)} of {num_recordings} recordings are {are}, more than {MOST_LEFT_OUT_FRACTION:.0%} and than "
-            f"{FEW_LEFT_OUT}; the first: {lines[0]}. {what_to_do}"
+            f"{total} of {num_recordings} recordings cannot be used, more than {MOST_LEFT_OUT_FRACTION:.0%} and more "
+            f"than {FEW_LEFT_OUT}; {len(lines)} are {are}, the first: {lines[0]}. {what_to_do}"
         )
     for reason, lines in left_out.items():
         if lines:

@@ -39,7 +39,8 @@ class JobStatus:
     """Where a job is; None is what no file says.
 
     Attributes:
-        state: running (its lock is held), done (its result is there), stopped, or unknown (the lock cannot be tried).
+        state: running (its lock is held), done (its result is there), stopped, restart pending (--restart was stopped
+            before its first step), or unknown (the lock cannot be tried).
         step: batches that are done, as of the last checkpoint or evaluation.
         epoch: epochs that are done.
         epochs: epochs of the config.
@@ -123,6 +124,8 @@ def job_status(job_id: str) -> JobStatus:
     steps = files.result["steps"] if files.result else -1
     if status.state == "stopped" and steps >= (status.step or 0):  # else it was resumed with more epochs
         status.state, status.step = "done", steps
+    if status.state in ("stopped", "done") and job.restarting.exists():
+        status.state = "restart pending"
     return status
 
 
@@ -177,6 +180,8 @@ def status_table(job_ids: list[str]) -> str:
     shown = job_ids or there
     old = [job_id for job_id in shown if not _is_job_id(job_id)]
     remarks = [f"{job_id}: to use it again, rename its folders: begin with a letter or a digit" for job_id in old]
+    if not project_root().is_dir():
+        remarks.append(f"PROJECT_STORAGE_DIR = {project_root()}: there is no such folder, so only scratch is shown")
     return "\n".join([format_table(header, [_row(job_status(job_id)) for job_id in shown]), *remarks])
 
 

@@ -154,7 +154,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         memory_errors_told(),
     ):
         if resume and distributed.from_rank_zero(job.restarting.exists):
-            LOG.warning("job %s was to begin anew and had not come to train: it begins anew", job_id)
+            LOG.warning("job %s begins anew: its --restart was stopped before the first step", job_id)
             resume, restart = False, True
         with distributed.rank_zero_first():
             if distributed.rank() == 0 and not resume and not restart:
@@ -180,7 +180,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
             if not _save_checkpoint(run, to_project=True):
                 raise RunError("stopped by a signal, but no checkpoint of this step could be saved") from None
             LOG.warning(
-                "stopped by a signal after batch %d of epoch %d, saved %s after it; --resume continues there",
+                "stopped by a signal after batch %d of epoch %d; saved %s after the signal; --resume continues there",
                 run.progress.batch,
                 run.progress.epoch + 1,
                 format_duration(time.monotonic() - stop.received_at),
@@ -796,9 +796,10 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
             changes.append(f"resuming with {key} = {now!r}, it was {then!r}")
     now = _debug_note(run)
     then = state.get("debug", now)
-    if then != now:
-        told = "give" if then else "leave out"
-        refused.append(f"it was {then or 'no debug run'} and is {now or 'none'} now: {told} --debug")
+    if then and not now:
+        refused.append(f"it was run with --debug ({then}): give --debug")
+    elif now and not then:
+        refused.append("it was run without --debug: leave out --debug")
     elif state["batches_an_epoch"] != run.batches_an_epoch:
         refused.append(f"an epoch had {state['batches_an_epoch']} batches and has {run.batches_an_epoch} now")
     if state.get("teacher") != _teacher_digest(run):

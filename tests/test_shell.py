@@ -34,6 +34,7 @@ case "$*" in
     echo "pip: $*"
     env | grep ^PIP_ | sort
     [[ ! $KILLED ]] || kill -9 $PPID
+    [[ ! $STOPPED ]] || { kill -"$STOPPED" $PPID; exit 1; } # as pip ends after Ctrl-C
     exit ${STATUS_OF_PIP:-0} ;;
   *--import) [[ ! $BROKEN ]] || { echo "lacking: torch cannot be imported" >&2; exit 1; } ;;
   *check_environment.py) ;;
@@ -229,6 +230,8 @@ def test_a_terminal_shows_pip_s_progress_and_a_log_does_not(clone, terminal):
         ({"STATUS_OF_PIP": "1"}, 1, "installing requirements.lock into .venv failed, see pip's message above"),
         ({"BROKEN": "1"}, 1, "the packages in .venv cannot be used, see above; the same command installs them again"),
         ({"KILLED": "1"}, -signal.SIGKILL, "Setting up"),
+        ({"STOPPED": "INT"}, 130, "set-up was stopped; the same command begins it again"),
+        ({"STOPPED": "TERM"}, 143, "set-up was stopped; the same command begins it again"),
     ],
 )
 def test_a_set_up_that_failed_is_not_taken_for_whole_and_the_next_begins_again(clone, variables, code, message):

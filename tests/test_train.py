@@ -21,7 +21,7 @@ from src.job import UNNOTED, Job, evaluation_path, restart_noted
 from src.job_files import debug_note, read_metrics
 from src.metrics import best_epoch
 from src.prepare import prepare
-from src.status import status_table
+from src.status import job_status, status_table
 from src.train import train
 from tests import small_job
 
@@ -163,6 +163,26 @@ def test_a_first_run_takes_back_the_note_of_a_restart_that_had_nothing_to_replac
     assert not Job("nothing").restarting.exists()
 
 
+def test_a_restart_of_a_job_that_has_left_nothing_trains(folder, run):
+    assert run("never_begun", "train.epochs=1 train.save_model=false", restart=True)
+    assert not Job("never_begun").restarting.exists()
+
+
+def test_a_stopped_restart_tells_how_to_keep_the_old_run(folder, run, caplog):
+    run("kept", "train.epochs=1")
+    stop = StopSignals()
+    stop.note(signal.SIGINT)
+    with pytest.raises(Stopped):
+        run("kept", "train.epochs=1", restart=True, stop=stop)
+    assert f"move {Job('kept').restarting} elsewhere" in caplog.text
+    assert job_status("kept").state == "restart pending"
+    with pytest.raises(UserError, match="still to begin anew by --restart"):
+        run("kept", "train.epochs=1")
+    Job("kept").restarting.rename(folder / "elsewhere")
+    run("kept", "train.epochs=2", resume=True)
+    assert result(folder, "kept")["epochs"] == 2
+
+
 def test_a_batch_script_sees_when_a_restart_is_noted(folder, monkeypatch):
     unnoted = folder / "unnoted"
     unnoted.touch()
@@ -239,11 +259,11 @@ def test_a_debug_run_says_so_wherever_its_results_are_shown(folder, run, monkeyp
 def test_a_debug_run_is_resumed_with_debug_alone_and_no_other_is(run, monkeypatch):
     monkeypatch.setattr("src.train.DEBUG_BATCHES", 2)
     run("debug_1", "train.epochs=1", debug=True)
-    with pytest.raises(UserError, match=r"it was debug: 2 of .* and is none now: give --debug"):
+    with pytest.raises(UserError, match=r"it was run with --debug \(debug: 2 of .*\): give --debug"):
         run("debug_1", "train.epochs=2", resume=True)
     run("debug_1", "train.epochs=2", resume=True, debug=True)
     run("whole_1", "train.epochs=1")
-    with pytest.raises(UserError, match=r"it was no debug run and is debug: .* leave out --debug"):
+    with pytest.raises(UserError, match="it was run without --debug: leave out --debug"):
         run("whole_1", "train.epochs=2", resume=True, debug=True)
 
 
