@@ -3,12 +3,12 @@
 import importlib.util
 import logging
 import shutil
-import subprocess
 
 import numba
 import pytest
 
 from src import kernel_cache
+from tests.small_disk import small_disk
 from tests.small_job import REPOSITORY
 
 MODULE = """
@@ -74,14 +74,9 @@ def test_code_of_another_source_is_not_used(folder):
 
 
 def test_a_full_disk_is_one_warning(folder, caplog):
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("needs root to mount a small disk")
-    try:
+    with small_disk(folder, "4k"):
         (folder / "filling").write_bytes(b"\0" * 4096)
         assert [double(folder, 2), double(folder, 2.5)] == [(4, 0), (5.0, 0)]
-    finally:
-        subprocess.run(["umount", folder], check=True)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "NUMBA_CACHE_DIR" in caplog.text
 

@@ -5,7 +5,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from src.helpers import Stopped, StopSignals, UserError
 from src.io_funcs import project_root, scratch_root
 from src.prepare import assign_splits, prepare, prepare_shard
 from tests import small_job
+from tests.small_disk import small_disk
 
 
 @pytest.fixture
@@ -485,28 +485,24 @@ def test_the_option_is_named_where_a_minority_gives_too_many_frames(config, tmp_
 
 
 @pytest.fixture
-def small_disk(tmp_path, monkeypatch):
+def small_scratch(tmp_path):
     """Scratch on a temporary file system of 1 MiB, where this process may mount one; the cache takes 230 KiB."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]).returncode:
-        pytest.skip("cannot mount a file system here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "scratch", "1m") as folder:
+        yield folder
 
 
-def test_what_cannot_fit_is_refused_before_anything_is_made(config, small_disk):
+def test_what_cannot_fit_is_refused_before_anything_is_made(config, small_scratch):
     config.data = dataclasses.replace(config.data, frame_mode="time_window", time_window=1000, overlap=0)
     with pytest.raises(UserError, match=r"not enough space for .*window1000.* MiB needed, .* free; see SCRATCH"):
         prepare(config, StopSignals())
-    assert not [path for root in (small_disk, project_root()) for path in root.rglob("*.frames")]
+    assert not [path for root in (small_scratch, project_root()) for path in root.rglob("*.frames")]
 
 
 @pytest.mark.parametrize("make", [prepare, lambda config, stop: prepare_shard(config, 1, 2, stop)])
 def test_what_project_storage_cannot_take_is_refused_before_anything_is_made(
-    config, small_disk, tmp_path, monkeypatch, make
+    config, small_scratch, tmp_path, monkeypatch, make
 ):
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(small_disk))
+    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(small_scratch))
     monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "large"))
     config.data = dataclasses.replace(config.data, frame_mode="time_window", time_window=1000, overlap=0)
     with pytest.raises(UserError, match=r"not enough space for .*window1000.* needed, .* free; see PROJECT"):
@@ -514,8 +510,8 @@ def test_what_project_storage_cannot_take_is_refused_before_anything_is_made(
     assert not list(tmp_path.rglob("*.frames"))
 
 
-def test_a_disk_that_fills_up_is_named_with_what_stays_and_is_gone_on_from(config, small_parts, small_disk):
-    filler = small_disk / "others"
+def test_a_disk_that_fills_up_is_named_with_what_stays_and_is_gone_on_from(config, small_parts, small_scratch):
+    filler = small_scratch / "others"
     filler.write_bytes(bytes(900_000))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("src.prepare.require_free_space", lambda folder, size: None)
@@ -523,7 +519,7 @@ def test_a_disk_that_fills_up_is_named_with_what_stays_and_is_gone_on_from(confi
             prepare(config, StopSignals())
     expected = r"\.frames: No space left on device; see SCRATCH_STORAGE_DIR\. What is made stays in"
     assert re.search(expected, str(error.value))
-    assert f"{small_disk}/data/NMNIST/." in str(error.value)
+    assert f"{small_scratch}/data/NMNIST/." in str(error.value)
     filler.unlink()
     assert cache.is_whole(prepare(config, StopSignals()))
 

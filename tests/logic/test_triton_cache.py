@@ -1,12 +1,12 @@
 """Triton's kernels are kept in files that are verified; a disk that takes none is one warning."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from src import kernel_cache
 from src.helpers import AT_LEAVING
+from tests.small_disk import small_disk
 
 triton = pytest.importorskip("triton", reason="needs Triton", minversion="3.4")
 triton_cache = pytest.importorskip("src.logic.triton_cache")
@@ -66,14 +66,9 @@ def test_damaged_kernels_are_compiled_again(folder, name, damage):
 
 
 def test_a_full_disk_is_one_warning(folder, caplog):
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("needs root to mount a small disk")
-    try:
+    with small_disk(folder, "4k"):
         (folder / "filling").write_bytes(b"\0" * 4096)
         assert [put_kernel(), put_kernel()] == [CONTENTS, CONTENTS]
-    finally:
-        subprocess.run(["umount", folder], check=True)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "TRITON_CACHE_DIR" in caplog.text
 
