@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from src.helpers import CommandLine, StopSignals, run_command
+from src.command_line import CommandLine, StopSignals, run_command
 
 
 def _arguments() -> argparse.Namespace:
@@ -26,7 +26,7 @@ def main() -> int:
     arguments = _arguments()
 
     def command(stop: StopSignals) -> int:
-        from src.sync import check_and_sync
+        from src.frame_cache.sync import check_and_sync
 
         well = check_and_sync(arguments.fast, arguments.dry_run, stop.check, arguments.dataset, arguments.prune)
         return 0 if well else 1

@@ -4,7 +4,8 @@
 import argparse
 import sys
 
-from src.helpers import LOG, CommandLine, StopSignals, UserError, run_command
+from src.command_line import CommandLine, StopSignals, UserError, run_command
+from src.helpers import LOG
 
 
 def _arguments() -> argparse.Namespace:
@@ -19,8 +20,8 @@ def main() -> int:
     arguments = _arguments()
 
     def command(stop: StopSignals) -> int:
-        from src.compare import compare
         from src.io_funcs import check_name
+        from src.reports.compare import compare
 
         try:
             paths = compare([check_name(job_id, "job id") for job_id in arguments.job_ids])

@@ -6,10 +6,11 @@ import contextlib
 import sys
 from pathlib import Path
 
-from src.helpers import LOG, CommandLine, StopSignals, UserError, run_command
+from src.command_line import CommandLine, StopSignals, UserError, run_command
+from src.helpers import LOG
 
 KINDS = ("c", "verilog", "onnx", "json")
-TARGETS = ("xilinx", "ice40")  # of src.logic.export.yosys, whose import takes seconds
+TARGETS = ("xilinx", "ice40")  # of src.export.yosys, whose import takes seconds
 
 
 def _arguments() -> argparse.Namespace:
@@ -60,10 +61,8 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
     import torch
 
     from src.config import Config
-    from src.inference import circuit_of, find_model, load_model
-    from src.io_funcs import expand_path, read_bytes, write_atomic, write_json
-    from src.job import Job, is_path, luts_path
-    from src.logic.export import (
+    from src.evaluation.inference import circuit_of, find_model, load_model
+    from src.export import (
         Description,
         channel_names,
         estimate_luts,
@@ -75,9 +74,11 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
         to_verilog,
         warn_if_too_large,
     )
+    from src.export.example_frames import example_frames
+    from src.export.onnx import to_onnx
+    from src.io_funcs import expand_path, read_bytes, write_atomic, write_json
+    from src.jobs.folders import Job, is_path, luts_path
     from src.model import DiffLogic
-    from src.onnx_export import to_onnx
-    from src.vectors import example_frames
 
     path = find_model(arguments.model)
     model, about = load_model(path)

@@ -10,8 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.config import Config
-from src.helpers import (
+from src.command_line import (
     EXIT_DONE,
     EXIT_USER_ERROR,
     CommandLine,
@@ -21,10 +20,11 @@ from src.helpers import (
     end_with_launcher,
     leave,
     run_command,
-    torchrun_rank,
 )
+from src.config import Config
+from src.helpers import torchrun_rank
 from src.io_funcs import check_name
-from src.job import Job, restart_noted
+from src.jobs.folders import Job, restart_noted
 
 
 def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> argparse.Namespace:
@@ -92,7 +92,9 @@ def main() -> int:
     def command(stop: StopSignals) -> int:
         config = checked_config(arguments)
         if arguments.evaluate:
-            from src.evaluate import evaluate_job  # PyTorch takes seconds to import: a mistake is told before
+            from src.evaluation.evaluate import (
+                evaluate_job,  # PyTorch takes seconds to import: a mistake is told before
+            )
 
             evaluate_job(config, str(config.base.job_id), arguments.split or "test", arguments.model or "best", stop)
             return 0
@@ -122,8 +124,8 @@ def _train(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> 
 
 
 def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
-    from src.device import require_processes_fit
-    from src.launch import Nodes, launch
+    from src.distributed.launch import Nodes, launch
+    from src.training.device import require_processes_fit
 
     processes = arguments.nproc if arguments.nproc is not None else 1
     require_processes_fit(config.train, processes, processes * arguments.nodes)

@@ -5,8 +5,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from src.command_line import CommandLine, StopSignals, run_command
 from src.config import Config
-from src.helpers import CommandLine, StopSignals, run_command
 
 
 def read_arguments(words: Sequence[str] | None = None, prog: str = "prepare_data") -> argparse.Namespace:
@@ -45,7 +45,10 @@ def main() -> int:
 
     def command(stop: StopSignals) -> int:
         config = Config.from_yaml(arguments.config, arguments.override)
-        from src.prepare import prepare, prepare_shard  # imports numba: a mistake in the config is told before
+        from src.frame_cache.prepare import (  # imports numba: a mistake in the config is told before
+            prepare,
+            prepare_shard,
+        )
 
         if arguments.shard is None:
             prepare(config, stop, arguments.preview)

@@ -4,7 +4,8 @@
 import argparse
 import sys
 
-from src.helpers import LOG, CommandLine, StopSignals, UserError, run_command
+from src.command_line import CommandLine, StopSignals, UserError, run_command
+from src.helpers import LOG
 
 
 def _arguments() -> argparse.Namespace:
@@ -20,8 +21,8 @@ def main() -> int:
 
     def command(stop: StopSignals) -> int:
         from src.io_funcs import check_name
-        from src.job import Job
-        from src.report import write_report
+        from src.jobs.folders import Job
+        from src.reports.report import write_report
 
         job = Job(check_name(arguments.job_id, "job id"))
         try:

@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from src.helpers import EXIT_DONE, EXIT_FAILED, CommandLine, StopSignals, print_result, run_command
+from src.command_line import EXIT_DONE, EXIT_FAILED, CommandLine, StopSignals, print_result, run_command
 
 
 def _arguments() -> argparse.Namespace:
@@ -19,7 +19,7 @@ def main() -> int:
     arguments = _arguments()
 
     def command(stop: StopSignals) -> int:
-        from src.status import status_table
+        from src.reports.status import status_table
 
         return EXIT_DONE if print_result(status_table(arguments.job_id)) else EXIT_FAILED
 

@@ -4,7 +4,8 @@
 import argparse
 import sys
 
-from src.helpers import EXIT_DONE, EXIT_FAILED, LOG, CommandLine, StopSignals, UserError, print_result, run_command
+from src.command_line import EXIT_DONE, EXIT_FAILED, CommandLine, StopSignals, UserError, print_result, run_command
+from src.helpers import LOG
 
 
 def _arguments() -> argparse.Namespace:
@@ -33,10 +34,10 @@ def main() -> int:
     arguments = _arguments()
 
     def command(stop: StopSignals) -> int:
-        from src.sweep import load_sweep
+        from src.sweeps.specification import load_sweep
 
         sweep = load_sweep(arguments.sweep)
-        from src.sweep_run import read_failures, run_sweep, write_slurm_array  # imports numba, after the checks
+        from src.sweeps.run import read_failures, run_sweep, write_slurm_array  # imports numba, after the checks
 
         if arguments.slurm:
             script = write_slurm_array(sweep)
@@ -44,7 +45,7 @@ def main() -> int:
             return EXIT_DONE
         if not arguments.table:
             run_sweep(sweep, arguments.parallel, stop)
-        from src.sweep_table import write_table  # imports PyTorch
+        from src.sweeps.table import write_table  # imports PyTorch
 
         failures = read_failures(sweep)
         try:

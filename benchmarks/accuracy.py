@@ -32,7 +32,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.machine import describe_machine
 from src.helpers import format_table
-from src.sweep import load_sweep
+from src.sweeps.specification import load_sweep
 
 RUNS = [f"configs/nmnist_{name}.yaml" for name in ("convolutional", "difflogic", "mlp", "cnn")]
 METRICS = {  # of result.json -> title

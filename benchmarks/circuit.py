@@ -28,10 +28,10 @@ import torch
 from benchmarks import peers
 from benchmarks.logic import CLASSES, FRAME_SHAPE, INPUTS, difflogic_network
 from benchmarks.machine import describe_machine
+from src.circuit.circuit import Circuit
+from src.circuit.packed_triton import CudaCircuit
 from src.config import Model
 from src.helpers import format_table
-from src.logic.circuit import Circuit
-from src.logic.circuit_cuda import CudaCircuit
 from src.model import DiffLogic, create_model
 
 ROUNDS = 7

@@ -34,11 +34,11 @@ from benchmarks import peers
 from benchmarks.logic import copy_bandwidth, now
 from benchmarks.machine import describe_machine
 from src.config import DiffLogicOptions
-from src.convolutional import convolutions
 from src.helpers import format_table, keep_freed_memory
 from src.logic import LogicConvolution
-from src.logic.convolution_kernels import FORM, LANES, Length, length, window
+from src.logic.backends.numba_convolution_kernels import FORM, LANES, Length, length, window
 from src.logic.parametrisation import GateOptions
+from src.models.convolutions import convolutions
 
 FRAME_SHAPE = (2, 34, 34)
 ROUNDS = 15

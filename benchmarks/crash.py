@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import describe_machine
 from src.checkpoint import load_model_state
-from src.metrics import TIME_COLUMNS
+from src.evaluation.metrics import TIME_COLUMNS
 from tests import small_job
 
 OPTIONS = "train.checkpoint_interval_minutes=0 train.project_checkpoint_interval_minutes=0 train.epochs=6"

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from tonic.transforms import Denoise, Downsample, MergePolarities, ToFrame
 
 from benchmarks.machine import describe_machine
-from src.events import Events, demo, nmnist, read_recording
+from src.events import Events, read_recording
+from src.events.datasets.nmnist import find_recordings
 from src.events.framing import Framing, frame_shape, frames_of
+from src.events.simulation import digits as demo
 from src.helpers import format_table
 
 SENSOR_SIZE = (34, 34, 2)
@@ -46,7 +48,7 @@ def main() -> None:
     if folder is None:
         folder = Path(tempfile.mkdtemp()) / "DEMO"
         demo.create(folder, seed=0)
-    every = nmnist.find_recordings(folder)
+    every = find_recordings(folder)
     chosen = np.random.default_rng(0).permutation(len(every))[: arguments.recordings]
     recordings = [read_recording(every[i].path) for i in chosen]
     num_events = sum(len(events) for events in recordings)

@@ -20,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import atheris
 
 with atheris.instrument_imports(include=["src.events"]):
-    from src.events import Events, aedat2, aedat4, nmnist
-    from src.events.dataset import CorruptRecordingError
-    from src.events.reading import decode_recording
+    from src.events import Events
+    from src.events.formats import aedat2, aedat4, nmnist_bin
+    from src.events.formats.errors import CorruptRecordingError
+    from src.events.formats.reading import decode_recording
 
 import lz4.frame
 import numpy as np
@@ -50,7 +51,7 @@ def seeds() -> list[bytes]:
     files = [aedat4.encode(events, (128, 128), kind, 400) for kind in (aedat4.NONE, aedat4.LZ4, aedat4.ZSTD)]
     packet = files[0][files[0].index(b"EVTS", files[0].index(b"</dv>")) - 8 :][:100]
     plain = bytes([aedat4.LZ4]) + lz4.frame.compress(packet, store_size=False)  # decompressed by the reader's kernel
-    parts = [packet, packet, packet, plain, INFO, aedat2.encode(events)[len(aedat2.MAGIC) :], nmnist.encode(events)]
+    parts = [packet, packet, packet, plain, INFO, aedat2.encode(events)[len(aedat2.MAGIC) :], nmnist_bin.encode(events)]
     return [b"\0" + file for file in files] + [bytes([kind]) + part for kind, part in enumerate(parts, start=1)]
 
 

@@ -34,9 +34,9 @@ from torch.utils.data import RandomSampler, TensorDataset
 
 from benchmarks.logic import copy_bandwidth
 from benchmarks.machine import describe_machine
-from src.cache import Split
 from src.config import DataLoader
 from src.data import FrameCache, load_batches, place_splits, train_order
+from src.frame_cache.cache import Split
 from src.helpers import format_size, format_table, keep_freed_memory
 from src.model import unpack_frames
 

@@ -3,7 +3,7 @@
 import platform
 
 from src.helpers import available_cores
-from src.provenance import package_versions, processor_name
+from src.reports.provenance import package_versions, processor_name
 
 
 def describe_machine() -> str:

@@ -29,11 +29,16 @@ from tonic.io import read_aedat4, read_mnist_file
 from tonic.transforms import Denoise, ToFrame
 
 from benchmarks.machine import describe_machine
+from src.command_line import StopSignals
 from src.config import Config
-from src.events import demo, denoise, nmnist, read_recording, to_frames
+from src.events import denoise, read_recording, to_frames
 from src.events.datasets import get_dataset
-from src.events.framing import Framing, frames_of, framing_of
-from src.helpers import StopSignals, format_size, format_table
+from src.events.datasets.nmnist import find_recordings
+from src.events.formats import nmnist_bin
+from src.events.framing import Framing, frames_of
+from src.events.simulation import digits as demo
+from src.frame_cache.framing_options import framing_of
+from src.helpers import format_size, format_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SENSOR_SIZE = (34, 34, 2)
@@ -53,7 +58,7 @@ def main() -> None:
     if folder is None:
         folder = Path(tempfile.mkdtemp()) / "DEMO"
         demo.create(folder, seed=0)
-    every = nmnist.find_recordings(folder)
+    every = find_recordings(folder)
     chosen = np.random.default_rng(0).permutation(len(every))[: arguments.recordings]
     paths = [every[i].path for i in chosen]
     num_events = sum(len(read_recording(path)) for path in paths)
@@ -76,7 +81,7 @@ def main() -> None:
     raw = [np.frombuffer(Path(path).read_bytes(), np.uint8) for path in paths]
 
     def from_memory() -> list[np.ndarray]:
-        return [frames_of(nmnist.decode(content), SENSOR_SIZE, FRAMING) for content in raw]
+        return [frames_of(nmnist_bin.decode(content), SENSOR_SIZE, FRAMING) for content in raw]
 
     expected = with_tonic()
     for ours, packed, theirs in zip(with_functions(), fused(), expected, strict=True):
@@ -221,7 +226,7 @@ def _prepare(config: str, scratch: Path, processes: int) -> tuple[float, float, 
 
 def time_prepare(config: str, overrides: str) -> None:
     """Print the seconds from listing the recordings to a cache on both storages: no start of Python, no picture."""
-    from src import prepare
+    from src.frame_cache import prepare
 
     prepare.write_preview = lambda *arguments, **options: None
     seconds = []

@@ -21,8 +21,11 @@ from tonic import datasets
 from tonic.io import read_aedat4, read_mnist_file
 
 from benchmarks.machine import describe_machine
-from src.events import Events, aedat2, aedat4, demo, nmnist, read_recording
-from src.events.cifar10dvs import CIFAR10DVS
+from src.events import Events, read_recording
+from src.events.datasets.cifar10dvs import CIFAR10DVS
+from src.events.datasets.nmnist import find_recordings
+from src.events.formats import aedat2, aedat4
+from src.events.simulation import digits as demo
 from src.helpers import format_table
 
 REPEATS = 15
@@ -44,7 +47,7 @@ def main() -> None:
                 by_tonic,
             ),
             "AEDAT 2.0": (converted(lz4, ".aedat2", aedat2.encode), None),
-            "N-MNIST": ([r.path for r in nmnist.find_recordings(folder / "DEMO")[:200]], mnist_by_tonic),
+            "N-MNIST": ([r.path for r in find_recordings(folder / "DEMO")[:200]], mnist_by_tonic),
         }
         rows = [row(name, paths, theirs) for name, (paths, theirs) in files.items()]
     print(describe_machine())

@@ -9,9 +9,9 @@ import sys
 
 import main
 import prepare_data
+from src.command_line import StopSignals, UserError, run_command
 from src.config import Config
-from src.helpers import StopSignals, UserError, run_command
-from src.job import Job, refuse_existing
+from src.jobs.folders import Job, refuse_existing
 
 
 def check(wrapper: str, config: str, *words: str) -> None:

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from src.command_line import StopSignals, UserError, run_command
 from src.config import Config, Data
-from src.helpers import StopSignals, UserError, run_command
 from src.io_funcs import expand_path, from_repository
-from src.job import is_path
-from src.sweep import base_config, load_sweep
+from src.jobs.folders import is_path
+from src.sweeps.specification import base_config, load_sweep
 
 
 def needed_paths(script: str, config: str, overrides: list[str]) -> Iterator[tuple[str, Path]]:
@@ -77,8 +77,8 @@ def _needed_by(script: str, config: Config) -> Iterator[tuple[str, Path]]:
             brings_recordings, url = True, Config.from_yaml(preparation).data.url
     mode, root = "rw", from_repository(data.data_root)
     if brings_recordings:
-        from src.events.archives import source_of
         from src.events.datasets import get_dataset  # imports numba, a second
+        from src.events.download.archives import source_of
 
         archives = get_dataset(data.name).archives
         if not archives or root == from_repository(Data().data_root):  # else a missing folder is a mistake

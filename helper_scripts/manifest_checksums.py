@@ -1,6 +1,7 @@
 """Print the checksums in a frame cache's manifest as `sha256sum --check` reads them; exit 1 where it is not whole.
 
-For the sync scripts, on a laptop that may have a bare Python only: it knows what src/cache.py knows, without NumPy.
+The sync scripts run it on a laptop that may have a bare Python only: it reads what src/frame_cache/cache.py writes,
+without NumPy.
 """
 
 import hashlib

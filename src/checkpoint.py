@@ -17,9 +17,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from src.helpers import LOG, UserError, one_line
+from src.command_line import UserError
+from src.helpers import LOG, one_line
 from src.io_funcs import require_regular, write_atomic
-from src.job import list_checkpoints
+from src.jobs.folders import list_checkpoints
 
 FORMAT_VERSION = "1"
 KEPT = 2

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from src.helpers import LOG, UserError, ended_by_signals, match_choice
+from src.command_line import UserError, ended_by_signals
+from src.helpers import LOG, match_choice
 from src.io_funcs import expand_path
 from src.yaml_text import MOST_BYTES, YamlError, decode, dump_yaml, parse_yaml
 
@@ -81,7 +82,7 @@ class DataLoader:
 
 @dataclass
 class Augmentation:
-    """What happens to training frames at random, see `src.augmentation`."""
+    """What happens to training frames at random, see `src.training.augmentation`."""
 
     shift: int = _option(0, least=0, most=10**4)  # pixels, at most, in x and in y
     flip: bool = False  # left and right, every other frame; only of datasets whose classes it keeps

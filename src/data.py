@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src import cache
+from src.command_line import UserError
 from src.config import Config, DataLoader
-from src.helpers import LOG, UserError, format_size, one_line
+from src.frame_cache import cache
+from src.frame_cache.stacking import frame_numbers, joined
+from src.helpers import LOG, format_size, one_line
 from src.io_funcs import file_lock, project_root, scratch_root
-from src.stacking import frame_numbers, joined
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from src.helpers import LOG, UserError, format_size
+from src.command_line import UserError
+from src.helpers import LOG, format_size
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHUNK_BYTES = 1 << 22

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from src.bits import unpack_bits
+from src.command_line import UserError
 from src.config import DiffLogicOptions, Model
-from src.convolutional import convolutions
-from src.dense import dense_layers
-from src.helpers import UserError
 from src.logic import LogicConvolution, LogicLayer
-from src.logic.layer import unpack_features
+from src.logic.dense import unpack_features
 from src.logic.parametrisation import GateOptions, initial_weights
-from src.logic.reference import unpack_bits
 from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum
+from src.models.convolutions import convolutions
+from src.models.dense_layers import dense_layers
 
 FrameShape = tuple[int, int, int]
 

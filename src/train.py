@@ -14,32 +14,27 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from src import checkpoint, distributed
-from src.augmentation import augment, require_fitting_augmentation
-from src.cache import MissingCacheError, cache_parameters
+from src import checkpoint
+from src.command_line import RunError, Stopped, StopSignals, UserError
 from src.config import Config, Train, differing_keys
 from src.data import FrameCache, open_cache, place_splits, read_samples, train_order
-from src.device import autocast, choose_device, memory_errors_told, require_memory
-from src.evaluate import Evaluation, evaluate, evaluation_content, write_evaluation
+from src.distributed import group as distributed
+from src.evaluation.evaluate import Evaluation, evaluate, evaluation_content, write_evaluation
+from src.evaluation.metrics import best_epoch, debug_entry, val_scores, write_metrics
 from src.events.datasets import get_dataset
-from src.helpers import (
-    LOG,
-    RunError,
-    Stopped,
-    StopSignals,
-    UserError,
-    format_duration,
-    keep_freed_memory,
-    log_to_file,
-    seed_everything,
-)
+from src.frame_cache.cache import MissingCacheError, cache_parameters
+from src.frame_cache.prepare import prepare
+from src.helpers import LOG, format_duration, keep_freed_memory, log_to_file, seed_everything
 from src.io_funcs import from_repository, remove_leftovers, write_atomic, write_json
-from src.job import Job, evaluation_path, job_lock, refuse_existing, remove_results
-from src.loggers import Entry, Loggers, require_packages, row_entry
-from src.logic.sampling import gate_temperature, set_temperature, temperature_of_epoch
-from src.metrics import best_epoch, debug_entry, val_scores, write_metrics
+from src.jobs.folders import Job, evaluation_path, job_lock, refuse_existing, remove_results
+from src.logic.temperature import gate_temperature, set_temperature, temperature_of_epoch
 from src.model import DiffLogic, FrameModel, create_model, least_size, require_fitting_frames
-from src.optimisation import (
+from src.reports.provenance import record_start
+from src.reports.report import try_to_write_report
+from src.training.augmentation import augment, require_fitting_augmentation
+from src.training.device import autocast, choose_device, memory_errors_told, require_memory
+from src.training.loggers import Entry, Loggers, require_packages, row_entry
+from src.training.optimisation import (
     averaged_weights,
     create_average,
     create_optimizer,
@@ -49,10 +44,7 @@ from src.optimisation import (
     training_loss,
     update_average,
 )
-from src.prepare import prepare
-from src.provenance import record_start
-from src.report import try_to_write_report
-from src.teacher import Teacher, load_teacher
+from src.training.teacher import Teacher, load_teacher
 
 DEBUG_BATCHES = 20  # an epoch, with --debug
 THERMOMETER_FRAMES = 1000  # whose counts a thermometer's thresholds are chosen by

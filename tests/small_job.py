@@ -10,10 +10,11 @@ from unittest import mock
 
 import numpy as np
 
+from src.command_line import StopSignals
 from src.config import Config
-from src.events import Events, nmnist
-from src.helpers import StopSignals
-from src.prepare import prepare
+from src.events import Events
+from src.events.formats import nmnist_bin
+from src.frame_cache.prepare import prepare
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -55,7 +56,7 @@ def write_recordings(root: Path, train: int = 12, test: int = 3) -> None:
                     np.sort(rng.integers(0, 300_000, n)),
                     rng.integers(0, 2, n).astype(np.uint8),
                 )
-                (folder / f"{number:05d}.bin").write_bytes(nmnist.encode(events))
+                (folder / f"{number:05d}.bin").write_bytes(nmnist_bin.encode(events))
 
 
 def write_config(folder: Path) -> Path:

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from src import checkpoint
+from src.command_line import UserError
 from src.config import Config
-from src.helpers import UserError
-from src.job import Job
+from src.jobs.folders import Job
 from src.train import _check_same_config
 
 CPU = torch.device("cpu")

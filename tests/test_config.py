@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.command_line import UserError
 from src.config import Config, Data, differing_keys, overlap_of
 from src.events.datasets import DATASETS, get_dataset
-from src.helpers import UserError
 from tests.small_job import REPOSITORY
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from helper_scripts.config_paths import absolute_arguments, needed_paths, needed_to_export
+from src.command_line import UserError
 from src.config import Config
-from src.helpers import UserError
 from tests.small_job import REPOSITORY
 
 

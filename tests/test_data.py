@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from src import cache, data
-from src.cache import MissingCacheError
+from src import data
+from src.command_line import StopSignals, UserError
 from src.config import Config, DataLoader
 from src.data import ResidentSplit, load_batches, open_cache, place_splits, train_order
-from src.helpers import StopSignals, UserError
+from src.frame_cache import cache
+from src.frame_cache.cache import MissingCacheError
+from src.frame_cache.prepare import prepare
 from src.io_funcs import project_root, scratch_root
-from src.prepare import prepare
 from src.train import train
 from tests import small_job
 

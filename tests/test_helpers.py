@@ -12,27 +12,21 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from src.helpers import (
+from src.command_line import (
     EXIT_PREEMPTED,
     LAUNCHER,
-    LOG,
     STOP_SIGNALS,
     CommandLine,
     RunError,
     StopSignals,
     UserError,
-    format_duration,
-    format_size,
-    format_table,
     ignore_stop_signals,
-    log_to_file,
     print_result,
     run_command,
     secure_streams,
-    seed_everything,
-    set_up_logging,
     stop_signals_blocked,
 )
+from src.helpers import LOG, format_duration, format_size, format_table, log_to_file, seed_everything, set_up_logging
 from src.io_funcs import REPOSITORY
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from src import io_funcs
-from src.helpers import UserError
+from src.command_line import UserError
 from tests.small_job import REPOSITORY
 
 

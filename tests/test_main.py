@@ -5,9 +5,9 @@ import sys
 
 import export
 import main
-import src.launch
+import src.distributed.launch
+from src.command_line import StopSignals
 from src.config import Config
-from src.helpers import StopSignals
 
 
 def test_export_s_choices_ignore_case(monkeypatch):
@@ -29,7 +29,7 @@ def test_several_processes_read_a_copy_of_a_config_from_a_pipe(monkeypatch):
         read.append((main.checked_config(arguments), Config.from_yaml(arguments.config)))
         return 0
 
-    monkeypatch.setattr(src.launch, "launch", launch)
+    monkeypatch.setattr(src.distributed.launch, "launch", launch)
     arguments = main.read_arguments(words[1:])
     assert main._launch(arguments, main.checked_config(arguments), StopSignals()) == 0
     ((config, again),) = read

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from src.command_line import UserError
 from src.config import Config
-from src.helpers import UserError
-from src.inference import circuit_of
+from src.evaluation.inference import circuit_of
 from src.logic import LogicConvolution, LogicLayer
-from src.logic.convolution_selection import LearnedLogicConvolution
+from src.logic.learned_convolution import LearnedLogicConvolution
 from src.model import DiffLogic, create_model, least_size, unpack_frames
 
 SHAPE = (2, 9, 13)  # 234 bits: the last byte of a packed frame is not full

@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from src import cache, checkpoint, helpers, inference, io_funcs, parts, sync
-from src.events import nmnist
-from src.events.dataset import CorruptRecordingError
-from src.events.demo import SIMULATION_MARKER, is_current
-from src.events.download import download, part_of
-from src.helpers import LOG, UserError
-from src.job import Job, remove_results
+from src import checkpoint, helpers, io_funcs
+from src.command_line import UserError
+from src.evaluation import inference
+from src.events.download.http import download, part_of
+from src.events.formats import nmnist_bin
+from src.events.formats.errors import CorruptRecordingError
+from src.events.simulation.digits import SIMULATION_MARKER, is_current
+from src.frame_cache import cache, sync
+from src.frame_cache import work_units as parts
+from src.helpers import LOG
+from src.jobs.folders import Job, remove_results
 
 
 def a_socket(path):
@@ -142,7 +146,7 @@ def test_it_is_no_mark_of_a_simulation(place):
 def test_a_pipe_is_no_recording(tmp_path):
     os.mkfifo(tmp_path / "x")
     with pytest.raises(CorruptRecordingError, match="no events"):
-        nmnist.read(tmp_path / "x")
+        nmnist_bin.read(tmp_path / "x")
 
 
 def test_a_download_does_not_go_on_from_it(place, kind):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src.helpers import UserError
+from src.command_line import UserError
 from src.io_funcs import expand_path
 from tests.small_job import REPOSITORY
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from src.command_line import StopSignals, UserError
 from src.config import Config
 from src.data import open_cache
-from src.evaluate import evaluate_job
-from src.helpers import StopSignals, UserError
-from src.teacher import load_teacher
+from src.evaluation.evaluate import evaluate_job
 from src.train import train
+from src.training.teacher import load_teacher
 from tests import small_job
 
 

@@ -12,16 +12,17 @@ import torch
 
 from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
-from src.compare import compare
+from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config
-from src.evaluate import warn_of_other_frames
-from src.helpers import LOG, Stopped, StopSignals, UserError
-from src.inference import load_model
-from src.job import UNNOTED, Job, evaluation_path, restart_noted
-from src.job_files import debug_note, read_metrics
-from src.metrics import best_epoch
-from src.prepare import prepare
-from src.status import job_status, status_table
+from src.evaluation.evaluate import warn_of_other_frames
+from src.evaluation.inference import load_model
+from src.evaluation.metrics import best_epoch
+from src.frame_cache.prepare import prepare
+from src.helpers import LOG
+from src.jobs.files import debug_note, read_metrics
+from src.jobs.folders import UNNOTED, Job, evaluation_path, restart_noted
+from src.reports.compare import compare
+from src.reports.status import job_status, status_table
 from src.train import train
 from tests import small_job
 
@@ -145,7 +146,7 @@ def test_a_restart_that_ends_before_its_first_step_is_begun_anew_by_resume(folde
         elif end == "killed before old files are removed":
             patch.setattr("src.train._update", is_killed)
         else:
-            patch.setattr("src.job.sync_directory", is_killed)
+            patch.setattr("src.jobs.folders.sync_directory", is_killed)
         with pytest.raises((Killed, Stopped)):
             run(job_id, new, restart=True, stop=stop)
     run(job_id, new, resume=True)
@@ -217,7 +218,7 @@ def test_a_restart_whose_first_step_fails_leaves_every_file_of_the_old_run(folde
 
 def test_a_run_is_not_resumed_on_other_frames(run, monkeypatch):
     run("frames", "train.epochs=1")
-    monkeypatch.setattr("src.cache.content_of", lambda manifest: "other")
+    monkeypatch.setattr("src.frame_cache.cache.content_of", lambda manifest: "other")
     with pytest.raises(UserError, match=r"the frames of .* are not those that it has learned"):
         run("frames", "train.epochs=2", resume=True)
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from src.events.dataset import check_outside
 from src.events.events import Events
+from src.events.formats.errors import check_outside
 from src.events.kernels import EVENT_COUNT, TIME_WINDOW, frame_events, largest
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import SIZE_OPTIONS, Data, framing_errors, overlap_of
+from src.config import SIZE_OPTIONS
 from src.events.events import Events
 from src.events.frames import framed_size, make_frames, require_inside
 from src.events.kernels import EVENT_COUNT, N_EVENT_BINS, N_TIME_BINS, TIME_WINDOW
 from src.events.saccades import first_saccade, stabilize
-from src.helpers import UserError
 
 _MODES = {
     "event_count": EVENT_COUNT,
@@ -54,25 +53,6 @@ class Framing:
     denoise_time: int = 1200
     first_saccade_only: bool = False
     stabilize: bool = False
-
-
-def framing_of(data: Data) -> Framing:
-    """The framing that the data section asks for; UserError names every option that does not fit."""
-    if errors := framing_errors(data):
-        raise UserError("\n".join(errors))
-    size = getattr(data, SIZE_OPTIONS[data.frame_mode])
-    return Framing(
-        mode=data.frame_mode,
-        size=size,
-        overlap=overlap_of(data),
-        drop_incomplete=data.drop_incomplete,
-        dtype=data.frame_dtype,
-        polarities=data.polarities,
-        downsample=data.downsample,
-        denoise_time=data.denoise_time,
-        first_saccade_only=data.first_saccade_only,
-        stabilize=data.stabilize,
-    )
 
 
 def framing_parameters(framing: Framing) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from src.logic import convolution_functions, convolution_reference
-from src.logic.convolution_kernels import FORM, SIGMOID, STEP, geometry
-from src.logic.layer import IMPLEMENTATIONS, resolve_implementation, scale_gradient
+from src.logic.backends import numba_convolution as convolution_functions
+from src.logic.backends import torch_convolution as convolution_reference
+from src.logic.backends.numba_convolution_kernels import FORM, SIGMOID, STEP, geometry
+from src.logic.dense import IMPLEMENTATIONS, resolve_implementation, scale_gradient
 from src.logic.parametrisation import (
     GateOptions,
     discretised_coefficients,

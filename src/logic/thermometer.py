@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from src.logic.reference import pack_bits
+from src.bits import pack_bits
 
 MOST_COUNT = 255  # of a pixel
 WIDTH = 0.25  # of the sigmoid that is learned through: a whole number's distance from a threshold is 0.5 at first

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.events.demo import create_cifar10dvs
+from src.events.simulation.digits import create_cifar10dvs
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from tonic.datasets.nmnist import stabilize
 from tonic.transforms import Denoise, Downsample, MergePolarities, ToFrame
 
+from src.command_line import UserError
 from src.config import Data
 from src.events import Events, denoise, read_recording, to_frames
-from src.events.framing import Framing, frame_bytes, frame_shape, frames_of, framing_of
-from src.helpers import UserError
+from src.events.framing import Framing, frame_bytes, frame_shape, frames_of
+from src.frame_cache.framing_options import framing_of
 from tests.recordings import event_streams, real_recordings
 
 SENSOR_SIZE = (34, 34, 2)

@@ -41,4 +41,4 @@ def compiled_for_gpu(
 @pytest.fixture(scope="module")
 def interpreted() -> ModuleType:
     """The kernels of dense layers for CPU tensors."""
-    return interpreted_copy("src.logic.triton_kernels")
+    return interpreted_copy("src.logic.backends.triton_dense_kernels")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.convolution import tree_connections
-from src.logic.convolution_selection import LearnedLogicConvolution
+from src.logic.learned_convolution import LearnedLogicConvolution
 from src.logic.parametrisation import PARAMETRISATIONS, GateOptions
 from tests.logic import oracle
 from tests.logic.compiling import TREES_AND_WINDOWS, printed_by_each

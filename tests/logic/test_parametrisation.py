@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from src.circuit.circuit import Circuit
 from src.logic import LogicLayer
-from src.logic.circuit import Circuit
 from src.logic.parametrisation import (
     FORWARD_SAMPLINGS,
     PARAMETRISATIONS,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.logic.reference import unpack_bits
+from src.bits import unpack_bits
 from src.logic.thermometer import Thermometer
 
 

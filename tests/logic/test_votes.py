@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.circuit.circuit import Circuit
 from src.logic import LogicLayer
-from src.logic.circuit import Circuit
 from src.logic.parametrisation import GateOptions
 from src.logic.votes import VoteSum
 

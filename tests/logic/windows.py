@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-from src.logic import LogicConvolution, convolution_reference
-from src.logic.convolution_kernels import Geometry
+from src.logic import LogicConvolution
+from src.logic.backends import torch_convolution as convolution_reference
+from src.logic.backends.numba_convolution_kernels import Geometry
 
 ROUNDING = 1e-6  # of a tree's value in float32, with some to spare
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from src.cache import FORMAT_VERSION
+from src.frame_cache.cache import FORMAT_VERSION
 from src.io_funcs import REPOSITORY
 from tests import small_job
 

@@ -12,12 +12,12 @@ import torch
 
 import export
 from src import checkpoint
-from src.cache import read_split
+from src.command_line import StopSignals, UserError
 from src.config import Config
-from src.helpers import StopSignals, UserError
-from src.inference import load_circuit, load_model
-from src.logic.export import from_json
-from src.logic.export.verilog import count_width
+from src.evaluation.inference import load_circuit, load_model
+from src.export import from_json
+from src.export.verilog import count_width
+from src.frame_cache.cache import read_split
 from src.model import create_model
 from tests import small_job
 from tests.recordings import real_recordings

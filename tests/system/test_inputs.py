@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from benchmarks.crash import outcome
-from src.inference import load_model
+from src.evaluation.inference import load_model
 from tests import small_job
 
 SMALL = "model.difflogic.num_neurons=1800 train.augmentation.shift=1"

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.crash import outcome
 from tests import small_job
 from tests.system.test_resume import EVERY_BATCH, wait_for_step
-from tests.test_loggers import tensorboard_values, wandb_runs
+from tests.training.test_loggers import tensorboard_values, wandb_runs
 
 BOTH = ["--override", "base.wandb=offline train.tensorboard=true train.log_interval=4"]
 TIMES = {"train/frames_per_second", "train/train_seconds"}

@@ -8,11 +8,11 @@ import pytest
 
 import main
 import prepare_data
+from src.command_line import StopSignals
 from src.config import Config
-from src.helpers import StopSignals
-from src.job import Job, list_checkpoints
+from src.frame_cache.prepare import prepare
+from src.jobs.folders import Job, list_checkpoints
 from src.model import MODELS
-from src.prepare import prepare
 from src.train import train
 from tests import small_job
 from tests.small_job import REPOSITORY

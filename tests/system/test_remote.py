@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from src import cache
+from src.frame_cache import cache
 from src.io_funcs import file_lock
+from tests.frame_cache.test_cache import write as write_cache
 from tests.small_job import REPOSITORY
 from tests.system.ssh_server import ssh_server
-from tests.test_cache import write as write_cache
 
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from src.checkpoint import save_model
-from src.compare import compare
+from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Model
-from src.evaluate import evaluate_job
-from src.helpers import LOG, Stopped, StopSignals, UserError
-from src.job import Job
+from src.evaluation.evaluate import evaluate_job
+from src.helpers import LOG
+from src.jobs.folders import Job
 from src.model import create_model
-from src.report import try_to_write_report, write_report
+from src.reports.compare import compare
+from src.reports.report import try_to_write_report, write_report
 from tests import browser, small_job
 
 SECTIONS = ["Training", "Test", "Misclassified recordings", "Circuit", "How it was made", "Config"]

@@ -1,0 +1,1 @@
+"""The trained network as gates: simplification, schedule, packed evaluation."""

@@ -1,0 +1,421 @@
+"""Several processes on one training: the group that they form, each one's part of the work, and what they agree on.
+
+The processes (ranks) are torchrun's, which tells each its number in the environment. All hold the same model, optimiser
+and random states, and take the same steps; only the frames of a batch are divided among them. Rank 0 alone writes.
+Without torchrun there is one rank, number 0, and the functions do the one process's work.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from src.checkpoint import put_tensors, take_tensors
+from src.command_line import (
+    EXIT_FAILED,
+    EXIT_USER_ERROR,
+    EndedElsewhere,
+    RunError,
+    Stopped,
+    StopSignals,
+    UserError,
+    leave,
+)
+from src.config import Train
+from src.data import load_batches, read_samples
+from src.frame_cache.cache import Split
+from src.helpers import LOG, one_line, torchrun_rank
+from src.model import FrameModel
+from src.training.device import require_processes_fit
+
+BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
+CONNECT_TIMEOUT = timedelta(seconds=10)  # of one attempt to reach the launcher; stop signals are seen between them
+PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; that a process is gone is noticed at once
+LEAVE_PATIENCE = timedelta(seconds=100)  # for what rank 0 has to end, such as a logger's upload
+FOREVER = timedelta(days=3650)
+NOTICE_SECONDS = 30  # in which a process whose other is gone ends by itself, unless it waits for its GPU
+LOST = "the connection to another process of this job is lost: it was killed, or its machine is down"
+# Keys of torchrun's store.
+_BEGUN, _JOINED, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "joined", "ended", "left"))
+
+# Of what the ranks agree on: CPU tensors, by gloo, so that no GPU is waited for. Gradients have a group of their own.
+_control: dist.ProcessGroup | None = None
+
+
+def rank() -> int:
+    """This process's number; rank 0 alone writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def device_name(wanted: str) -> str:
+    """`train.device` for this rank: each rank of a machine has a GPU of its own."""
+    several_gpus = world_size() > 1 and wanted == "cuda" and torch.cuda.is_available()
+    return f"cuda:{os.environ['LOCAL_RANK']}" if several_gpus else wanted
+
+
+@contextlib.contextmanager
+def joined(options: Train, stop: StopSignals) -> Iterator[None]:
+    """Be one of torchrun's processes, if it started this one.
+
+    A rank that fails writes its exit code into torchrun's store before its connections break, so that the others can
+    end with the same code and leave the word to it.
+
+    Args:
+        options: the device, and the batches that the processes share.
+        stop: what its signals ask for.
+
+    Raises:
+        UserError: these options do not suit so many processes.
+        EndedElsewhere: another rank has ended, or is gone.
+    """
+    if torchrun_rank() is None or os.environ["WORLD_SIZE"] == "1":
+        yield
+        return
+    store, number, size = _connect(stop)
+    part_ways = _form_group(options, store, number, size, stop)
+    try:
+        _wait_for_all(_JOINED, store, size, stop)  # one that ended now would be a lost connection to who still connects
+        require_processes_fit(options, int(os.environ["LOCAL_WORLD_SIZE"]), size)
+        yield
+        part_ways()
+    except Stopped:
+        _first_to_end(store, stop.exit_code)
+        if number:  # torchrun gives what is left 30 s as soon as one process has ended
+            with contextlib.suppress(RuntimeError):
+                store.wait([_LEFT], LEAVE_PATIENCE)
+        raise
+    except Exception as error:
+        code = EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_FAILED
+        first, code = _first_to_end(store, code)
+        if not first:
+            raise EndedElsewhere(f"another process has ended first; here: {error}", code) from error
+        if _is_lost_connection(error):
+            LOG.warning(LOST)
+            raise EndedElsewhere(str(error), code) from error
+        raise
+    finally:
+        if number == 0:
+            with contextlib.suppress(RuntimeError):
+                store.set(_LEFT, "")
+    dist.destroy_process_group()
+
+
+def _connect(stop: StopSignals) -> tuple[dist.Store, int, int]:
+    """The launcher's store, this process's number, and how many there are; PyTorch alone would not look at signals."""
+    last = time.monotonic() + BEGIN_SECONDS
+    while True:
+        stop.check()
+        try:
+            store, number, size = next(dist.rendezvous("env://", timeout=CONNECT_TIMEOUT))
+        except RuntimeError as error:
+            if time.monotonic() > last:
+                raise RunError(f"cannot reach the launcher of the processes: {one_line(error)}") from error
+        else:
+            store.set_timeout(dist.constants.default_pg_timeout)
+            return store, number, size
+
+
+def _form_group(options: Train, store: dist.Store, number: int, size: int, stop: StopSignals) -> Callable[[], None]:
+    """Form the groups of processes; return what `watch_others` does. Stopped if the launcher died meanwhile."""
+    global _control
+    backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
+    try:
+        _wait_for_all(_BEGUN, store, size, stop)  # PyTorch would not look at signals while it forms the group
+        dist.init_process_group(backend, store=store, rank=number, world_size=size)
+        _control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        return watch_others(lambda: _first_to_end(store, EXIT_FAILED))
+    except RuntimeError:
+        stop.check()
+        raise
+
+
+def _wait_for_all(key: str, store: dist.Store, size: int, stop: StopSignals) -> None:
+    """Wait until all are here, which are counted under the key."""
+    last = time.monotonic() + BEGIN_SECONDS
+    store.add(key, 1)
+    while (here := store.add(key, 0)) < size:
+        stop.check()
+        if time.monotonic() > last:
+            raise RunError(f"only {here} of {size} processes have {key.split('/')[1]} within {BEGIN_SECONDS} s")
+        time.sleep(0.05)
+    stop.check()  # one that begins late: the others have got the signal, and are gone
+
+
+def watch_others(end: Callable[[], tuple[bool, int]]) -> Callable[[], None]:
+    """End this process if another is gone, which it may not notice: its GPU waits for that one's gradients for ever.
+
+    Rank 0 watches all others, and they watch rank 0. All ranks call this at the same point.
+
+    Args:
+        end: `_first_to_end`.
+
+    Returns:
+        What all ranks call when their work is done: it parts from the others without an alarm.
+    """
+    group = dist.new_group(backend="gloo", timeout=FOREVER)
+    others = range(1, world_size()) if rank() == 0 else [0]
+
+    def watch(other: int) -> None:
+        try:
+            dist.recv(torch.zeros(1), other, group)
+        except RuntimeError:
+            time.sleep(NOTICE_SECONDS)
+            first, code = end()
+            if first:
+                LOG.warning(LOST)
+            leave(code)
+
+    watchers = [threading.Thread(target=watch, args=[other], daemon=True) for other in others]
+    for watcher in watchers:
+        watcher.start()
+
+    def part_ways() -> None:
+        for other in others:
+            dist.send(torch.zeros(1), other, group)
+        for watcher in watchers:
+            watcher.join()
+
+    return part_ways
+
+
+def _first_to_end(store: dist.Store, code: int) -> tuple[bool, int]:
+    """Whether this rank is the first to end, and the first one's exit code."""
+    mine = f"{rank()} {code}"
+    try:
+        first = store.compare_set(_ENDED, "", mine).decode()
+    except RuntimeError:  # torchrun is gone
+        return True, code
+    return first == mine, int(first.split()[1])
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    """Whether it is what NCCL or gloo raise; the latter in plain RuntimeErrors."""
+    words = ("gloo", "Connection closed by peer", "Connection reset by peer")
+    return isinstance(error, RuntimeError) and (
+        isinstance(error, dist.DistError) or any(word in str(error) for word in words)
+    )
+
+
+# Agreement: all ranks call these at the same point
+
+
+def barrier() -> None:
+    """Wait until all ranks are here."""
+    if world_size() > 1:
+        dist.all_reduce(torch.zeros(1), group=_control)
+
+
+@contextlib.contextmanager
+def rank_zero_first() -> Iterator[None]:
+    """Rank 0 runs the block, then the others do at once: what it makes, or finds wrong, is made or told once."""
+    if rank():
+        barrier()
+    yield
+    if rank() == 0:
+        barrier()
+
+
+def agree(stop: StopSignals, due: bool = False) -> tuple[bool, bool]:
+    """Whether a stop signal has come to any rank, which every rank then holds as received; and rank 0's `due`."""
+    if world_size() == 1:
+        return stop.received is not None, due
+    flags = torch.tensor([stop.received or 0, due and rank() == 0])
+    dist.all_reduce(flags, dist.ReduceOp.MAX, group=_control)
+    received, is_due = flags.tolist()
+    if received:
+        stop.note(received)
+    return received > 0, is_due > 0
+
+
+def check(stop: StopSignals) -> None:
+    """Raise Stopped on all ranks if a signal has come to any."""
+    if world_size() == 1 or agree(stop)[0]:
+        stop.check()
+
+
+def total(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum over the ranks of a tensor, which is overwritten."""
+    if world_size() > 1:
+        dist.all_reduce(tensor, group=_control if tensor.device.type == "cpu" else None)
+    return tensor
+
+
+def from_rank_zero(task: Callable[[], Any]) -> Any:
+    """What `task` returns on rank 0, where alone it runs.
+
+    Args:
+        task: returns a tree as of `checkpoint.save_tree`: dicts with text keys, lists, JSON values, tensors on the CPU.
+    """
+    if world_size() == 1:
+        return task()
+    if rank() == 0:
+        tree = task()
+        tensors: dict[str, torch.Tensor] = {}
+        values = take_tensors(tree, "", tensors)
+        about = [[name, str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()]
+        _broadcast_text(json.dumps([values, about]))
+    else:
+        values, about = json.loads(_broadcast_text(""))
+        tensors = {
+            name: torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch."))) for name, dtype, shape in about
+        }
+    for tensor in tensors.values():
+        if tensor.numel():
+            dist.broadcast(tensor.reshape(-1).view(torch.uint8), 0, group=_control)
+    return tree if rank() == 0 else put_tensors(values, tensors)
+
+
+def _broadcast_text(text: str) -> str:
+    content = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8) if text else torch.empty(0)
+    size = torch.tensor(content.numel())
+    dist.broadcast(size, 0, group=_control)
+    if rank():
+        content = torch.empty(int(size), dtype=torch.uint8)
+    dist.broadcast(content, 0, group=_control)
+    return content.numpy().tobytes().decode()
+
+
+# Parts of the work
+
+
+class Part(NamedTuple):
+    """A part of a batch: packed frames uint8 [B, bytes] and labels int64 [B], on the device.
+
+    Attributes:
+        frames: how many of them count; none where the batch has fewer frames than parts, and the part is one frame all
+            the same, so that its rank has a gradient to add.
+        weight: of its mean loss, so that the mean of all parts' gradients is that of the batch's mean loss.
+        batch_frames: frames of the whole batch.
+        first: the place of the part's first frame in the epoch's order; the others follow it.
+    """
+
+    packed: torch.Tensor
+    labels: torch.Tensor
+    frames: int
+    weight: float
+    batch_frames: int
+    first: int
+
+
+def _batch_parts(options: Train) -> int:
+    """Into how many parts a batch is divided: one for each rank, or as many as a single process is to take in turn."""
+    return max(world_size(), options.batch_parts)
+
+
+def describe_sum(options: Train) -> str:
+    """How the gradients of a batch's frames are summed: what is written alike is equal bit for bit.
+
+    Two summands have one sum, whoever adds them; of more, gloo and NCCL have orders of their own.
+    """
+    parts = _batch_parts(options)
+    if parts == 1:
+        return "all at once"
+    if parts == 2:
+        return "in two parts (--nproc 2 or train.batch_parts=2)"
+    return f"in {parts} parts ({f'--nproc {parts}' if world_size() > 1 else f'train.batch_parts={parts}'})"
+
+
+def load_parts(
+    split: Split, order: NDArray[np.int64], options: Train, device: torch.device, first: int = 0
+) -> Iterator[list[Part]]:
+    """Of each batch that `data.load_batches` gives, this rank's part, or all of its parts to a single process."""
+    parts, batch_size = _batch_parts(options), options.dataloader.batch_size
+    numbers = [rank()] if world_size() > 1 else range(parts)
+    mine, size = part_of_order(order, batch_size, rank(), world_size())
+    loaded = load_batches(split, mine, dataclasses.replace(options.dataloader, batch_size=size), device, first)
+    for begin in range(first * batch_size, len(order), batch_size):
+        batch_frames = min(batch_size, len(order) - begin)
+        cuts = [_cut(batch_frames, number, parts) for number in numbers]
+        start = cuts[0].start
+        if cuts[0].stop > start:  # no later one has more frames
+            packed, labels = next(loaded)
+        own = []
+        for cut in cuts:
+            frames, at = cut.stop - cut.start, slice(cut.start - start, cut.stop - start)
+            if frames:
+                part = packed[at], labels[at]
+            else:
+                part = (
+                    read_samples(split, order[:1]).to(device),
+                    torch.from_numpy(split.labels[order[:1]]).to(device),
+                )
+            own.append(Part(*part, frames, frames * parts / batch_frames, batch_frames, begin + cut.start))
+        yield own
+
+
+def part_of_order(order: NDArray[np.int64], batch_size: int, number: int, parts: int) -> tuple[NDArray[np.int64], int]:
+    """The frames of part `number`, batch by batch, and how many it has of a whole batch."""
+    whole = len(order) // batch_size * batch_size
+    own, rest = _cut(batch_size, number, parts), order[whole:]
+    mine = order[:whole].reshape(-1, batch_size)[:, own].reshape(-1)
+    return np.concatenate([mine, rest[_cut(len(rest), number, parts)]]), own.stop - own.start
+
+
+def _cut(frames: int, number: int, parts: int) -> slice:
+    """Which of a batch's frames are part `number`'s: the first parts have one more where they cannot be divided.
+
+    So a part of the last batch, which may be smaller, is never larger than that of a whole one.
+    """
+    least, more = divmod(frames, parts)
+    begin = number * least + min(number, more)
+    return slice(begin, begin + least + (number < more))
+
+
+def share_of_batches(order: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.int64], int]:
+    """The frames of this rank's share of whole batches, for an evaluation; and the most batches that a rank has.
+
+    Batches are dealt out one by one: each is that of a single process, and so are its scores.
+    """
+    batches = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
+    mine = batches[rank() :: world_size()]
+    return np.concatenate([order[:0], *mine]), -(-len(batches) // world_size())
+
+
+class _Packed(nn.Module):
+    """A model that is called with packed frames: DistributedDataParallel replaces `forward`."""
+
+    def __init__(self, model: FrameModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, packed: torch.Tensor) -> torch.Tensor:
+        return self.model.forward_training(packed)
+
+
+def data_parallel(model: FrameModel, packed: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What to call in a training step instead of `model.forward_training`: gradients become the mean over the ranks.
+
+    Args:
+        model: on its device; it stays what is evaluated and saved.
+        packed: a frame to try it with, uint8 [1, bytes]. After its first step PyTorch rearranges the gradients that are
+            summed together, by which more than two ranks' sums are rounded otherwise. That step is taken here, so that
+            a resumed run goes on with the arrangement that it had.
+    """
+    if world_size() == 1:
+        return model.forward_training
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the option's name from PyTorch 2.13 on is not known before
+        parallel = DistributedDataParallel(_Packed(model), broadcast_buffers=False)  # they are connections
+    model.train()
+    with torch.random.fork_rng(devices=[packed.device] if packed.is_cuda else []):
+        parallel(packed).sum().backward()
+    model.zero_grad(set_to_none=True)
+    return parallel

@@ -1,0 +1,1 @@
+"""Class scores -> metrics; models loaded for inference; predictions."""

@@ -1,0 +1,295 @@
+"""Evaluating: class scores of a split's frames, and a job's saved model on any frame cache that fits it."""
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from src.command_line import StopSignals, UserError, print_result
+from src.config import Config, Train, differing_keys
+from src.data import FrameCache, load_batches, open_cache, train_order
+from src.distributed.group import share_of_batches, total
+from src.evaluation.inference import load_model
+from src.evaluation.metrics import DEBUG, accuracies, classification, debug_entry
+from src.events.datasets import get_dataset
+from src.frame_cache.cache import SPLITS, Split, cache_parameters, read_manifest, recording_names
+from src.helpers import LOG, format_percent, format_table, keep_freed_memory, match_choice
+from src.io_funcs import write_atomic
+from src.jobs.folders import Job, evaluation_path
+from src.logic.temperature import soft_gates
+from src.model import DiffLogic, FrameModel
+from src.training.device import autocast, choose_device, memory_errors_told
+
+FORMAT_VERSION = 1
+MODEL_NAMES = ("best", "final")
+MOST_PRINTED_CLASSES = 20  # of a confusion matrix; of more classes, the commonest confusions are printed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's class scores of the frames of a split.
+
+    Attributes:
+        split: the frames.
+        scores: float32 [F, classes] on the CPU; for DiffLogic, of the discretised network.
+        relaxed: for DiffLogic, of the relaxed network.
+    """
+
+    split: Split
+    scores: torch.Tensor
+    relaxed: torch.Tensor | None
+
+    def accuracies(self) -> dict[str, float]:
+        """Loss and accuracies; for DiffLogic, relaxed_* and the discretisation_gap of frames beside them."""
+        result = accuracies(self.scores, self.split.labels, self.split.recordings)
+        if self.relaxed is not None:
+            relaxed = accuracies(self.relaxed, self.split.labels, self.split.recordings)
+            result |= {f"relaxed_{name}": value for name, value in relaxed.items()}
+            result["discretisation_gap"] = result["relaxed_frame_accuracy"] - result["frame_accuracy"]
+        return result
+
+    def classification(self, class_names: list[str]) -> dict[str, Any]:
+        """As `metrics.classification`; for DiffLogic, the relaxed network's under `relaxed`."""
+        result = classification(self.scores, self.split.labels, self.split.recordings, class_names)
+        if self.relaxed is not None:
+            result["relaxed"] = classification(self.relaxed, self.split.labels, self.split.recordings, class_names)
+        return result
+
+
+def evaluate(
+    model: FrameModel, split: Split, options: Train, device: torch.device, check: Callable[[], None]
+) -> Evaluation:
+    """Classify a split; a DiffLogic twice, discretised and relaxed (whatever it trains with), and left in train mode.
+
+    Args:
+        model: on the device.
+        split: at least one frame.
+        options: dtype and loader.
+        device: where the model is.
+        check: called at every batch, on all ranks as often; may raise to stop, then on all of them.
+    """
+    model.eval()
+    scores = _class_scores(model, split, options, device, check)
+    relaxed = None
+    if isinstance(model, DiffLogic):
+        model.train()
+        with soft_gates(model):
+            relaxed = _class_scores(model, split, options, device, check)
+    return Evaluation(split, scores, relaxed)
+
+
+@torch.no_grad()
+def _class_scores(
+    model: FrameModel, split: Split, options: Train, device: torch.device, check: Callable[[], None]
+) -> torch.Tensor:
+    """Of several processes each classifies a share, and all have all scores at the end."""
+    order = train_order(len(split), 0, 0, shuffle=False)
+    mine, most_batches = share_of_batches(order, options.dataloader.batch_size)
+    batches = load_batches(split, mine, options.dataloader, device)
+    scores = [torch.empty(0, model.num_classes)]
+    for _ in range(most_batches):
+        check()
+        for packed, _ in itertools.islice(batches, 1):
+            with autocast(options, device):
+                scores.append(model.forward_packed(packed).float().cpu())
+    result = torch.zeros(len(split), model.num_classes)
+    result[mine] = torch.cat(scores)
+    return total(result)
+
+
+@memory_errors_told()
+def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: StopSignals) -> None:
+    """Evaluate a saved model, print tables, and write `logs/<job_id>/evaluation_<split>….json`.
+
+    The job needs no lock: its model files are replaced whole, and nothing else of it is touched.
+
+    Args:
+        config: its data section says on which cache, its train section on which device.
+        job_id: checked by `check_name`.
+        split: one of SPLITS, in any case.
+        model: one of MODEL_NAMES, in any case.
+        stop: asked at every batch.
+
+    Raises:
+        UserError: if there is no such job, model or split, or the model does not fit the cache.
+        Stopped: a signal came; nothing is written.
+    """
+    split = _choice("split", split, SPLITS)
+    model = _choice("model", model, MODEL_NAMES)
+    job = Job(job_id)
+    network, about = load_model(_model_path(job, model))
+    own = Config.from_dict(about["config"], f"job {job_id}")
+    if own.data.name != config.data.name:
+        raise UserError(f"job {job_id} was trained on {own.data.name}, not on {config.data.name}: give its config")
+    _warn_of_another_model(config, own, job_id)
+    device = choose_device(config.train.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    data = dataclasses.replace(config.data, stack=own.data.stack)  # of the model, not of the cache
+    cache = open_cache(dataclasses.replace(config, data=data), stop.check)
+    require_fitting_model(f"the {model} model of job {job_id}", about, own.data.frame_dtype, cache)
+    warn_of_other_frames(f"the {model} model of job {job_id}", about, cache)
+    if not len(cache.splits[split]):
+        raise UserError(f"--split {split}: the {split} split of {cache.folder} is empty")
+    options = dataclasses.replace(config.train, dtype=own.train.dtype)  # as it was trained and tested
+    evaluation = evaluate(network.to(device), cache.splits[split], options, device, stop.check)
+    content = evaluation_content(evaluation, cache, split, job_id, model, own.model.model_type, about["step"])
+    content |= debug_entry(about.get("debug"))
+    wanted, trained_on = (cache_parameters(data, get_dataset(data.name)) for data in (config.data, own.data))
+    path = evaluation_path(job, split, model, "" if wanted == trained_on else cache.folder.name)
+    try:
+        write_evaluation(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write there: {error.strerror}; see PROJECT_STORAGE_DIR") from error
+    finally:
+        print_result(_tables(content))
+    LOG.info("evaluation in %s", path)
+
+
+def _choice(what: str, text: str, choices: tuple[str, ...]) -> str:
+    choice = match_choice(text, choices)
+    if choice is None:
+        raise UserError(f"--{what} {text}: there is no such {what}; allowed: {', '.join(choices)}")
+    return choice
+
+
+def evaluation_content(
+    evaluation: Evaluation, cache: FrameCache, split: str, job_id: str, model: str, model_type: str, step: int
+) -> dict[str, Any]:
+    """What an evaluation's file holds: what was evaluated on what, then `Evaluation.classification`.
+
+    Each misclassified recording has the name of its `file` too, if the cache knows the names.
+    """
+    classified = evaluation.classification(cache.class_names)
+    manifest = read_manifest(cache.folder)
+    if manifest is not None and (names := recording_names(manifest)) is not None:
+        for part in filter(None, (classified, classified.get("relaxed"))):
+            for entry in part["recordings"]["misclassified"]:
+                entry["file"] = names[entry["recording"]]
+    return {
+        "format_version": FORMAT_VERSION,
+        "job_id": job_id,
+        "model": model,
+        "model_type": model_type,
+        "step": step,
+        "cache": f"{cache.folder.parent.name}/{cache.folder.name}",
+        "split": split,
+        "class_names": cache.class_names,
+        **classified,
+    }
+
+
+def write_evaluation(path: Path, content: dict[str, Any]) -> None:
+    """Write an evaluation's file, whole or not at all; a confusion matrix has a line a row."""
+    text = json.dumps(content, indent=1)
+    write_atomic(path, re.sub(r"\[\s+(-?\d+(?:,\s+-?\d+)*)\s+\]", lambda row: f"[{_joined(row[1])}]", text) + "\n")
+
+
+def _joined(numbers: str) -> str:
+    return ", ".join(number.strip() for number in numbers.split(","))
+
+
+def _model_path(job: Job, model: str) -> Path:
+    path = job.models / f"{model}.safetensors"
+    if path.exists():
+        return path
+    if not any(folder.is_dir() for folder in (job.models, job.logs, job.checkpoints)):
+        raise UserError(f"there is no job {job.job_id}: none of {job.models}, {job.logs} and {job.checkpoints} exists")
+    when = {"best": "after the first epoch", "final": "when the training is done"}[model]
+    there = ", ".join(name for name in MODEL_NAMES if (job.models / f"{name}.safetensors").is_file()) or "none"
+    raise UserError(
+        f"job {job.job_id} has no {model} model, which is saved {when}, if train.save_model is true (there: {there}); "
+        f"{path} does not exist"
+    )
+
+
+def _warn_of_another_model(config: Config, own: Config, job_id: str) -> None:
+    differing = [
+        f"{key} = {now!r} (the job's is {then!r})"
+        for key, then, now in differing_keys(own.meaning(), config.meaning())
+        if (key.startswith("model.") or key == "data.stack") and key != "model.difflogic.implementation"
+    ]
+    if differing:
+        LOG.warning("the model of job %s is evaluated as it is; not taken: %s", job_id, ", ".join(differing))
+
+
+def require_fitting_model(whose: str, about: dict[str, Any], frame_dtype: str, cache: FrameCache) -> None:
+    """UserError unless a model of this description (see `load_model`), called `whose`, takes the cache's frames."""
+    if (list(cache.frame_shape), cache.frame_dtype) != (about["input_shape"], frame_dtype):
+        raise UserError(
+            f"{whose} takes {frame_dtype} frames of shape {about['input_shape']} [P, H, W], {cache.folder} has "
+            f"{cache.frame_dtype} frames of shape {list(cache.frame_shape)}"
+        )
+    if cache.class_names != about["class_names"]:
+        raise UserError(
+            f"{whose} tells {_classes(about['class_names'])} apart, {cache.folder} has {_classes(cache.class_names)}"
+        )
+
+
+def warn_of_other_frames(whose: str, about: dict[str, Any], cache: FrameCache) -> None:
+    """Warn if a model of this description was trained on the frames of another cache."""
+    if about.get("frames") not in (None, cache.content):
+        LOG.warning(
+            "%s was trained on other frames than those of %s: if recordings were divided differently, it may have "
+            "learned some of those here",
+            whose,
+            cache.folder,
+        )
+
+
+def _classes(names: list[str]) -> str:
+    few = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"{len(names)} classes ({few})"
+
+
+# For the terminal
+
+_BY_CLASS = ("precision", "recall", "f1")
+
+
+def _tables(content: dict[str, Any]) -> str:
+    """An evaluation as plain-text tables."""
+    title = "{model} model of job {job_id} ({model_type}, step {step}) on {split} of {cache}".format(**content)
+    kinds = {"discretised": content, "relaxed": content["relaxed"]} if "relaxed" in content else {"": content}
+    summary = [
+        [kind or content["model_type"], f"{part['loss']:.4f}"]
+        + [format_percent(part[unit][name]) for unit in ("frames", "recordings") for name in ("accuracy", "macro_f1")]
+        for kind, part in kinds.items()
+    ]
+    header = ["%", "loss", "frames", "macro F1", "recordings", "macro F1"]
+    parts = [title, *([content[DEBUG]] if DEBUG in content else []), format_table(header, summary)]
+    for kind, part in kinds.items():
+        for unit in ("frames", "recordings"):
+            parts.append(f"{part[unit]['count']:,} {unit}{', ' + kind if kind else ''}, by class")
+            rows = [
+                [
+                    row["name"],
+                    *(format_percent(row[name]) for name in ("precision", "recall", "f1")),
+                    f"{row['support']:,}",
+                ]
+                for row in part[unit]["classes"]
+            ]
+            parts.append(format_table(["%", "precision", "recall", "F1", "support"], rows))
+            parts.append(_confusion(part[unit]["confusion"], content["class_names"], unit))
+    return "\n\n".join(parts) + "\n"
+
+
+def _confusion(confusion: list[list[int]], names: list[str], unit: str) -> str:
+    if len(names) <= MOST_PRINTED_CLASSES:
+        rows = [[name, *map(str, row)] for name, row in zip(names, confusion, strict=True)]
+        return format_table([f"{unit}: true (down), predicted (across)", *names], rows)
+    wrong = [
+        (count, names[true], names[predicted])
+        for true, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    wrong.sort(key=lambda entry: -entry[0])
+    rows = [[true, predicted, str(count)] for count, true, predicted in wrong[:MOST_PRINTED_CLASSES]]
+    return format_table(["commonest confusions: true", "predicted", unit], rows)

@@ -1,0 +1,119 @@
+"""A job id or a model's file -> the model, ready to classify, and the circuit that it is."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, unreadable_model
+from src.circuit.circuit import Circuit
+from src.command_line import UserError
+from src.config import Config
+from src.helpers import one_line
+from src.io_funcs import check_name, expand_path, open_regular
+from src.jobs.folders import Job, is_path, list_checkpoints
+from src.logic.temperature import set_temperature
+from src.model import DiffLogic, FrameModel, create_model
+
+
+def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
+    """The model of a file or job (see `find_model`), on the CPU, in eval mode; and its description.
+
+    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `step` and `temperature`, the
+    gates' in train mode. But for older files it has `frames`, the checksum of the cache that the model was trained on,
+    and `debug`, None or a text about a run with --debug.
+
+    Raises:
+        UserError: if there is no such model, or its file is damaged or does not fit its description.
+    """
+    path = find_model(path_or_job)
+    weights, description = _read(path)
+    config = Config.from_dict(description["config"], str(path))
+    config.model.difflogic.implementation = "auto"  # the one that it was trained with may need a GPU
+    with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and then replaced
+        model = create_model(
+            config.model, tuple(description["input_shape"]), len(description["class_names"]), config.data.frame_dtype
+        )
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path}: the weights do not fit the config in the file: {one_line(error)}") from error
+    set_temperature(model, description["temperature"])  # of its epoch, not of the first
+    return model.eval(), description
+
+
+def load_circuit(path_or_job: str | Path) -> Circuit:
+    """The circuit, not simplified, of a DiffLogic model; UserError as by `load_model`, and for other models.
+
+    A model with a thermometer encodes counts before: its circuit reads what `DiffLogic.circuit_inputs` gives.
+    """
+    return circuit_of(load_model(path_or_job)[0])
+
+
+def circuit_of(model: FrameModel) -> Circuit:
+    """The circuit, not simplified, of a DiffLogic model; UserError for others."""
+    if not isinstance(model, DiffLogic):
+        raise UserError(f"a {type(model).__name__} is no circuit of gates: only models of model_type difflogic are")
+    return Circuit.from_layers(model.logic_layers(), model.num_classes, model.tau, model.votes)
+
+
+def find_model(path_or_job: str | Path) -> Path:
+    """The file of a model: itself, or a job's best model, else its final one, else its newest checkpoint.
+
+    What ends with .safetensors or has a slash is a file; anything else is a job id.
+    """
+    text = str(path_or_job)
+    if is_path(text):
+        path = Path(expand_path(text, "model"))
+        if not path.is_file():
+            what = "it is not a file" if path.exists() else "there is no such file"
+            raise UserError(f"{path}: {what}; give a model's .safetensors file or a job id")
+        return path
+    job = Job(check_name(text, "job id"))
+    models = [job.models / f"{name}.safetensors" for name in ("best", "final")]
+    for path in [*models, *list_checkpoints(job.checkpoints, job.checkpoint_copies)]:
+        if path.exists():
+            return path
+    raise UserError(f"job {text} has no model and no checkpoint: looked in {job.models} and {job.checkpoints}")
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The weights and the description in a model's file or a checkpoint."""
+    try:
+        open_regular(path).close()  # safe_open would wait at a pipe, and call a file that may not be read missing
+        with safe_open(path, framework="pt") as file:
+            is_checkpoint = "values" in (file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise unreadable_model(path, error) from error
+    if is_checkpoint:
+        try:
+            description = load_tree(path)
+        except DamagedCheckpointError as error:
+            raise UserError(str(error)) from error
+        weights = description.get("model", {})
+    else:
+        weights, description = load_model_state(path)
+    description.setdefault("temperature", 1.0)  # what files without it were trained with
+    for key, fits in _FITS.items():
+        if not fits(description.get(key)):
+            raise UserError(
+                f"{path}: its header has no {key} that can be used ({json.dumps(description.get(key), default=str)}); "
+                f"give a file that train.sh wrote: best, final or step_*.safetensors"
+            )
+    return weights, {key: description[key] for key in (*_FITS, "frames", "debug") if key in description}
+
+
+def _are(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and len(values) > 0 and all(type(value) is kind for value in values)
+
+
+_FITS = {
+    "config": lambda value: isinstance(value, dict),
+    "class_names": lambda value: _are(str, value),
+    "input_shape": lambda value: _are(int, value) and len(value) == 3 and min(value) > 0,
+    "step": lambda value: type(value) is int,
+    "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
+}

@@ -1,0 +1,323 @@
+"""AEDAT 4: iniVation's format, in which CIFAR10-DVS is distributed.
+
+A file is the line `#!AER-DAT4.0`, the header and packets; integers are little-endian. The header is the flatbuffer
+IOHeader {compression: int32, dataTablePosition: int64, infoNode: string} behind its size (uint32). A packet is its
+stream's number (int32), its size (int32) and so many bytes, which decompress to a flatbuffer behind its size;
+infoNode, an XML text, says what each stream holds. Packets end where the FileDataTable begins, or with the file if
+dataTablePosition is -1. Source: the `dv-processing` library's flatbuffer schemas, and files that it wrote.
+
+This reader takes less time than tonic's and the `aedat` package under it (benchmarks/readers.py), most of it to
+decompress. Unlike them it trusts no offset and no size. A file that was cut short, since its writer was killed or its
+copy is not whole, is read up to its first packet that is not whole or not sound; one without a FileDataTable where its
+header says, or with no position of one, counts as such. In a file that was written to its end, an unsound packet means
+that the disk or a transfer has damaged it, and all of it is corrupt.
+"""
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+from xml.etree import ElementTree
+
+import lz4.frame
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from src.events.events import Events
+from src.events.formats.aedat4_kernels import CUT, CUT_EVENTS, NO_EVENTS, OUTSIDE, unpack, unpack_plain
+from src.events.formats.errors import CorruptRecordingError
+
+MAGIC = b"#!AER-DAT4.0\r\n"
+NONE, LZ4, LZ4_HIGH, ZSTD, ZSTD_HIGH = range(5)  # kinds of compression
+NO_TABLE = -1  # dataTablePosition of a file without a FileDataTable
+
+LARGEST_HEADER = 1 << 18  # bytes
+LARGEST_PACKET = 1 << 26  # bytes, decompressed
+LARGEST_RECORDING = 1 << 29  # bytes of all its packets, decompressed
+EXPECTED_BYTES_AN_EVENT = 4  # compressed; less is rare, and costs a copy
+LARGEST_PLAIN_PACKET = 1 << 20  # bytes, decompressed, which the kernel does itself
+CHUNK = 1 << 16  # bytes to decompress at once; most packets are smaller
+
+_EVENT = np.dtype(
+    {"names": ["t", "x", "y", "on"], "formats": ["<i8", "<u2", "<u2", "u1"], "offsets": [0, 8, 10, 12], "itemsize": 16}
+)
+_TABLE_ROW = np.dtype(
+    [
+        ("padding", "<u4"),
+        ("vtable", "<i4"),  # how far before this field it lies
+        ("position", "<i8"),  # of the packet's data in the file
+        ("stream", "<i4"),
+        ("size", "<i4"),
+        ("num_events", "<i8"),
+        ("first_t", "<i8"),
+        ("last_t", "<i8"),
+    ]
+)
+_PACKET = struct.Struct("<ii")
+_UINT16, _UINT32, _INT32, _INT64 = map(struct.Struct, ("<H", "<I", "<i", "<q"))
+_INFO = """<dv version="2.0">
+    <node name="outInfo" path="/outInfo/">
+        <node name="0" path="/outInfo/0/">
+            <attr key="compression" type="string">{compression}</attr>
+            <attr key="originalModuleName" type="string">simulation</attr>
+            <attr key="originalOutputName" type="string">events</attr>
+            <attr key="typeDescription" type="string">Array of events (polarity ON/OFF).</attr>
+            <attr key="typeIdentifier" type="string">EVTS</attr>
+            <node name="info" path="/outInfo/0/info/">
+                <attr key="sizeX" type="int">{width}</attr>
+                <attr key="sizeY" type="int">{height}</attr>
+                <attr key="source" type="string">simulation</attr>
+            </node>
+        </node>
+    </node>
+</dv>
+"""
+
+
+def decode(content: bytes) -> Events:
+    """Events of an AEDAT 4 file's bytes, equal to `tonic.io.read_aedat4`: those of the events stream of lowest number.
+
+    Timestamps stay as they are, microseconds since 1970 in most files. `num_unread` of the result says how many bytes
+    of a file that was cut short were left out or are missing.
+
+    Raises:
+        CorruptRecordingError: if it is no AEDAT 4, damaged, cut short before its first events, or larger than this
+            module's limits.
+    """
+    if not content.startswith(MAGIC):
+        raise CorruptRecordingError("it does not begin as AEDAT 4")
+    begin = len(MAGIC) + 4
+    header_size = _integer(_UINT32, content, len(MAGIC))
+    if header_size > LARGEST_HEADER:
+        raise CorruptRecordingError(f"its header of {header_size} bytes is too large")
+    if begin + header_size > len(content):
+        raise CorruptRecordingError("it ends within its header")
+    compression, table_position, stream = _parse_header(content[begin : begin + header_size])
+    is_cut = table_position == NO_TABLE or table_position >= len(content)
+    packets_end = len(content) if table_position == NO_TABLE else table_position
+    cut_or_damaged = CorruptRecordingError(
+        f"it is cut short or damaged: by its header the packets end at byte {packets_end}, it has {len(content)} bytes"
+    )
+    if packets_end < begin + header_size:
+        raise cut_or_damaged
+    end = min(packets_end, len(content))
+    decompress = _decompressor(compression)
+    arrays = _empty(len(content) // EXPECTED_BYTES_AN_EVENT)
+    raw, room = np.frombuffer(content, np.uint8), np.empty(LARGEST_PLAIN_PACKET, np.uint8)
+    at = begin + header_size
+    n = size = 0
+    try:
+        while True:
+            if compression in (LZ4, LZ4_HIGH):
+                at, n, size = unpack_plain(raw, at, end, stream, n, size, LARGEST_RECORDING, room, *arrays)
+            if at == end:
+                break
+            number, packed = _packet(content, at, end)
+            if number == stream:
+                body = decompress(packed)
+                size += len(body)
+                if size > LARGEST_RECORDING:
+                    raise CorruptRecordingError(f"it decompresses to more than {LARGEST_RECORDING} bytes")
+                most = len(body) // _EVENT.itemsize
+                if n + most > len(arrays[0]):
+                    arrays = tuple(map(np.append, arrays, _empty(n + most)))
+                found = unpack(np.frombuffer(body, np.uint8), n, *arrays)
+                if found < 0:
+                    raise _UnsoundPacketError(_PACKET_ERRORS[found])
+                n += found
+            at += _PACKET.size + len(packed)
+    except _UnsoundPacketError:
+        if n == 0 or not is_cut:
+            raise
+    num_unread = max(packets_end, len(content)) - at if is_cut else 0
+    if n == 0 and num_unread:
+        raise cut_or_damaged
+    x, y, t, p = (array[:n] for array in arrays)
+    return Events(x, y, t, p, num_unread)
+
+
+class _UnsoundPacketError(CorruptRecordingError):
+    """A packet is not whole, or not sound."""
+
+
+def _empty(n: int) -> tuple[NDArray[Any], ...]:
+    """Arrays for x, y, t and p of n events."""
+    return np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.int64), np.empty(n, np.uint8)
+
+
+_PACKET_ERRORS = {
+    NO_EVENTS: "a packet of the events stream holds no events",
+    CUT: "a packet ends before its data",
+    OUTSIDE: "an offset in a packet points outside of the data",
+    CUT_EVENTS: "a packet ends before its events",
+}
+
+
+def _packet(content: bytes, at: int, end: int) -> tuple[int, memoryview]:
+    """The packet that begins at a position: its stream, and its bytes, still compressed."""
+    begin = at + _PACKET.size
+    if begin > end:
+        raise _UnsoundPacketError("it ends within a packet")
+    number, size = _PACKET.unpack_from(content, at)
+    if not 0 <= size <= end - begin:
+        raise _UnsoundPacketError(f"it ends within a packet: {size} bytes expected, {end - begin} there")
+    return number, memoryview(content)[begin : begin + size]
+
+
+def _parse_header(header: bytes) -> tuple[int, int, int]:
+    """Compression, position of the table, and the number of the events stream that counts."""
+    if header[4:8] != b"IOHE":
+        raise CorruptRecordingError("its header is no IOHeader")
+    compression_at, table_at, info_at = (_field(header, 0, index) for index in range(3))
+    compression = _integer(_INT32, header, compression_at) if compression_at else NONE
+    if not NONE <= compression <= ZSTD_HIGH:
+        raise CorruptRecordingError(f"unknown compression {compression}")
+    table_position = _integer(_INT64, header, table_at) if table_at else NO_TABLE
+    if not info_at:
+        raise CorruptRecordingError("its header does not describe its streams")
+    text_at = info_at + _integer(_UINT32, header, info_at)
+    text = header[text_at + 4 : text_at + 4 + _integer(_UINT32, header, text_at)]
+    return compression, table_position, _events_stream(text)
+
+
+@lru_cache(maxsize=8)  # a dataset's recordings have the same description
+def _events_stream(info: bytes) -> int:
+    if b"<!" in info:  # entities can grow without bounds; no writer declares any
+        raise CorruptRecordingError("its description of streams declares entities")
+    try:
+        tree = ElementTree.fromstring(info.decode())
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise CorruptRecordingError(f"its description of streams is no XML: {error}") from error
+    numbers = [
+        int(name)
+        for node in tree.findall("node[@name='outInfo']/node")
+        if (name := node.get("name", "")).isascii() and name.isdecimal() and len(name) < 10
+        if node.findtext("attr[@key='typeIdentifier']") == "EVTS"
+    ]
+    if not numbers:
+        raise CorruptRecordingError("it has no stream of events")
+    return min(numbers)
+
+
+def _decompressor(compression: int) -> Callable[[memoryview], bytes | memoryview]:
+    """A function that decompresses packets, one after the other."""
+    if compression == NONE:
+        return lambda packed: packed
+    is_lz4 = compression in (LZ4, LZ4_HIGH)
+    chunks_of = partial(_lz4_chunks, lz4.frame.create_decompression_context()) if is_lz4 else _zstd_chunks
+
+    def decompress(packed: memoryview) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            for chunk in chunks_of(packed):
+                size += len(chunk)
+                if size > LARGEST_PACKET:
+                    raise CorruptRecordingError(f"a packet decompresses to more than {LARGEST_PACKET} bytes")
+                chunks.append(chunk)
+        except (RuntimeError, zstandard.ZstdError, MemoryError) as error:
+            raise _UnsoundPacketError(f"a packet does not decompress: {error}") from error
+        return b"".join(chunks)
+
+    return decompress
+
+
+def _lz4_chunks(context: Any, packed: memoryview) -> Iterator[bytes]:
+    at = 0
+    is_end = False
+    while not is_end:
+        chunk, used, is_end = lz4.frame.decompress_chunk(context, packed[at:], max_length=CHUNK)
+        if not (chunk or used or is_end):
+            raise _UnsoundPacketError("a packet ends before its data")
+        at += used
+        yield chunk
+
+
+def _zstd_chunks(packed: memoryview) -> Iterator[bytes]:
+    reader = zstandard.ZstdDecompressor().stream_reader(packed)
+    while chunk := reader.read(CHUNK):
+        yield chunk
+
+
+def _field(buffer: bytes | memoryview, begin: int, index: int) -> int:
+    """Where field `index` of a flatbuffer's root table lies; 0: it is not there and has its default."""
+    table = begin + _integer(_UINT32, buffer, begin)
+    vtable = table - _integer(_INT32, buffer, table)
+    entry = 4 + 2 * index
+    if entry + 2 > _integer(_UINT16, buffer, vtable):
+        return 0
+    offset = _integer(_UINT16, buffer, vtable + entry)
+    return table + offset if offset else 0
+
+
+def _integer(kind: struct.Struct, buffer: bytes | memoryview, at: int) -> int:
+    """The integer at a position that a damaged file may have put anywhere."""
+    if not 0 <= at <= len(buffer) - kind.size:
+        raise CorruptRecordingError(f"an offset, {at}, points outside of the data")
+    return kind.unpack_from(buffer, at)[0]
+
+
+def encode(
+    events: Events,
+    sensor_size: tuple[int, int],
+    compression: int = LZ4,
+    packet_microseconds: int = 10_000,
+) -> bytes:
+    """The bytes of an AEDAT 4 file with one stream of events and a FileDataTable; `decode` is its inverse.
+
+    Args:
+        events: in the order of time; x and y below 2^15.
+        sensor_size: (W, H), as the header says it.
+        compression: NONE, LZ4 or ZSTD.
+        packet_microseconds: a packet holds the events of so long.
+    """
+    records = np.zeros(len(events), _EVENT)
+    records["t"], records["x"], records["y"], records["on"] = events.t, events.x, events.y, events.p
+    name, compress = _COMPRESSORS[compression]
+    info = _INFO.format(compression=name, width=sensor_size[0], height=sensor_size[1]).encode()
+    position = len(_header(compression, 0, info))
+    table = []
+    packets = []
+    since_first = events.t - events.t[:1]
+    cuts = np.flatnonzero(np.diff(since_first // packet_microseconds)) + 1
+    for part in np.split(records, cuts) if len(records) else []:
+        packed = compress(_flatbuffer(b"EVTS", struct.pack("<I", len(part)) + part.tobytes()))
+        table.append((0, 0, position + _PACKET.size, 0, len(packed), len(part), part["t"][0], part["t"][-1]))
+        packets.append(_PACKET.pack(0, len(packed)) + packed)
+        position += len(packets[-1])
+    return b"".join([_header(compression, position, info), *packets, compress(_file_data_table(table))])
+
+
+_COMPRESSORS: dict[int, tuple[str, Callable[[bytes], bytes]]] = {
+    NONE: ("NONE", bytes),
+    LZ4: ("LZ4", partial(lz4.frame.compress, store_size=False)),
+    ZSTD: ("ZSTD", zstandard.compress),
+}
+
+
+def _header(compression: int, table_position: int, info: bytes) -> bytes:
+    vtable = struct.pack("<6x5H", 10, 24, 4, 12, 8)
+    table = struct.pack("<iiIq4x", 10, compression, 16, table_position)
+    body = struct.pack("<I4s", 24, b"IOHE") + vtable + table + struct.pack("<I", len(info)) + info + b"\0"
+    return MAGIC + struct.pack("<I", len(body)) + body
+
+
+def _flatbuffer(identifier: bytes, vector: bytes) -> bytes:
+    """A flatbuffer behind its size: a table with one field, a vector (its length, then its elements)."""
+    body = struct.pack("<I4s2x3HiI", 16, identifier, 6, 8, 4, 6, 4) + vector
+    return struct.pack("<I", len(body)) + body
+
+
+def _file_data_table(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """The FileDataTable: where each packet lies, its size, number of events, first and last timestamp."""
+    n = len(rows)
+    vtable = struct.pack("<7H2x", 14, 44, 4, 12, 20, 28, 36)
+    padding = b"\0" * (-(n * 4) % 8)
+    records = np.array(list(rows), _TABLE_ROW)
+    # From its own place, a vector's element says how far behind it lies; a row says how far before it its vtable lies.
+    rows_begin = 4 * n + len(padding) + len(vtable)
+    row_at = rows_begin + _TABLE_ROW.itemsize * np.arange(n) + 4
+    records["vtable"] = row_at - (4 * n + len(padding))
+    offsets = (row_at - 4 * np.arange(n)).astype("<u4")
+    return _flatbuffer(b"FTAB", struct.pack("<I", n) + offsets.tobytes() + padding + vtable + records.tobytes())

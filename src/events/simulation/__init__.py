@@ -1,0 +1,1 @@
+"""Simulated recordings: handwritten digits in front of a sensor model."""

@@ -1,0 +1,1 @@
+"""Events -> frame caches on both storages: format, preparation, splits, synchronisation, preview."""

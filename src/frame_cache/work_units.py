@@ -1,0 +1,321 @@
+"""Parts of a preparation: the frames of a few recordings each, made in parallel, kept when it is interrupted.
+
+A part is two files in a folder of the preparation's own: `<split>-<number>.frames`, the packed frames one after the
+other, and then `<split>-<number>.json`, which says what they are and holds their checksum: without it there is no part.
+Both are verified before they are used and made again if they are damaged, so that nothing waits for the disk.
+"""
+
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.command_line import RunError, Stopped, UserError, ignore_stop_signals, stop_signals_blocked
+from src.config import Data
+from src.events.datasets import get_dataset
+from src.events.datasets.description import Dataset, Recording
+from src.events.events import Events
+from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from src.events.frames import OutsideSensorError, keep_inside
+from src.events.framing import Framing, frames_of, size_options
+from src.events.kernels import MOST_BYTES
+from src.frame_cache.framing_options import framing_of
+from src.helpers import format_size, keep_freed_memory
+from src.io_funcs import CHUNK_BYTES, atomic_file, open_regular, read_text
+
+# Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
+# not depend on the number of processes or shards: each can go on with what another began.
+PART_BYTES = 1 << 25
+SAMPLED = 32  # recordings, spread over all, of which the space that a cache takes is estimated
+FEWER_FRAMES = "Choose values that give fewer frames per recording"
+WORTH_PROCESSES = 1 << 26  # bytes of recordings; fewer are done before other processes have started
+
+
+class DamagedPartError(Exception):
+    """A part's frames do not have the checksum that was noted when they were written."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A few consecutive recordings of one split: `recordings` with their `numbers` in the dataset's sorted list."""
+
+    split: str
+    number: int
+    numbers: tuple[int, ...]
+    recordings: tuple[Recording, ...]
+
+    def frames_file(self, folder: Path) -> Path:
+        """Where the frames lie."""
+        return folder / f"{self.split}-{self.number:05d}.frames"
+
+    def description_file(self, folder: Path) -> Path:
+        """What is written last."""
+        return folder / f"{self.split}-{self.number:05d}.json"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a part that is made holds.
+
+    Attributes:
+        numbers: the part's recordings, the corrupt ones too.
+        kept, labels, counts: of each recording that is not corrupt, its number, label and number of frames.
+        corrupt: a line for each corrupt recording.
+        foreign: a line for each recording of another format or sensor.
+        unframed: a line for each recording whose frames would take more than MOST_BYTES.
+        cut_short: (path, bytes) of each recording whose end was not read.
+        outside: (path, events) of each recording with events outside the sensor, which were left out.
+        num_events: of the recordings that were kept.
+        seconds: of work, on one core.
+        size: bytes of the frames.
+        sha256: of the frames.
+    """
+
+    numbers: list[int]
+    kept: list[int]
+    labels: list[int]
+    counts: list[int]
+    corrupt: list[str]
+    foreign: list[str]
+    unframed: list[str]
+    cut_short: list[tuple[str, int]]
+    outside: list[tuple[str, int]]
+    num_events: int
+    seconds: float
+    size: int
+    sha256: str
+
+    @property
+    def num_left_out(self) -> int:
+        """Recordings of which there are no frames."""
+        return len(self.numbers) - len(self.kept)
+
+
+def plan_parts(splits: dict[str, list[int]], recordings: list[Recording]) -> list[Part]:
+    """Cut each split's recordings (numbers) into parts, by the sizes of their files alone."""
+    parts = []
+    for split, numbers in splits.items():
+        begin = size = index = 0
+        for end, number in enumerate(numbers, start=1):
+            size += recordings[number].size
+            if size >= PART_BYTES or end == len(numbers):
+                mine = tuple(numbers[begin:end])
+                parts.append(Part(split, index, mine, tuple(recordings[n] for n in mine)))
+                begin, size, index = end, 0, index + 1
+    return parts
+
+
+def read_part(folder: Path, part: Part) -> Made | None:
+    """What the folder holds of the part; None if it is not made, or not whole."""
+    try:
+        made = Made(**json.loads(read_text(part.description_file(folder))))
+        whole = made.numbers == list(part.numbers) and part.frames_file(folder).stat().st_size == made.size
+    except (OSError, ValueError, TypeError):
+        return None
+    return made if whole else None
+
+
+def remove_part(folder: Path, part: Part) -> None:
+    """Forget a part, so that it is made again."""
+    part.description_file(folder).unlink(missing_ok=True)
+
+
+def frames_of_part(folder: Path, part: Part, made: Made) -> Iterator[bytes]:
+    """The part's frames, a few MiB at a time; DamagedPartError at the end if they are not what was written."""
+    digest = hashlib.sha256()
+    with open_regular(part.frames_file(folder)) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            yield chunk
+    if digest.hexdigest() != made.sha256:
+        raise DamagedPartError(f"{part.frames_file(folder)} is damaged")
+
+
+def framed(recording: Recording, dataset: Dataset, framing: Framing) -> tuple[Events, NDArray[np.uint8]]:
+    """Return a recording's events, without a few outside the sensor, and its frames, see `frames_of`.
+
+    Raises:
+        CorruptRecordingError, ForeignRecordingError: if it cannot be used.
+        ValueError: if its frames would take more than MOST_BYTES.
+        OSError: if it cannot be read from the disk.
+    """
+    try:
+        events = dataset.read(recording.path)
+    except ValueError as error:
+        raise CorruptRecordingError(str(error)) from error
+    try:
+        return events, frames_of(events, dataset.sensor_size, framing)
+    except OutsideSensorError:
+        events = keep_inside(events, dataset.sensor_size)
+        return events, frames_of(events, dataset.sensor_size, framing)
+
+
+def frames_per_recording(recordings: list[Recording], dataset: Dataset, framing: Framing) -> float:
+    """Return the mean number of frames of a sample of recordings; 0 if none of them can be framed.
+
+    Raises:
+        UserError: if the frames of most of them would take more than MOST_BYTES: it is the options, not the data.
+    """
+    counts, num_unframed = [], 0
+    sample = np.linspace(0, len(recordings) - 1, min(SAMPLED, len(recordings))).astype(int)
+    for number in sample:
+        try:
+            counts.append(len(framed(recordings[number], dataset, framing)[1]))
+        except (CorruptRecordingError, OSError):  # told, with others, when its part is made
+            continue
+        except ValueError:
+            num_unframed += 1
+    if 2 * num_unframed > len(sample):
+        raise UserError(
+            f"{num_unframed} of {len(sample)} recordings that were tried are {unframed_text(framing)}. {FEWER_FRAMES}"
+        )
+    return float(np.mean(counts)) if counts else 0.0
+
+
+def unframed_text(framing: Framing) -> str:
+    """Say what recordings are whose frames would take more than MOST_BYTES, and by which options."""
+    options = " and ".join(f"data.{option} = {value}" for option, value in size_options(framing).items())
+    return f"of more than {format_size(MOST_BYTES)} of frames each, by {options}"
+
+
+def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Callable[[], None]) -> Made:
+    """Read, denoise, frame and pack the part's recordings into the folder; memory holds one recording's frames.
+
+    Raises:
+        UserError: a recording cannot be read from the disk.
+        Whatever `check`, called for each recording, raises.
+    """
+    began = time.perf_counter()
+    kept, labels, counts, num_events = [], [], [], 0
+    corrupt, foreign, unframed, cut_short, outside = [], [], [], [], []
+    digest = hashlib.sha256()
+    framing = framing_of(data)
+    with atomic_file(part.frames_file(folder), durable=False) as file:
+        for number, recording in zip(part.numbers, part.recordings, strict=True):
+            check()
+            try:
+                events, frames = framed(recording, dataset, framing)
+            except ForeignRecordingError as error:
+                foreign.append(f"{recording.path}: {error}")
+                continue
+            except CorruptRecordingError as error:
+                corrupt.append(f"{recording.path}: {error}")
+                continue
+            except ValueError as error:
+                unframed.append(f"{recording.path}: {error}")
+                continue
+            except OSError as error:
+                raise UserError(f"{recording.path}: cannot read the recording: {error.strerror}") from error
+            content = frames.data if frames.flags.c_contiguous else frames.tobytes()
+            file.write(content)
+            digest.update(content)
+            kept.append(number)
+            labels.append(recording.label)
+            counts.append(len(frames))
+            num_events += len(events)
+            if events.num_unread:
+                cut_short.append((recording.path, events.num_unread))
+            if events.num_outside:
+                outside.append((recording.path, events.num_outside))
+        size = file.tell()
+    seconds = time.perf_counter() - began
+    made = Made(
+        numbers=list(part.numbers),
+        kept=kept,
+        labels=labels,
+        counts=counts,
+        corrupt=corrupt,
+        foreign=foreign,
+        unframed=unframed,
+        cut_short=cut_short,
+        outside=outside,
+        num_events=num_events,
+        seconds=seconds,
+        size=size,
+        sha256=digest.hexdigest(),
+    )
+    with atomic_file(part.description_file(folder), durable=False) as file:
+        file.write(json.dumps(vars(made)).encode())
+    return made
+
+
+def make_parts(
+    parts: list[Part], dataset: Dataset, data: Data, folder: Path, processes: int, check: Callable[[], None]
+) -> Iterator[tuple[Part, Made]]:
+    """Make the parts in any order, in several processes where that is worth while; each is given out when it is there.
+
+    Raises:
+        RunError: a process was killed.
+        Whatever `make_part` and `check` raise; parts that are made stay.
+    """
+    processes = min(processes, len(parts))
+    keep_freed_memory()  # a recording's arrays come and go
+    if processes < 2 or sum(recording.size for part in parts for recording in part.recordings) < WORTH_PROCESSES:
+        for part in parts:
+            yield part, make_part(part, dataset, data, folder, check)
+        return
+    # Spawned, not forked: the caller may have threads (progress bar, PyTorch) that a fork would leave half there.
+    context = multiprocessing.get_context("spawn")
+    stopping = context.Event()  # starts the resource tracker too, see `stop_signals_blocked`
+    with ProcessPoolExecutor(processes, context, _start_worker, (stopping,)) as pool:
+        waiting = iter(parts)
+        running: dict[Future[Made], Part] = {}
+        try:
+            while True:
+                for part in itertools.islice(waiting, 2 * processes - len(running)):
+                    with stop_signals_blocked():  # a worker that starts cannot ignore them yet
+                        running[pool.submit(_work, part, dataset.name, data, folder)] = part
+                if not running:
+                    return
+                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                check()
+                for future in done:
+                    yield running.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a process of the preparation was killed, perhaps for its memory; run the same command again, with a "
+                "lower data.num_threads: it goes on from the parts that are done"
+            ) from error
+        finally:
+            stopping.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_stopping: Event
+
+
+def _start_worker(stopping: Event) -> None:
+    """Of a process of the pool: it ends when it is told to, or with the process that started it."""
+    global _stopping
+    _stopping = stopping
+    keep_freed_memory()
+    ignore_stop_signals()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _work(part: Part, dataset_name: str, data: Data, folder: Path) -> Made:
+    def check() -> None:
+        if _stopping.is_set():
+            raise Stopped("the preparation is stopping")
+
+    return make_part(part, get_dataset(dataset_name), data, folder, check)

@@ -1,0 +1,1 @@
+"""The implementations of logic layers: PyTorch, numba, Triton and difflogic."""

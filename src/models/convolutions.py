@@ -1,0 +1,54 @@
+"""The convolutional part of a DiffLogic model: its options -> convolutional logic layers, one after the other."""
+
+from typing import Any
+
+from src.command_line import UserError
+from src.config import DiffLogicOptions
+from src.logic import LogicConvolution
+from src.logic.learned_convolution import LearnedLogicConvolution
+from src.logic.parametrisation import GateOptions
+
+
+def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: GateOptions) -> list[LogicConvolution]:
+    """The layers on bits [channels, height, width], the first one first.
+
+    Raises:
+        UserError: if options have another number of entries than there are layers, or do not fit the frames or members.
+    """
+    o = options.convolution
+    fields = _one_a_layer("receptive_field", o.receptive_field, len(o.kernels))
+    pools = _one_a_layer("pooling", o.pooling, len(o.kernels))
+    choices = _one_a_layer("candidates", o.candidates, len(o.kernels))
+    common: dict[str, Any] = {
+        "tree_depth": o.tree_depth,
+        "grad_factor": options.grad_factor,
+        "implementation": options.implementation,
+        "gates": gates,
+    }
+    layers: list[LogicConvolution] = []
+    for kernels, field, pool, candidates in zip(o.kernels, fields, pools, choices, strict=True):
+        if kernels % options.members:
+            raise UserError(
+                f"model.difflogic.convolution.kernels = {o.kernels} must be multiples of model.difflogic.members = "
+                f"{options.members}, which share them equally"
+            )
+        own = {**common, "pool": pool, "groups": options.members if layers else 1}  # all members see the frame
+        try:
+            if candidates > 1:
+                layer: LogicConvolution = LearnedLogicConvolution(shape, kernels, field, candidates, **own)
+            else:
+                layer = LogicConvolution(shape, kernels, field, **own)
+        except ValueError as error:
+            raise UserError(f"model.difflogic.convolution, layer {len(layers) + 1}: {error}") from error
+        layers.append(layer)
+        shape = layer.out_shape
+    return layers
+
+
+def _one_a_layer(name: str, values: list[int], layers: int) -> list[int]:
+    if len(values) not in (1, layers):
+        raise UserError(
+            f"model.difflogic.convolution.{name} = {values} must have one entry, or one for each of the {layers} "
+            f"entries of model.difflogic.convolution.kernels"
+        )
+    return values * layers if len(values) == 1 else values

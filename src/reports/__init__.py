@@ -1,0 +1,1 @@
+"""What a person reads about jobs: the report page, plots, comparison, status, provenance."""

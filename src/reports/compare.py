@@ -1,0 +1,130 @@
+"""Several jobs beside each other: a table and a chart, printed and written to `logs/` on project storage."""
+
+import csv
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src.command_line import UserError, print_result
+from src.evaluation.metrics import best_epoch
+from src.helpers import format_duration, format_percent, format_table
+from src.io_funcs import project_root, write_atomic
+from src.jobs.files import is_there, read_job
+from src.jobs.folders import Job
+from src.reports import plots
+
+ACCURACIES = ("frame_accuracy", "recording_accuracy", "relaxed_frame_accuracy", "relaxed_recording_accuracy")
+COLUMNS = (
+    "job",
+    "dataset",
+    "model",
+    "parameters",
+    "epochs",
+    "best_epoch",
+    "val_frame_accuracy",
+    *(f"test_{name}" for name in ACCURACIES),
+    "train_seconds",
+    "frames_per_second",
+    "debug",
+)
+LONGEST_NAME = 100  # of a comparison's files
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """A row of the table by COLUMNS, None where a job has no such value, and points (epoch, val frame accuracy)."""
+
+    row: dict[str, Any]
+    curve: list[tuple[float, float]]
+
+
+def compare(job_ids: list[str]) -> list[Path]:
+    """Print a table of jobs and write it as CSV, their val accuracy over epochs as PNG; return the two paths.
+
+    Accuracies on test are the best model's; jobs that are not done have none yet.
+
+    Raises:
+        UserError: naming every job that is not there.
+        OSError: if a file cannot be written.
+    """
+    job_ids = list(dict.fromkeys(job_ids))
+    missing = [job_id for job_id in job_ids if not is_there(Job(job_id).logs / "metrics.csv")]
+    if missing:
+        raise UserError(f"no metrics.csv of {', '.join(missing)} under {project_root() / 'logs'}: no such job, or new")
+    summaries = [_summary(Job(job_id)) for job_id in job_ids]
+    print_result(_table([summary.row for summary in summaries]))
+    stem = project_root() / "logs" / f"compare_{_name(job_ids)}"
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(summary.row for summary in summaries)
+    curves = {
+        summary.row["job"]: [(epoch, 100 * accuracy) for epoch, accuracy in summary.curve] for summary in summaries
+    }
+    title = "Accuracy of val frames"
+    chart = plots.line_chart("compare", title, "%", plots.distinct_lines(curves), f"{title} over epochs")
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("csv", "png")]
+    write_atomic(paths[0], text.getvalue())
+    write_atomic(paths[1], chart.png())
+    return paths
+
+
+def _name(job_ids: list[str]) -> str:
+    """The jobs' names; of many, the beginning and a hash of all."""
+    name = "_".join(job_ids)
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 11]}_{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+
+
+def _summary(job: Job) -> _Summary:
+    files = read_job(job)
+    val = {row["epoch"]: row["frame_accuracy"] for row in files.metrics if _is_val(row)}
+    train: dict[str, Any] = next((row for row in reversed(files.metrics) if row["split"] == "train"), {})
+    result = files.result or {}
+    tested = result.get("best_test") or result.get("test") or {}
+    best = best_epoch(files.metrics, files.config.best_metric)
+    row = {
+        "job": job.job_id,
+        "dataset": files.config.dataset,
+        "model": files.config.model_type,
+        "parameters": files.starts[-1]["parameters"] if files.starts else None,
+        "epochs": max((row["epoch"] for row in files.metrics), default=0),
+        "best_epoch": best or None,
+        "val_frame_accuracy": val.get(best),
+        **{f"test_{name}": tested.get(name) for name in ACCURACIES},
+        "train_seconds": train.get("train_seconds"),
+        "frames_per_second": train.get("frames_per_second"),
+        "debug": files.debug,
+    }
+    return _Summary(row, sorted(val.items()))
+
+
+def _is_val(row: dict[str, Any]) -> bool:
+    return row["split"] == "val" and "frame_accuracy" in row
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    header = ["job", "dataset", "model", "parameters", "epochs", "best", "val frames %"]
+    header += ["test frames %", "recordings %", "relaxed frames %", "recordings %", "time", "frames/s"]
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:,.0f}"
+
+    cells = [
+        [
+            row["job"],
+            row["dataset"] or "-",
+            row["model"] or "-",
+            *(number(row[name]) for name in ("parameters", "epochs", "best_epoch")),
+            format_percent(row["val_frame_accuracy"]),
+            *(format_percent(row[f"test_{name}"]) for name in ACCURACIES),
+            "-" if row["train_seconds"] is None else format_duration(row["train_seconds"]),
+            number(row["frames_per_second"]),
+        ]
+        for row in rows
+    ]
+    remarks = [f"{row['job']}: {row['debug']}" for row in rows if row["debug"]]
+    return "\n".join([format_table(header, cells), *remarks])

@@ -1,0 +1,1 @@
+"""A sweep's specification, its runs, its table."""

@@ -1,0 +1,1 @@
+"""The parts of a training run: set-up, state, optimisation, augmentation, teacher, loggers, finish."""

@@ -1,0 +1,57 @@
+"""The teacher: a trained model whose class scores another one learns beside the labels."""
+
+from dataclasses import dataclass
+
+import torch
+
+from src.checkpoint import checksum
+from src.command_line import UserError
+from src.config import Config
+from src.data import FrameCache
+from src.evaluation.evaluate import require_fitting_model, warn_of_other_frames
+from src.evaluation.inference import find_model, load_model
+from src.io_funcs import expand_path, from_repository
+from src.jobs.folders import is_path
+from src.model import FrameModel
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model in eval mode, and which it is.
+
+    Attributes:
+        model: on the device that it is asked on.
+        digest: SHA-256 of its weights: a run that is resumed needs the same teacher.
+    """
+
+    model: FrameModel
+    digest: str
+
+    @torch.no_grad()
+    def scores(self, packed: torch.Tensor) -> torch.Tensor:
+        """Packed frames as the student gets them -> class scores [B, classes]."""
+        return self.model.forward_packed(packed)
+
+
+def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Teacher | None:
+    """The model that `train.teacher.model` names, a job id or a file; None without.
+
+    Raises:
+        UserError: if there is no such model, it was trained on another dataset, or does not take the cache's frames.
+    """
+    name = config.train.teacher.model
+    if name is None:
+        return None
+    try:
+        expanded = expand_path(name, "train.teacher.model")
+        path = find_model(from_repository(expanded) if is_path(expanded) else expanded)
+        model, about = load_model(path)
+        own = Config.from_dict(about["config"], str(path))
+        if own.data.name != config.data.name:
+            raise UserError(f"it was trained on {own.data.name}, not on {config.data.name}")
+        require_fitting_model(str(path), about, own.data.frame_dtype, cache)
+        warn_of_other_frames(f"train.teacher.model = {name}", about, cache)
+    except UserError as error:
+        raise UserError(f"train.teacher.model = {name}: {error}") from error
+    digest = checksum("", model.state_dict())
+    return Teacher(model.to(device), digest)

@@ -1,0 +1,179 @@
+"""Circuits: equal to the discretised network, whatever is simplified and however they are run."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.circuit.circuit import Circuit
+from src.config import Model
+from src.logic import LogicConvolution, LogicLayer
+from src.logic.parametrisation import GateOptions
+from src.model import create_model
+from tests.logic.compiling import TREES_AND_WINDOWS
+
+
+@st.composite
+def circuits(draw):
+    """Any circuit: gates of all kinds on any earlier nodes, outputs that are inputs, twice there, or none."""
+    num_inputs, num_gates = draw(st.integers(1, 70)), draw(st.integers(0, 60))
+    num_classes, num_outputs = draw(st.integers(1, 12)), draw(st.integers(0, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    near = draw(st.sampled_from([3, 1000]))  # few different inputs make many equal gates
+
+    def earlier(node):
+        return rng.integers(max(0, node - near), node)
+
+    nodes = range(num_inputs, num_inputs + num_gates)
+    return Circuit(
+        num_inputs,
+        rng.integers(0, 16, num_gates).astype(np.uint8),
+        np.array([earlier(node) for node in nodes], np.int32),
+        np.array([earlier(node) for node in nodes], np.int32),
+        rng.integers(0, num_inputs + num_gates, num_outputs).astype(np.int32),
+        np.sort(np.concatenate([[0], rng.integers(0, num_outputs + 1, num_classes - 1), [num_outputs]])),
+        rng.integers(0, 5, num_classes),
+    )
+
+
+def oracle(circuit, bits):
+    """Counts [B, classes] of bits [B, num_inputs], gate by gate from the truth tables."""
+    values = list(bits.T.astype(np.int64))
+    for gate, a, b in zip(circuit.gates, circuit.first, circuit.second, strict=True):
+        values.append(int(gate) >> (3 - 2 * values[a] - values[b]) & 1)
+    counts = np.zeros((len(bits), circuit.num_classes), np.int64) + circuit.offsets
+    for c in range(circuit.num_classes):
+        for node in circuit.outputs[circuit.starts[c] : circuit.starts[c + 1]]:
+            counts[:, c] += values[node]
+    return counts
+
+
+def some_bits(circuit, frames, seed=0):
+    return np.random.default_rng(seed).integers(0, 2, (frames, circuit.num_inputs)).astype(np.uint8)
+
+
+def pack(bits):
+    return np.packbits(bits, axis=1, bitorder="little")
+
+
+@settings(max_examples=150, deadline=None)
+@given(circuits(), st.sampled_from([1, 2, 63, 64, 65, 130]))
+def test_packed_inference_counts_what_the_gates_give(circuit, frames):
+    bits = some_bits(circuit, frames)
+    assert np.array_equal(circuit(pack(bits)), oracle(circuit, bits))
+
+
+@settings(max_examples=150, deadline=None)
+@given(circuits())
+def test_simplification_changes_no_count(circuit):
+    bits = some_bits(circuit, 100)
+    simple = circuit.simplified()
+    assert np.array_equal(oracle(simple, bits), oracle(circuit, bits))
+    assert np.array_equal(simple(pack(bits)), oracle(circuit, bits))
+
+
+@settings(max_examples=100, deadline=None)
+@given(circuits())
+def test_simplification_leaves_nothing_to_simplify(circuit):
+    simple = circuit.simplified()
+    assert not {"false", "true", "a", "b", "not b"} & set(simple.gate_counts())
+    triples = list(zip(simple.gates.tolist(), simple.first.tolist(), simple.second.tolist(), strict=True))
+    assert len(set(triples)) == len(triples)
+    read = {*simple.first.tolist(), *simple.second.tolist(), *simple.outputs.tolist()}
+    assert read >= set(range(simple.num_inputs, simple.num_inputs + len(simple.gates)))
+    again = simple.simplified()
+    assert len(again.gates) <= len(simple.gates)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from(TREES_AND_WINDOWS), st.integers(1, 4), st.integers(0, 2**31))
+def test_a_convolutional_circuit_counts_what_the_layers_give(tree_and_window, receptive_field, seed):
+    tree_depth, pool = tree_and_window
+    torch.manual_seed(seed)
+    gates = GateOptions(initialisation="normal")
+    first = LogicConvolution((2, 7, 5), 3, receptive_field, tree_depth, pool, gates=gates)
+    second = LogicConvolution(first.out_shape, 4, 2, 2, 1, gates=gates)
+    layers = [first, second, LogicLayer(second.out_dim, 3 * second.out_dim)]
+    circuit = Circuit.from_layers(layers, 3)
+    assert len(circuit.gates) == sum(
+        [
+            2,  # the zeros around the frames of the two convolutions
+            first.out_dim * (pool**2 * (2**tree_depth - 1) + pool**2 - 1),
+            second.out_dim * 3,
+            3 * second.out_dim,
+        ]
+    )
+    bits = some_bits(circuit, 40)
+    x = torch.from_numpy(bits.T).float()
+    for layer in layers:
+        x = layer.eval().forward_features(x)
+    counts = x.reshape(3, second.out_dim, -1).sum(1).T.numpy()
+    assert np.array_equal(circuit(pack(bits)), counts)
+    assert np.array_equal(circuit.simplified()(pack(bits)), counts)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 511, 512, 513, 1500])
+def test_blocks_of_frames_follow_each_other(frames):
+    torch.manual_seed(0)
+    layers = [LogicLayer(100, 90), LogicLayer(90, 60)]
+    circuit = Circuit.from_layers(layers, 6)
+    bits = some_bits(circuit, frames)
+    assert np.array_equal(circuit(pack(bits)), oracle(circuit, bits))
+
+
+@pytest.mark.parametrize("num_layers", [1, 4])
+def test_a_circuit_classifies_as_its_model_does(num_layers):
+    options = Model()
+    options.difflogic.num_neurons, options.difflogic.num_layers = 1500, num_layers
+    torch.manual_seed(0)
+    model = create_model(options, (2, 34, 34), 10).eval()
+    circuit = Circuit.from_layers(model.logic_layers(), 10, model.tau)
+    frames = np.random.default_rng(0).integers(0, 256, (700, 289)).astype(np.uint8)
+    with torch.no_grad():
+        scores = model.forward_packed(torch.from_numpy(frames)).numpy()
+    for found in (circuit(frames), circuit.simplified()(frames)):
+        assert np.array_equal(found.astype(np.float32) / np.float32(model.tau), scores)
+
+
+def test_known_circuits_become_what_a_person_would_write():
+    #  gates: not 0; (not 0) and 1; 0 or not 1, its complement; true
+    circuit = Circuit(
+        2,
+        np.array([12, 1, 11, 15], np.uint8),
+        np.array([0, 2, 0, 0], np.int32),
+        np.array([0, 1, 1, 0], np.int32),
+        np.array([3, 3, 4, 5], np.int32),
+        np.array([0, 2, 4]),
+        np.array([0, 0]),
+    )
+    simple = circuit.simplified()
+    assert simple.gate_counts() == {"a and not b": 1, "not a or b": 1}
+    assert simple.offsets.tolist() == [0, 1]
+    assert (simple.depth(), circuit.depth()) == (1, 2)
+
+
+def test_a_bit_and_its_complement_in_one_class_are_a_constant():
+    nothing = np.empty(0, np.int32)
+    circuit = Circuit(
+        1,
+        np.array([12], np.uint8),
+        np.array([0], np.int32),
+        np.array([0], np.int32),
+        np.array([0, 1, 0], np.int32),
+        np.array([0, 3]),
+        np.array([0]),
+    )
+    simple = circuit.simplified()
+    assert simple.outputs.tolist() == [0]
+    assert simple.offsets.tolist() == [1]
+    assert simple.gates.tolist() == nothing.tolist()
+
+
+@pytest.mark.parametrize(
+    "frames", [np.zeros((3, 12), np.uint8), np.zeros((3, 13), np.float32), np.zeros((13,), np.uint8)]
+)
+def test_frames_of_another_size_or_type_are_refused(frames):
+    circuit = Circuit.from_layers([LogicLayer(100, 60)], 6)
+    with pytest.raises(ValueError, match=r"expected packed frames, uint8 \[B, 13\]"):
+        circuit(frames)

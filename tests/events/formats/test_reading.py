@@ -1,0 +1,82 @@
+"""read_recording: any known format by its content, clear errors for anything else."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.events import Events, read_recording
+from src.events.formats import aedat2, aedat4, nmnist_bin
+from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from tests.recordings import same
+
+EVENTS = Events(
+    np.array([1, 2], np.uint16), np.array([3, 4], np.uint16), np.array([5, 900]), np.array([1, 0], np.uint8)
+)
+CONTENTS = {
+    "aedat4": aedat4.encode(EVENTS, (128, 128)),
+    "aedat": aedat2.encode(EVENTS),
+    "bin": nmnist_bin.encode(EVENTS),
+}
+
+
+@pytest.mark.parametrize("suffix", CONTENTS)
+def test_each_format_is_read(tmp_path, suffix):
+    (tmp_path / f"a.{suffix}").write_bytes(CONTENTS[suffix])
+    assert same(read_recording(str(tmp_path / f"a.{suffix}")), EVENTS)
+
+
+@pytest.mark.parametrize("name", ["a.aedat4", "a.aedat", "a.bin", "a"])
+@pytest.mark.parametrize("kind", ["aedat4", "aedat"])
+def test_what_a_file_begins_with_counts_not_its_name(tmp_path, kind, name):
+    (tmp_path / name).write_bytes(CONTENTS[kind])
+    assert same(read_recording(tmp_path / name), EVENTS)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.aedat4", "a"])
+@pytest.mark.parametrize("content", [b"", b"#!AER-DAT3.1\r\n", b"hello", bytes(10)])
+def test_an_unknown_format_is_an_error_that_names_the_known_ones(tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ForeignRecordingError, match=r"unknown format: .*; known are AEDAT 4, AEDAT 2\.0 and N-MNIST's"):
+        read_recording(tmp_path / name)
+
+
+NONE = Events(EVENTS.x[:0], EVENTS.y[:0], EVENTS.t[:0], EVENTS.p[:0])
+
+
+@pytest.mark.parametrize("content", [aedat4.encode(NONE, (9, 9)), aedat2.encode(NONE), b""])
+def test_a_recording_without_events_is_corrupt(tmp_path, content):
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(CorruptRecordingError, match="it holds no events"):
+        read_recording(tmp_path / "a.bin")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([b"", aedat2.MAGIC, aedat4.MAGIC, *(c[:300] for c in CONTENTS.values())]), st.binary())
+def test_arbitrary_bytes_give_events_or_a_corrupt_recording(tmp_path_factory, beginning, rest):
+    path = tmp_path_factory.getbasetemp() / "arbitrary.bin"
+    path.write_bytes(beginning + rest)
+    try:
+        events = read_recording(path)
+    except CorruptRecordingError:
+        return
+    assert len(events) > 0
+
+
+@pytest.mark.parametrize("read", [read_recording, nmnist_bin.read])
+@pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n", "git lfs pull"),
+        (b"/annex/objects/MD5E-s5--ab.bin\n", "git annex get"),
+    ],
+)
+def test_a_pointer_to_a_recording_names_what_brings_it(tmp_path, read, content, command):
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(ForeignRecordingError, match=f"only a pointer to the recording, which {command} brings"):
+        read(tmp_path / "a.bin")
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_recording(tmp_path / "a.bin")
