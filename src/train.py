@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from src import checkpoint
 from src.command_line import RunError, Stopped, StopSignals, UserError
-from src.config import Config, Train, differing_keys
+from src.config import Config, Train, may_change
 from src.data import FrameCache, open_cache, place_splits, read_samples, train_order
 from src.distributed import group as distributed
 from src.evaluation.evaluate import Evaluation, evaluate, evaluation_content, write_evaluation
@@ -29,6 +29,7 @@ from src.io_funcs import from_repository, remove_leftovers, write_atomic, write_
 from src.jobs.folders import Job, evaluation_path, job_lock, refuse_existing, remove_results
 from src.logic.temperature import gate_temperature, set_temperature, temperature_of_epoch
 from src.model import DiffLogic, FrameModel, create_model, least_size, require_fitting_frames
+from src.options import differing_keys
 from src.reports.provenance import record_start
 from src.reports.report import try_to_write_report
 from src.training.augmentation import augment, require_fitting_augmentation
@@ -48,35 +49,6 @@ from src.training.teacher import Teacher, load_teacher
 
 DEBUG_BATCHES = 20  # an epoch, with --debug
 THERMOMETER_FRAMES = 1000  # whose counts a thermometer's thresholds are chosen by
-
-# What may differ between a checkpoint and the config that resumes it. train.epochs may only grow, and not with a cosine
-# schedule: the learning rates so far were those of the old length.
-MAY_CHANGE = {
-    "base.job_id",
-    "base.wandb",
-    "base.wandb_project",
-    "data.data_root",
-    "data.url",
-    "data.num_threads",
-    "data.reset_cache",
-    "data.prepare_if_missing",
-    "train.epochs",
-    "train.batch_parts",  # a warning tells what it means
-    "train.early_stopping_patience",
-    "train.device",
-    "train.log_interval",
-    "train.checkpoint_interval_minutes",
-    "train.project_checkpoint_interval_minutes",
-    "train.save_model",
-    "train.report",
-    "train.teacher.model",  # where it is, not what it is: its digest is in every checkpoint
-    "train.tensorboard",
-    "train.dataloader.placement",
-    "train.dataloader.num_workers",
-    "train.dataloader.prefetch_factor",
-    "train.dataloader.pin_memory",
-    "model.difflogic.implementation",
-}
 
 
 @dataclass
@@ -778,7 +750,7 @@ def _check_same_config(run: Run, state: dict[str, Any]) -> None:
     refused, changes = [], []
     saved = Config.from_dict(state["config"], f"the checkpoint of job {run.job.job_id}")  # older ones lack new options
     for key, then, now in differing_keys(saved.meaning(), run.config.meaning()):
-        if key not in MAY_CHANGE:
+        if not may_change(key):
             refused.append(f"{key} was {then!r}, is {now!r}")
         elif key == "train.epochs" and (schedule := _schedule_over_all_epochs(run.config)):
             refused.append(f"{key} was {then}, is {now}, but {schedule} has followed a fall over {then}")

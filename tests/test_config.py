@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.command_line import UserError
-from src.config import Config, Data, differing_keys, overlap_of
+from src.config import Config, Data, overlap_of
 from src.events.datasets import DATASETS, get_dataset
+from src.options import differing_keys
 from tests.small_job import REPOSITORY
 
 
@@ -433,7 +434,7 @@ def test_of_a_missing_file_the_nearest_name_is_told(tmp_path):
 
 def test_waiting_for_a_pipe_that_nobody_writes_to_ends_at_a_signal(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    code = "from src.config import Config; from src.helpers import StopSignals; import sys; StopSignals().install()\n"
+    code = "from src.config import Config; from src.command_line import StopSignals; import sys; StopSignals().install()\n"
     code += "print(1, flush=True); Config.from_yaml(sys.argv[1])"
     command = [sys.executable, "-c", code, tmp_path / "fifo"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from src.command_line import StopSignals, UserError, print_result
-from src.config import Config, Train, differing_keys
+from src.config import Config, Train
 from src.data import FrameCache, load_batches, open_cache, train_order
 from src.distributed.group import share_of_batches, total
 from src.evaluation.inference import load_model
@@ -24,6 +24,7 @@ from src.io_funcs import write_atomic
 from src.jobs.folders import Job, evaluation_path
 from src.logic.temperature import soft_gates
 from src.model import DiffLogic, FrameModel
+from src.options import differing_keys
 from src.training.device import autocast, choose_device, memory_errors_told
 
 FORMAT_VERSION = 1

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from src.command_line import UserError
-from src.config import Config, fill_section, find_option, read_config, shown, tree_of
+from src.config import Config
 from src.helpers import LOG
 from src.io_funcs import check_name, from_repository, project_root, write_atomic
 from src.jobs.files import read_job_config, read_result
 from src.jobs.folders import SWEEP_FILE, Job
+from src.options import fill_section, find_option, read_config, shown, tree_of
 from src.yaml_text import parse_yaml
 
 METRICS = tuple(f"{split}.{what}_accuracy" for split in ("val", "test") for what in ("frame", "recording"))
