@@ -26,6 +26,11 @@ from src.logic.parametrisation import (
 )
 
 IMPLEMENTATIONS = ("auto", "torch", "numba", "triton", "difflogic")
+MODULES = {
+    "numba": "src.logic.backends.numba_dense",
+    "triton": "src.logic.backends.triton_dense",
+    "difflogic": "src.logic.backends.difflogic",
+}
 
 
 @functools.cache
@@ -44,7 +49,7 @@ def has_triton() -> bool:
 def functions_of(implementation: str) -> Any:
     """The module of an implementation; triton and difflogic are imported only where they are used."""
     return import_optional(
-        f"src.logic.{implementation}_functions",
+        MODULES[implementation],
         f"implementation '{implementation}' asks for its kernels",
         "install the versions of requirements.lock, or use the implementation 'auto'",
     )

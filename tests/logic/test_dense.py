@@ -315,8 +315,8 @@ for kind in (("light", "soft"), ("light", "gumbel_hard"), ("walsh", "gumbel_soft
     for ours, plain in zip(*results, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-6)
 
-from src.logic import numba_kernels, triton_functions
-from src.logic.selection import LearnedLogicLayer
+from src.logic.backends import numba_dense_kernels, triton_dense
+from src.logic.learned_dense import LearnedLogicLayer
 results = []
 for implementation in ("triton", "torch"):
     torch.manual_seed(1)
@@ -325,8 +325,8 @@ for implementation in ("triton", "torch"):
         results.append([y, *torch.autograd.grad(y.square().sum(), [x, layer.weights, layer.logits])])
 for ours, plain in zip(results[0] + results[1], results[2] + results[3], strict=True):
     torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-6)
-lists = triton_functions.ConnectionLists(layer.indices, 9).consumers
-for ours, plain in zip(lists, numba_kernels.input_consumers(layer.indices.numpy(), 9), strict=True):
+lists = triton_dense.ConnectionLists(layer.indices, 9).consumers
+for ours, plain in zip(lists, numba_dense_kernels.input_consumers(layer.indices.numpy(), 9), strict=True):
     assert torch.equal(ours, torch.from_numpy(plain))
 """
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
