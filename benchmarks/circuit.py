@@ -33,6 +33,7 @@ from src.circuit.packed_triton import CudaCircuit
 from src.config import Model
 from src.helpers import format_table
 from src.model import DiffLogic, create_model
+from src.models.to_circuit import circuit_of_layers
 
 ROUNDS = 7
 THEIR_FRAMES = 8192  # enough to time; a bool an input takes eight times the memory
@@ -108,7 +109,7 @@ def main() -> None:
     model = create_model(options, FRAME_SHAPE, CLASSES).eval()
     assert isinstance(model, DiffLogic)
     packed = np.random.default_rng(0).integers(0, 256, (arguments.frames, -(-INPUTS // 8))).astype(np.uint8)
-    everything = Circuit.from_layers(model.logic_layers(), CLASSES)
+    everything = circuit_of_layers(model.logic_layers(), CLASSES)
     began = time.perf_counter()
     simplified = everything.simplified()
     seconds = time.perf_counter() - began

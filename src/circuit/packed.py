@@ -1,13 +1,12 @@
-"""Packed inference: a circuit run on 512 frames at a time, a bit a frame, as whole vectors of words.
+"""Packed inference: a circuit runs on 512 frames at a time, one bit per frame, in whole vectors of words.
 
-A row is eight words: one bit of each of 512 frames. Frames come packed from a cache, bits beside bits; 64 x 64 bit
-transposes turn them into a row a bit. A gate then is one vector operation, on rows that stay near the core: gates of
-the same kind and depth run one after the other, and a row that nobody reads any more is used again. The outputs are
-counted by bit-sliced adders, and transposed back into numbers.
+A row is eight words: one bit of each of 512 frames. Frames come packed from a cache, where the bits of a frame lie side
+by side; transposes of 64 x 64 bits turn them into one row per bit. A gate is then one vector operation, on rows that
+stay near the core: see `src.circuit.schedule`. The outputs are counted by bit-sliced adders, and the sums are
+transposed back into numbers.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -17,79 +16,37 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from src.circuit.schedule import (
+    AND,
+    AND_NOT,
+    NAND,
+    OR,
+    OR_NOT,
+    XNOR,
+    XOR,
+    Schedule,
+    count_bits,
+)
 from src.kernel_cache import cached_njit
 
-WORDS = 8  # of a row; a vector of 512 bits, or two of 256
-FRAMES = 64 * WORDS  # of a block
+WORDS = 8  # per row: a vector of 512 bits, or two of 256
+FRAMES = 64 * WORDS  # per block
 Rows = NDArray[np.uint64]  # rows one after the other, WORDS numbers each
-
-# What runs are made of. Every gate is one of these, its inputs exchanged where needed.
-AND, AND_NOT, XOR, OR, NAND, OR_NOT, XNOR, NOR = range(8)
-# (kind, whether a and b are exchanged) of a gate; gates of one input get it twice, constants get anything twice.
-_KINDS = (
-    (XOR, False),  # false: x xor x
-    (AND, False),
-    (AND_NOT, False),
-    (AND, False),  # a
-    (AND_NOT, True),
-    (AND, True),  # b
-    (XOR, False),
-    (OR, False),
-    (NOR, False),
-    (XNOR, False),
-    (NAND, True),  # not b
-    (OR_NOT, False),
-    (NAND, False),  # not a
-    (OR_NOT, True),
-    (NAND, False),
-    (XNOR, False),  # true: x xnor x
-)
-_OF_ONE = (0, 3, 5, 10, 12, 15)
-
-
-@dataclass(frozen=True, eq=False)
-class _Schedule:
-    """In which order gates run, and in which rows their values lie.
-
-    Attributes:
-        kinds: uint8 [runs], what the gates of a run are.
-        run_starts: int64 [runs + 1].
-        first, second, result: int32 [G], rows, in the order of the runs.
-        outputs: int32 [O], rows.
-        num_rows: how many there are.
-    """
-
-    kinds: NDArray[np.uint8]
-    run_starts: NDArray[np.int64]
-    first: NDArray[np.int32]
-    second: NDArray[np.int32]
-    result: NDArray[np.int32]
-    outputs: NDArray[np.int32]
-    num_rows: int
 
 
 class PackedCircuit:
-    """A circuit ready to run; the arguments are those of `Circuit`."""
+    """A circuit ready to run."""
 
     def __init__(
-        self,
-        num_inputs: int,
-        gates: NDArray[np.uint8],
-        first: NDArray[np.int32],
-        second: NDArray[np.int32],
-        outputs: NDArray[np.int32],
-        starts: NDArray[np.int64],
-        offsets: NDArray[np.int64],
+        self, num_inputs: int, schedule: Schedule, starts: NDArray[np.int64], offsets: NDArray[np.int64]
     ) -> None:
-        self.num_inputs = num_inputs
+        """Take the schedule of a circuit's gates; the other arguments are those of `Circuit`."""
+        self.num_inputs, self.schedule = num_inputs, schedule
         self.starts, self.offsets = starts, offsets
-        self.schedule = _schedule(num_inputs, gates, first, second, outputs)
-        self.planes = max(int(np.diff(starts).max(initial=0)).bit_length(), 1)
-        if self.planes > 32:
-            raise ValueError("a class cannot count more than 2^32 outputs")
+        self.planes = count_bits(starts)
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Packed frames uint8 [B, ceil(num_inputs / 8)] -> class counts int32 [B, classes], on numba's threads."""
+        """Return the class counts of packed frames, int32 [B, classes]; the work is done by numba's threads."""
         num_bytes = -(-self.num_inputs // 8)
         if frames.ndim != 2 or frames.shape[1] != num_bytes or frames.dtype != np.uint8:
             raise ValueError(f"expected packed frames, uint8 [B, {num_bytes}], got {frames.dtype} {list(frames.shape)}")
@@ -113,86 +70,10 @@ class PackedCircuit:
         return counts
 
 
-def _schedule(
-    num_inputs: int,
-    gates: NDArray[np.uint8],
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
-    outputs: NDArray[np.int32],
-) -> _Schedule:
-    kinds = np.array([kind for kind, _ in _KINDS], np.uint8)[gates]
-    exchanged = np.array([exchange for _, exchange in _KINDS])[gates]
-    a, b = np.where(exchanged, second, first), np.where(exchanged, first, second)
-    b = np.where(np.isin(gates, _OF_ONE), a, b)
-    levels, last_use = _levels_and_last_use(num_inputs, a, b, outputs)
-    order = np.lexsort((a, kinds, levels[num_inputs:]))
-    row_of, num_rows = _rows(num_inputs, levels, last_use, order)
-    runs = np.stack([levels[num_inputs:][order], kinds[order]])
-    begins = np.flatnonzero(np.any(np.diff(runs, axis=1, prepend=-1), axis=0))
-    return _Schedule(
-        kinds[order][begins],
-        np.append(begins, len(order)).astype(np.int64),
-        row_of[a[order]],
-        row_of[b[order]],
-        row_of[num_inputs + order],
-        row_of[outputs],
-        num_rows,
-    )
-
-
-@cached_njit()
-def _levels_and_last_use(
-    num_inputs: int, a: NDArray[np.int32], b: NDArray[np.int32], outputs: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each node: its level, and the highest level that reads it; outputs are read at the end."""
-    levels = np.zeros(num_inputs + len(a), np.int64)
-    last_use = np.zeros(num_inputs + len(a), np.int64)
-    for g in range(len(a)):
-        level = max(levels[a[g]], levels[b[g]]) + 1
-        levels[num_inputs + g] = level
-        last_use[a[g]] = max(last_use[a[g]], level)
-        last_use[b[g]] = max(last_use[b[g]], level)
-    for node in outputs:
-        last_use[node] = len(levels)
-    return levels, last_use
-
-
-@cached_njit()
-def _rows(
-    num_inputs: int, levels: NDArray[np.int64], last_use: NDArray[np.int64], order: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], int]:
-    """A row for each node; rows are given back after the level that reads them last."""
-    num_nodes = len(levels)
-    row_of = np.empty(num_nodes, np.int32)
-    top = (num_inputs + 63) // 64 * 64  # transposes write whole 64 rows
-    free = np.empty(num_nodes, np.int32)
-    num_free = 0
-    by_last_use = np.argsort(last_use, kind="mergesort")
-    given_back = 0
-    for node in range(num_inputs):
-        row_of[node] = node
-    for g in order:
-        node = num_inputs + g
-        while given_back < num_nodes and last_use[by_last_use[given_back]] < levels[node]:
-            old = by_last_use[given_back]
-            # Nodes that are never read are of no level's last use: theirs were not given yet, or are input rows.
-            if levels[old] < levels[node] and (old < num_inputs or last_use[old] > 0):
-                free[num_free] = row_of[old]
-                num_free += 1
-            given_back += 1
-        if num_free > 0:
-            num_free -= 1
-            row_of[node] = free[num_free]
-        else:
-            row_of[node] = top
-            top += 1
-    return row_of, top
-
-
 def _row_operation(operation: Callable[[ir.IRBuilder, list[Any]], list[Any]], reads: int, writes: int) -> Any:
-    """An operation for kernels on rows: f(rows, row numbers to read..., row numbers to write...).
+    """Return an operation for kernels on rows: f(rows, (row numbers to read..., row numbers to write...)).
 
-    LLVM makes a vector operation of it; loops over the words it would not turn into one here.
+    It is written as LLVM vectors because LLVM does not turn loops over the words of a row into vector operations here.
     """
 
     def typed(typing_context: Any, rows: Any, numbers: Any) -> Any:
@@ -235,7 +116,7 @@ _add = _row_operation(_full_adder, 3, 2)  # x, y, z -> sum, carry
 
 
 def _exchange(distance: int) -> Any:
-    """A step of a transpose: of each 2 * distance bits, the high half of x changes places with the low half of y."""
+    """Return a step of a transpose: exchange the high half of 2 * distance bits of x with the low half of y."""
     low = sum(1 << bit for bit in range(64) if not bit & distance)
 
     def operation(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
@@ -254,7 +135,7 @@ _exchange4, _exchange2, _exchange1 = _exchange(4), _exchange(2), _exchange(1)
 
 @cached_njit(nogil=True)
 def _transpose(rows: Rows, begin: int) -> None:
-    """Transpose the 64 x 64 bits of each of the 8 words of 64 rows: bit i of row j and bit j of row i change places."""
+    """Transpose 64 x 64 bits in each of the 8 words of 64 rows: bit i of row j and bit j of row i change places."""
     for i in range(32):
         x = begin + i
         _exchange32(rows, (x, x + 32, x, x + 32))
@@ -276,7 +157,7 @@ def _transpose(rows: Rows, begin: int) -> None:
 
 
 def _loads_word(typing_context: Any, content: Any, at: Any) -> Any:
-    """Eight bytes of a uint8 array [N], from any place, as a little-endian number."""
+    """Load eight bytes of a uint8 array [N] as a little-endian number; they may begin at any byte."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -291,7 +172,7 @@ _load_word: Any = intrinsic(_loads_word)
 
 @cached_njit(nogil=True)
 def _load_frames(frames: NDArray[np.uint8], first_frame: int, rows: Rows) -> None:
-    """A block of frames to rows, a bit each, from row 0 on; rows that a last block lacks frames for get zeros there."""
+    """Write a block of frames to rows, one row per bit, from row 0 on; frames that a last block lacks are zeros."""
     num_frames, num_bytes = frames.shape
     content = frames.reshape(-1)
     present = min(num_frames - first_frame, FRAMES)
@@ -320,6 +201,7 @@ def _run_gates(
     second: NDArray[np.int32],
     result: NDArray[np.int32],
 ) -> None:
+    """Run the gates of a schedule."""
     for run in range(len(kinds)):
         kind = kinds[run]
         gates = range(run_starts[run], run_starts[run + 1])
@@ -351,10 +233,10 @@ def _run_gates(
 
 @cached_njit(nogil=True)
 def _count(rows: Rows, outputs: NDArray[np.int32], sums: int, planes: int, carries: int, zero: int) -> None:
-    """Add up the rows `outputs` into binary numbers, bit p of each frame's in row sums + p.
+    """Add up the rows `outputs`: bit p of the sum of each frame is then in row sums + p.
 
-    As one counts on fingers: sums + p adds two rows of weight 2^p at a time and hands on a carry, which waits in row
-    carries + p + 1 until there are two, the second in row carries + planes + p + 2.
+    Row sums + p adds two rows of weight 2^p at a time and hands on a carry. The carry waits in row carries + p + 1
+    until there is a second one, in row carries + planes + p + 2.
     """
     waits = np.zeros(planes + 1, np.bool_)
     for p in range(planes):
@@ -365,7 +247,7 @@ def _count(rows: Rows, outputs: NDArray[np.int32], sums: int, planes: int, carri
         p = 0
         while True:
             carry = carries + p + 1
-            if waits[p + 1]:  # what waits there is added in the next round; the new carry stands beside it
+            if waits[p + 1]:  # the next round adds the carry that waits there and the new one beside it
                 carry += planes + 1
             _add(rows, (sums + p, x, y, sums + p, carry))
             p += 1
@@ -377,7 +259,7 @@ def _count(rows: Rows, outputs: NDArray[np.int32], sums: int, planes: int, carri
             waits[p] = False
             x, y = carries + p, carry
     for p in range(1, planes):
-        if waits[p]:  # a carry that is alone: it may ripple through all higher bits
+        if waits[p]:  # a single carry, which may change all higher bits
             x = carries + p
             for q in range(p, planes):
                 carry = carries + planes + q + 2
@@ -389,9 +271,9 @@ def _count(rows: Rows, outputs: NDArray[np.int32], sums: int, planes: int, carri
 def _store_counts(
     rows: Rows, sums: int, planes: int, back: int, offsets: NDArray[np.int64], counts: NDArray[np.int32]
 ) -> None:
-    """Binary numbers, bit p of class c in row sums + planes * c + p, to counts [frames, classes].
+    """Write the sums to counts [frames, classes]; bit p of class c is in row sums + planes * c + p.
 
-    As many classes as there is room for in 64 bits are transposed together, in the 64 rows from `back` on.
+    As many classes as fit in 64 bits are transposed together, in the 64 rows from `back` on.
     """
     together = 64 // planes
     mask = np.uint64((1 << planes) - 1)
@@ -425,9 +307,9 @@ def _run(
     counts: NDArray[np.int32],
     threads: int,
 ) -> None:
-    """Class counts of all frames: blocks of 512 are dealt out to the threads, each with rows of its own."""
+    """Count all frames: blocks of 512 frames are dealt out to threads, each of which has rows of its own."""
     num_blocks = (len(frames) + FRAMES - 1) // FRAMES
-    # Behind the gates' rows: a zero, the sums of each class, waiting carries and new ones, and 64 rows to transpose.
+    # Behind the rows of the gates: zero, the sums of each class, carries that wait, new carries, 64 rows to transpose.
     zero = num_rows
     sums = zero + 1
     carries = sums + planes * len(offsets)

@@ -17,6 +17,7 @@ from src.io_funcs import check_name, expand_path, open_regular
 from src.jobs.folders import Job, is_path, list_checkpoints
 from src.logic.temperature import set_temperature
 from src.model import DiffLogic, FrameModel, create_model
+from src.models.to_circuit import circuit_of_layers
 
 
 def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
@@ -57,7 +58,7 @@ def circuit_of(model: FrameModel) -> Circuit:
     """The circuit, not simplified, of a DiffLogic model; UserError for others."""
     if not isinstance(model, DiffLogic):
         raise UserError(f"a {type(model).__name__} is no circuit of gates: only models of model_type difflogic are")
-    return Circuit.from_layers(model.logic_layers(), model.num_classes, model.tau, model.votes)
+    return circuit_of_layers(model.logic_layers(), model.num_classes, model.tau, model.votes)
 
 
 def find_model(path_or_job: str | Path) -> Path:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.circuit.circuit import Circuit
+from src.circuit.schedule import count_bits
 from src.export.description import Description, mark_of
 
-# In the order of packed.py's kinds.
+# In the order of schedule.py's kinds.
 _KINDS = ("AND", "AND_NOT", "XOR", "OR", "NAND", "OR_NOT", "XNOR", "NOR")
 MOST_ROWS_ON_STACK = 1 << 13  # 64 KiB: threads of some C libraries have 128 KiB of stack
 
@@ -50,7 +51,7 @@ def _string(text: str) -> str:
 
 def _header(circuit: Circuit, description: Description) -> str:
     name, upper = description.name, description.name.upper()
-    rows = circuit.packed.schedule.num_rows
+    rows = circuit.schedule.num_rows
     size = f"{-(-rows // 128):,} KiB"
     where = (
         f"They work on the stack, of which they take {size}, and are\n * reentrant."
@@ -101,7 +102,7 @@ int {name}_best_class(const int32_t counts[{upper}_CLASSES]);
 
 def _source(circuit: Circuit, description: Description) -> str:
     name, upper = description.name, description.name.upper()
-    schedule = circuit.packed.schedule
+    schedule = circuit.schedule
     runs = [
         f"{{{_KINDS[kind]},{size}}}"
         for kind, size in zip(schedule.kinds.tolist(), np.diff(schedule.run_starts).tolist(), strict=True)
@@ -112,7 +113,7 @@ def _source(circuit: Circuit, description: Description) -> str:
 #include "{name}.h"
 
 #define COLUMNS (({upper}_FRAME_BYTES + 7) / 8) /* of 64 bits of a frame */
-#define PLANES {circuit.packed.planes} /* bits of a count */
+#define PLANES {count_bits(circuit.starts)} /* bits of a count */
 #define TOGETHER (64 / PLANES) /* counts of so many classes fit in 64 bits */
 
 const char *const {name}_class_names[{upper}_CLASSES] = {{

@@ -7,11 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.circuit.circuit import Circuit
-from src.config import Model
-from src.logic import LogicConvolution, LogicLayer
-from src.logic.parametrisation import GateOptions
-from src.model import create_model
-from tests.logic.compiling import TREES_AND_WINDOWS
+from src.logic import LogicLayer
+from src.models.to_circuit import circuit_of_layers
 
 
 @st.composite
@@ -86,54 +83,13 @@ def test_simplification_leaves_nothing_to_simplify(circuit):
     assert len(again.gates) <= len(simple.gates)
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.sampled_from(TREES_AND_WINDOWS), st.integers(1, 4), st.integers(0, 2**31))
-def test_a_convolutional_circuit_counts_what_the_layers_give(tree_and_window, receptive_field, seed):
-    tree_depth, pool = tree_and_window
-    torch.manual_seed(seed)
-    gates = GateOptions(initialisation="normal")
-    first = LogicConvolution((2, 7, 5), 3, receptive_field, tree_depth, pool, gates=gates)
-    second = LogicConvolution(first.out_shape, 4, 2, 2, 1, gates=gates)
-    layers = [first, second, LogicLayer(second.out_dim, 3 * second.out_dim)]
-    circuit = Circuit.from_layers(layers, 3)
-    assert len(circuit.gates) == sum(
-        [
-            2,  # the zeros around the frames of the two convolutions
-            first.out_dim * (pool**2 * (2**tree_depth - 1) + pool**2 - 1),
-            second.out_dim * 3,
-            3 * second.out_dim,
-        ]
-    )
-    bits = some_bits(circuit, 40)
-    x = torch.from_numpy(bits.T).float()
-    for layer in layers:
-        x = layer.eval().forward_features(x)
-    counts = x.reshape(3, second.out_dim, -1).sum(1).T.numpy()
-    assert np.array_equal(circuit(pack(bits)), counts)
-    assert np.array_equal(circuit.simplified()(pack(bits)), counts)
-
-
 @pytest.mark.parametrize("frames", [0, 1, 511, 512, 513, 1500])
 def test_blocks_of_frames_follow_each_other(frames):
     torch.manual_seed(0)
     layers = [LogicLayer(100, 90), LogicLayer(90, 60)]
-    circuit = Circuit.from_layers(layers, 6)
+    circuit = circuit_of_layers(layers, 6)
     bits = some_bits(circuit, frames)
     assert np.array_equal(circuit(pack(bits)), oracle(circuit, bits))
-
-
-@pytest.mark.parametrize("num_layers", [1, 4])
-def test_a_circuit_classifies_as_its_model_does(num_layers):
-    options = Model()
-    options.difflogic.num_neurons, options.difflogic.num_layers = 1500, num_layers
-    torch.manual_seed(0)
-    model = create_model(options, (2, 34, 34), 10).eval()
-    circuit = Circuit.from_layers(model.logic_layers(), 10, model.tau)
-    frames = np.random.default_rng(0).integers(0, 256, (700, 289)).astype(np.uint8)
-    with torch.no_grad():
-        scores = model.forward_packed(torch.from_numpy(frames)).numpy()
-    for found in (circuit(frames), circuit.simplified()(frames)):
-        assert np.array_equal(found.astype(np.float32) / np.float32(model.tau), scores)
 
 
 def test_known_circuits_become_what_a_person_would_write():
@@ -174,6 +130,6 @@ def test_a_bit_and_its_complement_in_one_class_are_a_constant():
     "frames", [np.zeros((3, 12), np.uint8), np.zeros((3, 13), np.float32), np.zeros((13,), np.uint8)]
 )
 def test_frames_of_another_size_or_type_are_refused(frames):
-    circuit = Circuit.from_layers([LogicLayer(100, 60)], 6)
+    circuit = circuit_of_layers([LogicLayer(100, 60)], 6)
     with pytest.raises(ValueError, match=r"expected packed frames, uint8 \[B, 13\]"):
         circuit(frames)

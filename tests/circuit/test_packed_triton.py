@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.circuit.circuit import Circuit
 from src.logic import LogicLayer
+from src.models.to_circuit import circuit_of_layers
 from tests.circuit.test_circuit import circuits, pack, some_bits
 from tests.logic.conftest import copy_of_module
 
@@ -36,7 +36,7 @@ def check(circuit_cuda, circuit, frames, device="cpu"):
 def network(in_dim, width, layers, num_classes):
     torch.manual_seed(0)
     dims = [in_dim] + [width] * layers
-    return Circuit.from_layers([LogicLayer(a, b) for a, b in itertools.pairwise(dims)], num_classes)
+    return circuit_of_layers([LogicLayer(a, b) for a, b in itertools.pairwise(dims)], num_classes)
 
 
 @settings(max_examples=10, deadline=None)

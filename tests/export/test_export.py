@@ -27,6 +27,7 @@ from src.logic import LogicConvolution, LogicLayer
 from src.logic.gates import GATE_NAMES
 from src.logic.parametrisation import GateOptions
 from src.logic.votes import VoteSum
+from src.models.to_circuit import circuit_of_layers
 from tests.circuit.test_circuit import circuits, oracle, pack, some_bits
 
 C_FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-O1")
@@ -72,7 +73,7 @@ def simulate(folder, name="net"):
 def trained(num_inputs=150, width=300, classes=10):
     """A circuit of layers, and frames with what it counts."""
     torch.manual_seed(0)
-    circuit = Circuit.from_layers([LogicLayer(num_inputs, width), LogicLayer(width, width)], classes, tau=3.0)
+    circuit = circuit_of_layers([LogicLayer(num_inputs, width), LogicLayer(width, width)], classes, tau=3.0)
     bits = some_bits(circuit, 130)
     return circuit.simplified(), pack(bits), oracle(circuit, bits).astype(np.int32)
 
@@ -81,7 +82,7 @@ def convolutional():
     """Like `trained`, of a convolutional network with gates of all kinds."""
     torch.manual_seed(0)
     first = LogicConvolution((2, 6, 5), 5, 3, gates=GateOptions(initialisation="normal"))
-    circuit = Circuit.from_layers([first, LogicLayer(first.out_dim, 60)], 10, tau=3.0)
+    circuit = circuit_of_layers([first, LogicLayer(first.out_dim, 60)], 10, tau=3.0)
     bits = some_bits(circuit, 130)
     return circuit.simplified(), pack(bits), oracle(circuit, bits).astype(np.int32)
 
@@ -91,7 +92,7 @@ def voted():
     torch.manual_seed(0)
     votes = VoteSum(40, 10)
     torch.nn.init.normal_(votes.weights, std=3)
-    circuit = Circuit.from_layers([LogicLayer(50, 40)], 10, votes=votes)
+    circuit = circuit_of_layers([LogicLayer(50, 40)], 10, votes=votes)
     bits = some_bits(circuit, 130)
     return circuit.simplified(), pack(bits), oracle(circuit, bits).astype(np.int32)
 
@@ -118,7 +119,7 @@ def test_c_counts_what_the_circuit_counts(tmp_path, compiler):
 def test_c_of_a_large_circuit_takes_no_large_stack(tmp_path):
     need("gcc")
     torch.manual_seed(0)
-    circuit = Circuit.from_layers([LogicLayer(150, 20_000)], 10, tau=3.0).simplified()
+    circuit = circuit_of_layers([LogicLayer(150, 20_000)], 10, tau=3.0).simplified()
     assert circuit.packed.schedule.num_rows > c99.MOST_ROWS_ON_STACK
     bits = some_bits(circuit, 70)
     counts = oracle(circuit, bits).astype(np.int32)
@@ -270,7 +271,7 @@ def test_json_comes_back_as_it_was(circuit):
 
 
 def test_channels_of_stacked_frames_are_named_in_texts_and_json():
-    circuit = Circuit.from_layers([LogicLayer(8, 4)], 2, 1.0)
+    circuit = circuit_of_layers([LogicLayer(8, 4)], 2, 1.0)
     description = Description("net", (4, 1, 2), ("a", "b"), channel_names(stack=2, polarities=2))
     assert "Channel 1: frame -1, polarity 1." in description.lines(circuit)
     assert "Channel 2: frame 0, polarity 0." in description.lines(circuit)

@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from src.checkpoint import load_tree, save_tree
-from src.circuit.circuit import Circuit
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.learned_convolution import LearnedLogicConvolution
 from src.logic.parametrisation import GateOptions
+from src.models.to_circuit import circuit_of_layers
 from tests.logic.compiling import TREES_AND_WINDOWS
 from tests.logic.windows import clear_windows
 
@@ -195,5 +195,5 @@ def test_a_circuit_reads_the_chosen_pixels():
     bits = torch.rand(layer.in_dim, 64).round()
     packed = np.packbits(bits.T.numpy() > 0, axis=1, bitorder="little")
     expected = last.forward_sums(layer.forward_features(bits), 10).T
-    circuit = Circuit.from_layers([layer, last], 10)
+    circuit = circuit_of_layers([layer, last], 10)
     assert np.array_equal(circuit(packed), expected.int().numpy())

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from src.checkpoint import load_tree, save_tree
-from src.circuit.circuit import Circuit
 from src.logic import LogicLayer
 from src.logic.learned_dense import LearnedLogicLayer
 from src.logic.parametrisation import PARAMETRISATIONS, GateOptions
+from src.models.to_circuit import circuit_of_layers
 from tests.logic import oracle
 
 IMPLEMENTATIONS = ["torch", "numba"]
@@ -175,7 +175,7 @@ def test_the_circuit_of_a_trained_network_counts_what_the_model_counts_in_eval_m
     layers.eval()
     bits = np.random.default_rng(0).integers(0, 2, (130, 50), np.uint8)
     counts = class_sums(layers, torch.from_numpy(bits.T.copy()).float()).numpy()
-    circuit = Circuit.from_layers(list(layers), 6)
+    circuit = circuit_of_layers(list(layers), 6)
     for found in (circuit, circuit.simplified()):
         assert np.array_equal(found(np.packbits(bits, axis=1, bitorder="little")), counts)
 

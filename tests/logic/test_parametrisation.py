@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from src.circuit.circuit import Circuit
 from src.logic import LogicLayer
 from src.logic.parametrisation import (
     FORWARD_SAMPLINGS,
@@ -15,6 +14,7 @@ from src.logic.parametrisation import (
     relaxed_coefficients,
     relaxed_outputs,
 )
+from src.models.to_circuit import circuit_of_layers
 from tests.logic import oracle
 
 IMPLEMENTATIONS = ["torch", "numba"]
@@ -197,7 +197,7 @@ def test_the_circuit_counts_what_the_model_counts_in_eval_mode(parametrisation):
     for layer in layers[:-1]:
         x = layer.forward_features(x)
     counts = layers[-1].forward_sums(x, 6).T.numpy()
-    circuit = Circuit.from_layers(layers, 6)
+    circuit = circuit_of_layers(layers, 6)
     for found in (circuit, circuit.simplified()):
         assert np.array_equal(found(np.packbits(bits, axis=1, bitorder="little")), counts)
 

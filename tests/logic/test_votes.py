@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.circuit.circuit import Circuit
 from src.logic import LogicLayer
 from src.logic.parametrisation import GateOptions
 from src.logic.votes import VoteSum
+from src.models.to_circuit import circuit_of_layers
 
 
 def vote_sum(weights, sampling="soft"):
@@ -85,7 +85,7 @@ def test_a_circuit_with_votes_counts_what_the_layers_give(classes, frames, sprea
     torch.manual_seed(seed)
     layer = LogicLayer(20, 30).eval()
     votes = vote_sum(spread * torch.randn(classes, 30)).eval()
-    circuit = Circuit.from_layers([layer], classes, votes=votes)
+    circuit = circuit_of_layers([layer], classes, votes=votes)
     bits = np.random.default_rng(seed).integers(0, 2, (frames, 20)).astype(np.uint8)
     with torch.no_grad():
         scores = votes.forward_features(layer.forward_features(torch.from_numpy(bits.T).float())).numpy()
