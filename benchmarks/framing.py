@@ -23,7 +23,7 @@ from benchmarks.machine import describe_machine
 from src.events import Events, read_recording
 from src.events.datasets.nmnist import find_recordings
 from src.events.framing import Framing, frame_shape, frames_of
-from src.events.simulation import digits as demo
+from src.events.simulation import digits
 from src.helpers import format_table
 
 SENSOR_SIZE = (34, 34, 2)
@@ -47,7 +47,7 @@ def main() -> None:
     folder = arguments.folder
     if folder is None:
         folder = Path(tempfile.mkdtemp()) / "DEMO"
-        demo.create(folder, seed=0)
+        digits.create(folder, seed=0)
     every = find_recordings(folder)
     chosen = np.random.default_rng(0).permutation(len(every))[: arguments.recordings]
     recordings = [read_recording(every[i].path) for i in chosen]

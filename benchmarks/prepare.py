@@ -36,7 +36,7 @@ from src.events.datasets import get_dataset
 from src.events.datasets.nmnist import find_recordings
 from src.events.formats import nmnist_bin
 from src.events.framing import Framing, frames_of
-from src.events.simulation import digits as demo
+from src.events.simulation import digits
 from src.frame_cache.framing_options import framing_of
 from src.helpers import format_size, format_table
 
@@ -57,7 +57,7 @@ def main() -> None:
     folder = arguments.folder
     if folder is None:
         folder = Path(tempfile.mkdtemp()) / "DEMO"
-        demo.create(folder, seed=0)
+        digits.create(folder, seed=0)
     every = find_recordings(folder)
     chosen = np.random.default_rng(0).permutation(len(every))[: arguments.recordings]
     paths = [every[i].path for i in chosen]
@@ -117,7 +117,7 @@ def _scale(nmnist_folder: Path, scratch: Path) -> None:
     print(f"\nfrom files to a cache, {describe_machine()}")
     print("repeating the N-MNIST recordings and simulating CIFAR10-DVS", file=sys.stderr)
     _repeat(nmnist_folder, scratch / "recordings" / "NMNIST")
-    demo.create_cifar10dvs(scratch / "recordings" / "CIFAR10DVS", recordings_a_class=20, seed=0)
+    digits.create_cifar10dvs(scratch / "recordings" / "CIFAR10DVS", recordings_a_class=20, seed=0)
     rows = []
     for config, parts, read in (
         ("prepare_nmnist", 200, lambda path: read_mnist_file(path, datasets.NMNIST.dtype)),

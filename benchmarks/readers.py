@@ -25,7 +25,7 @@ from src.events import Events, read_recording
 from src.events.datasets.cifar10dvs import CIFAR10DVS
 from src.events.datasets.nmnist import find_recordings
 from src.events.formats import aedat2, aedat4
-from src.events.simulation import digits as demo
+from src.events.simulation import digits
 from src.helpers import format_table
 
 REPEATS = 15
@@ -36,8 +36,8 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        demo.create_cifar10dvs(folder / "CIFAR10DVS", recordings_a_class=1, seed=0)
-        demo.create(folder / "DEMO", seed=0)
+        digits.create_cifar10dvs(folder / "CIFAR10DVS", recordings_a_class=1, seed=0)
+        digits.create(folder / "DEMO", seed=0)
         lz4 = [recording.path for recording in CIFAR10DVS.find_recordings(folder / "CIFAR10DVS")]
         files = {
             "AEDAT 4, LZ4": (lz4, by_tonic),

@@ -349,7 +349,7 @@ def test_a_model_that_was_saved_with_another_spelling_has_the_one_spelling():
 
 def test_every_dataset_is_found_by_the_spelling_that_configs_store(load):
     for name in DATASETS:
-        assert get_dataset(load(f"data: {{name: {name.lower()}}}").data.name) is DATASETS[name]
+        assert get_dataset(load(f"data: {{name: {name.lower()}}}").data.name) is DATASETS.load(name)
 
 
 def test_a_choice_is_never_null(load):
@@ -434,7 +434,9 @@ def test_of_a_missing_file_the_nearest_name_is_told(tmp_path):
 
 def test_waiting_for_a_pipe_that_nobody_writes_to_ends_at_a_signal(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    code = "from src.config import Config; from src.command_line import StopSignals; import sys; StopSignals().install()\n"
+    code = (
+        "from src.config import Config; from src.command_line import StopSignals; import sys; StopSignals().install()\n"
+    )
     code += "print(1, flush=True); Config.from_yaml(sys.argv[1])"
     command = [sys.executable, "-c", code, tmp_path / "fifo"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:

@@ -8,7 +8,7 @@ from tests.small_job import REPOSITORY
 
 DRAW = """
 import hashlib, numpy as np
-from src import plots
+from src.reports import plots
 chart = plots.line_chart("a", "Loss", "%", [plots.Line("x", [(1, 2.0), (2, 1.0)])], "alt")
 frames = np.arange(2 * 2 * 5 * 5, dtype=np.uint8).reshape(2, 2, 5, 5) % 3
 for content in (chart.png(), chart.svg().encode(), plots.frames_png(frames)):

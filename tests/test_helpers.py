@@ -206,7 +206,7 @@ def test_a_result_is_lost_on_a_full_disk_but_not_by_a_reader_who_has_read_enough
 def test_streams_that_are_closed_become_dev_null_for_child_processes_too():
     code = (
         "import os, subprocess, sys\n"
-        "from src.helpers import secure_streams\n"
+        "from src.command_line import secure_streams\n"
         "secure_streams()\n"
         "print('out'); print('err', file=sys.stderr)\n"
         "assert [os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)] == ['/dev/null'] * 3\n"

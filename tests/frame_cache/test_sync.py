@@ -250,8 +250,8 @@ def preparation(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
     monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
     code = (
-        "import os, signal, sys; from src import cache, prepare\n"
-        "from src.config import Config; from src.helpers import StopSignals\n"
+        "import os, signal, sys; from src.frame_cache import cache, prepare\n"
+        "from src.command_line import StopSignals; from src.config import Config\n"
         "def stand_still(folder, manifest): print(folder, flush=True); signal.pause()\n"
         "cache.write_manifest = stand_still\n"
         "prepare.prepare(Config.from_yaml(sys.argv[1]), StopSignals())"
@@ -289,7 +289,7 @@ def test_a_copy_that_is_stopped_leaves_no_cache_and_is_made_the_next_time(folder
 
 KILLED = """
 import os, signal, sys
-from src import sync
+from src.frame_cache import sync
 from src.io_funcs import scratch_root
 def kill():
     if any(scratch_root().glob("data/*/*/.test*.tmp")):

@@ -27,11 +27,11 @@ TOLERANCE = 1e-3  # of weights, whose learning rate is 0.05 for some 200 steps
 MOST_SECONDS = 120  # until all have ended, on a busy machine: who waits for a process that is gone waits for ever
 WAITS = """
 import time
-from src import distributed
+from src.distributed import group
 from src.config import Train
-from src.helpers import StopSignals
-distributed.NOTICE_SECONDS = 3
-with distributed.joined(Train(device="cpu"), StopSignals()):
+from src.command_line import StopSignals
+group.NOTICE_SECONDS = 3
+with group.joined(Train(device="cpu"), StopSignals()):
     print("joined", flush=True)
     time.sleep(1000)
 """

@@ -16,10 +16,10 @@ COMMAND = """
 import dataclasses, sys
 sys.path.insert(0, {repository!r})
 import prepare_data
-from src.events.dataset import Archive
-from src.events.datasets import DATASETS
+from src.events.datasets import nmnist
+from src.events.datasets.description import Archive
 archives = tuple(Archive(*words) for words in {archives!r})
-DATASETS["NMNIST"] = dataclasses.replace(DATASETS["NMNIST"], archives=archives)
+nmnist.NMNIST = dataclasses.replace(nmnist.NMNIST, archives=archives)
 sys.exit(prepare_data.main())
 """
 

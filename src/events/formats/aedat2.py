@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, check_outside
+from src.events.formats.format import Format
 
 MAGIC = b"#!AER-DAT2.0"
 END_OF_HEADER = b"end of ascii header"
@@ -92,3 +93,6 @@ def encode(events: Events) -> bytes:
     words["address"] = 127 - x << 8 | 127 - y << 1 | 1 - p
     words["t"] = events.t.astype(np.uint32)
     return MAGIC + b"\r\n# Timestamps tick is 1 us\r\n#End Of ASCII Header\r\n" + words.tobytes()
+
+
+FORMAT = Format(decode, beginning=MAGIC)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from src.events.events import Events
 from src.events.formats.aedat4_kernels import CUT, CUT_EVENTS, NO_EVENTS, OUTSIDE, unpack, unpack_plain
 from src.events.formats.errors import CorruptRecordingError
+from src.events.formats.format import Format
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 NONE, LZ4, LZ4_HIGH, ZSTD, ZSTD_HIGH = range(5)  # kinds of compression
@@ -321,3 +322,6 @@ def _file_data_table(rows: Sequence[tuple[Any, ...]]) -> bytes:
     records["vtable"] = row_at - (4 * n + len(padding))
     offsets = (row_at - 4 * np.arange(n)).astype("<u4")
     return _flatbuffer(b"FTAB", struct.pack("<I", n) + offsets.tobytes() + padding + vtable + records.tobytes())
+
+
+FORMAT = Format(decode, beginning=MAGIC)

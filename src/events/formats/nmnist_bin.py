@@ -1,4 +1,4 @@
-"""N-MNIST: its .bin format, its folders and its archives."""
+"""N-MNIST's .bin format: events of five bytes."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, refuse_pointer
+from src.events.formats.format import Format
 from src.kernel_cache import cached_njit
 
 EVENT_BYTES = 5
@@ -106,3 +107,6 @@ def read_bytes(path: str | Path) -> bytes:
     finally:
         os.close(descriptor)
     return content
+
+
+FORMAT = Format(lambda content: decode(np.frombuffer(content, np.uint8)), suffix=".bin")

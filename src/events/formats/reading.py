@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from src.events.events import Events
-from src.events.formats import aedat2, aedat4, nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
+from src.events.formats.nmnist_bin import read_bytes
+from src.registry import FILE_FORMATS
+
+SHOWN_BYTES = 14  # of a file in an unknown format
 
 
 def read_recording(path: str | Path) -> Events:
-    """Events of a recording: AEDAT 4 or AEDAT 2.0, by how the file begins, else N-MNIST's format if it is a `.bin`.
+    """Return the events of a recording in any format of `FILE_FORMATS`.
 
+    How the file begins decides about the format. Its suffix counts only for N-MNIST's, whose files begin with anything.
     A file that was cut short gives its whole events; `num_unread` of the result says how many bytes were left out.
 
     Raises:
@@ -19,22 +21,21 @@ def read_recording(path: str | Path) -> Events:
         ForeignRecordingError: if it is not in a known format, or of another sensor.
         OSError: if it cannot be read.
     """
-    return decode_recording(nmnist_bin.read_bytes(path), Path(path).suffix)
+    return decode_recording(read_bytes(path), Path(path).suffix)
 
 
 def decode_recording(content: bytes, suffix: str) -> Events:
-    """Events of a file's bytes, as `read_recording`; the suffix counts for N-MNIST only, whose files begin anyhow."""
+    """Return the events of a file's bytes, as `read_recording` does; `suffix` is that of the file's name."""
     refuse_pointer(content)
-    if content.startswith(aedat4.MAGIC):
-        events = aedat4.decode(content)
-    elif content.startswith(aedat2.MAGIC):
-        events = aedat2.decode(content)
-    elif suffix == ".bin":
-        events = nmnist_bin.decode(np.frombuffer(content, np.uint8))
+    for name in FILE_FORMATS:
+        file_format = FILE_FORMATS.load(name)
+        if file_format.knows(content, suffix):
+            events: Events = file_format.decode(content)
+            break
     else:
-        beginning = content[: len(aedat4.MAGIC)]
+        *names, last = FILE_FORMATS
         raise ForeignRecordingError(
-            f"unknown format: it begins with {beginning!r}; known are AEDAT 4, AEDAT 2.0 and N-MNIST's .bin"
+            f"unknown format: it begins with {content[:SHOWN_BYTES]!r}; known are {', '.join(names)} and {last}"
         )
     if len(events) == 0:
         raise CorruptRecordingError("it holds no events")

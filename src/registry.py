@@ -1,0 +1,109 @@
+"""Everything that a config or a command chooses by name, and where its code is.
+
+To add one, write a new file and add a line here. Code is imported when its name is chosen, and not before: reading a
+config must not take the seconds that PyTorch's import takes.
+"""
+
+import functools
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Names in the order in which people see them, each with the place of its code, "module:attribute"."""
+
+    entries: dict[str, str]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def load(self, name: str) -> Any:
+        """Import and return what `name` stands for; KeyError if it is not registered."""
+        return _load(self.entries[name])
+
+
+@functools.cache
+def _load(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+# A dataset is a `Dataset` of events/datasets/description.py; data.name chooses it.
+DATASETS = Registry(
+    {
+        "NMNIST": "src.events.datasets.nmnist:NMNIST",
+        "CIFAR10DVS": "src.events.datasets.cifar10dvs:CIFAR10DVS",
+        "DEMO": "src.events.datasets.demo:DEMO",
+    }
+)
+
+# A file format is a `Format` of events/formats/format.py; the first one that knows a file reads it.
+FILE_FORMATS = Registry(
+    {
+        "AEDAT 4": "src.events.formats.aedat4:FORMAT",
+        "AEDAT 2.0": "src.events.formats.aedat2:FORMAT",
+        "N-MNIST's .bin": "src.events.formats.nmnist_bin:FORMAT",
+    }
+)
+
+# A model type is a `FrameModel` of models/frame_model.py; model.model_type chooses it.
+MODEL_TYPES = Registry(
+    {
+        "difflogic": "src.model:DiffLogic",
+        "cnn": "src.model:CNN",
+        "mlp": "src.model:MLP",
+    }
+)
+
+# How a gate's weights become one of the sixteen gates; model.difflogic.parametrisation chooses it.
+PARAMETRISATIONS = Registry(
+    {
+        "softmax": "src.logic.parametrisation:Softmax",
+        "light": "src.logic.parametrisation:Light",
+        "walsh": "src.logic.parametrisation:Walsh",
+    }
+)
+
+# Which inputs a dense layer's neurons are connected to; model.difflogic.connections chooses it.
+CONNECTIONS = Registry(
+    {
+        "random": "src.logic.connections:RANDOM",
+        "unique": "src.logic.connections:UNIQUE",
+        "local": "src.logic.connections:LOCAL",
+        "learned": "src.logic.connections:LEARNED",
+    }
+)
+
+# What computes logic layers; model.difflogic.implementation chooses it, and "auto" takes the first one that suits.
+BACKENDS = Registry(
+    {
+        "triton": "src.logic.backends.triton:TRITON",
+        "numba": "src.logic.backends.numba:NUMBA",
+        "torch": "src.logic.backends.torch:TORCH",
+        "difflogic": "src.logic.backends.difflogic:DIFFLOGIC",
+    }
+)
+
+# What `job.sh export --to` writes.
+EXPORT_TARGETS = Registry(
+    {
+        "c": "src.export.c99:TARGET",
+        "verilog": "src.export.verilog:TARGET",
+        "onnx": "src.export.onnx:TARGET",
+        "json": "src.export.circuit_json:TARGET",
+    }
+)
+
+# Where a run's numbers go beside metrics.csv; each says itself whether a config asks for it.
+LOGGERS = Registry(
+    {
+        "tensorboard": "src.training.loggers:TensorBoard",
+        "wandb": "src.training.loggers:WeightsAndBiases",
+    }
+)
