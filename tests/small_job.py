@@ -1,7 +1,8 @@
-"""A small, learnable dataset in N-MNIST's format, its config, and running the real commands on it."""
+"""A small, learnable dataset in N-MNIST's format, its config, its cache, and running the real commands on it."""
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from src.config import Config
 from src.events import Events
 from src.events.formats import nmnist_bin
 from src.frame_cache.prepare import prepare
+from tests.fork_server import THREADS, Command
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -67,6 +69,13 @@ def write_config(folder: Path) -> Path:
     return path
 
 
+def copy_prepared(source: Path, folder: Path) -> None:
+    """Copy recordings, config and cache of a prepared folder to another one, which may exist."""
+    for name in ("recordings", "project", "scratch"):
+        shutil.copytree(source / name, folder / name)
+    (folder / "small.yaml").write_text(CONFIG.format(data_root=folder / "recordings"))
+
+
 @contextlib.contextmanager
 def prepared_here(folder: Path) -> Iterator[None]:
     """Few recordings, their config and their cache, whose storages this process has until the end."""
@@ -84,8 +93,7 @@ def environment(folder: Path) -> dict[str, str]:
         **os.environ,
         "PROJECT_STORAGE_DIR": str(folder / "project"),
         "SCRATCH_STORAGE_DIR": str(folder / "scratch"),
-        "OMP_NUM_THREADS": "1",
-        "NUMBA_NUM_THREADS": "1",
+        **THREADS,
     }
 
 
@@ -95,7 +103,7 @@ def command(script: str, *arguments: str) -> list[str]:
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """Start an entry point; its output is text."""
+    """Start an entry point as a user does, in a new interpreter; its output is text."""
     return subprocess.Popen(
         command(*words),
         cwd=folder,
@@ -106,9 +114,14 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
+def fork(folder: Path, *words: str) -> Command:
+    """Start an entry point in a process that has imported PyTorch already."""
+    return Command(words, folder, environment(folder))
+
+
 def run(folder: Path, *words: str, expect: int = 0) -> str:
     """Run an entry point to its end; return its output; its exit code must be as expected."""
-    process = start(folder, *words)
+    process = fork(folder, *words)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == expect, output
     return output

@@ -35,23 +35,12 @@ def config(tmp_path, monkeypatch):
     return Config.from_yaml(small_job.write_config(tmp_path))
 
 
-@pytest.fixture(scope="module")
-def prepared_once(tmp_path_factory):
-    """A folder with small.yaml, its recordings and their cache on both storages."""
-    folder = tmp_path_factory.mktemp("prepared")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        use_storages(folder, monkeypatch)
-        prepare(Config.from_yaml(small_job.write_config(folder)), StopSignals())
-    return folder
-
-
 @pytest.fixture
 def prepared(prepared_once, tmp_path, monkeypatch):
     """The config, with copies of the prepared storages that the test may damage."""
-    for name in ("project", "scratch"):
-        shutil.copytree(prepared_once / name, tmp_path / name)
+    small_job.copy_prepared(prepared_once, tmp_path)
     use_storages(tmp_path, monkeypatch)
-    return Config.from_yaml(prepared_once / "small.yaml")
+    return Config.from_yaml(tmp_path / "small.yaml")
 
 
 def test_a_missing_cache_is_an_error_that_says_how_to_prepare_it(config):

@@ -18,17 +18,6 @@ from src.io_funcs import file_lock, project_root, scratch_root
 from tests import small_job
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A folder with a config, its recordings, and its cache on both storages."""
-    folder = tmp_path_factory.mktemp("prepared")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PROJECT_STORAGE_DIR", str(folder / "project"))
-        patch.setenv("SCRATCH_STORAGE_DIR", str(folder / "scratch"))
-        prepare(Config.from_yaml(small_job.write_config(folder)), StopSignals())
-    return folder
-
-
 @pytest.fixture
 def folders(prepared, tmp_path, monkeypatch):
     """The cache's folders on scratch and on project storage, for this test alone."""

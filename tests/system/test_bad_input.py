@@ -15,13 +15,10 @@ PREPARE = ("prepare_data.py", "small.yaml")
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared(prepared):
     """A prepared folder with a finished job `done`."""
-    folder = tmp_path_factory.mktemp("bad")
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
-    small_job.run(folder, "main.py", "small.yaml", "--job_id=done", "--override", "train.epochs=1")
-    return folder
+    small_job.run(prepared, "main.py", "small.yaml", "--job_id=done", "--override", "train.epochs=1")
+    return prepared
 
 
 def files(folder):

@@ -17,14 +17,6 @@ from tests import small_job
 LONG = "train.epochs=12 train.checkpoint_interval_minutes=0"
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("crash")
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
-    return folder
-
-
 def train(folder, job_id, options, *flags, expect=0):
     return small_job.run(
         folder, "main.py", "small.yaml", f"--job_id={job_id}", *flags, "--override", options, expect=expect
@@ -32,7 +24,7 @@ def train(folder, job_id, options, *flags, expect=0):
 
 
 def start(folder, job_id, options):
-    return small_job.start(folder, "main.py", "small.yaml", f"--job_id={job_id}", "--override", options)
+    return small_job.fork(folder, "main.py", "small.yaml", f"--job_id={job_id}", "--override", options)
 
 
 def wait_for(condition, process, seconds=60):
@@ -177,10 +169,9 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture
-def own(tmp_path):
+def own(prepared_once, tmp_path):
     """A prepared folder of its own, since a file system is mounted over a part of it."""
-    small_job.write_config(tmp_path)
-    small_job.run(tmp_path, "prepare_data.py", "small.yaml")
+    small_job.copy_prepared(prepared_once, tmp_path)
     return tmp_path
 
 

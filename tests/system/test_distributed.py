@@ -41,15 +41,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A folder with recordings, their config and their cache."""
-    folder = tmp_path_factory.mktemp("distributed")
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def uninterrupted(prepared):
     """The outcome of a job of two processes."""
     train(prepared, "uninterrupted", LONG, "--nproc=2")

@@ -12,13 +12,10 @@ from tests import small_job
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory):
+def jobs(prepared):
     """A folder with recordings, their config, their cache, and a finished job `first`."""
-    folder = tmp_path_factory.mktemp("jobs")
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
-    (folder / "output").write_text(small_job.run(folder, "main.py", "small.yaml", "--job_id=first"))
-    return folder
+    (prepared / "output").write_text(small_job.run(prepared, "main.py", "small.yaml", "--job_id=first"))
+    return prepared
 
 
 def main(folder, *arguments, expect=0):

@@ -13,14 +13,6 @@ BOTH = ["--override", "base.wandb=offline train.tensorboard=true train.log_inter
 TIMES = {"train/frames_per_second", "train/train_seconds"}
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("jobs")
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
-    return folder
-
-
 def logged(folder, job_id):
     """What both loggers hold of a job, but for times; and the run's id."""
     logs = folder / "project" / "logs" / job_id
@@ -36,7 +28,9 @@ def test_a_logger_whose_package_is_missing_is_refused_before_anything_is_written
     package.write_text("raise ModuleNotFoundError(\"No module named 'wandb'\")")
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
     (tmp_path / "small.yaml").write_text("base: {wandb: offline}")
-    output = small_job.run(tmp_path, "main.py", "small.yaml", "--job_id=job", expect=2)
+    process = small_job.start(tmp_path, "main.py", "small.yaml", "--job_id=job")
+    output, _ = process.communicate()
+    assert process.returncode == 2, output
     assert "base.wandb asks for Weights & Biases, but its package cannot be imported" in output
     assert len(output.splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["path", "small.yaml"]
@@ -62,7 +56,7 @@ def test_a_killed_a_stopped_and_resumed_job_logs_what_an_uninterrupted_one_does(
     steps = outcome(prepared, "whole")[2]["steps"]
     ids = set()
     for fraction, number in ((0.3, signal.SIGKILL), (0.7, signal.SIGTERM)):
-        process = small_job.start(prepared, "main.py", "small.yaml", "--job_id=broken", "--resume", *options)
+        process = small_job.fork(prepared, "main.py", "small.yaml", "--job_id=broken", "--resume", *options)
         wait_for_step(prepared, "broken", round(fraction * steps))
         process.send_signal(number)
         process.communicate(timeout=60)

@@ -26,14 +26,11 @@ SECTIONS = ["Training", "Test", "Misclassified recordings", "Circuit", "How it w
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(prepared):
     """A folder with recordings, their cache, and a finished job `logic`, too short to be without mistakes."""
-    folder = tmp_path_factory.mktemp("report")
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
     options = "train.report=true train.learning_rate=0.02"
-    small_job.run(folder, "main.py", "small.yaml", "--job_id=logic", "--override", options)
-    return folder
+    small_job.run(prepared, "main.py", "small.yaml", "--job_id=logic", "--override", options)
+    return prepared
 
 
 @pytest.fixture

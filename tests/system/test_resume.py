@@ -26,15 +26,6 @@ def wait_for_step(folder, job_id, step):
     raise TimeoutError(f"job {job_id} never reached step {step}")
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A folder with recordings, their config and their cache; 240 training frames or more, 2 epochs."""
-    folder = tmp_path_factory.mktemp("jobs")
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
-    return folder
-
-
 @pytest.mark.parametrize(
     "model_type",
     [
@@ -55,7 +46,7 @@ def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, m
     small_job.run(prepared, "main.py", "small.yaml", f"--job_id=whole_{model_type}", *options)
     steps = outcome(prepared, f"whole_{model_type}")[2]["steps"]
 
-    killed = small_job.start(prepared, "main.py", "small.yaml", f"--job_id=killed_{model_type}", *options)
+    killed = small_job.fork(prepared, "main.py", "small.yaml", f"--job_id=killed_{model_type}", *options)
     wait_for_step(prepared, f"killed_{model_type}", round(0.7 * steps))
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -70,7 +61,7 @@ def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, m
 def test_a_signal_saves_a_checkpoint_and_the_resumed_run_equals_an_uninterrupted_one(prepared, number, exit_code):
     job = number.name
     many = ["--override", "train.epochs=6 model.difflogic.num_neurons=4000 train.dataloader.num_workers=2"]
-    stopped = small_job.start(prepared, "main.py", "small.yaml", f"--job_id={job}", *many, "--override", EVERY_BATCH)
+    stopped = small_job.fork(prepared, "main.py", "small.yaml", f"--job_id={job}", *many, "--override", EVERY_BATCH)
     wait_for_step(prepared, job, 5)
     stopped.send_signal(number)
     output, _ = stopped.communicate(timeout=60)

@@ -23,12 +23,8 @@ grid: {{train.learning_rate: [0.05, 0.01]}}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with recordings, their config and their cache."""
-    folder = tmp_path_factory.mktemp("sweeps")
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
-    return folder
+def folder(prepared):
+    return prepared
 
 
 def write(folder, name, epochs=2, more=""):
