@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """List every frame cache, verify it on both storages, and replace missing or damaged copies by valid ones."""
 
-import argparse
 import sys
+from argparse import ArgumentParser, Namespace
 
-from src.command_line import CommandLine, StopSignals, run_command
+from src.command_line import EXIT_DONE, EXIT_FAILED, StopSignals, run_command_line
 
 
-def _arguments() -> argparse.Namespace:
-    parser = CommandLine(prog="check_and_sync_data", description=__doc__)
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("--fast", action="store_true", help="compare sizes only, not checksums")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
     parser.add_argument("--dataset", metavar="NAME", help="look at the caches of this dataset only")
@@ -17,22 +17,15 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="remove damaged and incomplete caches of which there is no valid copy, and orphaned temporary files",
     )
-    parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
-    return parser.parse_args()
 
 
-def main() -> int:
-    """Run the command line; return the exit code."""
-    arguments = _arguments()
+def run(arguments: Namespace, stop: StopSignals) -> int:
+    """Check the caches; the exit code says whether every one is well."""
+    from src.frame_cache.sync import check_and_sync
 
-    def command(stop: StopSignals) -> int:
-        from src.frame_cache.sync import check_and_sync
-
-        well = check_and_sync(arguments.fast, arguments.dry_run, stop.check, arguments.dataset, arguments.prune)
-        return 0 if well else 1
-
-    return run_command(command, arguments.debug)
+    well = check_and_sync(arguments.fast, arguments.dry_run, stop.check, arguments.dataset, arguments.prune)
+    return EXIT_DONE if well else EXIT_FAILED
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command_line("check_and_sync_data", __doc__, add_arguments, run))

@@ -9,7 +9,7 @@ import sys
 
 import main
 import prepare_data
-from src.command_line import StopSignals, UserError, run_command
+from src.command_line import StopSignals, UserError, read_command_line, run_command
 from src.config import Config
 from src.jobs.folders import Job, refuse_existing
 
@@ -17,7 +17,7 @@ from src.jobs.folders import Job, refuse_existing
 def check(wrapper: str, config: str, *words: str) -> None:
     """Check what a wrapper is given; UserError, or the end of the process, with a line that names the job."""
     if wrapper == "prepare_data.sh":
-        preparation = prepare_data.read_arguments([config, *words], wrapper)
+        preparation = read_command_line(wrapper, prepare_data.__doc__, prepare_data.add_arguments, [config, *words])
         Config.from_yaml(preparation.config, preparation.override)
         return
     job_id, *options = words

@@ -43,13 +43,13 @@ exec_in_container() {
   cache=$SCRATCH_STORAGE_DIR/cache
   local python=(
     env -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1
-    NUMBA_CACHE_DIR="$cache/numba" TRITON_CACHE_DIR="$cache/triton"
+    NUMBA_CACHE_DIR="$cache/numba" TRITON_CACHE_DIR="$cache/triton" DIFFLOGIC_FOLDER="$PWD"
     PROJECT_STORAGE_DIR="$PROJECT_STORAGE_DIR" SCRATCH_STORAGE_DIR="$SCRATCH_STORAGE_DIR" python3
   )
   local words=("$@")
   if [[ -n $config$names_files ]]; then
     use_image_on_scratch
-    [[ ! -p $config && ! -c $config ]] || _keep_piped_config
+    _keep_pipes
     [[ ! -e $config ]] || _bind "$config" ro
     _bind_what_is_named
   fi
@@ -58,23 +58,34 @@ exec_in_container() {
   exec "$runtime" exec "${options[@]}" "$image" "${python[@]}" "${words[@]}"
 }
 
-# A pipe can be read once and has its name in this process only: the config, which is the first argument, becomes a file.
-# It is kept on scratch, or on project storage if scratch cannot take it.
-_keep_piped_config() {
+# A pipe can be read once, and has its name in this process only: arguments that are pipes become files. They are kept on
+# scratch, or on project storage if scratch cannot take them.
+_keep_pipes() {
+  local i file
+  for i in "${!words[@]}"; do
+    [[ -p ${words[i]} || -c ${words[i]} ]] || continue
+    file=$(_kept "${words[i]}") ||
+      fail "cannot keep the config from the pipe ${words[i]} under $SCRATCH_STORAGE_DIR or $PROJECT_STORAGE_DIR"
+    [[ ${words[i]} != "$config" ]] || config=$file
+    words[i]=$file
+  done
+}
+
+# _kept PIPE: keeps what a pipe gives in a file, and prints its path.
+_kept() {
   local text name root file
-  text=$(cat -- "$config")
+  text=$(cat -- "$1")
   name=$(sha256sum <<<"$text" | cut -c 1-16).yaml
   for root in "$SCRATCH_STORAGE_DIR" "$PROJECT_STORAGE_DIR"; do
     file=$root/cache/configs/$name
     if {
-      mkdir -p -- "${file%/*}" && printf '%s\n' "$text" >"$file.$$.tmp" && mv -f -- "$file.$$.tmp" "$file"
+      mkdir -p -- "${file%/*}" && printf '%s\n' "$text" >"$file.$BASHPID.tmp" && mv -f -- "$file.$BASHPID.tmp" "$file"
     } 2>/dev/null; then
-      config=$file
-      words[1]=$file
+      printf '%s' "$file"
       return
     fi
   done
-  fail "cannot keep the config from the pipe $config under $SCRATCH_STORAGE_DIR or $PROJECT_STORAGE_DIR"
+  return 1
 }
 
 # _bind PATH MODE: has PATH be in the container, read-only (ro) or not (rw). A link is bound by its own name and by that
@@ -119,7 +130,7 @@ _bind_what_is_named() {
   local options paths line mode path
   for _ in 1 2 3; do
     _runtime_options
-    paths=$("$runtime" exec "${options[@]}" "$image" "${python[@]}" -m helper_scripts.config_paths "$PWD" "${words[@]}") ||
+    paths=$("$runtime" exec "${options[@]}" "$image" "${python[@]}" -m helper_scripts.config_paths "${words[@]}") ||
       exit
     while IFS= read -r line; do
       mode=${line%% *} path=${line#* }
@@ -127,7 +138,6 @@ _bind_what_is_named() {
       case $mode in
         ro) [[ ! -e $path ]] || _bind "$path" ro ;;
         rw | make) [[ ! -e $path ]] || _bind_folder "$path" ;;
-        argument) words[${path%% *}]=${path#* } ;;
       esac
     done <<<"$paths"
     [[ $paths == *"again ."* ]] || break

@@ -30,7 +30,7 @@ source "$repository/helper_scripts/image_on_scratch.sh"
 
 extras=() # of pyproject.toml, that the active environment must have
 config="" # the command's, if it has one: its absolute path
-names_files="" # not empty: other arguments of the command are paths too
+names_files="" # not empty: the command reads or writes files that its arguments name
 
 # note TEXT: a line on stderr; a full disk or a reader that is gone does not end the script.
 note() {

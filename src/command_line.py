@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -268,6 +269,49 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
         reason = f"{type(error).__name__}: {error}"
         LOG.error("%s%s", reason, "" if debug else " (run with --debug for the traceback)", exc_info=debug)
         return EXIT_FAILED
+
+
+def run_command_line(
+    prog: str,
+    description: str | None,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    command: Callable[[argparse.Namespace, StopSignals], int],
+    words: Sequence[str] | None = None,
+) -> int:
+    """Read a command line, run what it asks for, and return the exit code: all that an entry point does.
+
+    Args:
+        prog: the name that usage and errors begin with.
+        description: what the command does; the docstring of its module.
+        add_arguments: adds the command's own arguments; every command has `--debug`.
+        command: does the work. It imports what is slow itself, after it has found the user's mistakes.
+        words: the arguments; None: those of this process.
+    """
+    arguments = read_command_line(prog, description, add_arguments, words)
+    return run_command(lambda stop: command(arguments, stop), arguments.debug)
+
+
+def read_command_line(
+    prog: str,
+    description: str | None,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    words: Sequence[str] | None = None,
+) -> argparse.Namespace:
+    """Return the arguments of a command line, as in `run_command_line`; a mistake ends the process with exit code 2."""
+    parser = CommandLine(prog, description)
+    add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
+    return parser.parse_args(words)
+
+
+@contextlib.contextmanager
+def writing_to(where: Path, remedy: str = "see PROJECT_STORAGE_DIR") -> Iterator[None]:
+    """Turn an OSError of this block, which writes files to `where`, into a UserError with the file and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename2 or error.filename or where
+        raise UserError(f"{path}: cannot write there: {error.strerror or one_line(error)}; {remedy}") from error
 
 
 # What a path that the user gave, or who may use what lies there, makes the system say.

@@ -228,7 +228,7 @@ class Config:
         config = cls()
         tree = tree_of(read_config(Path(path)), Path(path), config)
         if "config" in tree and not {"base", "data", "train"} & set(tree):
-            raise UserError(f"{path}: this is the file of a sweep, which names a config; run ./sweep.sh {path}")
+            raise UserError(f"{path}: this is the file of a sweep, which names a config; run ./job.sh sweep {path}")
         fill_section(config, tree, "", str(path), errors)
         for key, value in split_overrides(overrides, errors):
             override(config, key, value, overrides_of, errors)

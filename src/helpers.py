@@ -11,9 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
 LOG = logging.getLogger("difflogic_tonic")
 
 
@@ -27,6 +24,8 @@ class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            from tqdm import tqdm  # only here: `job.sh COMMAND --help` runs without packages
+
             tqdm.write(self.format(record), file=sys.stderr)
         except Exception:  # no line is worth a run
             self.handleError(record)
@@ -69,6 +68,7 @@ def log_to_file(path: Path) -> None:
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and PyTorch's (CPU and CUDA) global generators."""
+    import numpy as np
     import torch
 
     random.seed(seed)

@@ -20,6 +20,7 @@ from src.helpers import LOG, format_size
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHUNK_BYTES = 1 << 22
 LOCK_GRACE_SECONDS = 0.5
+USER_FOLDER = "DIFFLOGIC_FOLDER"  # a variable of container.sh: where the user is, for a command in a container
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -91,6 +92,23 @@ def expand_path(path: str | Path, what: str) -> str:
 def from_repository(path: str | Path, what: str = "path") -> Path:
     """Return a path of a config, expanded; a relative one starts at the repository, whatever the current folder."""
     return REPOSITORY / expand_path(path, what)
+
+
+def from_user(path: str | Path, what: str = "path") -> Path:
+    """Return a path of the command line, expanded; a relative one starts where the user is, in a container too."""
+    return Path(os.environ.get(USER_FOLDER, ""), expand_path(path, what))
+
+
+def config_from_user(path: str) -> Path:
+    """Return the path of a config on the command line: one of the repository if it is not where the user is.
+
+    Unless it is a pipe, its folder has no links and no `..` in its name: the path means the same in a container.
+    """
+    here, there = Path(os.environ.get(USER_FOLDER, ""), path), REPOSITORY / path
+    if here.exists() and not here.is_file():
+        return here
+    found = there if there.exists() and not here.exists() else here
+    return found.parent.resolve() / found.name
 
 
 def check_name(name: str, what: str) -> str:

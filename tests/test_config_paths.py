@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from helper_scripts.config_paths import absolute_arguments, needed_paths, needed_to_export
+from helper_scripts.config_paths import needed_paths
 from src.command_line import UserError
 from src.config import Config
 from tests.small_job import REPOSITORY
+
+
+def options(overrides):
+    """The words of a command line for overrides."""
+    return [word for override in overrides for word in ("--override", override)]
 
 
 @pytest.fixture
@@ -18,7 +23,7 @@ def needed(tmp_path):
     def paths(script, section, *overrides):
         config = tmp_path / "config.yaml"
         config.write_text(f"data: {section}")
-        return [(mode, str(path)) for mode, path in needed_paths(script, str(config), list(overrides))]
+        return [(mode, str(path)) for mode, path in needed_paths(script, [str(config), *options(overrides)])]
 
     return paths
 
@@ -89,24 +94,25 @@ def test_every_option_that_is_a_path_is_known_here(needed, option, tmp_path):
     assert str(named) in [path for _, path in paths]
 
 
-def test_an_export_needs_its_model_and_the_folder_that_it_writes_to(tmp_path):
+@pytest.fixture
+def exported(tmp_path, monkeypatch):
+    """The paths that an export needs whose user is in tmp_path."""
+    monkeypatch.setenv("DIFFLOGIC_FOLDER", str(tmp_path))
+    return lambda *words: list(needed_paths("/code/src/cli", ["export", *words, "--to=c"]))
+
+
+def test_an_export_of_a_job_needs_the_folder_that_it_writes_to(exported, tmp_path):
+    assert exported("job") == []
+    assert exported("job", "--out", "../out") == [("make", tmp_path / "../out")]
+    assert exported("job", "--out=~/x") == [("make", Path.home() / "x")]
+
+
+def test_an_export_of_a_file_needs_it_and_makes_a_folder_beside_it_once_it_is_there(exported, tmp_path):
     model = tmp_path / "a model.safetensors"
-    again = ("again", Path())
-    assert list(needed_to_export("job", None, tmp_path)) == []
-    assert list(needed_to_export("job", "../out", tmp_path)) == [("make", tmp_path / "../out")]
-    assert list(needed_to_export(model.name, None, tmp_path)) == [("ro", model), again]
+    assert exported(model.name) == [("ro", model), ("again", Path())]
     model.touch()
-    assert list(needed_to_export(model.name, None, tmp_path)) == [("ro", model), ("make", tmp_path / "export")]
-    assert list(needed_to_export(str(model), "/out", tmp_path)) == [("ro", model), ("make", Path("/out"))]
-
-
-def test_paths_of_an_export_start_where_the_user_is(tmp_path):
-    words = ["a.safetensors", "--to", "c", "--out", "../b c"]
-    assert list(absolute_arguments(words, tmp_path)) == [
-        (1, str(tmp_path / "a.safetensors")),
-        (5, str(tmp_path.parent / "b c")),
-    ]
-    assert list(absolute_arguments(["job", "--out=~/x"], tmp_path)) == [(2, f"--out={Path.home()}/x")]
+    assert exported(model.name) == [("ro", model), ("make", tmp_path / "export")]
+    assert exported(str(model), "--out", "/out") == [("ro", model), ("make", Path("/out"))]
 
 
 def test_a_mistake_in_the_config_is_the_user_s(needed):
@@ -114,13 +120,14 @@ def test_a_mistake_in_the_config_is_the_user_s(needed):
         needed("main.py", "{data_rot: x}")
 
 
-def test_a_sweep_needs_its_base_config_and_what_each_of_its_configs_needs(tmp_path):
+def test_a_sweep_needs_its_file_its_base_config_and_what_each_of_its_configs_needs(tmp_path):
     base, sweep = tmp_path / "base.yaml", tmp_path / "sweep.yaml"
+
+    def needed():
+        return list(needed_paths("/code/src/cli", ["sweep", str(sweep), "--table"]))
+
+    assert needed() == [("ro", sweep), ("again", Path())]
     sweep.write_text(f"config: {base}\ngrid: {{data.data_root: [/mine, /yours], train.epochs: [1, 2]}}\nseeds: 2")
-    assert list(needed_paths("sweep.py", str(sweep), [])) == [("ro", base), ("again", Path())]
+    assert needed() == [("ro", sweep), ("ro", base), ("again", Path())]
     base.write_text("data: {name: NMNIST}")
-    assert list(needed_paths("sweep.py", str(sweep), [])) == [
-        ("ro", base),
-        ("rw", Path("/mine")),
-        ("rw", Path("/yours")),
-    ]
+    assert needed() == [("ro", sweep), ("ro", base), ("rw", Path("/mine")), ("rw", Path("/yours"))]

@@ -1,19 +1,12 @@
-"""Entry points: what they read, and what main.py hands on to several processes."""
+"""main.py: what it hands on to several processes."""
 
 import os
 import sys
 
-import export
 import main
 import src.distributed.launch
 from src.command_line import StopSignals
 from src.config import Config
-
-
-def test_export_s_choices_ignore_case(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["export.py", "job", "--to", "Verilog", "--estimate", "XILINX"])
-    arguments = export._arguments()
-    assert (arguments.to, arguments.estimate) == ("verilog", "xilinx")
 
 
 def test_several_processes_read_a_copy_of_a_config_from_a_pipe(monkeypatch):

@@ -17,7 +17,7 @@ SCRIPTS = sorted(
     path.relative_to(REPOSITORY)
     for pattern in ("*.sh", "helper_scripts/s*_*.sh", "singularity/*.sh")
     for path in REPOSITORY.glob(pattern)
-    if "# Usage:" in path.read_text()
+    if "# Usage:" in path.read_text() and path.name != "job.sh"  # tests/cli is about its help
 )
 # Has too few packages, and makes environments whose Python says what it is asked to run, and by whom.
 FAKE_PYTHON = """#!/bin/bash
@@ -48,8 +48,9 @@ def clone(tmp_path):
     """A repository of scripts alone, and programs that stand in for Python, first on PATH."""
     folder = tmp_path / "clone"
     folder.mkdir()
-    shutil.copytree(REPOSITORY / "helper_scripts", folder / "helper_scripts")
-    for name in ("status.sh", "requirements.lock"):
+    for name in ("helper_scripts", "src/cli"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    for name in ("job.sh", "requirements.lock"):
         shutil.copy(REPOSITORY / name, folder)
     for name, text in {"python3": FAKE_PYTHON, "venv_python": FAKE_VENV_PYTHON}.items():
         path = tmp_path / "tools" / name
@@ -75,7 +76,7 @@ def shell(*command, cwd="/", expect=0, **variables):
 
 def status(clone, expect=0, **variables):
     path = f"{clone.parent / 'tools'}:/usr/bin:/bin"
-    return shell(clone / "status.sh", expect=expect, **{"PATH": path, **variables})
+    return shell(clone / "job.sh", "status", expect=expect, **{"PATH": path, **variables})
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
@@ -97,7 +98,7 @@ def test_an_older_bash_is_told_in_one_line_before_anything_else(clone):
     launch = clone / "helper_scripts" / "launch.sh"
     launch.write_text(launch.read_text().replace('"${BASH_VERSINFO[0]}"', "3"))
     (line,) = status(clone, expect=2).splitlines()
-    assert line.startswith("status.sh: bash 4.4 or newer is needed, this is ")
+    assert line.startswith("job.sh: bash 4.4 or newer is needed, this is ")
 
 
 def test_a_batch_script_in_an_older_bash_says_so_in_its_log(tmp_path):
@@ -184,7 +185,7 @@ COUNTS = {
 
 def test_the_user_s_settings_count_only_where_they_say_where_to_run_and_what_to_use(clone):
     lines = status(clone, **SET_ASIDE, **COUNTS).splitlines()
-    began = lines[lines.index(f"ran {clone}/status.py") :]
+    began = lines[lines.index(f"ran {clone}/src/cli") :]
     there = dict(line.split("=", 1) for line in began[1:] if "=" in line)
     assert not there.keys() & SET_ASIDE.keys()
     assert COUNTS.items() <= there.items()
@@ -194,7 +195,7 @@ def test_the_user_s_settings_count_only_where_they_say_where_to_run_and_what_to_
 def test_a_command_runs_under_settings_that_would_break_it(tmp_path):
     hostile = {**SET_ASIDE, "LC_ALL": "C", "TMPDIR": "/nowhere", "IFS": "/", "SHELLOPTS": "noclobber:noglob:posix"}
     hostile |= {"BASH_FUNC_sed%%": "() { exit 9; }", "PROJECT_STORAGE_DIR": str(tmp_path)}
-    output = shell(REPOSITORY / "status.sh", SCRATCH_STORAGE_DIR=str(tmp_path), cwd="/", **hostile)
+    output = shell(REPOSITORY / "job.sh", "status", SCRATCH_STORAGE_DIR=str(tmp_path), cwd="/", **hostile)
     assert output == f"no jobs under {tmp_path} or {tmp_path}\n"
 
 
@@ -202,21 +203,21 @@ def test_a_command_runs_under_settings_that_would_break_it(tmp_path):
 def test_a_number_of_threads_that_is_none_is_told_in_one_line(clone, value):
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         output = status(clone, expect=2, **{name: value})
-        assert output == f"status.sh: {name} = {value}: give a whole number from 1 to 9999, or unset it\n"
+        assert output == f"job.sh: {name} = {value}: give a whole number from 1 to 9999, or unset it\n"
 
 
 def test_set_up_says_its_size_and_is_done_once(clone):
     first = status(clone)
     assert "GB on disk" in first
     assert "PIP_USER=0" in first
-    assert status(clone).startswith(f"ran {clone}/status.py")
+    assert status(clone).startswith(f"ran {clone}/src/cli")
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_terminal_shows_pip_s_progress_and_a_log_does_not(clone, terminal):
     ours, theirs = pty.openpty() if terminal else os.pipe()
     environment = {**os.environ, "PATH": f"{clone.parent / 'tools'}:/usr/bin:/bin", "SINGULARITY_CONTAINER": ""}
-    subprocess.run([clone / "status.sh"], env=environment, stdout=subprocess.DEVNULL, stderr=theirs, check=True)
+    subprocess.run([clone / "job.sh", "status"], env=environment, stdout=subprocess.DEVNULL, stderr=theirs, check=True)
     os.close(theirs)
     said = os.read(ours, 10_000).decode()
     os.close(ours)

@@ -267,7 +267,7 @@ def read_evaluation(job: Job, split: str = "test") -> dict[str, Any] | None:
 
 def read_luts(job: Job, target: str) -> dict[str, Any] | None:
     """Read yosys's estimate of a job's circuit for an FPGA family: `luts`, and the `step` of the model."""
-    return read_file(luts_path(job, target), json_of(_LUTS), f"export.sh … --estimate {target} writes it again")
+    return read_file(luts_path(job, target), json_of(_LUTS), f"job.sh export … --estimate {target} writes it again")
 
 
 def read_file(path: Path, parse: Callable[[bytes], Any], remedy: str) -> Any:

@@ -302,7 +302,9 @@ def _add_circuit(report: _Report, most_gates: int | None) -> None:
     circuit = circuit_of(model)
     if most_gates is not None and len(circuit.gates) > most_gates:
         report.tiles.append(("Gates", f"{len(circuit.gates):,}", f"{parameters:,} parameters"))
-        text += f'<p class="muted">The size after simplification is worked out by ./report.sh {report.job.job_id}.</p>'
+        text += (
+            f'<p class="muted">The size after simplification is worked out by ./job.sh report {report.job.job_id}.</p>'
+        )
     else:
         simplified = circuit.simplified()
         remark = f"of {len(circuit.gates):,} before simplification; {parameters:,} parameters"

@@ -236,7 +236,7 @@ def test_jobs_can_be_named(job):
 
 
 def run(*words):
-    return subprocess.run([REPOSITORY / "status.sh", *words], capture_output=True, text=True, env=active())
+    return subprocess.run([REPOSITORY / "job.sh", "status", *words], capture_output=True, text=True, env=active())
 
 
 def active():
@@ -249,9 +249,9 @@ def test_the_command_prints_the_table_and_refuses_an_unknown_job_in_one_line(job
     assert shown.stdout.splitlines()[-1].split()[:5] == ["a_job", "stopped", "12", "2/4", "50.00%"]
     refused = run("b")
     assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
-    assert "Usage: status.sh" in run("--help").stdout
+    assert "usage: job.sh status" in run("--help").stdout
 
 
 def test_the_command_does_not_import_torch():
-    code = "import sys; import status, src.reports.status; sys.exit('torch' in sys.modules)"
+    code = "import sys; import src.cli.status, src.reports.status; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0

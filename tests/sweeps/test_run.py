@@ -119,7 +119,7 @@ def test_a_sweep_named_like_a_job_is_refused(load):
 def test_a_sweep_that_is_wrong_ends_with_exit_code_2_and_writes_nothing(load, tmp_path):
     load()
     (tmp_path / "wrong.yaml").write_text(f"config: {tmp_path / 'base.yaml'}\noverrides: {{train.epoch: 3}}")
-    output = small_job.run(tmp_path, "sweep.py", "wrong.yaml", expect=2)
+    output = small_job.run(tmp_path, "src/cli", "sweep", "wrong.yaml", expect=2)
     assert "wrong.yaml: unknown key train.epoch; did you mean train.epochs?" in output
     assert "Traceback" not in output
     assert not (tmp_path / "project").exists()

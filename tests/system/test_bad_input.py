@@ -193,7 +193,7 @@ def test_a_sweeps_file_to_train_and_a_config_to_sweep(prepared):
     sweep = str(REPOSITORY / "configs/sweep_example.yaml")
     for script in ("main.py", "prepare_data.py"):
         refused(prepared, script, sweep, message=f"{sweep}: this is the file of a sweep, which names a config")
-    refused(prepared, "sweep.py", "small.yaml", message="small.yaml: this is a config, not the file of a sweep")
+    refused(prepared, "src/cli", "sweep", "small.yaml", message="small.yaml: this is a config, not the file of a sweep")
 
 
 def test_half_of_an_option_s_name(prepared):

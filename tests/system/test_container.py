@@ -325,11 +325,11 @@ def test_training_goes_on_in_the_container_without_a_scratch_that_can_be_made(tr
 
 @pytest.mark.slow
 def test_report_compare_and_status_run_in_the_container(trained):
-    trained.run("report.sh", "done")
+    trained.run("job.sh", "report", "done")
     assert (trained.project / "logs/done/report.html").exists()
-    trained.run("compare.sh", "done")
+    trained.run("job.sh", "compare", "done")
     assert list((trained.project / "logs").glob("compare_*.png"))
-    assert "done" in trained.run("status.sh")
+    assert "done" in trained.run("job.sh", "status")
 
 
 @pytest.mark.slow
@@ -340,7 +340,7 @@ def test_a_sweep_whose_base_and_teacher_lie_elsewhere_runs_in_the_container(trai
     shutil.copy(trained.config, base)
     overrides = f"{{train.epochs: 1, train.teacher.model: '{model}'}}"
     (trained.folder / "sweep.yaml").write_text(f"config: {base}\nname: s\nseeds: 1\noverrides: {overrides}\n")
-    trained.run("sweep.sh", "sweep.yaml")
+    trained.run("job.sh", "sweep", "sweep.yaml")
     assert (trained.project / "logs/s/sweep.csv").exists()
 
 
@@ -358,14 +358,14 @@ def test_an_export_reads_and_writes_where_its_paths_lead_from_the_user_s_folder(
     elsewhere = trained.folder.parent / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     shutil.copy(trained.project / "models/done/final.safetensors", elsewhere / "m.safetensors")
-    trained.run("export.sh", arguments[0], "--to", "json", *arguments[1:])
+    trained.run("job.sh", "export", arguments[0], "--to", "json", *arguments[1:])
     assert (trained.folder / file).exists()
 
 
 @pytest.mark.slow
 def test_an_export_of_a_model_that_is_not_there_makes_nothing(trained, tmp_path):
     missing = tmp_path / "typo.safetensors"
-    assert f"{missing}: there is no such file" in trained.run("export.sh", missing, "--to", "json", expect=2)
+    assert f"{missing}: there is no such file" in trained.run("job.sh", "export", missing, "--to", "json", expect=2)
     assert list(tmp_path.iterdir()) == []
 
 

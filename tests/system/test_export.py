@@ -1,4 +1,4 @@
-"""export.py: a trained job's model, circuit, C program, Verilog simulation and ONNX file are one function."""
+"""job.sh export: a trained job's model, circuit, C program, Verilog simulation and ONNX file are one function."""
 
 import argparse
 import json
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-import export
 from src import checkpoint
+from src.cli import export
 from src.command_line import StopSignals, UserError
 from src.config import Config
 from src.evaluation.inference import load_circuit, load_model
@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 
 def test_a_job_is_exported_beside_its_models(folder):
-    output = small_job.run(folder, "export.py", "gates", "--to", "json")
+    output = small_job.run(folder, "src/cli", "export", "gates", "--to", "json")
     circuit, description = from_json((folder / "project/models/gates/export/gates.json").read_text())
     assert f"wrote gates.json to {folder}/project/models/gates/export: {len(circuit.gates)} gates, of 200" in output
     assert description.class_names == ("a", "b")
@@ -49,7 +49,7 @@ def test_a_job_is_exported_beside_its_models(folder):
 
 def test_a_file_is_exported_to_the_folder_named(folder):
     words = ("project/models/gates/best.safetensors", "--to", "c", "--frames", "70", "--out", "here")
-    assert "to be tested with 70 pseudo-random frames" in small_job.run(folder, "export.py", *words)
+    assert "to be tested with 70 pseudo-random frames" in small_job.run(folder, "src/cli", "export", *words)
     assert sorted(path.name for path in (folder / "here").iterdir()) == ["gates.c", "gates.h", "gates_selftest.c"]
     if shutil.which("gcc"):
         subprocess.run(["gcc", "gates.c", "gates_selftest.c"], cwd=folder / "here", check=True)
@@ -67,7 +67,7 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
 
     def exported(job):
         words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3, "estimate": None}
-        export._export(argparse.Namespace(**words), StopSignals())
+        export.run(argparse.Namespace(**words), StopSignals())
         return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
 
     first = exported("a-b")
@@ -91,7 +91,7 @@ SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in BAD[1:]]  # test
 def test_bad_input_is_told_in_one_line(folder, words, message):
     (folder / "damaged.safetensors").write_bytes(b"1234567890")
     before = sorted(folder.rglob("*"))
-    output = small_job.run(folder, "export.py", *words, expect=2)
+    output = small_job.run(folder, "src/cli", "export", *words, expect=2)
     assert message in output
     assert len(output.splitlines()) == 1
     assert sorted(folder.rglob("*")) == before
@@ -106,7 +106,7 @@ def test_bad_input_is_told_in_one_line(folder, words, message):
     ],
 )
 def test_impossible_arguments(folder, words, message):
-    assert message in small_job.run(folder, "export.py", *words, expect=2)
+    assert message in small_job.run(folder, "src/cli", "export", *words, expect=2)
 
 
 REAL = real_recordings()
@@ -147,7 +147,7 @@ def scores_of_model(folder, job, frames):
 
 
 def exported(folder, job, kind):
-    small_job.run(folder, "export.py", job, "--to", kind, "--frames", "1000000")
+    small_job.run(folder, "src/cli", "export", job, "--to", kind, "--frames", "1000000")
     return folder / "project" / "models" / job / "export"
 
 

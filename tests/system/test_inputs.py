@@ -29,7 +29,7 @@ def test_a_logic_gate_network_of_stacked_frames_with_merged_polarities_becomes_a
     options = ["--override", "data.polarities=merged"]  # how many frames the model takes, it knows itself
     output = small_job.run(folder, "main.py", "small.yaml", "--job_id=stacked", "--evaluate", *options)
     assert "not taken: data.stack = 1 (the job's is 3)" in output
-    small_job.run(folder, "export.py", "stacked", "--to", "c", "--out", "c")
+    small_job.run(folder, "src/cli", "export", "stacked", "--to", "c", "--out", "c")
     assert "Channel 1: frame -1, polarity 0." in (folder / "c/stacked.h").read_text()
     self_test(folder / "c", "stacked")
 
@@ -47,7 +47,7 @@ def test_a_logic_gate_network_of_counts_learns_its_thresholds_and_becomes_a_circ
     small_job.run(folder, "main.py", "small.yaml", "--job_id=resumed", *options, "--resume")
     assert outcome(folder, "resumed") == outcome(folder, "counts")
     small_job.run(folder, "main.py", "small.yaml", "--job_id=counts", "--evaluate", *options)
-    small_job.run(folder, "export.py", "counts", "--to", "c", "--out", "c")
+    small_job.run(folder, "src/cli", "export", "counts", "--to", "c", "--out", "c")
     assert re.search(r"Channel 2: frame 0, polarity 0, count > \d\.", (folder / "c/counts.h").read_text())
     self_test(folder / "c", "counts")
 

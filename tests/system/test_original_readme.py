@@ -8,7 +8,7 @@ import pytest
 
 import main
 import prepare_data
-from src.command_line import StopSignals
+from src.command_line import StopSignals, read_command_line
 from src.config import Config
 from src.frame_cache.prepare import prepare
 from src.jobs.folders import Job, list_checkpoints
@@ -128,7 +128,7 @@ def test_its_command_is_one_here(command, monkeypatch):
     script, config, *words = shlex.split(command)
     assert os.access(script, os.X_OK)
     if script == "./prepare_data.sh":
-        arguments = prepare_data.read_arguments([config, *words])
+        arguments = read_command_line("prepare_data", None, prepare_data.add_arguments, [config, *words])
         Config.from_yaml(arguments.config, arguments.override)
     else:
         job_id, *options = words

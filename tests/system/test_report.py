@@ -246,14 +246,14 @@ def test_what_a_user_wrote_stays_text(copy):
 
 def test_a_large_circuit_is_not_simplified_when_a_run_ends(copy):
     html = write_report(copy, most_gates=2999).read_text()
-    assert "worked out by ./report.sh copy" in html
+    assert "worked out by ./job.sh report copy" in html
     assert "learned_gates" in {path.stem for path in copy.logs.glob("plots/*.png")}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys")
 def test_an_estimate_of_luts_stands_in_the_report(folder, copy):
-    small_job.run(folder, "export.py", "copy", "--to", "verilog", "--estimate", "ice40")
+    small_job.run(folder, "src/cli", "export", "copy", "--to", "verilog", "--estimate", "ice40")
     luts = logs(folder, "luts_ice40.json", "copy")["luts"]
     assert f">{luts:,}<" in write_report(copy).read_text()
     (copy.logs / "luts_ice40.json").write_text(json.dumps({"luts": luts, "step": 0}))
@@ -280,7 +280,7 @@ def test_the_report_of_no_job_is_refused(storages):
 
 def test_jobs_are_compared_in_a_table_a_csv_and_a_picture(folder, copy):
     (copy.logs / "result.json").unlink()  # not done
-    output = small_job.run(folder, "compare.py", "logic", "copy", "logic")
+    output = small_job.run(folder, "src/cli", "compare", "logic", "copy", "logic")
     rows = [line.split() for line in output.splitlines() if line.startswith(("logic ", "copy "))]
     best = logs(folder, "result.json")["best_test"]
     assert [row[0] for row in rows] == ["logic", "copy"]

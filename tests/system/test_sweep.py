@@ -35,7 +35,7 @@ def write(folder, name, epochs=2, more=""):
 def start(folder, *words):
     """In a process group of its own, as a shell starts it."""
     return subprocess.Popen(
-        small_job.command("sweep.py", *words),
+        small_job.command("src/cli", "sweep", *words),
         cwd=folder,
         env=small_job.environment(folder),
         text=True,
@@ -64,7 +64,7 @@ def wait_for(path):
 
 
 def test_a_sweep_that_is_killed_and_run_again_ends_in_the_table_of_an_uninterrupted_one(folder):
-    output = small_job.run(folder, "sweep.py", write(folder, "whole"), "--parallel=2")
+    output = small_job.run(folder, "src/cli", "sweep", write(folder, "whole"), "--parallel=2")
     assert "4 jobs, 0 of them done" in output
     assert "val frames %" in output
 
@@ -73,13 +73,13 @@ def test_a_sweep_that_is_killed_and_run_again_ends_in_the_table_of_an_uninterrup
     wait_for_step(folder, "killed_learning_rate-0.01_s0", 5)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
-    output = small_job.run(folder, "sweep.py", "killed.yaml")
+    output = small_job.run(folder, "src/cli", "sweep", "killed.yaml")
     assert "4 jobs, 1 of them done" in output
     assert "resuming after" in (folder / "project/logs/killed/killed_learning_rate-0.01_s0.out").read_text()
     assert table(folder, "killed") == table(folder, "whole")
 
     before = result_path(folder, "killed_learning_rate-0.05_s0").stat().st_mtime_ns
-    assert "4 jobs, 4 of them done" in small_job.run(folder, "sweep.py", "killed.yaml")
+    assert "4 jobs, 4 of them done" in small_job.run(folder, "src/cli", "sweep", "killed.yaml")
     assert result_path(folder, "killed_learning_rate-0.05_s0").stat().st_mtime_ns == before
 
 
@@ -103,7 +103,7 @@ def test_a_job_that_fails_stands_in_the_table_and_the_others_go_on(folder):
     more = "variants: {odd: {model.difflogic.num_neurons: 1501}, even: {model.difflogic.num_neurons: 1500}}\n"
     path = write(folder, "fails", more=more)
     (folder / path).write_text((folder / path).read_text().replace("seeds: 2", "seeds: 1"))
-    output = small_job.run(folder, "sweep.py", path, expect=1)
+    output = small_job.run(folder, "src/cli", "sweep", path, expect=1)
     reason = "must be a multiple of the 10 classes"
     assert [reason in line for line in output.splitlines() if "_s0: failed: " in line] == [True, True]
     assert [(row["variant"], row["seeds_done"]) for row in table(folder, "fails")] == [
@@ -112,5 +112,5 @@ def test_a_job_that_fails_stands_in_the_table_and_the_others_go_on(folder):
         ("odd", "0"),
         ("odd", "0"),
     ]
-    assert reason in small_job.run(folder, "sweep.py", path, "--table")
-    assert "fails" not in small_job.run(folder, "status.py").split()  # the sweep's folder is no job's
+    assert reason in small_job.run(folder, "src/cli", "sweep", path, "--table")
+    assert "fails" not in small_job.run(folder, "src/cli", "status").split()  # the sweep's folder is no job's

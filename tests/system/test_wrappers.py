@@ -70,7 +70,7 @@ def test_a_config_of_the_repository_is_found_from_elsewhere(folder):
     assert "no frame cache of NMNIST" in output
 
 
-@pytest.mark.parametrize("script", ["train.sh", "prepare_data.sh", "sweep.sh"])
+@pytest.mark.parametrize("script", ["train.sh", "prepare_data.sh", "job.sh sweep"])
 def test_a_config_may_come_from_a_pipe(folder, script):
     words = f"{REPOSITORY / script} <(echo 'trian: 1') {'job' if script == 'train.sh' else ''}"
     result = subprocess.run(["bash", "-c", words], cwd=folder, env=environment(folder), capture_output=True, text=True)
@@ -164,12 +164,12 @@ def test_a_command_without_config_gets_code_and_storages_only(folder):
 @pytest.mark.slow
 def test_a_sweep_gets_what_its_configs_need(folder, tmp_path):
     (tmp_path / "sweep.yaml").write_text(f'config: "{folder}/small.yaml"')
-    wrapper(folder, "sweep.sh", tmp_path / "sweep.yaml", "--table", **container(folder))
+    wrapper(folder, "job.sh", "sweep", tmp_path / "sweep.yaml", "--table", **container(folder))
     words = (folder / "notes").read_text().splitlines()
     bound = {words[i + 1] for i, word in enumerate(words) if word == "--bind"}
     assert {f"{path}:{path}:ro" for path in (folder / "small.yaml", tmp_path / "sweep.yaml")} <= bound
     assert f"{folder / 'recordings'}:{folder / 'recordings'}" in bound
-    assert words[-3:] == [str(REPOSITORY / "sweep.py"), str(tmp_path / "sweep.yaml"), "--table"]
+    assert words[-4:] == [str(REPOSITORY / "src/cli"), "sweep", str(tmp_path / "sweep.yaml"), "--table"]
 
 
 def test_apptainer_is_taken_where_it_is_there_too(folder):

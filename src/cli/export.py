@@ -1,20 +1,19 @@
-#!/usr/bin/env python3
 """Write a trained model as C, Verilog, ONNX or JSON, with frames that test it."""
 
-import argparse
 import contextlib
-import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
-from src.command_line import CommandLine, StopSignals, UserError, run_command
+from src.command_line import EXIT_DONE, StopSignals, UserError, writing_to
 from src.helpers import LOG
 
 KINDS = ("c", "verilog", "onnx", "json")
-TARGETS = ("xilinx", "ice40")  # of src.export.yosys, whose import takes seconds
+TARGETS = ("xilinx", "ice40")  # those of src.export.yosys, whose import takes seconds
 
 
-def _arguments() -> argparse.Namespace:
-    parser = CommandLine(prog="export", description=__doc__)
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `job.sh export`."""
     parser.add_argument("model", metavar="JOB_OR_MODEL", help="a job id or a .safetensors file")
     parser.add_argument(
         "--to", required=True, type=str.lower, choices=KINDS, help="c, verilog and json are for difflogic models"
@@ -25,39 +24,26 @@ def _arguments() -> argparse.Namespace:
         metavar="N",
         type=_positive,
         default=100,
-        help="test C and Verilog with so many frames of the model's test split (default: 100)",
+        help="test C and Verilog with this number of frames of the model's test split (default: 100)",
     )
     parser.add_argument(
         "--estimate",
         type=str.lower,
         choices=TARGETS,
-        help="with --to verilog: synthesise for this FPGA family by yosys, say the LUTs",
+        help="with --to verilog: synthesise for this FPGA family with yosys, and count the LUTs",
     )
-    parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
-    arguments = parser.parse_args()
-    if arguments.estimate and arguments.to != "verilog":
-        parser.error("--estimate needs --to verilog")
-    return arguments
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 1000000")
+        raise ArgumentTypeError(f"{text!r}: expected a number from 1 to 1000000")
     return int(text)
 
 
-def main() -> int:
-    """Run the command line; return the exit code."""
-    arguments = _arguments()
-
-    def command(stop: StopSignals) -> int:
-        _export(arguments, stop)
-        return 0
-
-    return run_command(command, arguments.debug)
-
-
-def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
+def run(arguments: Namespace, stop: StopSignals) -> int:
+    """Write the files of the export."""
+    if arguments.estimate and arguments.to != "verilog":
+        raise UserError("--estimate needs --to verilog")
     import torch
 
     from src.config import Config
@@ -76,11 +62,11 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
     )
     from src.export.example_frames import example_frames
     from src.export.onnx import to_onnx
-    from src.io_funcs import expand_path, read_bytes, write_atomic, write_json
+    from src.io_funcs import from_user, read_bytes, write_atomic, write_json
     from src.jobs.folders import Job, is_path, luts_path
     from src.model import DiffLogic
 
-    path = find_model(arguments.model)
+    path = find_model(from_user(arguments.model, "model") if is_path(arguments.model) else arguments.model)
     model, about = load_model(path)
     config = Config.from_dict(about["config"], str(path))
     source = config.base.job_id or path.stem
@@ -109,7 +95,7 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
             what += f", to be tested with {frames_are}"
 
     beside = path.parent if is_path(arguments.model) else Job(arguments.model).models
-    folder = Path(expand_path(arguments.out, "--out")) if arguments.out is not None else beside / "export"
+    folder = from_user(arguments.out, "--out") if arguments.out is not None else beside / "export"
     for file_name in files:
         with contextlib.suppress(OSError):
             other = source_in(read_bytes(folder / file_name))
@@ -118,12 +104,10 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
                     f"{folder / file_name} is the export of {other}, which this one of {source} would replace: their "
                     f"names give the same file name; --out names another folder"
                 )
-    try:
+    with writing_to(folder, "--out names another folder"):
         for file_name, content in files.items():
             stop.check()
             write_atomic(folder / file_name, content)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot write there: {error.strerror}; --out names another folder") from error
     LOG.info("wrote %s to %s: %s", ", ".join(files), folder, what)
     if arguments.estimate:
         cells = estimate_luts(folder / f"{name}_classify.v", arguments.estimate, check=stop.check)
@@ -132,7 +116,21 @@ def _export(arguments: argparse.Namespace, stop: StopSignals) -> None:
         warn_if_too_large(arguments.estimate, cells["luts"])
         if not is_path(arguments.model):  # for the job's report, which does not wait minutes for a synthesis
             write_json(luts_path(Job(arguments.model), arguments.estimate), {**cells, "step": about["step"]})
+    return EXIT_DONE
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def needed_paths(arguments: Namespace) -> Iterator[tuple[str, Path]]:
+    """Yield (mode, path) for the model and for the folder that is written to; a job's lie on project storage."""
+    from src.io_funcs import from_user
+    from src.jobs.folders import is_path
+    from src.needed_paths import AGAIN
+
+    if is_path(arguments.model):
+        path = from_user(arguments.model, "model")
+        yield "ro", path
+        if arguments.out is None and path.is_file():
+            yield "make", path.parent / "export"
+        elif arguments.out is None:
+            yield AGAIN  # nothing is made beside a file that is not there
+    if arguments.out is not None:
+        yield "make", from_user(arguments.out, "--out")

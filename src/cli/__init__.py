@@ -1,0 +1,1 @@
+"""The commands of job.sh, one file each."""

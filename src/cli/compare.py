@@ -1,0 +1,22 @@
+"""Compare jobs in one table and one chart, also written to logs/compare_JOB_JOB….csv and .png."""
+
+from argparse import ArgumentParser, Namespace
+
+from src.command_line import EXIT_DONE, StopSignals, writing_to
+from src.helpers import LOG
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of `job.sh compare`."""
+    parser.add_argument("job_ids", metavar="JOB_ID", nargs="+", help="jobs of logs/ on project storage, done or not")
+
+
+def run(arguments: Namespace, stop: StopSignals) -> int:
+    """Print the table and write it."""
+    from src.io_funcs import check_name, project_root
+    from src.reports.compare import compare
+
+    job_ids = [check_name(job_id, "job id") for job_id in arguments.job_ids]
+    with writing_to(project_root() / "logs"):
+        LOG.info("written: %s", ", ".join(map(str, compare(job_ids))))
+    return EXIT_DONE
