@@ -7,7 +7,7 @@ import torch
 import triton
 import triton.language as tl
 
-from src.logic.backends import triton_cache
+from src import triton_cache
 from src.training import augmentation
 
 triton_cache.use()

@@ -21,7 +21,7 @@ pytest.importorskip("triton", reason="the kernels need triton, which is there fo
 def circuit_cuda(interpreted) -> ModuleType:
     """A copy of the module, on interpreted kernels."""
     module = copy_of_module("src.circuit.packed_triton")
-    module.triton_kernels = interpreted
+    module.kernels = interpreted
     interpreted.MIN_PROGRAMS, interpreted.COUNTED_TOGETHER = 1, 2  # less to interpret
     return module
 

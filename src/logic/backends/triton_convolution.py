@@ -17,8 +17,8 @@ import torch
 import triton
 import triton.language as tl
 
+from src import triton_cache
 from src.logic.backends import numba_convolution_kernels as convolution_kernels
-from src.logic.backends import triton_cache
 from src.logic.backends.numba_convolution_kernels import Geometry
 
 triton_cache.use()

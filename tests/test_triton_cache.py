@@ -9,7 +9,7 @@ from src.command_line import AT_LEAVING
 from tests.small_disk import small_disk
 
 triton = pytest.importorskip("triton", reason="needs Triton", minversion="3.4")
-triton_cache = pytest.importorskip("src.logic.backends.triton_cache")
+triton_cache = pytest.importorskip("src.triton_cache")
 
 KEY = "ab" * 32
 
@@ -42,9 +42,9 @@ CONTENTS = {"k.json": b'{"a": 1}', "k.cubin": b"\0code"}
 
 
 def test_the_modules_of_kernels_use_it():
-    from src.logic.backends import triton_dense_kernels as triton_kernels
+    from src.circuit import packed_triton_kernels
 
-    assert triton_kernels.triton.knobs.cache.manager_class is triton_cache.LastingCache
+    assert packed_triton_kernels.triton.knobs.cache.manager_class is triton_cache.LastingCache
 
 
 def test_kernels_are_found_again(folder):
