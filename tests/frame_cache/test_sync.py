@@ -240,11 +240,7 @@ def preparation(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
     code = (
         "import os, signal, sys; from src.frame_cache import cache, prepare\n"
-<<<<<<< HEAD
         "from src.command_line import StopSignals; from src.config import Config\n"
-=======
-        "from src.config import Config; from src.command_line import StopSignals\n"
->>>>>>> 788d55d (Name the moved modules in the scripts of tests and in the choice of a dense backend)
         "def stand_still(folder, manifest): print(folder, flush=True); signal.pause()\n"
         "cache.write_manifest = stand_still\n"
         "prepare.prepare(Config.from_yaml(sys.argv[1]), StopSignals())"

@@ -27,15 +27,9 @@ TOLERANCE = 1e-3  # of weights, whose learning rate is 0.05 for some 200 steps
 MOST_SECONDS = 120  # until all have ended, on a busy machine: who waits for a process that is gone waits for ever
 WAITS = """
 import time
-<<<<<<< HEAD
 from src.distributed import group
 from src.config import Train
 from src.command_line import StopSignals
-=======
-from src.command_line import StopSignals
-from src.config import Train
-from src.distributed import group
->>>>>>> 788d55d (Name the moved modules in the scripts of tests and in the choice of a dense backend)
 group.NOTICE_SECONDS = 3
 with group.joined(Train(device="cpu"), StopSignals()):
     print("joined", flush=True)

@@ -16,13 +16,8 @@ COMMAND = """
 import dataclasses, sys
 sys.path.insert(0, {repository!r})
 import prepare_data
-<<<<<<< HEAD
 from src.events.datasets import nmnist
 from src.events.datasets.description import Archive
-=======
-from src.events.datasets.description import Archive
-from src.events.datasets import DATASETS
->>>>>>> 788d55d (Name the moved modules in the scripts of tests and in the choice of a dense backend)
 archives = tuple(Archive(*words) for words in {archives!r})
 nmnist.NMNIST = dataclasses.replace(nmnist.NMNIST, archives=archives)
 sys.exit(prepare_data.main())
