@@ -1,6 +1,6 @@
 """Augmentation on NVIDIA GPUs: one kernel that moves, turns, mirrors, thins and packs a batch of frames.
 
-With TRITON_INTERPRET=1 at import, it runs on CPU tensors; see logic/triton_kernels.py.
+With TRITON_INTERPRET=1 at import, it runs on CPU tensors; see logic/backends/triton_dense_kernels.py.
 """
 
 import torch
@@ -8,35 +8,37 @@ import triton
 import triton.language as tl
 
 from src import triton_cache
-from src.training import augmentation
+from src.training import augmentation_kernels
 
 triton_cache.use()
 
-ONE_BITS, EVENTS_FROM, MOST_COUNT, STEP = (
-    tl.constexpr(number)
-    for number in (augmentation.ONE_BITS, augmentation.EVENTS_FROM, augmentation.MOST_COUNT, augmentation.STEP)
-)
-FACTOR_1, FACTOR_2 = (tl.constexpr(factor) for factor in augmentation.FACTORS)
-PIXELS = 256  # of a frame that a program writes
+ONE_BITS = tl.constexpr(augmentation_kernels.ONE_BITS)
+EVENTS_FROM = tl.constexpr(augmentation_kernels.EVENTS_FROM)
+MOST_COUNT = tl.constexpr(augmentation_kernels.MOST_COUNT)
+STEP = tl.constexpr(augmentation_kernels.STEP)
+FACTOR_1, FACTOR_2 = (tl.constexpr(factor) for factor in augmentation_kernels.FACTORS)
+PIXELS = 256  # pixels of a frame that one program writes
 WARPS = 4
 
 
-def augment(packed: torch.Tensor, shape: tuple[int, int, int], counts: bool, draws: torch.Tensor) -> torch.Tensor:
-    """What `augmentation._augment` does; its frames, bit for bit.
+def augment_by_triton(
+    packed: torch.Tensor, shape: tuple[int, int, int], counts: bool, draws: torch.Tensor
+) -> torch.Tensor:
+    """Do what `augmentation_kernels.augment_by_numba` does, bit for bit.
 
-    Floor: a frame's bytes read and written; hashing its events takes longer.
+    The least possible time is that of reading and writing the frames' bytes; hashing the events takes longer.
 
     Args:
-        packed: contiguous uint8 [B, ceil(P*H*W/8)] of bits, or [B, P*H*W] of counts.
+        packed: contiguous uint8, bits [B, ceil(P*H*W/8)] or counts [B, P*H*W].
         shape: (P, H, W).
-        counts: whether they are counts.
-        draws: int64 [B, 9], on the device of `packed`; see `augmentation._draw`.
+        counts: whether `packed` holds counts.
+        draws: int64 [B, 9], on the device of `packed`; see `augmentation_kernels.draw`.
     """
     batch, size = packed.shape
     channels, height, width = shape
     augmented = torch.empty_like(packed)
-    pixels_a_byte = 1 if counts else 8
-    block = PIXELS // pixels_a_byte
+    pixels_per_byte = 1 if counts else 8
+    block = PIXELS // pixels_per_byte
     blocks = triton.cdiv(size, block)
     with torch.cuda.device_of(packed):
         _augment_kernel[(batch * blocks,)](
@@ -48,14 +50,14 @@ def augment(packed: torch.Tensor, shape: tuple[int, int, int], counts: bool, dra
             height,
             width,
             blocks,
-            pixels_a_byte,
+            pixels_per_byte,
             block,
             num_warps=WARPS,
         )
     return augmented
 
 
-# A module's own, as is every function that its kernels call: its interpreted copy has to interpret them too.
+# Kernels call only functions of their own module, since its interpreted copy has to interpret these too.
 
 
 @triton.jit
@@ -78,13 +80,13 @@ def _augment_kernel(
     height: tl.tensor,
     width: tl.tensor,
     blocks: tl.tensor,
-    pixels_a_byte: tl.constexpr,
+    pixels_per_byte: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
     frame = (tl.program_id(0) // blocks).to(tl.int64)
     byte = tl.program_id(0) % blocks * block + tl.arange(0, block)
-    pixel = tl.arange(0, pixels_a_byte)[None, :]  # of the byte
-    to = byte[:, None] * pixels_a_byte + pixel
+    pixel = tl.arange(0, pixels_per_byte)[None, :]  # its number in the byte
+    to = byte[:, None] * pixels_per_byte + pixel
     draw = draws + frame * 9
     key = tl.load(draw).to(tl.uint64, bitcast=True)
     dx, dy, flip, drop_below = tl.load(draw + 1), tl.load(draw + 2), tl.load(draw + 3), tl.load(draw + 4)
@@ -99,7 +101,7 @@ def _augment_kernel(
     y = (yx * u + yy * v + (height << ONE_BITS)) >> (ONE_BITS + 1)
     inside = (channel < channels) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
     source = (channel * height + y) * width + x
-    if pixels_a_byte == 1:
+    if pixels_per_byte == 1:
         events = tl.load(packed + frame * size + source, mask=inside, other=0).to(tl.int32)
     else:
         events = tl.load(packed + frame * size + (source >> 3), mask=inside, other=0).to(tl.int32)

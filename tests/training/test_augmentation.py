@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from src.command_line import UserError
 from src.config import Augmentation, Config
-from src.training.augmentation import _augment, augment, augment_by_torch, draw, require_fitting_augmentation
+from src.training.augmentation import augment, require_fitting_augmentation
+from src.training.augmentation_kernels import augment_by_numba, augment_by_torch, draw
 from tests.logic.conftest import compiled_for_gpu, interpreted_copy
 
 SHAPE = (2, 5, 7)  # 70 bits: the last byte of a packed frame is not full
@@ -85,7 +86,7 @@ def augmented_by(frames, matrix, flip=False, dx=0, dy=0):
     draws = draw(Augmentation(), 0, 0, 0, len(frames))
     draws[:, 1], draws[:, 2], draws[:, 3], draws[:, 5:] = dx, dy, flip, np.round(65536 * np.array(matrix)).ravel()
     found = torch.zeros_like(packed)
-    _augment(packed.numpy(), *shape, False, draws, found.numpy())
+    augment_by_numba(packed.numpy(), *shape, False, draws, found.numpy())
     assert torch.equal(found, augment_by_torch(packed, shape, False, draws))
     return unpack(found, shape=shape)
 
@@ -170,16 +171,16 @@ def test_the_kernel_for_gpus_gives_the_same_frames(interpreted, monkeypatch, opt
     monkeypatch.setattr(interpreted, "PIXELS", 32)  # several programs a frame
     packed = random_frames(5, frame_dtype, shape)[1]
     draws = torch.from_numpy(draw(options, 1, 2, 3, 5))
-    found = interpreted.augment(packed, shape, frame_dtype == "counts", draws)
+    found = interpreted.augment_by_triton(packed, shape, frame_dtype == "counts", draws)
     assert torch.equal(found, augment(packed, shape, frame_dtype, options, 1, 2, 3))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pixels_a_byte", [1, 8])
-def test_the_kernel_compiles_for_gpus(pixels_a_byte):
+@pytest.mark.parametrize("pixels_per_byte", [1, 8])
+def test_the_kernel_compiles_for_gpus(pixels_per_byte):
     from src.training import augmentation_triton as kernels
 
-    constants = {"pixels_a_byte": pixels_a_byte, "block": kernels.PIXELS // pixels_a_byte}
+    constants = {"pixels_per_byte": pixels_per_byte, "block": kernels.PIXELS // pixels_per_byte}
     types = {"packed": "*u8", "augmented": "*u8", "draws": "*i64"}
     assert compiled_for_gpu(kernels._augment_kernel, types, constants, 90, kernels.WARPS)
 
