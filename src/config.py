@@ -115,9 +115,6 @@ class Train:
     label_smoothing: float = option(0.0, least=0.0, below=1.0)  # of the training loss
     clip_gradient_norm: float | None = option(None, above=0.0, most=1e9)  # of all gradients together
     accumulate_batches: int = option(1, least=1, most=10**6)  # whose gradients make one update
-    batch_parts: int = option(
-        1, least=1, most=10**4, may_change=True
-    )  # taken in turn by one process, as so many processes would
     ema_decay: float = option(0.0, least=0.0, below=1.0)  # of an average of weights, see `optimisation.update_average`
     best_metric: str = option("frame_accuracy", choices=("frame_accuracy", "recording_accuracy", "loss"))  # of val
     early_stopping_patience: int | None = option(
@@ -336,11 +333,6 @@ def training_errors(config: Config) -> list[str]:
         errors.append(
             f"train.min_learning_rate = {train.min_learning_rate} must not be above train.learning_rate = "
             f"{train.learning_rate}"
-        )
-    if train.batch_parts > train.dataloader.batch_size:
-        errors.append(
-            f"train.batch_parts = {train.batch_parts} must not be above train.dataloader.batch_size = "
-            f"{train.dataloader.batch_size}: a part has a frame at least"
         )
     return errors
 

@@ -12,7 +12,7 @@ from src import checkpoint
 from src.command_line import UserError
 from src.config import Config
 from src.jobs.folders import Job
-from src.train import _check_same_config
+from src.training.resuming import require_same_config
 
 CPU = torch.device("cpu")
 TREE = {
@@ -175,10 +175,16 @@ def test_a_model_from_before_there_were_checksums_is_read(tmp_path):
 
 def test_a_checkpoint_from_before_an_option_was_there_is_one_of_its_default():
     config = Config()
-    state = {"config": config.to_dict(), "batches_an_epoch": 3, "progress": {"epoch": 0}}
+    state = {
+        "config": config.to_dict(),
+        "batches_an_epoch": 3,
+        "progress": {"epoch": 0},
+        "debug": None,
+        "teacher": None,
+    }
     del state["config"]["train"]["augmentation"]
-    run = SimpleNamespace(config=config, job=Job("old"), batches_an_epoch=3, all_batches=3, teacher=None)
-    _check_same_config(run, state)
+    run = SimpleNamespace(config=config, job=Job("old"), batches_per_epoch=3, debug_note=None, teacher_digest=None)
+    require_same_config(run, state)
     config.train.augmentation.shift = 1
     with pytest.raises(UserError, match=r"train.augmentation.shift was 0, is 1"):
-        _check_same_config(run, state)
+        require_same_config(run, state)

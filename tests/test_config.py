@@ -303,7 +303,6 @@ def test_a_size_of_a_frame_mode_that_is_not_in_use_is_told(load, caplog):
         ("{early_stopping_patience: 0}", "train.early_stopping_patience = 0: must be >= 1"),
         ("{clip_gradient_norm: 0}", "train.clip_gradient_norm = 0: must be > 0.0"),
         ("{accumulate_batches: 0}", "train.accumulate_batches = 0: must be >= 1"),
-        ("{batch_parts: 200}", "train.batch_parts = 200 must not be above train.dataloader.batch_size = 128"),
         ("{ema_decay: 1}", "train.ema_decay = 1: must be >= 0.0 and < 1.0"),
         ("{weight_decay: -1}", "train.weight_decay = -1: must be >= 0.0"),
     ],

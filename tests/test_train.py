@@ -144,7 +144,7 @@ def test_a_restart_that_ends_before_its_first_step_is_begun_anew_by_resume(folde
         if end == "stopped in set-up":
             stop.note(signal.SIGUSR1)
         elif end == "killed before old files are removed":
-            patch.setattr("src.train._update", is_killed)
+            patch.setattr("src.train.update_weights", is_killed)
         else:
             patch.setattr("src.jobs.folders.sync_directory", is_killed)
         with pytest.raises((Killed, Stopped)):
@@ -210,7 +210,7 @@ def test_a_restart_whose_first_step_fails_leaves_every_file_of_the_old_run(folde
         return {path: path.read_bytes() for path in paths if path != job.restarting}
 
     before = files()
-    monkeypatch.setattr("src.train._update", is_killed)
+    monkeypatch.setattr("src.train.update_weights", is_killed)
     with pytest.raises(Killed):
         run("failing", "train.epochs=1 base.seed=7", restart=True)
     assert files() == before
@@ -229,18 +229,8 @@ def test_a_model_that_has_learned_other_frames_is_used_with_a_warning(caplog, fr
     assert ("the teacher was trained on other frames than those of cache" in caplog.text) == warned
 
 
-def test_resuming_a_checkpoint_that_does_not_name_its_frames_is_warned_of(folder, run, caplog):
-    run("unnamed", "train.epochs=1")
-    for path in list_checkpoints(*(folder / name for name in ("scratch/checkpoints/unnamed",))):
-        state = load_tree(path)
-        del state["frames"]
-        save_tree(path, state)
-    run("unnamed", "train.epochs=2", resume=True)
-    assert "the checkpoint does not say on what frames" in caplog.text
-
-
 def test_a_debug_run_says_so_wherever_its_results_are_shown(folder, run, monkeypatch, caplog, capsys):
-    monkeypatch.setattr("src.train.DEBUG_BATCHES", 2)
+    monkeypatch.setattr("src.training.setup.DEBUG_BATCHES", 2)
     note = r"debug: 2 of \d+ batches per epoch"
     rows = run("debug", "train.epochs=1 train.report=true", debug=True)
     capsys.readouterr()
@@ -258,7 +248,7 @@ def test_a_debug_run_says_so_wherever_its_results_are_shown(folder, run, monkeyp
 
 
 def test_a_debug_run_is_resumed_with_debug_alone_and_no_other_is(run, monkeypatch):
-    monkeypatch.setattr("src.train.DEBUG_BATCHES", 2)
+    monkeypatch.setattr("src.training.setup.DEBUG_BATCHES", 2)
     run("debug_1", "train.epochs=1", debug=True)
     with pytest.raises(UserError, match=r"it was run with --debug \(debug: 2 of .*\): give --debug"):
         run("debug_1", "train.epochs=2", resume=True)
@@ -335,8 +325,6 @@ def test_a_checkpoint_of_before_these_options_is_resumed_with_their_defaults(fol
     path, state = newest_checkpoint(folder, "old")
     known = ("epochs", "learning_rate", "device", "checkpoint_interval_minutes", "report", "dataloader")
     state["config"]["train"] = {name: state["config"]["train"][name] for name in known}
-    state["progress"]["best_accuracy"] = 0.5
-    del state["average"]
     save_tree(path, state)
     run("old", "train.epochs=2", resume=True)
     run("new", "train.epochs=2")

@@ -1,4 +1,4 @@
-"""Several processes on one training: the group that they form, each one's part of the work, and what they agree on.
+"""Several processes on one training: the group that they form, and what they agree on.
 
 The processes (ranks) are torchrun's, which tells each its number in the environment. All hold the same model, optimiser
 and random states, and take the same steps; only the frames of a batch are divided among them. Rank 0 alone writes.
@@ -6,22 +6,16 @@ Without torchrun there is one rank, number 0, and the functions do the one proce
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from src.checkpoint import put_tensors, take_tensors
 from src.command_line import (
@@ -35,10 +29,7 @@ from src.command_line import (
     leave,
 )
 from src.config import Train
-from src.data import load_batches, read_samples
-from src.frame_cache.cache import Split
 from src.helpers import LOG, one_line, torchrun_rank
-from src.model import FrameModel
 from src.training.device import require_processes_fit
 
 BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
@@ -291,131 +282,3 @@ def _broadcast_text(text: str) -> str:
         content = torch.empty(int(size), dtype=torch.uint8)
     dist.broadcast(content, 0, group=_control)
     return content.numpy().tobytes().decode()
-
-
-# Parts of the work
-
-
-class Part(NamedTuple):
-    """A part of a batch: packed frames uint8 [B, bytes] and labels int64 [B], on the device.
-
-    Attributes:
-        frames: how many of them count; none where the batch has fewer frames than parts, and the part is one frame all
-            the same, so that its rank has a gradient to add.
-        weight: of its mean loss, so that the mean of all parts' gradients is that of the batch's mean loss.
-        batch_frames: frames of the whole batch.
-        first: the place of the part's first frame in the epoch's order; the others follow it.
-    """
-
-    packed: torch.Tensor
-    labels: torch.Tensor
-    frames: int
-    weight: float
-    batch_frames: int
-    first: int
-
-
-def _batch_parts(options: Train) -> int:
-    """Into how many parts a batch is divided: one for each rank, or as many as a single process is to take in turn."""
-    return max(world_size(), options.batch_parts)
-
-
-def describe_sum(options: Train) -> str:
-    """How the gradients of a batch's frames are summed: what is written alike is equal bit for bit.
-
-    Two summands have one sum, whoever adds them; of more, gloo and NCCL have orders of their own.
-    """
-    parts = _batch_parts(options)
-    if parts == 1:
-        return "all at once"
-    if parts == 2:
-        return "in two parts (--nproc 2 or train.batch_parts=2)"
-    return f"in {parts} parts ({f'--nproc {parts}' if world_size() > 1 else f'train.batch_parts={parts}'})"
-
-
-def load_parts(
-    split: Split, order: NDArray[np.int64], options: Train, device: torch.device, first: int = 0
-) -> Iterator[list[Part]]:
-    """Of each batch that `data.load_batches` gives, this rank's part, or all of its parts to a single process."""
-    parts, batch_size = _batch_parts(options), options.dataloader.batch_size
-    numbers = [rank()] if world_size() > 1 else range(parts)
-    mine, size = part_of_order(order, batch_size, rank(), world_size())
-    loaded = load_batches(split, mine, dataclasses.replace(options.dataloader, batch_size=size), device, first)
-    for begin in range(first * batch_size, len(order), batch_size):
-        batch_frames = min(batch_size, len(order) - begin)
-        cuts = [_cut(batch_frames, number, parts) for number in numbers]
-        start = cuts[0].start
-        if cuts[0].stop > start:  # no later one has more frames
-            packed, labels = next(loaded)
-        own = []
-        for cut in cuts:
-            frames, at = cut.stop - cut.start, slice(cut.start - start, cut.stop - start)
-            if frames:
-                part = packed[at], labels[at]
-            else:
-                part = (
-                    read_samples(split, order[:1]).to(device),
-                    torch.from_numpy(split.labels[order[:1]]).to(device),
-                )
-            own.append(Part(*part, frames, frames * parts / batch_frames, batch_frames, begin + cut.start))
-        yield own
-
-
-def part_of_order(order: NDArray[np.int64], batch_size: int, number: int, parts: int) -> tuple[NDArray[np.int64], int]:
-    """The frames of part `number`, batch by batch, and how many it has of a whole batch."""
-    whole = len(order) // batch_size * batch_size
-    own, rest = _cut(batch_size, number, parts), order[whole:]
-    mine = order[:whole].reshape(-1, batch_size)[:, own].reshape(-1)
-    return np.concatenate([mine, rest[_cut(len(rest), number, parts)]]), own.stop - own.start
-
-
-def _cut(frames: int, number: int, parts: int) -> slice:
-    """Which of a batch's frames are part `number`'s: the first parts have one more where they cannot be divided.
-
-    So a part of the last batch, which may be smaller, is never larger than that of a whole one.
-    """
-    least, more = divmod(frames, parts)
-    begin = number * least + min(number, more)
-    return slice(begin, begin + least + (number < more))
-
-
-def share_of_batches(order: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.int64], int]:
-    """The frames of this rank's share of whole batches, for an evaluation; and the most batches that a rank has.
-
-    Batches are dealt out one by one: each is that of a single process, and so are its scores.
-    """
-    batches = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
-    mine = batches[rank() :: world_size()]
-    return np.concatenate([order[:0], *mine]), -(-len(batches) // world_size())
-
-
-class _Packed(nn.Module):
-    """A model that is called with packed frames: DistributedDataParallel replaces `forward`."""
-
-    def __init__(self, model: FrameModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, packed: torch.Tensor) -> torch.Tensor:
-        return self.model.forward_training(packed)
-
-
-def data_parallel(model: FrameModel, packed: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What to call in a training step instead of `model.forward_training`: gradients become the mean over the ranks.
-
-    Args:
-        model: on its device; it stays what is evaluated and saved.
-        packed: a frame to try it with, uint8 [1, bytes]. After its first step PyTorch rearranges the gradients that are
-            summed together, by which more than two ranks' sums are rounded otherwise. That step is taken here, so that
-            a resumed run goes on with the arrangement that it had.
-    """
-    if world_size() == 1:
-        return model.forward_training
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the option's name from PyTorch 2.13 on is not known before
-        parallel = DistributedDataParallel(_Packed(model), broadcast_buffers=False)  # they are connections
-    model.train()
-    with torch.random.fork_rng(devices=[packed.device] if packed.is_cuda else []):
-        parallel(packed).sum().backward()
-    model.zero_grad(set_to_none=True)
-    return parallel

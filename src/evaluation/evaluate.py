@@ -14,7 +14,8 @@ import torch
 from src.command_line import StopSignals, UserError, print_result
 from src.config import Config, Train
 from src.data import FrameCache, load_batches, open_cache, train_order
-from src.distributed.group import share_of_batches, total
+from src.distributed.batches import deal_out_batches
+from src.distributed.group import rank, total, world_size
 from src.evaluation.inference import load_model
 from src.evaluation.metrics import DEBUG, accuracies, classification, debug_entry
 from src.events.datasets import get_dataset
@@ -89,9 +90,9 @@ def evaluate(
 def _class_scores(
     model: FrameModel, split: Split, options: Train, device: torch.device, check: Callable[[], None]
 ) -> torch.Tensor:
-    """Of several processes each classifies a share, and all have all scores at the end."""
+    """Return the class scores of a split [F, classes]; each process classifies some batches, and all get all scores."""
     order = train_order(len(split), 0, 0, shuffle=False)
-    mine, most_batches = share_of_batches(order, options.dataloader.batch_size)
+    mine, most_batches = deal_out_batches(order, options.dataloader.batch_size, rank(), world_size())
     batches = load_batches(split, mine, options.dataloader, device)
     scores = [torch.empty(0, model.num_classes)]
     for _ in range(most_batches):

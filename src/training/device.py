@@ -51,10 +51,6 @@ def require_processes_fit(options: Train, processes: int, everywhere: int) -> No
     batch_size, gpus = options.dataloader.batch_size, torch.cuda.device_count()
     if batch_size < everywhere:
         raise UserError(f"train.dataloader.batch_size = {batch_size} is less than the {everywhere} processes")
-    if everywhere > 1 and options.batch_parts not in (1, everywhere):
-        raise UserError(
-            f"train.batch_parts = {options.batch_parts}, but {everywhere} processes take a part each: leave it out"
-        )
     if options.device.startswith("cuda:"):
         raise UserError(f"train.device = {options.device}: each process takes a GPU of its own; give cuda, or cpu")
     if options.device == "cuda" and 0 < gpus < processes:
@@ -76,16 +72,16 @@ def require_memory(
     """Raise UserError if a training cannot fit into the memory that this process may use.
 
     Args:
-        options: dtype, and into how many parts a batch is divided.
+        options: dtype and batch size.
         device: where the model is to be.
         parameters: numbers that the model learns, by the option that they follow from.
         activations: numbers per frame that a step keeps.
-        frames: of a batch.
+        frames: number of frames of a batch, which all processes share.
     """
     most, whose = most_memory(device)
     for_model = BYTES_A_PARAMETER * sum(parameters.values())
-    parts = max(options.batch_parts, int(os.environ.get("WORLD_SIZE", "1")))
-    for_batch = -(-frames // parts) * activations * DTYPES[options.dtype].itemsize
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    for_batch = -(-frames // processes) * activations * DTYPES[options.dtype].itemsize
     if for_model > most:
         option = max(parameters, key=parameters.__getitem__)
         raise UserError(

@@ -1,8 +1,8 @@
 """Several processes on one job: a single process's results, exact resume, and an end of all whichever of them dies.
 
-Two processes give the weights of one that takes a batch's two parts in turn, bit for bit. One that takes it at once
-gives them to rounding: the sums over a batch are made in another order. TOLERANCE bounds what that becomes in this
-job's steps of Adam, which divides small gradients by small ones.
+Two processes give the weights of one that takes a batch's two shares in turn, bit for bit. One that takes the whole
+batch at once gives them up to rounding, since it sums over the batch in another order. TOLERANCE bounds what that
+becomes in this job's steps of Adam, which divides small gradients by small ones.
 """
 
 import json
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.crash import outcome
 from src.checkpoint import load_model_state
@@ -27,9 +28,9 @@ TOLERANCE = 1e-3  # of weights, whose learning rate is 0.05 for some 200 steps
 MOST_SECONDS = 120  # until all have ended, on a busy machine: who waits for a process that is gone waits for ever
 WAITS = """
 import time
-from src.distributed import group
-from src.config import Train
 from src.command_line import StopSignals
+from src.config import Train
+from src.distributed import group
 group.NOTICE_SECONDS = 3
 with group.joined(Train(device="cpu"), StopSignals()):
     print("joined", flush=True)
@@ -93,7 +94,7 @@ def test_two_processes_give_a_single_process_s_weights_to_rounding(prepared, mod
     convolutional = f"model.difflogic.architecture=convolutional model.difflogic.convolution.{layers}"
     votes = f"{convolutional} model.difflogic.readout=votes model.difflogic.members=2"
     model = votes if model_type == "votes" else f"model.model_type={model_type}"
-    options = f"{model} train.epochs=2 train.dataloader.batch_size=17"  # uneven parts
+    options = f"{model} train.epochs=2 train.dataloader.batch_size=17"  # uneven shares
     train(prepared, f"one_{model_type}", options)
     train(prepared, f"two_{model_type}", options, "--nproc=2")
     assert_equal_to_rounding(prepared, f"two_{model_type}", f"one_{model_type}")
@@ -121,21 +122,23 @@ POOLED = (
     ],
     ids=["pooled convolutions", "noise", "dense", "cnn"],
 )
-def test_two_processes_give_the_weights_of_one_that_takes_the_two_parts_of_a_batch_bit_for_bit(
-    prepared, request, options
-):
+def test_two_processes_give_the_bits_of_one_that_takes_both_shares_in_turn(prepared, request, options):
     job_id = request.node.callspec.id.replace(" ", "_")
-    options += " train.epochs=2 train.dataloader.batch_size=17"  # uneven parts
-    train(prepared, f"halves_{job_id}", options, "--nproc=2")
-    train(prepared, f"parts_{job_id}", f"{options} train.batch_parts=2")
-    assert outcome(prepared, f"parts_{job_id}") == outcome(prepared, f"halves_{job_id}")
+    options += " train.epochs=2 train.dataloader.batch_size=17"  # uneven shares
+    train(prepared, f"two_processes_{job_id}", options, "--nproc=2")
+    command = [sys.executable, "-m", "tests.one_process", str(prepared), f"in_turn_{job_id}", "2", options]
+    environment = small_job.environment(prepared)
+    subprocess.run(command, cwd=small_job.REPOSITORY, env=environment, check=True, timeout=MOST_SECONDS)
+    in_turn, two = weights(prepared, f"in_turn_{job_id}"), weights(prepared, f"two_processes_{job_id}")
+    assert in_turn.keys() == two.keys()
+    assert all(torch.equal(in_turn[name], two[name]) for name in two)
 
 
 def test_an_evaluation_by_two_processes_is_a_single_process_s_bit_for_bit(prepared):
     train(prepared, "tested", "train.epochs=1")
     expected = outcome(prepared, "tested")
     output = train(prepared, "tested", "train.epochs=1", "--resume", "--nproc=2")  # only the test is left to do
-    assert "how a batch's gradients are summed was all at once and is in two parts (--nproc 2 or" in output
+    assert "the number of processes was 1 and is 2 now: the run goes on, but not bit for bit" in output
     assert outcome(prepared, "tested") == expected
 
 
@@ -248,24 +251,8 @@ def test_a_run_resumed_by_another_number_of_processes_goes_on_equal_to_rounding(
     job.send_signal(signal.SIGTERM)
     assert "stopped cleanly" in end(job)
     output = train(prepared, job_id, LONG, "--resume", f"--nproc={after}")
-    told = {1: "all at once", 2: "in two parts (--nproc 2 or train.batch_parts=2)"}
-    assert f"how a batch's gradients are summed was {told[before]} and is {told[after]} now" in output
+    assert f"the number of processes was {before} and is {after} now" in output
     assert_equal_to_rounding(prepared, job_id, "uninterrupted")
-
-
-@pytest.mark.parametrize("first", ["two processes", "one"])
-def test_two_processes_and_one_that_takes_their_parts_go_on_from_one_another_bit_for_bit(
-    prepared, uninterrupted, first
-):
-    job_id, alone = f"{first.split()[0]}_first", f"{LONG} train.batch_parts=2"
-    job = start(prepared, job_id, LONG, "--nproc=2") if first != "one" else start(prepared, job_id, alone)
-    wait_for_step(prepared, job_id, 30)
-    job.send_signal(signal.SIGTERM)
-    assert "stopped cleanly" in end(job)
-    words = [LONG, "--resume", "--nproc=2"] if first == "one" else [alone, "--resume"]
-    output = train(prepared, job_id, *words)
-    assert "gradients are summed" not in output
-    assert outcome(prepared, job_id) == uninterrupted
 
 
 def test_three_processes_resume_bit_for_bit(prepared):

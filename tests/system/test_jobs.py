@@ -121,7 +121,7 @@ def test_resume_under_another_config_is_refused_with_the_keys(jobs):
 def test_debug_shortens_epochs_to_20_batches(jobs):
     options = ["--job_id=debug", "--debug", "--override", "train.epochs=1 train.dataloader.batch_size=4"]
     output = main(jobs, *options)
-    assert "20 batches of 4 frames an epoch" not in output  # the epoch's own length is said …
+    assert "20 batches of 4 frames per epoch" not in output  # the epoch's own length is said …
     result = json.loads((jobs / "project/logs/debug/result.json").read_text())
     assert result["steps"] == 20  # … and cut
 

@@ -32,13 +32,6 @@ def test_others_are_not(monkeypatch, device, gpus):
     require_processes_fit(Train(device=device), processes=2, everywhere=4)
 
 
-def test_parts_of_a_batch_that_are_not_the_processes_are_refused():
-    with pytest.raises(UserError, match=r"train\.batch_parts = 2, but 4 processes take a part each"):
-        require_processes_fit(Train(device="cpu", batch_parts=2), processes=2, everywhere=4)
-    require_processes_fit(Train(device="cpu", batch_parts=4), processes=2, everywhere=4)
-    require_processes_fit(Train(device="cpu", batch_parts=2), processes=1, everywhere=1)
-
-
 @pytest.mark.parametrize(("processes", "warned"), [(2, False), (3, True)])
 def test_more_processes_than_cores_are_warned_of(monkeypatch, caplog, processes, warned):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -59,7 +52,8 @@ CPU = torch.device("cpu")
 )
 def test_a_training_that_cannot_fit_is_refused_with_the_option_to_lower(monkeypatch, parameters, activations, told):
     monkeypatch.setattr(device, "most_memory", lambda where: (1000, "this machine has {}"))
-    options = Train(batch_parts=2, dataloader=DataLoader(batch_size=64))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    options = Train(dataloader=DataLoader(batch_size=64))
     if told is None:
         require_memory(options, CPU, parameters, activations, frames=4)
         return

@@ -1,0 +1,87 @@
+"""What a run tells while it trains: rows of metrics.csv, numbers for the loggers, a progress bar, lines of the log."""
+
+import logging
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from src.distributed.group import rank
+from src.evaluation.metrics import debug_entry
+from src.helpers import LOG, format_duration
+from src.model import DiffLogic
+from src.training.loggers import Entry, row_entry
+from src.training.state import Progress, TrainingRun
+
+
+def trains_relaxed(run: TrainingRun) -> bool:
+    """Return whether the loss and accuracy of training are those of a relaxed network."""
+    return isinstance(run.model, DiffLogic) and not run.config.model.difflogic.forward_sampling.endswith("hard")
+
+
+def add_row(run: TrainingRun, split: str, values: dict[str, float], epoch: int) -> None:
+    """Add a row to the metrics, and give it to the loggers."""
+    row: dict[str, Any] = {"step": run.progress.step, "epoch": epoch, "split": split, **values}
+    row |= debug_entry(run.debug_note)
+    row["learning_rate"] = run.optimizer.param_groups[0]["lr"]
+    if split == "train":
+        row["train_seconds"] = round(run.progress.train_seconds, 3)
+        row["frames_per_second"] = round(run.progress.frames_seen / max(run.progress.train_seconds, 1e-9))
+    run.progress.rows.append(row)
+    run.loggers.log(*row_entry(row))
+
+
+def _running_entry(step: int, loss: float, frame_accuracy: float) -> Entry:
+    """Return what the loggers get every train.log_interval batches: the epoch so far, of the network as it trains."""
+    return step, {"running/loss": loss, "running/frame_accuracy": frame_accuracy}
+
+
+def logged_entries(progress: Progress) -> list[Entry]:
+    """Return all entries that the loggers have been given, in the order of steps."""
+    entries = [_running_entry(*point) for point in progress.running] + [row_entry(row) for row in progress.rows]
+    return sorted(entries, key=lambda entry: entry[0])
+
+
+def progress_bar(run: TrainingRun) -> tqdm:  # type: ignore[type-arg]
+    """Return a bar over the batches of all epochs; only rank 0 shows it, and only on a terminal."""
+    return tqdm(
+        total=run.batches_per_epoch * run.config.train.epochs,
+        initial=run.progress.step,
+        desc=f"epoch {run.progress.epoch + 1}/{run.config.train.epochs}",
+        unit="batch",
+        disable=True if rank() else None,
+        leave=False,
+    )
+
+
+def log_progress(run: TrainingRun, bar: tqdm) -> None:  # type: ignore[type-arg]
+    """Tell loggers, bar and log the loss and accuracy of the epoch so far, the speed, and the time that is left."""
+    progress = run.progress
+    loss = progress.loss_sum / progress.frames
+    accuracy = progress.correct / progress.frames
+    progress.running.append((progress.step, loss, accuracy))
+    run.loggers.log(*_running_entry(*progress.running[-1]))
+    speed = progress.frames_seen / progress.train_seconds
+    bar.set_postfix_str(f"loss {loss:.4f}, {100 * accuracy:.1f} %, {speed:,.0f} frames/s")
+    left = (run.batches_per_epoch * run.config.train.epochs - progress.step) * progress.train_seconds / progress.step
+    LOG.log(
+        logging.DEBUG if sys.stderr.isatty() else logging.INFO,  # on a terminal the bar says it already
+        "epoch %d, batch %d/%d: loss %.4f, accuracy %.1f %%, %s frames/s, %s left",
+        progress.epoch + 1,
+        progress.batch,
+        run.batches_per_epoch,
+        loss,
+        100 * accuracy,
+        f"{speed:,.0f}",
+        format_duration(left),
+    )
+
+
+def describe_scores(scores: dict[str, float]) -> str:
+    """Return accuracies as text; for DiffLogic, those of the relaxed network and the discretisation gap as well."""
+    text = f"{100 * scores['frame_accuracy']:.2f} % of frames, {100 * scores['recording_accuracy']:.2f} % of recordings"
+    if "relaxed_frame_accuracy" in scores:
+        relaxed = (100 * scores[f"relaxed_{name}_accuracy"] for name in ("frame", "recording"))
+        text += " (discretised; relaxed {:.2f} % and {:.2f} %; ".format(*relaxed)
+        text += f"gap {100 * scores['discretisation_gap']:.2f} %)"
+    return text
