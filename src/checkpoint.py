@@ -1,7 +1,7 @@
-"""What a run's state is; saving and restoring it exactly.
+"""Checkpoints and model files: write a run's state and read it back exactly.
 
-A checkpoint is a safetensors file: tensors by their path in the state, everything else as JSON in the header, with a
-SHA-256 over both. Nothing is unpickled.
+A checkpoint is a safetensors file. It holds tensors by their path in the state, everything else as JSON in the header,
+and a SHA-256 of both. Nothing is unpickled.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from src.io_funcs import require_regular, write_atomic
 from src.jobs.folders import list_checkpoints
 
 FORMAT_VERSION = "1"
-KEPT = 2
+KEPT = 2  # checkpoints per folder
 _TENSOR = "__tensor__"
 _ELSEWHERE = "take another copy, or the job's other model or a checkpoint; --restart trains the job anew"
 
@@ -32,7 +32,8 @@ class DamagedCheckpointError(Exception):
     """A checkpoint file cannot be used; its text says why.
 
     Attributes:
-        for_good: its content is wrong; else it could not be read now, or another version of the program wrote it.
+        for_good: whether its content is wrong. If not, it cannot be read at the moment, or another version of the
+            program wrote it.
     """
 
     def __init__(self, text: str, for_good: bool) -> None:
@@ -41,7 +42,7 @@ class DamagedCheckpointError(Exception):
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """The state of the global random generators: Python's, NumPy's, PyTorch's on the CPU and on a CUDA device."""
+    """Return the states of the global random generators: Python's, NumPy's, PyTorch's on the CPU and on a GPU."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
@@ -53,9 +54,9 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Put the generators back to `random_states`, whatever number this device has among those that can be seen.
+    """Put the random generators back into `random_states`; the GPU's number may differ from the one that it had.
 
-    A run that was on the CPU has no state for a GPU, which then keeps that of the seed.
+    The states of a run on the CPU have none for a GPU, whose generator then stays as the seed has left it.
     """
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
@@ -67,7 +68,7 @@ def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
 
 
 def save_tree(path: Path, tree: dict[str, Any]) -> None:
-    """Write a tree of dicts, lists, tensors and JSON values, atomically and checksummed."""
+    """Write a tree of dicts, lists, tensors and JSON values, atomically and with a checksum."""
     tensors: dict[str, torch.Tensor] = {}
     values = json.dumps(take_tensors(tree, "", tensors))
     metadata = {"format_version": FORMAT_VERSION, "values": values, "sha256": checksum(values, tensors)}
@@ -75,10 +76,10 @@ def save_tree(path: Path, tree: dict[str, Any]) -> None:
 
 
 def load_tree(path: Path) -> dict[str, Any]:
-    """Read what `save_tree` wrote, on the CPU.
+    """Return the tree that `save_tree` wrote, its tensors on the CPU.
 
     Raises:
-        DamagedCheckpointError: if the file is truncated, altered, of another version, or no checkpoint.
+        DamagedCheckpointError: the file is truncated, altered, of another version, or no checkpoint.
     """
     try:
         require_regular(path)  # safe_open would wait at a pipe
@@ -97,12 +98,12 @@ def load_tree(path: Path) -> dict[str, Any]:
 
 
 def take_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """The tree as JSON has it, its tensors put into `tensors`, on the CPU, by their path below `path`."""
+    """Return the tree in JSON values, and put its tensors into `tensors`, on the CPU, by their path below `path`."""
     if isinstance(node, torch.Tensor):
         tensors[path] = node.detach().cpu().contiguous()
         return {_TENSOR: path}
     if isinstance(node, dict):
-        # Keys that are numbers, such as those of an optimiser's state, become text, as JSON has it.
+        # JSON has no numbers as keys, which an optimizer's state has: they become text.
         return {str(key): take_tensors(value, f"{path}/{key}", tensors) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [take_tensors(value, f"{path}/{i}", tensors) for i, value in enumerate(node)]
@@ -110,7 +111,7 @@ def take_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def put_tensors(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """The tree of which `take_tensors` took the tensors."""
+    """Return the tree whose tensors `take_tensors` has taken."""
     if isinstance(node, dict):
         if set(node) == {_TENSOR}:
             return tensors[node[_TENSOR]]
@@ -121,7 +122,7 @@ def put_tensors(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def checksum(values: str, tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256, in hexadecimal, of a text and of CPU tensors with their names, dtypes and shapes."""
+    """Return the SHA-256, in hexadecimal, of a text and of CPU tensors with their names, dtypes and shapes."""
     digest = hashlib.sha256(values.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -131,7 +132,10 @@ def checksum(values: str, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _safetensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
-    """A safetensors file whose bytes depend on its content alone: the library writes metadata in a random order."""
+    """Return the bytes of a safetensors file, which depend on its content alone.
+
+    The library itself writes metadata in a random order.
+    """
     content = save(tensors, metadata)
     (size,) = struct.unpack("<Q", content[:8])
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True).encode()
@@ -140,9 +144,10 @@ def _safetensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> 
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], kept: int = KEPT) -> Path:
-    """Write the state after `step` batches; keep `kept` checkpoints of the folder, this and those right before it.
+    """Write the state after `step` batches; return the file.
 
-    Newer ones stay beside them: a run that goes on from an older checkpoint has passed them over.
+    The folder keeps `kept` checkpoints: this one and those right before it. Newer ones stay as well, since a run that
+    goes on from an older checkpoint has passed them over.
     """
     path = folder / f"step_{step:010d}.safetensors"
     save_tree(path, state)
@@ -154,13 +159,13 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], kept: int = 
 
 
 def load_newest(*folders: Path) -> dict[str, Any] | None:
-    """The state of the newest checkpoint in these folders that is whole; None if there are no checkpoints.
+    """Return the state of the newest whole checkpoint in these folders; None if there are no checkpoints.
 
-    Damaged ones that are newer are renamed, so that no later checkpoint is taken for older than they are. The caller
+    Damaged checkpoints that are newer are renamed, so that later checkpoints are not removed as older ones. The caller
     holds the job's lock.
 
     Raises:
-        UserError: if there are checkpoints but all are damaged: starting afresh is the user's decision.
+        UserError: all checkpoints are damaged. Whether to begin again is the user's decision.
     """
     paths = list_checkpoints(*folders)
     damaged = []
@@ -168,7 +173,7 @@ def load_newest(*folders: Path) -> dict[str, Any] | None:
         try:
             state = load_tree(path)
         except DamagedCheckpointError as error:
-            LOG.warning("%s; it is passed over", error)
+            LOG.warning("%s; passing over it", error)
             if error.for_good:
                 damaged.append(path)
             continue
@@ -193,9 +198,9 @@ def _set_aside(path: Path) -> None:
 
 
 def save_model(path: Path, model: torch.nn.Module, description: dict[str, Any]) -> None:
-    """Write a model's whole state dict as safetensors, atomically.
+    """Write a model's whole state dict as a safetensors file, atomically.
 
-    The header carries `description`, each value as JSON, and a SHA-256 over both.
+    The header holds the values of `description`, each as JSON, and a SHA-256 of both.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     header = {key: json.dumps(value) for key, value in description.items()}
@@ -203,27 +208,30 @@ def save_model(path: Path, model: torch.nn.Module, description: dict[str, Any]) 
 
 
 def load_model_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The state dict and the description that `save_model` wrote.
+    """Return the state dict and the description that `save_model` wrote.
 
     Raises:
-        UserError: if the file cannot be read, or is not what was written; one without a checksum is taken as it is.
+        UserError: the file cannot be read, or is not what was written.
     """
     try:
         require_regular(path)  # safe_open would wait at a pipe
         with safe_open(path, framework="pt") as file:
             header = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        written = json.loads(header.pop("sha256", "null"))
-        description = {key: json.loads(value) for key, value in header.items()}
     except (OSError, SafetensorError, ValueError) as error:
         raise unreadable_model(path, error) from error
-    if written is not None and written != _model_checksum(header, tensors):
+    written = header.pop("sha256", None)
+    if written is None:
+        raise UserError(
+            f"{path}: its header has no checksum; give a file that train.sh wrote: best, final or step_*.safetensors"
+        )
+    if written != json.dumps(_model_checksum(header, tensors)):
         raise UserError(f"{path} is damaged: its checksum is wrong; {_ELSEWHERE}")
-    return tensors, description
+    return tensors, {key: json.loads(value) for key, value in header.items()}
 
 
 def unreadable_model(path: Path, error: Exception) -> UserError:
-    """What to raise where a model's file cannot be opened or makes no sense."""
+    """Return the error to raise if a model's file cannot be opened or makes no sense."""
     reason = one_line(error).removesuffix(f": {path}")
     return UserError(f"{path}: cannot read the model: {reason}; {_ELSEWHERE}")
 

@@ -223,9 +223,9 @@ def test_a_run_is_not_resumed_on_other_frames(run, monkeypatch):
         run("frames", "train.epochs=2", resume=True)
 
 
-@pytest.mark.parametrize(("frames", "warned"), [({"frames": "these"}, True), ({"frames": "those"}, False), ({}, False)])
+@pytest.mark.parametrize(("frames", "warned"), [("these", True), ("those", False)])
 def test_a_model_that_has_learned_other_frames_is_used_with_a_warning(caplog, frames, warned):
-    warn_of_other_frames("the teacher", frames, SimpleNamespace(content="those", folder="cache"))
+    warn_of_other_frames("the teacher", {"frames": frames}, SimpleNamespace(content="those", folder="cache"))
     assert ("the teacher was trained on other frames than those of cache" in caplog.text) == warned
 
 

@@ -142,7 +142,7 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     options = dataclasses.replace(config.train, dtype=own.train.dtype)  # as it was trained and tested
     evaluation = evaluate(network.to(device), cache.splits[split], options, device, stop.check)
     content = evaluation_content(evaluation, cache, split, job_id, model, own.model.model_type, about["step"])
-    content |= debug_entry(about.get("debug"))
+    content |= debug_entry(about["debug"])
     wanted, trained_on = (cache_parameters(data, get_dataset(data.name)) for data in (config.data, own.data))
     path = evaluation_path(job, split, model, "" if wanted == trained_on else cache.folder.name)
     try:
@@ -236,7 +236,7 @@ def require_fitting_model(whose: str, about: dict[str, Any], frame_dtype: str, c
 
 def warn_of_other_frames(whose: str, about: dict[str, Any], cache: FrameCache) -> None:
     """Warn if a model of this description was trained on the frames of another cache."""
-    if about.get("frames") not in (None, cache.content):
+    if about["frames"] != cache.content:
         LOG.warning(
             "%s was trained on other frames than those of %s: if recordings were divided differently, it may have "
             "learned some of those here",

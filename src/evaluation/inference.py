@@ -23,9 +23,9 @@ from src.models.to_circuit import circuit_of_layers
 def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
     """The model of a file or job (see `find_model`), on the CPU, in eval mode; and its description.
 
-    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `step` and `temperature`, the
-    gates' in train mode. But for older files it has `frames`, the checksum of the cache that the model was trained on,
-    and `debug`, None or a text about a run with --debug.
+    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `step`, `temperature` (that of
+    the gates in train mode), `frames` (the checksum of the cache that the model was trained on) and `debug` (a text
+    about a run with --debug, or None).
 
     Raises:
         UserError: if there is no such model, or its file is damaged or does not fit its description.
@@ -97,14 +97,13 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         weights = description.get("model", {})
     else:
         weights, description = load_model_state(path)
-    description.setdefault("temperature", 1.0)  # what files without it were trained with
     for key, fits in _FITS.items():
         if not fits(description.get(key)):
             raise UserError(
                 f"{path}: its header has no {key} that can be used ({json.dumps(description.get(key), default=str)}); "
                 f"give a file that train.sh wrote: best, final or step_*.safetensors"
             )
-    return weights, {key: description[key] for key in (*_FITS, "frames", "debug") if key in description}
+    return weights, {key: description[key] for key in _FITS}
 
 
 def _are(kind: type, values: Any) -> bool:
@@ -117,4 +116,6 @@ _FITS = {
     "input_shape": lambda value: _are(int, value) and len(value) == 3 and min(value) > 0,
     "step": lambda value: type(value) is int,
     "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
+    "frames": lambda value: isinstance(value, str),
+    "debug": lambda value: value is None or isinstance(value, str),
 }

@@ -22,7 +22,7 @@ def small_model(model_type="difflogic", seed=0):
     torch.manual_seed(seed)
     model = create_model(config.model, SHAPE, 5)
     described = {"config": config.to_dict(), "class_names": list("abcde"), "input_shape": list(SHAPE), "step": 7}
-    described["temperature"] = 0.5
+    described |= {"temperature": 0.5, "frames": "", "debug": None}
     return model, described
 
 
@@ -148,6 +148,8 @@ def test_an_altered_checkpoint_is_refused(tmp_path):
         ({"input_shape": [2, 8]}, "its header has no input_shape"),
         ({"input_shape": [2, 8, -8]}, "its header has no input_shape"),
         ({"temperature": 0}, "its header has no temperature"),
+        ({"frames": None}, "its header has no frames"),
+        ({"debug": 20}, "its header has no debug"),
         ({"config": {"modle": {}}}, "did you mean model"),
         ({"class_names": ["a", "b"]}, "the weights do not fit|multiple"),
         ({"input_shape": [1, 8, 8]}, "the weights do not fit"),

@@ -36,6 +36,7 @@ def folder(tmp_path):
         torch.manual_seed(0)
         model = create_model(config.model, SHAPE, 2)
         described = {"config": config.to_dict(), "class_names": ["a", "b"], "input_shape": list(SHAPE), "step": 1}
+        described |= {"temperature": 1.0, "frames": "", "debug": None}
         checkpoint.save_model(tmp_path / f"project/models/{name}/best.safetensors", model, described)
     return tmp_path
 

@@ -141,6 +141,7 @@ def test_a_model_of_another_shape_is_refused_with_both(storages, copy, shape, cl
     config = dataclasses.replace(Config(), model=Model(model_type="mlp"))
     model = create_model(config.model, shape, classes)
     about = {"config": config.to_dict(), "class_names": list("0123456789")[:classes], "input_shape": shape, "step": 1}
+    about |= {"temperature": 1.0, "frames": "", "debug": None}
     save_model(copy.models / "best.safetensors", model, about)
     with pytest.raises(UserError, match=message):
         evaluate(storages, "copy")
