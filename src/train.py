@@ -14,7 +14,7 @@ from src.evaluation.metrics import val_scores
 from src.helpers import LOG, format_duration
 from src.jobs.folders import Job
 from src.training.augmentation import augment
-from src.training.device import autocast, memory_errors_told
+from src.training.device import autocast, explain_memory_errors
 from src.training.finish import evaluate_split, finish
 from src.training.loggers import Loggers, require_packages
 from src.training.optimisation import (
@@ -61,7 +61,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         joined(config.train, stop),
         lock_of_job(job),
         Loggers(config, job.logs) as loggers,
-        memory_errors_told(),
+        explain_memory_errors(),
     ):
         if resume and from_rank_zero(job.restarting.exists):
             LOG.warning("job %s begins anew: its --restart was stopped before the first step", job_id)

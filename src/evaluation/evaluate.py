@@ -26,7 +26,7 @@ from src.jobs.folders import Job, evaluation_path
 from src.logic.temperature import soft_gates
 from src.model import DiffLogic, FrameModel
 from src.options import differing_keys
-from src.training.device import autocast, choose_device, memory_errors_told
+from src.training.device import autocast, choose_device, explain_memory_errors
 
 FORMAT_VERSION = 1
 MODEL_NAMES = ("best", "final")
@@ -105,7 +105,7 @@ def _class_scores(
     return total(result)
 
 
-@memory_errors_told()
+@explain_memory_errors()
 def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: StopSignals) -> None:
     """Evaluate a saved model, print tables, and write `logs/<job_id>/evaluation_<split>….json`.
 

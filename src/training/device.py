@@ -19,15 +19,15 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def autocast(options: Train, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """The activations' precision of `train.dtype`."""
+    """Return a context in which activations have the precision of `train.dtype`."""
     dtype = DTYPES[options.dtype]
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of `train.device`; cuda without CUDA becomes the CPU, with a warning.
+    """Return the device of `train.device`; if CUDA is wanted and missing, the CPU, with a warning.
 
-    On CUDA, deterministic kernels are chosen wherever there are any: a resumed run must equal an uninterrupted one.
+    If it is a GPU, PyTorch uses deterministic kernels from now on: a resumed run must equal an uninterrupted one.
     """
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise UserError(f"train.device = {name!r}: allowed: cuda, cuda:N or cpu")
@@ -40,9 +40,9 @@ def choose_device(name: str) -> torch.device:
     if (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"train.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)")
     if device.index is not None:
-        torch.cuda.set_device(device)  # where kernels are launched, and collectives of several processes
+        torch.cuda.set_device(device)  # for kernels, and for collectives of several processes
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a write a new tensor
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # saves a write per tensor
     return device
 
 
@@ -62,7 +62,7 @@ def require_processes_fit(options: Train, processes: int, everywhere: int) -> No
 
 # Memory
 
-BYTES_A_PARAMETER = 16  # a weight, its gradient and Adam's two moments, in float32
+BYTES_PER_PARAMETER = 16  # a weight, its gradient and Adam's two moments, in float32
 _CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -73,13 +73,13 @@ def require_memory(
 
     Args:
         options: dtype and batch size.
-        device: where the model is to be.
-        parameters: numbers that the model learns, by the option that they follow from.
-        activations: numbers per frame that a step keeps.
-        frames: number of frames of a batch, which all processes share.
+        device: the device that the model will be on.
+        parameters: how many parameters the model learns, by the option that decides it.
+        activations: how many numbers per frame a step keeps.
+        frames: number of frames per batch, which all processes share.
     """
     most, whose = most_memory(device)
-    for_model = BYTES_A_PARAMETER * sum(parameters.values())
+    for_model = BYTES_PER_PARAMETER * sum(parameters.values())
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     for_batch = -(-frames // processes) * activations * DTYPES[options.dtype].itemsize
     if for_model > most:
@@ -96,7 +96,7 @@ def require_memory(
 
 
 def most_memory(device: torch.device) -> tuple[int, str]:
-    """Bytes of the device's memory that this process may use at most, and words with a place for them."""
+    """Return how many bytes of the device's memory this process may use at most, and a sentence to put them into."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0], f"{device} has {{}} free"
     limits = [(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine has {}")]
@@ -108,7 +108,7 @@ def most_memory(device: torch.device) -> tuple[int, str]:
 
 
 def _cgroup_limits() -> Iterator[int]:
-    """Those of this process's control groups, which SLURM and containers set."""
+    """Yield the memory limits of this process's control groups, which SLURM and containers set."""
     with contextlib.suppress(OSError):
         for line in _OWN_CGROUPS.read_text(encoding="utf-8").splitlines():
             _, controllers, group = line.split(":", 2)
@@ -119,12 +119,12 @@ def _cgroup_limits() -> Iterator[int]:
                 continue
             own = root / group.lstrip("/")
             for folder in (own, *own.parents):
-                with contextlib.suppress(OSError, ValueError):  # no limit is the word "max"
+                with contextlib.suppress(OSError, ValueError):  # "max" means no limit
                     yield int((folder / name).read_text(encoding="ascii"))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is what Python, NumPy, PyTorch or the system raise when memory is out."""
+    """Return whether Python, NumPy, PyTorch or the system has raised the error because memory is out."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     words = ("can't allocate memory", "not enough memory", "out of memory")
@@ -134,8 +134,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def memory_errors_told() -> Iterator[None]:
-    """Turn whatever is raised in the block when memory is out into a RunError that says what to do."""
+def explain_memory_errors() -> Iterator[None]:
+    """Turn errors of the block that mean that memory is out into a RunError that says what to do."""
     try:
         yield
     except (MemoryError, RuntimeError, OSError) as error:

@@ -1,7 +1,7 @@
-"""Optimising: the optimizer, its learning rate at every update, the loss that it lowers, and the average of weights.
+"""Optimisation: the optimizer, the loss that it lowers, its learning rate, temperatures, and the average of weights.
 
 An update is one step of the optimizer, for a group of train.accumulate_batches batches. Its learning rate is a function
-of the config, its number and the metrics so far, so that a checkpoint needs nothing of it.
+of the config, the update's number and the metrics so far, so checkpoints need not hold it.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from src.logic.thermometer import Thermometer
 
 
 def create_optimizer(model: torch.nn.Module, options: Train) -> torch.optim.Optimizer:
-    """Adam (Kingma, Ba 2015); with a weight decay, AdamW (Loshchilov, Hutter 2019).
+    """Return Adam (Kingma, Ba 2015) or, with a weight decay, AdamW (Loshchilov, Hutter 2019).
 
-    It decays all parameters but a thermometer's thresholds: near 0 they would all say the same of a count.
+    The thresholds of a thermometer do not decay: close to 0 they would all give the same bit.
     """
     if options.weight_decay == 0:
         return torch.optim.Adam(model.parameters(), lr=options.learning_rate, fused=True)
@@ -35,13 +35,17 @@ def create_optimizer(model: torch.nn.Module, options: Train) -> torch.optim.Opti
 def training_loss(
     scores: torch.Tensor, labels: torch.Tensor, options: Train, taught: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean cross entropy, in float32, of class scores [B, groups, classes] and labels int64 [B].
+    """Return the mean cross entropy, in float32, of class scores [B, groups, classes] and labels int64 [B].
 
-    A frame's label is that of all its groups: see `FrameModel.forward_training`.
+    With train.label_smoothing s, the targets are 1 - s for the label, plus s spread over all classes (Szegedy et al.
+    2016). A teacher adds a second part, whose weight is train.teacher.weight: T^2 times the cross entropy of scores / T
+    with the softmax of the teacher's scores / T as targets, where T is train.teacher.temperature (Hinton et al. 2015).
 
-    With train.label_smoothing s, of targets 1 - s for the label, plus s spread over all classes (Szegedy et al. 2016).
-    With a teacher's scores [B, classes], `taught`, train.teacher.weight of the loss is that of both scores divided by
-    T = train.teacher.temperature, the teacher's softmax being the target, times T^2 (Hinton et al. 2015).
+    Args:
+        scores: each group of a frame's scores has a loss of its own; see `FrameModel.forward_training`.
+        labels: a frame's label counts for all its groups.
+        options: label smoothing, and the teacher's weight and temperature.
+        taught: the teacher's class scores [B, classes]; None without a teacher.
     """
     groups = scores.shape[1]
     scores = scores.flatten(0, 1).float()
@@ -54,31 +58,42 @@ def training_loss(
 
 
 def frames_of_group(batch: int, frames: int, options: Train) -> int:
-    """Frames of the group of batches that this batch, counted from 0, belongs to in an epoch of so many frames.
+    """Return the number of frames of a batch's group, over which the group's loss is the mean.
 
-    A group's loss is the mean over these. An epoch's last group may have fewer batches, its last batch fewer frames.
+    An epoch's last group may have fewer batches, and its last batch fewer frames.
+
+    Args:
+        batch: number of the batch, counted from 0 in the epoch.
+        frames: number of frames per epoch.
+        options: batches per group, and frames per batch.
     """
     most = options.accumulate_batches * options.dataloader.batch_size
     first = batch // options.accumulate_batches * most
     return min(most, frames - first)
 
 
-def learning_rate(options: Train, update: int, updates_an_epoch: int, val_scores: Iterable[float] = ()) -> float:
-    """The learning rate of an update, counted from 0 over the whole run, after epochs of these `metrics.val_scores`.
+def learning_rate(options: Train, update: int, updates_per_epoch: int, val_scores: Iterable[float] = ()) -> float:
+    """Return the learning rate of an update.
 
-    A warm-up of W updates is PyTorch's LinearLR(start_factor=1 / (W + 1), total_iters=W). `cosine` follows after it:
-    with U updates in all, CosineAnnealingLR(T_max=U - W, eta_min=train.min_learning_rate) (Loshchilov, Hutter 2017).
-    The others are multiplied by it: `step` is StepLR, its epochs counted from the run's beginning; `plateau` is
-    ReduceLROnPlateau with threshold 0.
+    A warm-up of W updates is PyTorch's LinearLR(start_factor=1 / (W + 1), total_iters=W). `cosine` begins after it and
+    is, with U updates in the whole run, CosineAnnealingLR(T_max=U - W, eta_min=train.min_learning_rate) (Loshchilov,
+    Hutter 2017). The other schedulers begin with the run and are multiplied by the warm-up: `step` is StepLR, and
+    `plateau` is ReduceLROnPlateau with threshold 0.
+
+    Args:
+        options: the scheduler and its options.
+        update: number of the update, counted from 0 over the whole run.
+        updates_per_epoch: number of updates per epoch.
+        val_scores: `metrics.val_scores` of the epochs that are done.
     """
     highest, lowest = options.learning_rate, options.min_learning_rate
-    warmup = round(options.warmup_epochs * updates_an_epoch)
+    warmup = round(options.warmup_epochs * updates_per_epoch)
     rate = highest
     if options.scheduler == "cosine":
-        share = max(0, update - warmup) / max(1, options.epochs * updates_an_epoch - warmup)
+        share = max(0, update - warmup) / max(1, options.epochs * updates_per_epoch - warmup)
         rate = lowest + (highest - lowest) * (1 + math.cos(math.pi * share)) / 2
     elif options.scheduler == "step":
-        falls = update // updates_an_epoch // options.step_epochs
+        falls = update // updates_per_epoch // options.step_epochs
         rate = max(lowest, highest * options.step_factor**falls)
     elif options.scheduler == "plateau":
         rate = max(lowest, highest * options.plateau_factor ** _plateaus(val_scores, options.plateau_patience))
@@ -86,7 +101,10 @@ def learning_rate(options: Train, update: int, updates_an_epoch: int, val_scores
 
 
 def _plateaus(val_scores: Iterable[float], patience: int) -> int:
-    """How often more than `patience` scores in a row were no better than the best before; each time counts anew."""
+    """Return how often more than `patience` scores in a row were no better than the best before them.
+
+    After each time counting starts again.
+    """
     plateaus, waited, best = 0, 0, -math.inf
     for score in val_scores:
         waited = 0 if score > best else waited + 1
@@ -97,7 +115,7 @@ def _plateaus(val_scores: Iterable[float], patience: int) -> int:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """For the next update, of all parameters."""
+    """Set the learning rate of all parameters for the next update."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
@@ -110,23 +128,29 @@ def set_temperature_of_epoch(model: torch.nn.Module, config: Config, epoch: int)
 
 
 def create_average(model: torch.nn.Module, options: Train) -> list[torch.Tensor]:
-    """What `update_average` keeps, a tensor a parameter; none without train.ema_decay."""
+    """Return what `update_average` changes: one tensor per parameter, or none without train.ema_decay."""
     return [parameter.detach().clone() for parameter in model.parameters()] if options.ema_decay > 0 else []
 
 
 @torch.no_grad()
 def update_average(average: list[torch.Tensor], model: torch.nn.Module, decay: float, updates: int) -> None:
-    """Take the weights after so many updates (1, 2, …) into the exponential moving average.
+    """Take the weights into their exponential moving average.
 
-    The weights of n updates ago count in proportion to decay**n. Their sum is divided by that of these factors, as Adam
-    corrects its means: the weights from before the first update have no part in it.
+    The weights of n updates ago have the factor decay**n, and the sum is divided by the sum of the factors, as Adam
+    corrects its means. The weights from before the first update therefore play no part.
+
+    Args:
+        average: the average so far; it is changed.
+        model: the model with the new weights.
+        decay: train.ema_decay.
+        updates: number of updates that are done, 1 or more.
     """
     torch._foreach_lerp_(average, list(model.parameters()), (1 - decay) / (1 - decay**updates))
 
 
 @contextlib.contextmanager
 def averaged_weights(model: torch.nn.Module, average: list[torch.Tensor]) -> Iterator[None]:
-    """Within it the model has the average's weights, to be evaluated or saved; its own where there is no average."""
+    """Give the model the averaged weights inside the block, to be evaluated or saved, if there is an average."""
     if not average:
         yield
         return

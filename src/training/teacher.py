@@ -1,4 +1,4 @@
-"""The teacher: a trained model whose class scores another one learns beside the labels."""
+"""The teacher: a trained model whose class scores another model learns beside the labels."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ from src.model import FrameModel
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model in eval mode, and which it is.
+    """A trained model, and its identity.
 
     Attributes:
-        model: on the device that it is asked on.
-        digest: SHA-256 of its weights: a run that is resumed needs the same teacher.
+        model: in eval mode, on the device of the training.
+        digest: SHA-256 of its weights, since a resumed run needs the same teacher.
     """
 
     model: FrameModel
@@ -29,15 +29,15 @@ class Teacher:
 
     @torch.no_grad()
     def scores(self, packed: torch.Tensor) -> torch.Tensor:
-        """Packed frames as the student gets them -> class scores [B, classes]."""
+        """Return the class scores [B, classes] of packed frames as the student gets them."""
         return self.model.forward_packed(packed)
 
 
 def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Teacher | None:
-    """The model that `train.teacher.model` names, a job id or a file; None without.
+    """Return the model that `train.teacher.model` names, a job id or a file; None if it names none.
 
     Raises:
-        UserError: if there is no such model, it was trained on another dataset, or does not take the cache's frames.
+        UserError: there is no such model, it was trained on another dataset, or it does not take the cache's frames.
     """
     name = config.train.teacher.model
     if name is None:

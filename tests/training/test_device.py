@@ -6,7 +6,7 @@ import torch
 from src.command_line import RunError, UserError
 from src.config import DataLoader, Train
 from src.training import device
-from src.training.device import memory_errors_told, require_memory, require_processes_fit
+from src.training.device import explain_memory_errors, require_memory, require_processes_fit
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,13 @@ def test_a_limit_of_memory_may_be_that_of_an_outer_control_group(monkeypatch, tm
     ],
 )
 def test_memory_that_is_out_is_one_line_that_says_what_to_lower(error):
-    with pytest.raises(RunError, match=r"out of memory.*: lower train\.dataloader\.batch_size"), memory_errors_told():
+    with (
+        pytest.raises(RunError, match=r"out of memory.*: lower train\.dataloader\.batch_size"),
+        explain_memory_errors(),
+    ):
         raise error
 
 
 def test_other_errors_are_left_as_they_are():
-    with pytest.raises(RuntimeError, match="shapes"), memory_errors_told():
+    with pytest.raises(RuntimeError, match="shapes"), explain_memory_errors():
         raise RuntimeError("shapes do not fit")
