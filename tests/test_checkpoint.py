@@ -1,7 +1,6 @@
 """Checkpoints: exact, checksummed, the last two kept, damage found."""
 
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +9,6 @@ from safetensors.torch import save_file
 
 from src import checkpoint
 from src.command_line import UserError
-from src.config import Config
-from src.jobs.folders import Job
-from src.training.resuming import require_same_config
 
 CPU = torch.device("cpu")
 TREE = {
@@ -170,20 +166,3 @@ def test_a_file_of_another_program_is_refused(tmp_path):
     save_file({"weight": torch.ones(2)}, tmp_path / "m", {"step": "7"})
     with pytest.raises(UserError, match="its header has no checksum; give a file that train"):
         checkpoint.load_model_state(tmp_path / "m")
-
-
-def test_a_checkpoint_from_before_an_option_was_there_is_one_of_its_default():
-    config = Config()
-    state = {
-        "config": config.to_dict(),
-        "batches_an_epoch": 3,
-        "progress": {"epoch": 0},
-        "debug": None,
-        "teacher": None,
-    }
-    del state["config"]["train"]["augmentation"]
-    run = SimpleNamespace(config=config, job=Job("old"), batches_per_epoch=3, debug_note=None, teacher_digest=None)
-    require_same_config(run, state)
-    config.train.augmentation.shift = 1
-    with pytest.raises(UserError, match=r"train.augmentation.shift was 0, is 1"):
-        require_same_config(run, state)

@@ -121,7 +121,7 @@ def test_with_every_option_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     assert outcome(folder, killed) == outcome(folder, whole)
 
 
-def test_a_stop_waits_for_the_end_of_a_group_of_batches_and_the_resumed_run_equals_an_uninterrupted_one(folder, run):
+def test_a_stop_waits_for_the_end_of_a_group_of_batches_and_the_run_resumes_exactly(folder, run):
     options = "train.epochs=1 train.accumulate_batches=3"
     with pytest.raises(Stopped):
         run("stopped", options, stop=StopAt(1, signal.SIGTERM))

@@ -155,9 +155,7 @@ def test_one_process_writes(prepared):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_whichever_process_is_killed_all_end_and_the_resumed_run_equals_an_uninterrupted_one(
-    prepared, uninterrupted, rank
-):
+def test_whichever_process_is_killed_all_end_and_the_run_resumes_exactly(prepared, uninterrupted, rank):
     rng, job_id = random.Random(rank), f"killed_{rank}"
     for step in (rng.randrange(1, 60), rng.randrange(70, 180)):
         job = start(prepared, job_id, LONG, "--resume", "--nproc=2")

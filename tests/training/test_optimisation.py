@@ -170,7 +170,7 @@ def test_label_smoothing_spreads_a_part_of_the_target_over_all_classes():
     assert training_loss(scores[:, None], labels, Train()) == torch.nn.functional.cross_entropy(scores, labels)
 
 
-def test_a_teachers_part_of_the_loss_is_its_softened_cross_entropy_times_the_square_of_the_temperature():
+def test_a_teachers_part_of_the_loss_is_its_softened_cross_entropy_times_t_squared():
     scores, taught = torch.randn(2, 6, 10).unbind()
     labels = torch.tensor([0, 3, 9, 9, 1, 2])
     options = Train(teacher=Teacher(weight=0.25, temperature=3.0))
@@ -204,7 +204,7 @@ def test_the_frames_of_an_epochs_groups_are_those_of_their_batches(frames, batch
         assert frames_of_group(batch, frames, options) == sum(sizes[first : first + group])
 
 
-def test_the_average_of_weights_is_a_hand_written_one_without_the_weights_before_the_first_update():
+def test_the_average_is_a_hand_written_one_without_weights_before_the_first_update():
     decay, history = 0.9, [torch.randn(3, 2, generator=torch.Generator().manual_seed(i)) for i in range(5)]
     model = torch.nn.Linear(2, 3, bias=False)
     average = create_average(model, Train(ema_decay=decay))
