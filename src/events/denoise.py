@@ -22,6 +22,6 @@ def denoise(events: Events, filter_time: int) -> Events:
         filter_time: microseconds.
     """
     if len(events) == 0:
-        LOG.warning("denoise: a recording without events stays without (%d so far)", next(_EMPTY_RECORDINGS))
+        LOG.warning("denoise: a recording has no events, so nothing is denoised (%d so far)", next(_EMPTY_RECORDINGS))
         return events
     return Events(*denoise_events(events.x, events.y, events.t, events.p, filter_time))

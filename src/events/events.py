@@ -35,7 +35,7 @@ class Events:
 
     @classmethod
     def from_structured(cls, array: NDArray[np.void]) -> "Events":
-        """From a structured array with the fields x, y, t, p, such as tonic's."""
+        """Return the events of a structured array with the fields x, y, t and p, such as tonic's."""
         return cls(
             np.ascontiguousarray(array["x"], dtype=np.uint16),
             np.ascontiguousarray(array["y"], dtype=np.uint16),
@@ -44,7 +44,7 @@ class Events:
         )
 
     def to_structured(self) -> NDArray[np.void]:
-        """As tonic's N-MNIST dataset gives them: a structured array of int64 fields x, y, t, p."""
+        """Return a structured array with int64 fields x, y, t and p, as tonic's N-MNIST dataset does."""
         array = np.empty(len(self), dtype=np.dtype([(name, np.int64) for name in "xytp"]))
         for name in "xytp":
             array[name] = getattr(self, name)

@@ -15,7 +15,7 @@ class OutsideSensorError(ValueError):
 def to_frames(
     events: Events, sensor_size: tuple[int, int, int], events_per_frame: int, overlap: int = 0
 ) -> NDArray[np.bool_]:
-    """Binary frames of events_per_frame events; consecutive frames share `overlap` events.
+    """Return binary frames of events_per_frame events; consecutive frames share `overlap` events.
 
     Bit-identical to `tonic.transforms.ToFrame(sensor_size, event_count=events_per_frame, overlap=overlap) > 0`: fewer
     events than events_per_frame give one frame of them all, none give one empty frame, and events after the last
@@ -24,7 +24,7 @@ def to_frames(
     Args:
         events: N events.
         sensor_size: (W, H, P), tonic's order.
-        events_per_frame: events of a frame.
+        events_per_frame: events per frame.
         overlap: events, smaller than events_per_frame.
 
     Returns:
@@ -52,13 +52,13 @@ def make_frames(
     downsample: float = 1.0,
     denoise_time: int = 0,
 ) -> NDArray[np.uint8]:
-    """Frames of the events, as flat bytes: tonic's Denoise, Downsample, MergePolarities and ToFrame, in this order.
+    """Return frames as flat bytes: tonic's Denoise, Downsample, MergePolarities and ToFrame, in this order.
 
     Args:
         events: N events.
         sensor_size: (W, H, P) of the events, tonic's order.
         mode, size, overlap, drop_incomplete: see `slices`.
-        counts: one byte a pixel, its number of events, at most 255; else a bit a pixel that had any.
+        counts: write one byte per pixel, its number of events, at most 255; else one bit per pixel, set if it had any.
         merged: all polarities become one.
         downsample: coordinates are multiplied by it and cut to whole numbers.
         denoise_time: microseconds, see `denoise`; 0 does not denoise.
@@ -91,7 +91,7 @@ def make_frames(
 
 
 def framed_size(sensor_size: tuple[int, int, int], merged: bool, downsample: float) -> tuple[int, int, int]:
-    """(W, H, P) of the frames: the fewest columns and rows that hold every downsampled pixel."""
+    """Return (W, H, P) of the frames: the fewest columns and rows that hold every downsampled pixel."""
     width, height, polarities = sensor_size
     return int((width - 1) * downsample) + 1, int((height - 1) * downsample) + 1, 1 if merged else polarities
 
@@ -104,7 +104,7 @@ def _check(events: Events, sensor_size: tuple[int, int, int], mode: int, size: i
 
 
 def keep_inside(events: Events, sensor_size: tuple[int, int, int]) -> Events:
-    """The events on the sensor (W, H, P), where a few lie outside; ForeignRecordingError if more than a few do."""
+    """Return the events on the sensor (W, H, P); ForeignRecordingError if more than a few lie outside."""
     width, height, polarities = sensor_size
     inside = (events.x < width) & (events.y < height) & (events.p < polarities)
     num_outside = len(events) - int(np.count_nonzero(inside))

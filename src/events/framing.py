@@ -1,7 +1,7 @@
-"""Framing: every choice that turns a recording's events into frames, from the data section, and the frames it gives.
+"""Framing: every choice that turns a recording's events into frames, and the frames that it gives.
 
-The order is that in which tonic's transforms would be composed: first_saccade_only and stabilize (N-MNIST's own),
-Denoise, Downsample, MergePolarities, ToFrame.
+The choices apply in the order in which tonic's transforms are composed: first_saccade_only and stabilize, which are
+N-MNIST's own, then Denoise, Downsample, MergePolarities and ToFrame.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ NAME_PATTERN = rf"(?:{'|'.join(_WORDS.values())})\d+_overlap[0-9.e-]+_denoise\d+
 
 @dataclass(frozen=True)
 class Framing:
-    """All that changes a bit of the frames; the defaults are those of the data section.
+    """Everything that changes a bit of the frames; the defaults are those of the data section.
 
     Attributes:
         mode: event_count, time_window, n_time_bins or n_event_bins.
-        size: events of a frame, microseconds of a window, or the number of bins.
-        overlap: of consecutive frames, in tonic's unit of the mode: events, microseconds, or a fraction of a bin.
+        size: events per frame, microseconds per window, or the number of bins.
+        overlap: what consecutive frames share, in tonic's unit: events, microseconds, or a fraction of a bin.
         drop_incomplete: tonic's `not include_incomplete`, for event_count and time_window.
-        dtype: binary (a bit a pixel, packed) or counts (a byte a pixel, at most 255).
+        dtype: binary, one packed bit per pixel, or counts, one byte per pixel, at most 255.
         polarities: both or merged.
         downsample: tonic's spatial_factor, above 0 and at most 1.
         denoise_time: microseconds; 0: no denoising.
@@ -56,7 +56,7 @@ class Framing:
 
 
 def framing_parameters(framing: Framing) -> dict[str, Any]:
-    """The framing under the names of the data section, without what its mode does not use."""
+    """Return the framing under the names of the data section, without what its mode does not use."""
     parameters: dict[str, Any] = {
         "frame_mode": framing.mode,
         SIZE_OPTIONS[framing.mode]: framing.size,
@@ -68,7 +68,7 @@ def framing_parameters(framing: Framing) -> dict[str, Any]:
         "first_saccade_only": framing.first_saccade_only,
         "stabilize": framing.stabilize,
     }
-    if framing.mode in ("event_count", "time_window"):  # bins leave no rest
+    if framing.mode in ("event_count", "time_window"):  # bins leave no incomplete frame
         parameters["drop_incomplete"] = framing.drop_incomplete
     return parameters
 
@@ -79,7 +79,7 @@ def size_options(framing: Framing) -> dict[str, float]:
 
 
 def framing_name(parameters: dict[str, Any]) -> str:
-    """Framing parameters in a folder's name: events1500_overlap1000_denoise1200, then what is not as usual."""
+    """Return the parameters' folder name: events1500_overlap1000_denoise1200, then what differs from the defaults."""
     mode = parameters["frame_mode"]
     words = [
         f"{_WORDS[mode]}{parameters[SIZE_OPTIONS[mode]]}",
@@ -102,7 +102,7 @@ def framing_name(parameters: dict[str, Any]) -> str:
 
 
 def frame_shape(framing: Framing, sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
-    """(P, H, W) of a frame of a sensor (W, H, P): merging leaves one polarity, downsampling fewer rows and columns.
+    """Return a frame's (P, H, W) for a sensor (W, H, P): merging and downsampling make it smaller.
 
     Downsampling keeps the fewest columns that hold every pixel, int((W - 1) * downsample) + 1, and rows likewise.
     """
@@ -111,14 +111,14 @@ def frame_shape(framing: Framing, sensor_size: tuple[int, int, int]) -> tuple[in
 
 
 def frame_bytes(framing: Framing, sensor_size: tuple[int, int, int]) -> int:
-    """Bytes of a frame: P*H*W bits, or as many bytes for counts."""
+    """Return the bytes of a frame: P*H*W bits packed, or P*H*W bytes for counts."""
     polarities, height, width = frame_shape(framing, sensor_size)
     pixels = polarities * height * width
     return pixels if framing.dtype == "counts" else -(-pixels // 8)
 
 
 def frames_of(events: Events, sensor_size: tuple[int, int, int], framing: Framing) -> NDArray[np.uint8]:
-    """The frames of a recording, bit-identical to tonic's transforms.
+    """Return the frames of a recording, bit-identical to tonic's transforms.
 
     `> 0` of tonic's frames for binary, `min(…, 255)` of them for counts, where tonic's own int16 counts hold: a pixel
     with more than 32,767 events in a frame stays at 255, and set, here. A recording without events, or of which
@@ -136,7 +136,7 @@ def frames_of(events: Events, sensor_size: tuple[int, int, int], framing: Framin
         ValueError: for an event outside the sensor, or if the frames would take more than 256 MiB.
     """
     if framing.first_saccade_only or framing.stabilize:
-        require_inside(events, sensor_size)  # what they take away or move inside is not seen any more
+        require_inside(events, sensor_size)  # first, since they drop or move events that lie outside
     if framing.first_saccade_only:
         events = first_saccade(events)
     if framing.stabilize:

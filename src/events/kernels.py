@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from src.kernel_cache import cached_njit
 
 EVENT_COUNT, TIME_WINDOW, N_TIME_BINS, N_EVENT_BINS = range(4)  # frame modes
-MOST_BYTES = 1 << 28  # of one recording's frames: a damaged timestamp must not fill the memory
+MOST_BYTES = 1 << 28  # of the frames of one recording: a damaged timestamp must not fill the memory
 
 
 @cached_njit(nogil=True)
 def denoise_events(
     x: NDArray[np.uint16], y: NDArray[np.uint16], t: NDArray[np.int64], p: NDArray[np.uint8], filter_time: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint8]]:
-    """x, y, t, p of the events that denoising keeps, see `src.events.denoise`."""
+    """Return x, y, t and p of the events that denoising keeps, see `src.events.denoise`."""
     every = np.arange(len(t), dtype=np.uint32)
     kept = every[: keep_supported(x, y, t, filter_time, every)]
     return x[kept], y[kept], t[kept], p[kept]
@@ -53,7 +53,7 @@ def keep_supported(
 
 @cached_njit(nogil=True)
 def _empty_memory(width: Any, stride: Any, filter_time: int) -> NDArray[np.int64]:
-    """A flat [width + 2, stride] of filter_time, inside a border that is never recent and saves bounds checks."""
+    """Return a flat [width + 2, stride] of filter_time; its border is never recent, which saves bounds checks."""
     memory = np.full((width + 2) * stride, np.iinfo(np.int64).min, dtype=np.int64)
     for column in range(1, width + 1):
         memory[column * stride + 1 : (column + 1) * stride - 1] = filter_time
@@ -62,7 +62,7 @@ def _empty_memory(width: Any, stride: Any, filter_time: int) -> NDArray[np.int64
 
 @cached_njit(nogil=True)
 def largest(values: NDArray[np.uint16]) -> Any:
-    """The largest of unsigned numbers, 0 where there are none; a loop that vectorises."""
+    """Return the largest of unsigned numbers, 0 if there are none, by a loop that vectorises."""
     most = values.dtype.type(0)
     for i in range(len(values)):
         most = max(most, values[i])
@@ -79,7 +79,7 @@ def slices(
     drop_incomplete: bool,
     most: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The events of each frame: from starts[f] up to ends[f], which may lie beyond the last event.
+    """Return each frame's events: from starts[f] up to ends[f], which may lie beyond the last event.
 
     The arithmetic is that of `tonic.slicers`, step by step, since a rounding decides where an event goes; so is the
     binary search in times that are out of order, whose result is NumPy's. No events: one slice, or the number of bins.
@@ -155,7 +155,7 @@ def frame_events(
     drop_incomplete: bool,
     counts: bool,
 ) -> NDArray[np.uint8]:
-    """Frames [F, frame_bytes], see `src.events.frames.make_frames`.
+    """Return frames [F, frame_bytes], see `src.events.frames.make_frames`.
 
     Args:
         x, y, t, p: of the events, within the sensor.
@@ -166,7 +166,7 @@ def frame_events(
     """
     by_time = mode in (TIME_WINDOW, N_TIME_BINS)
     kept = len(t)
-    pixels = np.empty(kept, dtype=np.uint32)  # of each kept event, its place in a frame
+    pixels = np.empty(kept, dtype=np.uint32)  # the place in a frame of each kept event
     _find_pixels(x, y, p, width, polarity_pixels, downsample, pixels)
     times = t if by_time else t[:0]
     if denoise_time > 0 and by_time:
@@ -177,7 +177,7 @@ def frame_events(
         kept = keep_supported(x, y, t, denoise_time, pixels)
     starts, ends = slices(mode, times, kept, size, overlap, drop_incomplete, MOST_BYTES // frame_bytes)
 
-    # Bits of events that several frames share are set once: in a piece, of which a frame is the union of a few.
+    # The bits of events that several frames share are set once, in a piece; a frame is the union of a few pieces.
     pieces = 1 if counts else _pieces(mode, starts, ends, frame_bytes)
     frames = np.zeros((len(starts) + pieces - 1, frame_bytes), dtype=np.uint8)
     for f in range(len(frames)):
@@ -201,7 +201,7 @@ def frame_events(
 
 @cached_njit(nogil=True)
 def _pieces(mode: int, starts: NDArray[np.int64], ends: NDArray[np.int64], frame_bytes: int) -> Any:
-    """How many steps from one frame to the next make a frame; 1 where they do not, or to unite them takes longer."""
+    """Return how many steps between frames make up one frame; 1 if they do not, or if uniting them takes longer."""
     if mode not in (EVENT_COUNT, N_EVENT_BINS) or len(starts) < 2:
         return 1
     step = starts[1]

@@ -10,17 +10,17 @@ from src.kernel_cache import cached_njit
 
 FIRST_SACCADE_MICROSECONDS = 100_000
 SACCADE_MICROSECONDS = 105e3
-LARGEST = 33  # column and row
+LARGEST = 33  # column or row
 
 
 def first_saccade(events: Events) -> Events:
-    """The events before 100 ms, as `tonic.datasets.NMNIST(first_saccade_only=True)` gives them."""
+    """Return the events before 100 ms, as `tonic.datasets.NMNIST(first_saccade_only=True)` does."""
     kept = events.t < FIRST_SACCADE_MICROSECONDS
     return Events(events.x[kept], events.y[kept], events.t[kept], events.p[kept])
 
 
 def stabilize(events: Events) -> Events:
-    """The events moved against the saccades, so that the digit stands still; those that leave the sensor go.
+    """Return the events moved against the saccades, so that the digit stands still; drop those that leave the sensor.
 
     As `tonic.datasets.nmnist.stabilize`: saccades of 105 ms, a straight line each, though `first_saccade` ends at
     100 ms; an event leaves by its place before it is rounded, half to even.

@@ -24,7 +24,7 @@ ARCHIVES = (  # as tonic.datasets.CIFAR10DVS has it; this form of its address se
 
 
 def find_recordings(folder: Path) -> list[Recording]:
-    """The .aedat4 files under <class>, or the .aedat files of the older archives, sorted; none is for the test.
+    """Return the .aedat4 files under <class>, or the older archives' .aedat files, sorted; none is for the test.
 
     Raises:
         UserError: for a mixture: most recordings would be there twice, perhaps turned.
@@ -39,7 +39,7 @@ def find_recordings(folder: Path) -> list[Recording]:
 
 
 def is_current(folder: Path, seed: int) -> bool:
-    """Whether all recordings are in their places; says so where they are simulated."""
+    """Return whether all recordings are in their places; warn if they are simulated."""
     if (folder / SIMULATION_MARKER).exists():
         LOG.warning("the recordings under %s are simulated, not CIFAR10-DVS. Don't publish accuracies on them", folder)
     return not (folder / UNPACKED).exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from src.events.events import Events
 
-UNPACKED = ".unpacked"  # in a dataset's folder: recordings that have come, but are not all moved to their places yet
+UNPACKED = ".unpacked"  # in a dataset's folder: recordings that are unpacked, but not all moved to their places yet
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Dataset:
 def recordings_in_class_folders(
     folder: Path, class_folders: Sequence[str], suffix: str, is_test: bool
 ) -> list[Recording]:
-    """Files `folder/<class folder>/*suffix`, without hidden ones; the label is the class folder's place in the list."""
+    """Return the files `folder/<class folder>/*suffix` that are not hidden; a label is its class folder's place."""
     found = []
     for label, name in enumerate(class_folders):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / name) as entries:
@@ -102,7 +102,7 @@ def _leads_to_a_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is one that a system, not a camera, puts beside recordings, such as ._NAME.bin."""
+    """Return whether a system put this file or folder beside the recordings, such as ._NAME.bin."""
     return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
@@ -110,7 +110,7 @@ _OF_SYSTEMS = {"__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini", 
 
 
 def broken_links(folder: Path, depth: int = 3) -> list[str]:
-    """Links that lead nowhere, sorted: the folder, the one that it lies in, or what is in it down to the recordings."""
+    """Return the links that lead nowhere, sorted: the folder, its parent, or anything in it down to the recordings."""
     for path in (folder.parent, folder):
         if path.is_symlink() and not path.exists():
             return [str(path)]

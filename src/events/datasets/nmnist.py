@@ -9,7 +9,7 @@ FULL_SIZE = 70_000
 
 
 def find_recordings(folder: Path) -> list[Recording]:
-    """The .bin files under Train/<digit> and Test/<digit>, sorted."""
+    """Return the .bin files under Train/<digit> and Test/<digit>, sorted."""
     digits = [str(digit) for digit in range(10)]
     return [
         recording

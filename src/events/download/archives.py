@@ -61,14 +61,14 @@ def fetch(archives: Sequence[Archive], folder: Path, url: str | None = None, che
             shutil.rmtree(folder / UNPACKING, ignore_errors=True)
             if made:
                 with contextlib.suppress(OSError):
-                    folder.rmdir()  # nothing came
+                    folder.rmdir()  # nothing was unpacked
     for path in sorted((folder / UNPACKED).iterdir()):
         path.rename(folder / path.name)
     (folder / UNPACKED).rmdir()
 
 
 def strange_folders(archives: Sequence[Archive], folder: Path) -> list[str]:
-    """Folders beside those that the archives unpack to, sorted: perhaps some of them, misnamed."""
+    """Return the folders beside those that the archives unpack to, sorted: they may be misnamed ones."""
     if not folder.is_dir():
         return []
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
@@ -80,7 +80,7 @@ def _folders(archives: Sequence[Archive]) -> list[str]:
 
 
 def _unpack_all(archives: Sequence[Archive], folder: Path, url: str | None, check: Check) -> None:
-    """Archives -> `folder`/.unpacked, which appears whole."""
+    """Unpack the archives to `folder`/.unpacked, which appears whole."""
     folder.mkdir(parents=True, exist_ok=True)
     sources = {archive: source_of(archive, url) for archive in archives}
     places = {archive: _put_by_hand(archive, folder, check) for archive in archives}
@@ -119,7 +119,7 @@ def _unpack_all(archives: Sequence[Archive], folder: Path, url: str | None, chec
 
 
 def source_of(archive: Archive, url: str | None) -> str | Path:
-    """Where to get an archive: an http(s) URL, or a local path. `url` is `data.url`; a wrong one is a UserError."""
+    """Return where to get an archive: an http(s) URL or a local path. A wrong `url`, from data.url, is a UserError."""
     if not url:
         return archive.url
     url = expand_path(url, "data.url")
@@ -138,7 +138,7 @@ def source_of(archive: Archive, url: str | None) -> str | Path:
 
 
 def _put_by_hand(archive: Archive, folder: Path, check: Check) -> Path | None:
-    """The archive in `folder` or beside it, verified; capitals don't matter, since mirrors name it Train.zip, too."""
+    """Return the archive in `folder` or beside it, verified; case does not matter, since mirrors name it Train.zip."""
     for place in (folder, folder.parent):
         for path in sorted(place.iterdir()):
             if path.name.lower() != archive.file_name.lower() or not path.is_file():
@@ -153,13 +153,13 @@ def _put_by_hand(archive: Archive, folder: Path, check: Check) -> Path | None:
 
 
 def _singles(archives: Sequence[Archive], folder: Path) -> dict[str, Path]:
-    """For each folder that the archives unpack to, a zip file of its name, in `folder` or beside it; or nothing.
+    """Return a zip file for each folder that the archives unpack to, by its name; empty unless all are there.
 
     Raises:
         UserError: some are there and others are not.
     """
     names = {f"{name}.zip".lower(): name for name in _folders(archives)}
-    for archive in archives:  # a wrong one, of which it was said that it is not used
+    for archive in archives:  # a warning has named the wrong ones
         names.pop(archive.file_name.lower(), None)
     found = {
         names[path.name.lower()]: path
@@ -177,7 +177,7 @@ def _singles(archives: Sequence[Archive], folder: Path) -> dict[str, Path]:
 
 
 def _unpack_single(archive: Path, unpacking: Path, name: str, check: Check) -> None:
-    """Unpack a zip file of one folder, which holds that folder or what is in it, as `unpacking`/`name`."""
+    """Unpack a zip file that holds one folder, or the content of one, to `unpacking`/`name`."""
     whole = unpacking / f".{name}"
     unpack(archive, whole, check)
     holder = next((path for path in sorted(whole.rglob(name)) if path.is_dir()), whole)
@@ -200,7 +200,7 @@ def _verified(path: Path, archive: Archive, check: Check) -> Path:
 
 
 def unpack(archive: Path, folder: Path, check: Check = lambda: None) -> None:
-    """Unpack a zip file into `folder`, file by file; zip files in it are unpacked where they lie, and removed.
+    """Unpack a zip file into `folder`, file by file; unpack zip files within it in place, and remove those.
 
     Hidden files, such as ._NAME.bin and __MACOSX, are left out.
 
@@ -242,7 +242,7 @@ def _unpack(archive: Path, folder: Path, check: Check, bar: Any, is_inner: bool 
 
 
 def _place(entry: zipfile.ZipInfo, archive: Path, folder: Path) -> Path:
-    """Where an entry goes; UserError unless that is a plain file or folder inside `folder`."""
+    """Return where an entry goes; UserError unless it is a plain file or folder inside `folder`."""
     name = PurePosixPath(entry.filename)
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if (

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from src.helpers import LOG, format_size
 from src.io_funcs import CHUNK_BYTES, open_regular, require_free_space, sync_directory
 
-STALL_SECONDS = 15.0  # without a byte; a stop signal waits no longer than this either
-WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further try; bytes that come begin them anew
+STALL_SECONDS = 15.0  # without a byte; a stop signal waits no longer than this
+WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further try; they start again when bytes arrive
 WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 NETWORK_CHUNK_BYTES = 1 << 18
 
@@ -30,7 +30,7 @@ Check = Callable[[], None]
 
 
 class DownloadError(Exception):
-    """A file cannot be had; its text says why."""
+    """A file cannot be downloaded; the text says why."""
 
 
 class _DroppedError(Exception):
@@ -38,7 +38,7 @@ class _DroppedError(Exception):
 
 
 def download(url: str, path: Path, md5: str, check: Check = lambda: None) -> None:
-    """Bring a file over HTTP: at `path` it is there whole and with this MD5, or not at all.
+    """Download a file over HTTP: it appears at `path` whole and with this MD5, or not at all.
 
     What has come lies in `path`.part until then, also after errors and kills, and is gone on with: only the missing
     bytes are asked for. A stalled or dropped connection is tried again, as long as bytes come between.
@@ -65,12 +65,12 @@ def download(url: str, path: Path, md5: str, check: Check = lambda: None) -> Non
 
 
 def part_of(path: Path) -> Path:
-    """Where the bytes of a file lie until it is whole."""
+    """Return where the bytes of a file lie until it is whole."""
     return path.with_name(f"{path.name}.part")
 
 
 def md5_of(file: IO[bytes], check: Check) -> Any:
-    """The MD5 (a hashlib object) of what is left in a file."""
+    """Return the MD5, as a hashlib object, of the rest of an open file."""
     digest = hashlib.md5(usedforsecurity=False)
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)
@@ -80,7 +80,7 @@ def md5_of(file: IO[bytes], check: Check) -> Any:
 
 @dataclass
 class _Part:
-    """What has come of a file so far."""
+    """The bytes of a file that have arrived so far."""
 
     path: Path
     file: BinaryIO  # unbuffered: what was written survives kill -9
@@ -88,7 +88,7 @@ class _Part:
     size: int
     bar: Any  # tqdm
     contacted: bool = False  # the server has answered this process
-    joined: bool = False  # of pieces that came at different times
+    joined: bool = False  # from pieces that arrived at different times
 
     def add(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
@@ -105,7 +105,7 @@ class _Part:
 
 
 def _complete(url: str, part: _Part, md5: str, check: Check) -> None:
-    """Ask until the part is the file."""
+    """Ask the server until the part is the whole file."""
     if part.digest.hexdigest() == md5:
         return
     if part.size:
@@ -141,7 +141,7 @@ def _wait(seconds: float, check: Check) -> None:
 
 
 def _receive(url: str, part: _Part, check: Check) -> None:
-    """Ask once for what is missing and add it to the part."""
+    """Ask once for the missing bytes and add them to the part."""
     with _answer_to(url, part) as answer:
         part.contacted = True
         end = _end_of_file(answer, url, part)
@@ -152,7 +152,7 @@ def _receive(url: str, part: _Part, check: Check) -> None:
             check()
             most = NETWORK_CHUNK_BYTES if end is None else min(NETWORK_CHUNK_BYTES, end - part.size)
             try:
-                chunk = answer.read1(most)  # what there is: a slow server must not keep `check` waiting
+                chunk = answer.read1(most)  # only what is there: a slow server must not keep `check` waiting
             except (OSError, http.client.HTTPException) as error:
                 raise _DroppedError(_reason(error)) from error
             if not chunk:
@@ -189,7 +189,7 @@ def _answer_to(url: str, part: _Part) -> Any:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """urllib's, but of HTTP only: a redirect must not lead to a file or to FTP."""
+    """Return an opener for HTTP only: a redirect must not lead to a file or to FTP."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -205,7 +205,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _end_of_file(answer: Any, url: str, part: _Part) -> int | None:
-    """The file's size, None if the server does not say. A server that sends all of it has the part begin anew."""
+    """Return the file's size, None if the server does not say; empty the part if the server sends the whole file."""
     if answer.status == 206:
         piece = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
         if not piece or int(piece[1]) != part.size:

@@ -16,7 +16,7 @@ _EVENT = np.dtype([("address", ">u4"), ("t", ">u4")])
 
 
 def decode(content: bytes) -> Events:
-    """Events of an AEDAT 2.0 file's bytes: lines that begin with `#`, then big-endian words of 32 bits in pairs.
+    """Return the events of an AEDAT 2.0 file: lines that begin with `#`, then pairs of big-endian 32-bit words.
 
     The first word of a pair is an address a, the second a timestamp in microseconds, which begins again after 2^32.
     Upright images with polarity 1 for ON need
@@ -27,7 +27,7 @@ def decode(content: bytes) -> Events:
     (a >> 1 & 127), y = a >> 8 & 127), the reader that the dataset's authors name, and jAER's DVS128, in which the
     images lie on their side; both have the same polarity, a bit of 0 for ON. `tonic.io.read_dvs_128` turns and inverts
     nothing. The AEDAT 4 files of the dataset were made of these by iniVation's DV, whose conversion is not published:
-    they may show the images turned or mirrored otherwise, so don't mix the two in one dataset.
+    they may show the images turned or mirrored differently, so do not mix the two in one dataset.
 
     An event that the file ends within is left out, and so are a few with addresses of no pixel; `num_unread` and
     `num_outside` of the result say so.
@@ -37,7 +37,7 @@ def decode(content: bytes) -> Events:
         ForeignRecordingError: if more than a few addresses are of another sensor.
     """
     if not content.startswith(MAGIC):
-        raise CorruptRecordingError("it does not begin as AEDAT 2.0")
+        raise CorruptRecordingError("it does not begin as an AEDAT 2.0 file")
     begin = _end_of_header(content)
     whole, num_unread = divmod(len(content) - begin, _EVENT.itemsize)
     if num_unread and not whole:
@@ -74,7 +74,7 @@ def _end_of_header(content: bytes) -> int:
 
 
 def _unwrapped(t: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Timestamps in 64 bits: a step back of more than 2^31 is one forward through 2^32."""
+    """Return 64-bit timestamps: a step back by more than 2^31 is a step forward through 2^32."""
     if len(t) == 0:
         return np.empty(0, np.int64)
     steps = np.diff(t.astype(np.uint32)).view(np.int32)
@@ -82,7 +82,7 @@ def _unwrapped(t: NDArray[np.uint32]) -> NDArray[np.int64]:
 
 
 def encode(events: Events) -> bytes:
-    """The bytes of an AEDAT 2.0 file; `decode` is its inverse but for multiples of 2^32 microseconds in all timestamps.
+    """Return the bytes of an AEDAT 2.0 file; `decode` inverts it, apart from multiples of 2^32 microseconds.
 
     The events must lie on a 128 x 128 sensor.
     """

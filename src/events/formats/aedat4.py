@@ -1,16 +1,16 @@
 """AEDAT 4: iniVation's format, in which CIFAR10-DVS is distributed.
 
 A file is the line `#!AER-DAT4.0`, the header and packets; integers are little-endian. The header is the flatbuffer
-IOHeader {compression: int32, dataTablePosition: int64, infoNode: string} behind its size (uint32). A packet is its
-stream's number (int32), its size (int32) and so many bytes, which decompress to a flatbuffer behind its size;
-infoNode, an XML text, says what each stream holds. Packets end where the FileDataTable begins, or with the file if
-dataTablePosition is -1. Source: the `dv-processing` library's flatbuffer schemas, and files that it wrote.
+IOHeader {compression: int32, dataTablePosition: int64, infoNode: string} after its size (uint32). A packet is the
+number of its stream (int32), its size (int32) and that many bytes, which decompress to a flatbuffer after its size.
+infoNode is an XML text that says what each stream holds. Packets end where the FileDataTable begins, or with the file
+if dataTablePosition is -1. Source: the `dv-processing` library's flatbuffer schemas, and files that it wrote.
 
-This reader takes less time than tonic's and the `aedat` package under it (benchmarks/readers.py), most of it to
-decompress. Unlike them it trusts no offset and no size. A file that was cut short, since its writer was killed or its
-copy is not whole, is read up to its first packet that is not whole or not sound; one without a FileDataTable where its
-header says, or with no position of one, counts as such. In a file that was written to its end, an unsound packet means
-that the disk or a transfer has damaged it, and all of it is corrupt.
+This reader takes less time than tonic's and the `aedat` package under it (benchmarks/readers.py). Most of its time goes
+into decompression. Unlike them it trusts no offset and no size. A file may have been cut short, because its writer was
+killed or its copy is incomplete: then it has no FileDataTable where its header says, or its header has no position of
+one. Such a file is read up to its first incomplete or damaged packet. In a file that was written to its end, a damaged
+packet means that the disk or a transfer has damaged the file, and all of it is corrupt.
 """
 
 import struct
@@ -36,7 +36,7 @@ NO_TABLE = -1  # dataTablePosition of a file without a FileDataTable
 LARGEST_HEADER = 1 << 18  # bytes
 LARGEST_PACKET = 1 << 26  # bytes, decompressed
 LARGEST_RECORDING = 1 << 29  # bytes of all its packets, decompressed
-EXPECTED_BYTES_AN_EVENT = 4  # compressed; less is rare, and costs a copy
+EXPECTED_BYTES_PER_EVENT = 4  # compressed; less is rare, and costs a copy
 LARGEST_PLAIN_PACKET = 1 << 20  # bytes, decompressed, which the kernel does itself
 CHUNK = 1 << 16  # bytes to decompress at once; most packets are smaller
 
@@ -77,7 +77,7 @@ _INFO = """<dv version="2.0">
 
 
 def decode(content: bytes) -> Events:
-    """Events of an AEDAT 4 file's bytes, equal to `tonic.io.read_aedat4`: those of the events stream of lowest number.
+    """Return the events of an AEDAT 4 file's lowest-numbered events stream, equal to `tonic.io.read_aedat4`.
 
     Timestamps stay as they are, microseconds since 1970 in most files. `num_unread` of the result says how many bytes
     of a file that was cut short were left out or are missing.
@@ -104,7 +104,7 @@ def decode(content: bytes) -> Events:
         raise cut_or_damaged
     end = min(packets_end, len(content))
     decompress = _decompressor(compression)
-    arrays = _empty(len(content) // EXPECTED_BYTES_AN_EVENT)
+    arrays = _empty(len(content) // EXPECTED_BYTES_PER_EVENT)
     raw, room = np.frombuffer(content, np.uint8), np.empty(LARGEST_PLAIN_PACKET, np.uint8)
     at = begin + header_size
     n = size = 0
@@ -139,11 +139,11 @@ def decode(content: bytes) -> Events:
 
 
 class _UnsoundPacketError(CorruptRecordingError):
-    """A packet is not whole, or not sound."""
+    """A packet is incomplete or damaged."""
 
 
 def _empty(n: int) -> tuple[NDArray[Any], ...]:
-    """Arrays for x, y, t and p of n events."""
+    """Return arrays for x, y, t and p of n events."""
     return np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.int64), np.empty(n, np.uint8)
 
 
@@ -156,7 +156,7 @@ _PACKET_ERRORS = {
 
 
 def _packet(content: bytes, at: int, end: int) -> tuple[int, memoryview]:
-    """The packet that begins at a position: its stream, and its bytes, still compressed."""
+    """Return the stream and the compressed bytes of the packet that begins at a position."""
     begin = at + _PACKET.size
     if begin > end:
         raise _UnsoundPacketError("it ends within a packet")
@@ -167,7 +167,7 @@ def _packet(content: bytes, at: int, end: int) -> tuple[int, memoryview]:
 
 
 def _parse_header(header: bytes) -> tuple[int, int, int]:
-    """Compression, position of the table, and the number of the events stream that counts."""
+    """Return the compression, the position of the table, and the number of the events stream to read."""
     if header[4:8] != b"IOHE":
         raise CorruptRecordingError("its header is no IOHeader")
     compression_at, table_at, info_at = (_field(header, 0, index) for index in range(3))
@@ -182,7 +182,7 @@ def _parse_header(header: bytes) -> tuple[int, int, int]:
     return compression, table_position, _events_stream(text)
 
 
-@lru_cache(maxsize=8)  # a dataset's recordings have the same description
+@lru_cache(maxsize=8)  # the recordings of a dataset share one description
 def _events_stream(info: bytes) -> int:
     if b"<!" in info:  # entities can grow without bounds; no writer declares any
         raise CorruptRecordingError("its description of streams declares entities")
@@ -202,7 +202,7 @@ def _events_stream(info: bytes) -> int:
 
 
 def _decompressor(compression: int) -> Callable[[memoryview], bytes | memoryview]:
-    """A function that decompresses packets, one after the other."""
+    """Return a function that decompresses packets, one after the other."""
     if compression == NONE:
         return lambda packed: packed
     is_lz4 = compression in (LZ4, LZ4_HIGH)
@@ -242,7 +242,7 @@ def _zstd_chunks(packed: memoryview) -> Iterator[bytes]:
 
 
 def _field(buffer: bytes | memoryview, begin: int, index: int) -> int:
-    """Where field `index` of a flatbuffer's root table lies; 0: it is not there and has its default."""
+    """Return where field `index` of a flatbuffer's root table lies; 0 if it is absent and has its default."""
     table = begin + _integer(_UINT32, buffer, begin)
     vtable = table - _integer(_INT32, buffer, table)
     entry = 4 + 2 * index
@@ -253,7 +253,7 @@ def _field(buffer: bytes | memoryview, begin: int, index: int) -> int:
 
 
 def _integer(kind: struct.Struct, buffer: bytes | memoryview, at: int) -> int:
-    """The integer at a position that a damaged file may have put anywhere."""
+    """Return the integer at a position, which a damaged file may have put anywhere."""
     if not 0 <= at <= len(buffer) - kind.size:
         raise CorruptRecordingError(f"an offset, {at}, points outside of the data")
     return kind.unpack_from(buffer, at)[0]
@@ -265,7 +265,7 @@ def encode(
     compression: int = LZ4,
     packet_microseconds: int = 10_000,
 ) -> bytes:
-    """The bytes of an AEDAT 4 file with one stream of events and a FileDataTable; `decode` is its inverse.
+    """Return the bytes of an AEDAT 4 file with one events stream and a FileDataTable; `decode` inverts it.
 
     Args:
         events: in the order of time; x and y below 2^15.
@@ -305,13 +305,13 @@ def _header(compression: int, table_position: int, info: bytes) -> bytes:
 
 
 def _flatbuffer(identifier: bytes, vector: bytes) -> bytes:
-    """A flatbuffer behind its size: a table with one field, a vector (its length, then its elements)."""
+    """Return a flatbuffer after its size: a table whose one field is a vector, its length and then its elements."""
     body = struct.pack("<I4s2x3HiI", 16, identifier, 6, 8, 4, 6, 4) + vector
     return struct.pack("<I", len(body)) + body
 
 
 def _file_data_table(rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """The FileDataTable: where each packet lies, its size, number of events, first and last timestamp."""
+    """Return the FileDataTable: each packet's position, size, number of events, first and last timestamp."""
     n = len(rows)
     vtable = struct.pack("<7H2x", 14, 44, 4, 12, 20, 28, 36)
     padding = b"\0" * (-(n * 4) % 8)

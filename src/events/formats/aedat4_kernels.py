@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from src.kernel_cache import cached_njit
 
-NO_EVENTS, CUT, OUTSIDE, CUT_EVENTS = -1, -2, -3, -4  # instead of a number of events
-NOT_PLAIN = -1  # instead of an end
+NO_EVENTS, CUT, OUTSIDE, CUT_EVENTS = -1, -2, -3, -4  # returned in place of a number of events
+NOT_PLAIN = -1  # returned in place of an end
 
 _LINKED, _INDEPENDENT = 0xC04040, 0x824060  # a plain frame's descriptor: checksum, block size and flags
-_BLOCK = 1 << 16  # bytes of a block at most, decompressed
+_BLOCK = 1 << 16  # most bytes of a decompressed block
 
 
 @cached_njit(nogil=True)
@@ -98,7 +98,7 @@ def unpack(
             return OUTSIDE
         offset = _uint16(body, vtable + 4)
     if offset == 0:
-        return 0  # a field that is not there: no events
+        return 0  # the field is absent: no events
     elements = table + offset
     if elements > size - 4:
         return OUTSIDE
@@ -108,7 +108,7 @@ def unpack(
     n = _uint32(body, vector)
     if vector + 4 + 16 * n > size:
         return CUT_EVENTS
-    words = body[vector + 4 : vector + 4 + 16 * n].view(np.int64)  # two an event: t; x, y and whether it is ON
+    words = body[vector + 4 : vector + 4 + 16 * n].view(np.int64)  # two per event: t; then x, y and whether it is ON
     x, y, t, p = x[begin:], y[begin:], t[begin:], p[begin:]  # an index with an offset might count from the end
     for i in range(n):
         t[i] = words[2 * i]
@@ -217,7 +217,7 @@ def _decompress_block(
 
 @cached_njit(nogil=True)
 def _length(content: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
-    """The rest of a length that did not fit a token, and where it ends; too large a length if it does not end."""
+    """Return the rest of a length that did not fit a token, and where it ends; a huge length if it never ends."""
     length = 0
     while at < end:
         byte: Any = np.int64(content[at])
@@ -235,7 +235,7 @@ def _copy8(out: NDArray[np.uint8], to: int, source: NDArray[np.uint8], at: int) 
 
 @cached_njit(nogil=True)
 def _load8(source: NDArray[np.uint8], at: int) -> Any:
-    """8 bytes as a number; LLVM makes one load of it."""
+    """Return 8 bytes as a number; LLVM compiles it to one load."""
     first = np.uint64(at)
     word = np.uint64(0)
     for i in range(8):
@@ -245,7 +245,7 @@ def _load8(source: NDArray[np.uint8], at: int) -> Any:
 
 @cached_njit(nogil=True)
 def _store8(out: NDArray[np.uint8], to: int, word: Any) -> None:
-    """Write a number's 8 bytes; LLVM makes one store of it."""
+    """Write a number's 8 bytes; LLVM compiles it to one store."""
     for i in range(8):
         out[np.uint64(to) + np.uint64(i)] = np.uint8(word >> np.uint64(8 * i))
 

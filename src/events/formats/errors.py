@@ -2,27 +2,27 @@
 
 
 class CorruptRecordingError(Exception):
-    """A recording cannot be used; its text says why."""
+    """A recording cannot be used; the text says why."""
 
 
 class ForeignRecordingError(CorruptRecordingError):
-    """A recording that may well be sound, but is in no known format or of another sensor."""
+    """A recording may be sound, but its format is unknown or it is another sensor's."""
 
 
 _POINTERS = {b"version https://git-lfs.github.com/spec/": "git lfs pull", b"/annex/objects/": "git annex get"}
 
 
 def refuse_pointer(content: bytes) -> None:
-    """Raise ForeignRecordingError for a file that only says where a recording is."""
+    """Raise ForeignRecordingError for a file of git-lfs or git-annex that only says where a recording is."""
     for beginning, command in _POINTERS.items():
         if content.startswith(beginning):
-            raise ForeignRecordingError(f"it is only a pointer to the recording, which {command} brings")
+            raise ForeignRecordingError(f"it is only a pointer to the recording; `{command}` downloads the recording")
 
 
 def check_outside(num_outside: int, num_events: int, sensor: str) -> None:
-    """Raise ForeignRecordingError if so many of a recording's events lie outside the sensor that it is another's.
+    """Raise ForeignRecordingError if too many of a recording's events lie outside the sensor to be noise.
 
-    A few are noise of the camera or of the disk: one, or 1 % of the events.
+    One event, or 1 % of them, may be noise of the camera or of the disk.
     """
     if num_outside > max(1, num_events // 100) or 2 * num_outside >= num_events:
         raise ForeignRecordingError(

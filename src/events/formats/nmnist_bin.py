@@ -19,7 +19,7 @@ LARGEST_TIMESTAMP = (1 << 23) - 1
 
 
 def decode(raw: NDArray[np.uint8]) -> Events:
-    """Events of an N-MNIST file's bytes, equal to `tonic.io.read_mnist_file`.
+    """Return the events of an N-MNIST file's bytes, equal to `tonic.io.read_mnist_file`.
 
     An event is 5 bytes, big-endian: x (8 bits), y (8), polarity (1), timestamp in microseconds (23). A y of 240 marks
     a timestamp overflow: every later timestamp grows by 2^13. An event that the file ends within is left out, as
@@ -75,7 +75,7 @@ def _decode_event(raw: NDArray[np.uint8], at: int) -> tuple[Any, Any, Any, Any]:
 
 
 def encode(events: Events) -> bytes:
-    """The bytes of an N-MNIST file; `decode` is its inverse. Timestamps must be below 2^23 microseconds."""
+    """Return the bytes of an N-MNIST file; `decode` inverts it. Timestamps must be below 2^23 microseconds."""
     if len(events) and not (events.t.min() >= 0 and events.t.max() <= LARGEST_TIMESTAMP):
         raise ValueError(f"timestamps must lie in 0 to {LARGEST_TIMESTAMP} microseconds")
     raw = np.empty((len(events), EVENT_BYTES), dtype=np.uint8)
@@ -88,7 +88,7 @@ def encode(events: Events) -> bytes:
 
 
 def read(path: str | Path) -> Events:
-    """Events of an N-MNIST .bin file; CorruptRecordingError if it is none, or empty."""
+    """Return the events of an N-MNIST .bin file; CorruptRecordingError if it is damaged or empty."""
     content = read_bytes(path)
     refuse_pointer(content)
     events = decode(np.frombuffer(content, dtype=np.uint8))
@@ -98,7 +98,7 @@ def read(path: str | Path) -> Events:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A file's bytes; on files of a few KiB, several times as fast as a file object."""
+    """Return a file's bytes, several times as fast as a file object does for files of a few KiB."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer is empty
     try:
         content = os.read(descriptor, os.fstat(descriptor).st_size + 1)

@@ -1,4 +1,4 @@
-"""Simulated recordings: the demo dataset, and a stand-in for CIFAR10-DVS; handwritten digits before a sensor model.
+"""Simulated recordings: handwritten digits in front of a sensor model, for the demo and as a stand-in for CIFAR10-DVS.
 
 The digits are real (scikit-learn's 1,797 of the UCI optical recognition set), the events are not. The demo dataset
 moves them on N-MNIST's three saccades before a 34 x 34 sensor. The stand-in moves them as CIFAR10-DVS was recorded,
@@ -27,7 +27,7 @@ from src.io_funcs import read_text, write_json
 
 SIMULATION_VERSION = 1
 TEST_FRACTION = 0.2
-FIRST_TIMESTAMP = 1_500_000_000_000_000  # of the stand-in's recordings: microseconds since 1970, as a camera gives
+FIRST_TIMESTAMP = 1_500_000_000_000_000  # microseconds since 1970, as a camera gives, for the stand-in's recordings
 
 DEMO_SETUP = Setup(
     pixels=34,
@@ -112,7 +112,7 @@ def create_cifar10dvs(folder: Path, recordings_a_class: int, seed: int) -> None:
 
 
 def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Images [N, 8, 8], ink from 0 to 1, and labels [N]."""
+    """Return images [N, 8, 8], ink from 0 to 1, and labels [N]."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -121,7 +121,7 @@ def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 @contextlib.contextmanager
 def _whole_folder(folder: Path, marker: dict[str, Any]) -> Iterator[Path]:
-    """A temporary folder that becomes `folder`, with a marker in it, unless the block raises."""
+    """Yield a temporary folder that becomes `folder`, with a marker in it, unless the block raises."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -135,7 +135,7 @@ def _whole_folder(folder: Path, marker: dict[str, Any]) -> Iterator[Path]:
 
 
 def is_current(folder: Path, seed: int) -> bool:
-    """Whether the folder holds the demo dataset of this seed and version."""
+    """Return whether the folder holds the demo dataset of this seed and version."""
     try:
         return json.loads(read_text(folder / SIMULATION_MARKER)) == _marker(seed)
     except (OSError, ValueError):

@@ -12,7 +12,7 @@ from src.kernel_cache import cached_njit
 
 @dataclass(frozen=True)
 class Setup:
-    """What stands before a sensor, how it moves, and what the sensor makes of it.
+    """What moves in front of a sensor, how, and how the sensor responds.
 
     Attributes:
         pixels: of the sensor, both ways.
@@ -40,12 +40,12 @@ class Setup:
 
     @property
     def duration(self) -> int:
-        """Microseconds of a recording."""
+        """Return the microseconds of a recording."""
         return self.loops * (len(self.corners) - 1) * self.leg_microseconds
 
 
 def simulate(image: NDArray[np.float64], setup: Setup, rng: np.random.Generator) -> Events:
-    """Events of a small image (ink, 0 to 1), from 0 microseconds on; `rng` draws threshold mismatch and noise."""
+    """Return the events of a moving image, ink from 0 to 1; `rng` draws threshold mismatch and noise."""
     shape = (2, setup.pixels, setup.pixels)  # OFF, ON
     thresholds = np.maximum(rng.normal(setup.threshold, setup.threshold_spread, shape), setup.threshold / 2)
     views = _look(image, _path(setup), setup.image_scale, setup.pixels, setup.darkest)
@@ -65,7 +65,7 @@ def simulate(image: NDArray[np.float64], setup: Setup, rng: np.random.Generator)
 
 
 def _path(setup: Setup) -> NDArray[np.float64]:
-    """Top left corner of the image at each step of a loop, [steps, 2] (x, y)."""
+    """Return the image's top left corner (x, y) at each step of a loop, [steps, 2]."""
     phase = np.arange(0, setup.leg_microseconds, setup.step_microseconds) / setup.leg_microseconds
     moved = (1 - np.cos(np.pi * phase))[:, None] / 2
     return np.concatenate([a + moved * (b - a) for a, b in itertools.pairwise(np.array(setup.corners))])
@@ -75,7 +75,7 @@ def _path(setup: Setup) -> NDArray[np.float64]:
 def _look(
     image: NDArray[np.float64], path: NDArray[np.float64], scale: float, pixels: int, darkest: float
 ) -> NDArray[np.float64]:
-    """Log intensities [steps, pixels, pixels]: the image, interpolated bilinearly, at each place of the path."""
+    """Return log intensities [steps, pixels, pixels]: the image, interpolated bilinearly, at each place of the path."""
     rows, columns = image.shape
     views = np.empty((len(path), pixels, pixels))
     for step in range(len(path)):
@@ -97,7 +97,7 @@ def _look(
 def _sense(
     views: NDArray[np.float64], order: NDArray[np.int64], thresholds: NDArray[np.float64], step_microseconds: int
 ) -> NDArray[np.int64]:
-    """Events [4, N] (x, y, t, p) of views in an order: a pixel fires when its log intensity has moved a threshold."""
+    """Return events [4, N], x, y, t and p, of views: a pixel fires when its log intensity moves by a threshold."""
     pixels = views.shape[1]
     capacity = 4096
     events = np.empty((4, capacity), dtype=np.int64)

@@ -69,8 +69,8 @@ def test_the_header_ends_at_its_last_line_or_where_it_says_so():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "does not begin as AEDAT 2.0"),
-        (b"#!AER-DAT3.1\r\n", "does not begin as AEDAT 2.0"),
+        (b"", "does not begin as an AEDAT 2.0 file"),
+        (b"#!AER-DAT3.1\r\n", "does not begin as an AEDAT 2.0 file"),
         (HEADER[:-1], "ends within its header"),
         (file_of((0, 1))[:-1], "7 bytes, are not a multiple of 8"),
         (file_of((0, 1), (1 << 22, 1)), "1 of its 2 events lie .*address 0x400000 is none of a 128 x 128 sensor"),

@@ -73,7 +73,7 @@ def test_arbitrary_bytes_give_events_or_a_corrupt_recording(tmp_path_factory, be
 )
 def test_a_pointer_to_a_recording_names_what_brings_it(tmp_path, read, content, command):
     (tmp_path / "a.bin").write_bytes(content)
-    with pytest.raises(ForeignRecordingError, match=f"only a pointer to the recording, which {command} brings"):
+    with pytest.raises(ForeignRecordingError, match=f"only a pointer to the recording; `{command}` downloads"):
         read(tmp_path / "a.bin")
 
 
