@@ -98,7 +98,7 @@ def test_convolutions_come_before_the_dense_layers():
     assert (dense.in_dim, dense.out_dim) == (120, 200)
 
 
-def test_a_convolutional_network_classifies_packed_frames_and_counts_bits_when_discretised():
+def test_a_convolutional_network_counts_bits_of_packed_frames_when_discretised():
     model = create_model(convolutional(), SHAPE, 10)
     packed, frames = random_packed()
     assert torch.equal(model.forward_packed(packed), model(frames))
@@ -197,7 +197,7 @@ def test_votes_are_learned_and_their_first_gradient_goes_to_them():
     assert model.votes.weights.grad[1:].count_nonzero() == 0
 
 
-def test_convolutions_begin_as_pass_throughs_and_dense_layers_do_not_if_no_other_way_is_given():
+def test_by_default_convolutions_begin_as_pass_throughs_and_dense_layers_do_not():
     o = convolutional()
 
     def kinds(of):

@@ -91,7 +91,7 @@ def test_the_best_epoch_is_the_first_of_the_highest_val_accuracy():
     assert best_epoch([]) == 0
 
 
-def test_the_best_epoch_by_loss_is_the_one_of_the_lowest_and_a_loss_that_is_no_number_is_the_worst():
+def test_the_best_epoch_has_the_lowest_loss_and_a_loss_that_is_no_number_is_the_worst():
     losses = [math.nan, 0.5, 0.25, 0.25, math.nan]
     rows = [
         {"split": "val", "epoch": i + 1, "loss": loss, "frame_accuracy": 1 / (i + 1)} for i, loss in enumerate(losses)

@@ -105,7 +105,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
 
 
 @pytest.mark.slow
-def test_results_are_the_same_bits_freshly_compiled_from_the_cache_and_not_compiled_at_all(tmp_path):
+def test_results_are_the_same_bits_compiled_from_the_cache_and_not_compiled(tmp_path):
     # A run may compile the kernels, its resumed half may load them: the rounding must be the source's, not LLVM's.
     script = """
 import hashlib, torch

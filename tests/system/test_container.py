@@ -294,7 +294,7 @@ def prepared(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_wrapper_saves_a_checkpoint_and_the_resumed_job_equals_an_uninterrupted_one(prepared):
+def test_a_signal_to_the_wrapper_saves_a_checkpoint_that_resumes_to_the_same_bits(prepared):
     many = ["--override", "train.epochs=20"]
     prepared.run("train.sh", "small.yaml", "whole", *many)
     stopped = prepared.start("train.sh", "small.yaml", "stopped", *many)

@@ -244,7 +244,7 @@ def done_job(folder, job_id):
     (models / "final.safetensors").touch()
 
 
-def test_a_job_that_exists_is_refused_before_it_is_submitted_unless_an_option_says_what_to_do(folder):
+def test_a_job_that_exists_is_not_submitted_unless_an_option_says_what_to_do(folder):
     done_job(folder, "job")
     message = "job job has checkpoints, models or metrics already: --resume continues it"
     assert message in refused(folder, "slurm_train.sh", "small.yaml", "job")

@@ -179,7 +179,7 @@ def test_a_wrong_archive_under_data_url_is_an_error_and_stays(tmp_path):
     assert files(tmp_path) == {"mirror/train.zip": b"another one"}
 
 
-def test_a_failed_download_says_in_one_line_what_to_fetch_and_where_to_put_it_and_leaves_nothing(tmp_path):
+def test_a_failed_download_leaves_nothing_and_says_what_to_fetch_and_where_to_put_it(tmp_path):
     with pytest.raises(UserError) as error:
         fetch(described(), tmp_path / "SET")
     for archive in described():
