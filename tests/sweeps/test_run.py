@@ -1,13 +1,14 @@
 """What a sweep checks and writes without training: frame caches, the script of a SLURM array."""
 
+import logging
 import shlex
 import subprocess
 import threading
-import time
 
 import pytest
 
 from src.command_line import StopSignals, UserError
+from src.helpers import LOG
 from src.io_funcs import file_lock, write_atomic, write_json
 from src.jobs.folders import Job
 from src.reports.status import find_jobs
@@ -82,21 +83,29 @@ def test_frame_caches_that_nobody_prepares_are_told_with_commands_before_any_job
     assert not list(sweep.folder.glob("*.out"))
 
 
-def test_a_job_that_another_process_runs_is_waited_for_and_not_run_again(load):
+def test_a_job_that_another_process_runs_is_waited_for_and_not_run_again(load, monkeypatch, caplog):
     sweep = load("seeds: 1")
-    job, locked = sweep.jobs[0], threading.Event()
+    job, locked, waited_for = sweep.jobs[0], threading.Event(), threading.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            if "runs in another process" in record.getMessage():
+                waited_for.set()
 
     def run_elsewhere():
         with file_lock(Job(job.job_id).lock):
             locked.set()
-            time.sleep(0.3)
+            waited_for.wait(60)
             finish(job)
 
+    caplog.set_level(logging.INFO, LOG.name)
+    monkeypatch.setattr(LOG, "handlers", [Listener()])
     thread = threading.Thread(target=run_elsewhere)
     thread.start()
     locked.wait()
     run_sweep(sweep, 1, StopSignals())
     thread.join()
+    assert waited_for.is_set()
     assert finished_result(job) == {"epochs": 1, "steps": 1}
     assert not list(sweep.folder.glob("*.out"))
 

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.crash import OPTIONS, kill_until_done, outcome
 from src.checkpoint import list_checkpoints
 from tests import small_job
+from tests.processes import handles_sigterm, has_loaded
 
 LONG = "train.epochs=12 train.checkpoint_interval_minutes=0"
 
@@ -140,15 +141,22 @@ def test_a_signal_to_the_whole_group_with_workers_saves_a_checkpoint(prepared):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.4, 0.8, 1.2, 1.6, 2.0])
-def test_a_signal_during_set_up_ends_cleanly(prepared, delay):
-    job = start(prepared, f"early_{delay}", LONG)
-    time.sleep(delay)
+@pytest.mark.parametrize("moment", ["handler", "import", "frame cache", "frames", "job"])
+def test_a_signal_during_set_up_ends_cleanly(prepared, moment):
+    """The moments are when Python handles signals, when it imports PyTorch, and lines of the log."""
+    job_id = f"early_{moment.replace(' ', '_')}"
+    job = small_job.start(prepared, "main.py", "small.yaml", f"--job_id={job_id}", "--override", LONG)
+    if moment == "handler":
+        wait_for(lambda: handles_sigterm(job.pid), job)
+    elif moment == "import":
+        wait_for(lambda: has_loaded(job.pid, "libtorch_cpu"), job)
+    else:
+        assert any(f"INFO    {moment}" in line for line in job.stdout)
     job.send_signal(signal.SIGTERM)
     output, _ = job.communicate(timeout=60)
     assert job.returncode == 75, output
     assert "Traceback" not in output
-    train(prepared, f"early_{delay}", "train.epochs=12", "--resume")
+    train(prepared, job_id, "train.epochs=12", "--resume")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import torch
 from benchmarks.crash import outcome
 from src.checkpoint import load_model_state
 from tests import small_job
+from tests.processes import handles_sigterm, has_loaded
 from tests.system.test_resume import wait_for_step
 
 TOLERANCE = 1e-3  # of weights, whose learning rate is 0.05 for some 200 steps
@@ -69,6 +70,13 @@ def ranks_of(launcher, number=2):
             return found
         time.sleep(0.02)
     raise TimeoutError("the processes never began")
+
+
+def wait_until(ready):
+    last = time.monotonic() + MOST_SECONDS
+    while not ready():
+        assert time.monotonic() < last
+        time.sleep(0.01)
 
 
 def end(launcher):
@@ -174,12 +182,13 @@ def test_whichever_process_is_killed_all_end_and_the_run_resumes_exactly(prepare
     assert outcome(prepared, job_id) == uninterrupted
 
 
-@pytest.mark.parametrize("seconds", [0, 2])
-def test_a_process_that_is_killed_while_the_run_is_set_up_ends_all(prepared, seconds):
-    job = start(prepared, f"early_{seconds}", LONG, "--nproc=2")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_while_the_run_is_set_up_ends_all(prepared, rank):
+    job = start(prepared, f"early_{rank}", LONG, "--nproc=2")
     ranks = ranks_of(job)
-    time.sleep(seconds)
-    os.kill(ranks[seconds // 2], signal.SIGKILL)
+    if rank == 1:  # the other is killed as early as can be
+        wait_until(lambda: has_loaded(ranks[rank], "libtorch_cpu"))
+    os.kill(ranks[rank], signal.SIGKILL)
     output = end(job)
     assert job.returncode == 1, output
     assert "Traceback" not in output
@@ -200,18 +209,12 @@ def test_a_signal_saves_one_checkpoint_and_ends_all(prepared, number, to, exit_c
     assert output.count("stopped by a signal after batch") == output.count(f"received {number.name}") == 1
 
 
-def handles_sigterm(process):
-    """Whether Python has come so far."""
-    mask = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)[1]
-    return int(mask, 16) >> (signal.SIGTERM - 1) & 1
-
-
-@pytest.mark.parametrize("seconds", [0, 2])
-def test_a_signal_is_not_lost_while_processes_begin(prepared, seconds):
-    job = start(prepared, f"begin_{seconds}", LONG, "--nproc=2")
-    while not handles_sigterm(job):
-        time.sleep(0.01)
-    time.sleep(seconds)
+@pytest.mark.parametrize("moment", ["launcher", "ranks"])
+def test_a_signal_is_not_lost_while_processes_begin(prepared, moment):
+    job = start(prepared, f"begin_{moment}", LONG, "--nproc=2")
+    wait_until(lambda: handles_sigterm(job.pid))
+    if moment == "ranks":
+        wait_until(lambda: all(handles_sigterm(pid) for pid in ranks_of(job).values()))
     job.send_signal(signal.SIGTERM)
     output = end(job)
     assert job.returncode == 75, output
@@ -224,19 +227,16 @@ def test_processes_whose_launcher_is_killed_save_a_checkpoint_and_end(prepared, 
     wait_for_step(prepared, "orphans", 5)
     job.kill()
     assert "stopped by a signal after batch" in end(job)
-    last = time.monotonic() + MOST_SECONDS
-    while any(Path(f"/proc/{pid}").exists() for pid in ranks.values()):
-        assert time.monotonic() < last
-        time.sleep(0.1)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ranks.values()))
     train(prepared, "orphans", LONG, "--resume", "--nproc=2")
     assert outcome(prepared, "orphans") == uninterrupted
 
 
-@pytest.mark.parametrize("seconds", [0, 1])
-def test_processes_whose_launcher_is_killed_while_they_import_end(prepared, seconds):
-    job = start(prepared, f"unborn_{seconds}", LONG, "--nproc=2")
-    ranks_of(job)
-    time.sleep(seconds)
+@pytest.mark.parametrize("imported", [False, True])
+def test_processes_whose_launcher_is_killed_while_they_import_end(prepared, imported):
+    job = start(prepared, f"unborn_{imported}", LONG, "--nproc=2")
+    ranks = ranks_of(job)
+    wait_until(lambda: not imported or all(has_loaded(pid, "libtorch_cpu") for pid in ranks.values()))
     job.kill()
     assert "Traceback" not in end(job)  # the pipe is closed by the last of them
 

@@ -585,7 +585,7 @@ def test_a_cancelled_job_saves_a_checkpoint_and_stays_cancelled(cluster):
 
 @pytest.mark.slow
 def test_a_signal_that_comes_before_python_can_note_it_queues_the_job_again(cluster, tmp_path):
-    (tmp_path / "train.sh").write_text("#!/bin/sh\n[ $SLURM_RESTART_COUNT ] || exec sleep 60\nexit 0\n")
+    (tmp_path / "train.sh").write_text("#!/bin/sh\n[ $SLURM_RESTART_COUNT ] && exit\necho begun\nexec sleep 60\n")
     (tmp_path / "train.sh").chmod(0o755)
     body = str(REPOSITORY / "helper_scripts/slurm_job.sh")
     options = ("--parsable", "--mem=100", "--requeue", "--open-mode=append", f"--output={tmp_path}/slurm-%j.out")
@@ -593,8 +593,7 @@ def test_a_signal_that_comes_before_python_can_note_it_queues_the_job_again(clus
     job = cluster.control("sbatch", *options, body, str(tmp_path), "3", "train.sh", "config", "job").strip()
     cluster.wait(job, lambda fields: fields["JobState"] == "RUNNING")
     text = tmp_path / f"slurm-{job}.out"
-    wait_until(lambda: text.exists() and "0 restarts" in text.read_text())
-    time.sleep(0.5)  # from the line to `exec sleep`
+    wait_until(lambda: text.exists() and "begun" in text.read_text())
     cluster.control("scancel", "--batch", "--signal=USR1", job)
     ended = cluster.wait_for_end(job)
     assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), text.read_text()
