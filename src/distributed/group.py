@@ -47,17 +47,17 @@ _control: dist.ProcessGroup | None = None
 
 
 def rank() -> int:
-    """This process's number; rank 0 alone writes."""
+    """Return this process's number; only rank 0 writes files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """The number of processes."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def device_name(wanted: str) -> str:
-    """`train.device` for this rank: each rank of a machine has a GPU of its own."""
+    """Return `train.device` for this rank: each rank of a machine takes a GPU of its own."""
     several_gpus = world_size() > 1 and wanted == "cuda" and torch.cuda.is_available()
     return f"cuda:{os.environ['LOCAL_RANK']}" if several_gpus else wanted
 
@@ -205,7 +205,7 @@ def _is_lost_connection(error: Exception) -> bool:
     )
 
 
-# Agreement: all ranks call these at the same point
+# Agreement: all ranks call each of these at the same point.
 
 
 def barrier() -> None:
@@ -216,7 +216,10 @@ def barrier() -> None:
 
 @contextlib.contextmanager
 def rank_zero_first() -> Iterator[None]:
-    """Rank 0 runs the block, then the others do at once: what it makes, or finds wrong, is made or told once."""
+    """Run the block on rank 0, and then on all others at once.
+
+    What the block makes is therefore made once, and what it finds wrong is reported once.
+    """
     if rank():
         barrier()
     yield
@@ -225,7 +228,7 @@ def rank_zero_first() -> Iterator[None]:
 
 
 def agree(stop: StopSignals, due: bool = False) -> tuple[bool, bool]:
-    """Whether a stop signal has come to any rank, which every rank then holds as received; and rank 0's `due`."""
+    """Return whether a stop signal has come to any rank, and rank 0's `due`; every rank then notes the signal."""
     if world_size() == 1:
         return stop.received is not None, due
     flags = torch.tensor([stop.received or 0, due and rank() == 0])
@@ -243,17 +246,17 @@ def check(stop: StopSignals) -> None:
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum over the ranks of a tensor, which is overwritten."""
+    """Return the sum of a tensor over all ranks; the tensor is overwritten."""
     if world_size() > 1:
         dist.all_reduce(tensor, group=_control if tensor.device.type == "cpu" else None)
     return tensor
 
 
 def from_rank_zero(task: Callable[[], Any]) -> Any:
-    """What `task` returns on rank 0, where alone it runs.
+    """Run a task on rank 0 only, and return its result on all ranks.
 
     Args:
-        task: returns a tree as of `checkpoint.save_tree`: dicts with text keys, lists, JSON values, tensors on the CPU.
+        task: returns what `checkpoint.save_tree` takes: dicts with text keys, lists, JSON values, tensors on the CPU.
     """
     if world_size() == 1:
         return task()

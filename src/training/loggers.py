@@ -1,8 +1,8 @@
 """Loggers: a run's numbers in TensorBoard and Weights & Biases, whose packages are optional.
 
-A logger is started with everything that the run's checkpoint knows, then gets each new number once. What earlier
-processes of the job left on this disk is replaced: so nothing is there twice, and nothing is missing that a killed
-process had not yet written.
+A logger starts with everything that the run's checkpoint knows, and then gets each new number once. It replaces what
+earlier processes of the job left on this disk. Nothing is therefore there twice, and nothing is missing that a killed
+process had not written yet.
 """
 
 import os
@@ -20,7 +20,7 @@ from src.io_funcs import read_text, write_atomic
 
 Entry = tuple[int, dict[str, float]]  # step; values by tag, such as val/frame_accuracy
 RUN_ID = "wandb_run_id"  # the file in logs/<job_id> that keeps the run id of Weights & Biases
-FINISH_SECONDS = 60  # for what is left to upload at the end: a job that was told to stop must not hang in it
+FINISH_SECONDS = 60  # for uploads that are left at the end, so that a job that has to stop does not wait for them
 
 
 class TensorBoard:
@@ -32,17 +32,17 @@ class TensorBoard:
     package: ClassVar = "tensorboard"
 
     def __init__(self, config: Config, folder: Path, resume: bool) -> None:
-        """`folder` is logs/<job_id>; nothing depends on the rest, since the file always begins anew."""
+        """Begin a new file; `folder` is logs/<job_id>, and nothing depends on the other arguments."""
         from torch.utils.tensorboard import SummaryWriter
 
         folder = folder / "tensorboard"
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-        # A TensorBoard that is open purges what it has read of the old files.
+        # A TensorBoard that is open then forgets what it has read from the old files.
         self.writer = SummaryWriter(str(folder), purge_step=0)
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Values after `step` batches."""
+        """Log values by their tags, after `step` batches."""
         for tag, value in values.items():
             self.writer.add_scalar(tag, value, step)
 
@@ -52,7 +52,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run in logs/<job_id>/wandb, to be uploaded by `wandb sync`, or online; resumed jobs keep the run's id."""
+    """A run online, or in logs/<job_id>/wandb for `wandb sync` to upload; a resumed job keeps the run's id."""
 
     name: ClassVar = "Weights & Biases"
     option: ClassVar = "base.wandb"
@@ -60,7 +60,7 @@ class WeightsAndBiases:
     package: ClassVar = "wandb"
 
     def __init__(self, config: Config, folder: Path, resume: bool) -> None:
-        """`folder` is logs/<job_id>."""
+        """Begin the run, or go on with it if `resume`; `folder` is logs/<job_id>."""
         import wandb
 
         online = config.base.wandb == "online"
@@ -78,11 +78,11 @@ class WeightsAndBiases:
             allow_val_change=True,  # a resumed job may have more epochs
             settings=wandb.Settings(console="off", silent=True, finish_timeout=FINISH_SECONDS),
         )
-        self.first_step = self.run.step  # of a run that is online already, what comes before is there
+        self.first_step = self.run.step  # a run that is online already has all earlier steps
         LOG.info("%s: %s", self.name, self.run.url if online else f"wandb sync {Path(self.run.dir).parent}")
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Values after `step` batches."""
+        """Log values by their tags, after `step` batches."""
         if step >= self.first_step:
             self.run.log(values, step=step)
 
@@ -92,7 +92,7 @@ class WeightsAndBiases:
 
 
 def _run_id(path: Path, resume: bool) -> str:
-    """The id that an earlier process of the job has kept, or a new one; from no generator that the training uses."""
+    """Return the id that an earlier process of the job has kept, or a new one; no generator of the training draws it."""
     if resume and path.exists():
         return read_text(path).strip()
     run_id = secrets.token_hex(4)
@@ -112,7 +112,7 @@ def _asked_for(config: Config) -> list[type[TensorBoard] | type[WeightsAndBiases
 def require_packages(config: Config) -> None:
     """Raise UserError if the config asks for a logger whose package cannot be imported."""
     if config.base.wandb == "offline":
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else the package reports its own errors to its makers
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # the package would send its own errors to its makers
     for kind in _asked_for(config):
         remedy = f"install it with pip install --upgrade {kind.package}, or leave the option out"
         try:
@@ -124,16 +124,21 @@ def require_packages(config: Config) -> None:
 class Loggers:
     """The loggers that a config asks for.
 
-    One that fails is left out from then on, with a warning: a run never ends for it.
+    A logger that fails gets no more numbers, and a warning says so. It never ends the run.
     """
 
     def __init__(self, config: Config, folder: Path) -> None:
-        """`folder` is logs/<job_id>. Nothing is written before `start`."""
+        """Write nothing until `start`; `folder` is logs/<job_id>."""
         self._config, self._folder = config, folder
         self._active: list[TensorBoard | WeightsAndBiases] = []
 
     def start(self, history: Iterable[Entry], resume: bool) -> None:
-        """Begin, with what the run has logged until now, in the order of steps; `resume` keeps W&B's run id."""
+        """Start the loggers with what the run has logged so far, in the order of steps.
+
+        Args:
+            history: what the run has logged.
+            resume: whether Weights & Biases keeps the id of its run.
+        """
         for kind in _asked_for(self._config):
             try:
                 self._active.append(kind(self._config, self._folder, resume))
@@ -143,7 +148,7 @@ class Loggers:
             self.log(*entry)
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Values after `step` batches, not fewer than the last time."""
+        """Log values by their tags, after `step` batches; steps never fall."""
         for logger in list(self._active):
             try:
                 logger.log(step, values)
@@ -166,7 +171,7 @@ class Loggers:
 
 
 def row_entry(row: dict[str, Any]) -> Entry:
-    """The entry of a row of metrics.csv: its numbers by split; the learning rate only with the training row."""
+    """Return the loggers' entry of a row of metrics.csv; only the training row's has the learning rate."""
     split = row["split"]
     left_out = {"step", "epoch", "split", "debug"} | (set() if split == "train" else {"learning_rate"})
     return row["step"], {f"{split}/{name}": value for name, value in row.items() if name not in left_out}
