@@ -92,7 +92,7 @@ class WeightsAndBiases:
 
 
 def _run_id(path: Path, resume: bool) -> str:
-    """Return the id that an earlier process of the job has kept, or a new one; no generator of the training draws it."""
+    """Return the id that an earlier process of the job has kept, or a new one, drawn apart from all other draws."""
     if resume and path.exists():
         return read_text(path).strip()
     run_id = secrets.token_hex(4)
