@@ -56,7 +56,7 @@ def wandb_runs(folder):
 def wandb_run(path):
     from wandb.proto.wandb_internal_pb2 import Record
 
-    for _ in range(1000):  # the package ends a run in a process of its own
+    for _ in range(6000):  # the package ends a run in a process of its own
         records = [Record.FromString(content) for content in leveldb_records(path.read_bytes())]
         if any(record.HasField("exit") for record in records):
             break
