@@ -209,6 +209,12 @@ def leftovers(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(".*.tmp") if not path.is_dir())
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder if there is nothing in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that were killed; the caller holds the lock of what lies there.
 

@@ -15,8 +15,7 @@ from src.events.download.http import download, part_of
 from src.events.formats import nmnist_bin
 from src.events.formats.errors import CorruptRecordingError
 from src.events.simulation.digits import SIMULATION_MARKER, is_current
-from src.frame_cache import cache, sync
-from src.frame_cache import work_units as parts
+from src.frame_cache import cache, sync, work_units
 from src.helpers import LOG
 from src.jobs.folders import Job, remove_results
 
@@ -133,9 +132,9 @@ def test_it_is_no_manifest_and_the_cache_is_unreadable(place, kind, storages, ca
 
 
 def test_it_is_no_part(place):
-    part = parts.Part("train", 0, (), ())
+    part = work_units.WorkUnit("train", 0, (), ())
     place.rename(part.description_file(place.parent))
-    assert parts.read_part(place.parent, part) is None
+    assert work_units.read_unit(place.parent, part) is None
 
 
 def test_it_is_no_mark_of_a_simulation(place):

@@ -1,8 +1,9 @@
-"""Parts of a preparation: the frames of a few recordings each, made in parallel, kept when it is interrupted.
+"""Work units of a preparation: the frames of a few recordings each, made in parallel, kept if it is interrupted.
 
-A part is two files in a folder of the preparation's own: `<split>-<number>.frames`, the packed frames one after the
-other, and then `<split>-<number>.json`, which says what they are and holds their checksum: without it there is no part.
-Both are verified before they are used and made again if they are damaged, so that nothing waits for the disk.
+A unit is two files in a folder of the preparation. `<split>-<number>.frames` holds the packed frames, one after the
+other. `<split>-<number>.json` is written last: it describes them and holds their checksum. Without it there is no
+unit. Neither file is synced, so that nothing waits for the disk; instead both are verified before they are used, and
+made again if they are damaged.
 """
 
 import hashlib
@@ -36,20 +37,20 @@ from src.frame_cache.framing_options import framing_of
 from src.helpers import format_size, keep_freed_memory
 from src.io_funcs import CHUNK_BYTES, atomic_file, open_regular, read_text
 
-# Bytes of recordings in a part: a second of work, which is all that an interruption costs. Where the cuts are must
-# not depend on the number of processes or shards: each can go on with what another began.
-PART_BYTES = 1 << 25
-SAMPLED = 32  # recordings, spread over all, of which the space that a cache takes is estimated
+# Bytes of recordings per unit: a second of work, which is all that an interruption costs. The cuts do not depend on
+# the number of processes or shards, so that each can go on with what another began.
+UNIT_BYTES = 1 << 25
+SAMPLED = 32  # recordings, spread over all, from which the size of a cache is estimated
 FEWER_FRAMES = "Choose values that give fewer frames per recording"
-WORTH_PROCESSES = 1 << 26  # bytes of recordings; fewer are done before other processes have started
+WORTH_PROCESSES = 1 << 26  # bytes of recordings; fewer are done before more processes have started
 
 
-class DamagedPartError(Exception):
-    """A part's frames do not have the checksum that was noted when they were written."""
+class DamagedUnitError(Exception):
+    """A unit's frames do not have the checksum that was noted when they were written."""
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class WorkUnit:
     """A few consecutive recordings of one split: `recordings` with their `numbers` in the dataset's sorted list."""
 
     split: str
@@ -58,30 +59,30 @@ class Part:
     recordings: tuple[Recording, ...]
 
     def frames_file(self, folder: Path) -> Path:
-        """Where the frames lie."""
+        """Return where the frames lie."""
         return folder / f"{self.split}-{self.number:05d}.frames"
 
     def description_file(self, folder: Path) -> Path:
-        """What is written last."""
+        """Return where the description lies, which is written last."""
         return folder / f"{self.split}-{self.number:05d}.json"
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a part that is made holds.
+class MadeUnit:
+    """What a finished work unit holds.
 
     Attributes:
-        numbers: the part's recordings, the corrupt ones too.
-        kept, labels, counts: of each recording that is not corrupt, its number, label and number of frames.
+        numbers: the unit's recordings, the corrupt ones too.
+        kept, labels, counts: number, label and number of frames of each recording that has frames.
         corrupt: a line for each corrupt recording.
         foreign: a line for each recording of another format or sensor.
         unframed: a line for each recording whose frames would take more than MOST_BYTES.
         cut_short: (path, bytes) of each recording whose end was not read.
         outside: (path, events) of each recording with events outside the sensor, which were left out.
-        num_events: of the recordings that were kept.
-        seconds: of work, on one core.
+        num_events: events of the recordings that were kept.
+        seconds: time of work on one core.
         size: bytes of the frames.
-        sha256: of the frames.
+        sha256: checksum of the frames.
     """
 
     numbers: list[int]
@@ -100,48 +101,48 @@ class Made:
 
     @property
     def num_left_out(self) -> int:
-        """Recordings of which there are no frames."""
+        """Return the number of recordings that have no frames."""
         return len(self.numbers) - len(self.kept)
 
 
-def plan_parts(splits: dict[str, list[int]], recordings: list[Recording]) -> list[Part]:
-    """Cut each split's recordings (numbers) into parts, by the sizes of their files alone."""
-    parts = []
+def plan_work_units(splits: dict[str, list[int]], recordings: list[Recording]) -> list[WorkUnit]:
+    """Cut each split's recordings (numbers) into units, by the sizes of their files alone."""
+    units = []
     for split, numbers in splits.items():
         begin = size = index = 0
         for end, number in enumerate(numbers, start=1):
             size += recordings[number].size
-            if size >= PART_BYTES or end == len(numbers):
+            if size >= UNIT_BYTES or end == len(numbers):
                 mine = tuple(numbers[begin:end])
-                parts.append(Part(split, index, mine, tuple(recordings[n] for n in mine)))
+                units.append(WorkUnit(split, index, mine, tuple(recordings[n] for n in mine)))
                 begin, size, index = end, 0, index + 1
-    return parts
+    return units
 
 
-def read_part(folder: Path, part: Part) -> Made | None:
-    """What the folder holds of the part; None if it is not made, or not whole."""
+def read_unit(folder: Path, unit: WorkUnit) -> MadeUnit | None:
+    """Return what the folder holds of the unit; None if it is not made, or incomplete."""
     try:
-        made = Made(**json.loads(read_text(part.description_file(folder))))
-        whole = made.numbers == list(part.numbers) and part.frames_file(folder).stat().st_size == made.size
+        made = MadeUnit(**json.loads(read_text(unit.description_file(folder))))
+        whole = made.numbers == list(unit.numbers) and unit.frames_file(folder).stat().st_size == made.size
     except (OSError, ValueError, TypeError):
         return None
     return made if whole else None
 
 
-def remove_part(folder: Path, part: Part) -> None:
-    """Forget a part, so that it is made again."""
-    part.description_file(folder).unlink(missing_ok=True)
+def remove_unit(folder: Path, unit: WorkUnit) -> None:
+    """Forget a unit, so that it is made again."""
+    unit.description_file(folder).unlink(missing_ok=True)
 
 
-def frames_of_part(folder: Path, part: Part, made: Made) -> Iterator[bytes]:
-    """The part's frames, a few MiB at a time; DamagedPartError at the end if they are not what was written."""
+def frames_of_unit(folder: Path, unit: WorkUnit, made: MadeUnit) -> Iterator[bytes]:
+    """Yield the unit's frames, a few MiB at a time; DamagedUnitError at the end if they are not what was written."""
     digest = hashlib.sha256()
-    with open_regular(part.frames_file(folder)) as file:
+    with open_regular(unit.frames_file(folder)) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             yield chunk
     if digest.hexdigest() != made.sha256:
-        raise DamagedPartError(f"{part.frames_file(folder)} is damaged")
+        raise DamagedUnitError(f"{unit.frames_file(folder)} is damaged")
 
 
 def framed(recording: Recording, dataset: Dataset, framing: Framing) -> tuple[Events, NDArray[np.uint8]]:
@@ -174,7 +175,7 @@ def frames_per_recording(recordings: list[Recording], dataset: Dataset, framing:
     for number in sample:
         try:
             counts.append(len(framed(recordings[number], dataset, framing)[1]))
-        except (CorruptRecordingError, OSError):  # told, with others, when its part is made
+        except (CorruptRecordingError, OSError):  # reported when its unit is made
             continue
         except ValueError:
             num_unframed += 1
@@ -191,8 +192,8 @@ def unframed_text(framing: Framing) -> str:
     return f"of more than {format_size(MOST_BYTES)} of frames each, by {options}"
 
 
-def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Callable[[], None]) -> Made:
-    """Read, denoise, frame and pack the part's recordings into the folder; memory holds one recording's frames.
+def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check: Callable[[], None]) -> MadeUnit:
+    """Read, denoise, frame and pack the unit's recordings into the folder; memory holds one recording's frames.
 
     Raises:
         UserError: a recording cannot be read from the disk.
@@ -203,8 +204,8 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
     corrupt, foreign, unframed, cut_short, outside = [], [], [], [], []
     digest = hashlib.sha256()
     framing = framing_of(data)
-    with atomic_file(part.frames_file(folder), durable=False) as file:
-        for number, recording in zip(part.numbers, part.recordings, strict=True):
+    with atomic_file(unit.frames_file(folder), durable=False) as file:
+        for number, recording in zip(unit.numbers, unit.recordings, strict=True):
             check()
             try:
                 events, frames = framed(recording, dataset, framing)
@@ -232,8 +233,8 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
                 outside.append((recording.path, events.num_outside))
         size = file.tell()
     seconds = time.perf_counter() - began
-    made = Made(
-        numbers=list(part.numbers),
+    made = MadeUnit(
+        numbers=list(unit.numbers),
         kept=kept,
         labels=labels,
         counts=counts,
@@ -247,37 +248,37 @@ def make_part(part: Part, dataset: Dataset, data: Data, folder: Path, check: Cal
         size=size,
         sha256=digest.hexdigest(),
     )
-    with atomic_file(part.description_file(folder), durable=False) as file:
+    with atomic_file(unit.description_file(folder), durable=False) as file:
         file.write(json.dumps(vars(made)).encode())
     return made
 
 
-def make_parts(
-    parts: list[Part], dataset: Dataset, data: Data, folder: Path, processes: int, check: Callable[[], None]
-) -> Iterator[tuple[Part, Made]]:
-    """Make the parts in any order, in several processes where that is worth while; each is given out when it is there.
+def make_units(
+    units: list[WorkUnit], dataset: Dataset, data: Data, folder: Path, processes: int, check: Callable[[], None]
+) -> Iterator[tuple[WorkUnit, MadeUnit]]:
+    """Make the units in any order, in several processes if that is worthwhile; yield each as soon as it is made.
 
     Raises:
         RunError: a process was killed.
-        Whatever `make_part` and `check` raise; parts that are made stay.
+        Whatever `make_unit` and `check` raise; units that are made stay.
     """
-    processes = min(processes, len(parts))
-    keep_freed_memory()  # a recording's arrays come and go
-    if processes < 2 or sum(recording.size for part in parts for recording in part.recordings) < WORTH_PROCESSES:
-        for part in parts:
-            yield part, make_part(part, dataset, data, folder, check)
+    processes = min(processes, len(units))
+    keep_freed_memory()  # each recording's arrays are freed
+    if processes < 2 or sum(recording.size for unit in units for recording in unit.recordings) < WORTH_PROCESSES:
+        for unit in units:
+            yield unit, make_unit(unit, dataset, data, folder, check)
         return
     # Spawned, not forked: the caller may have threads (progress bar, PyTorch) that a fork would leave half there.
     context = multiprocessing.get_context("spawn")
     stopping = context.Event()  # starts the resource tracker too, see `stop_signals_blocked`
     with ProcessPoolExecutor(processes, context, _start_worker, (stopping,)) as pool:
-        waiting = iter(parts)
-        running: dict[Future[Made], Part] = {}
+        waiting = iter(units)
+        running: dict[Future[MadeUnit], WorkUnit] = {}
         try:
             while True:
-                for part in itertools.islice(waiting, 2 * processes - len(running)):
+                for unit in itertools.islice(waiting, 2 * processes - len(running)):
                     with stop_signals_blocked():  # a worker that starts cannot ignore them yet
-                        running[pool.submit(_work, part, dataset.name, data, folder)] = part
+                        running[pool.submit(_work, unit, dataset.name, data, folder)] = unit
                 if not running:
                     return
                 done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -298,7 +299,7 @@ _stopping: Event
 
 
 def _start_worker(stopping: Event) -> None:
-    """Of a process of the pool: it ends when it is told to, or with the process that started it."""
+    """Set up a process of the pool, which ends when it is asked to, or with the process that started it."""
     global _stopping
     _stopping = stopping
     keep_freed_memory()
@@ -313,9 +314,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(part: Part, dataset_name: str, data: Data, folder: Path) -> Made:
+def _work(unit: WorkUnit, dataset_name: str, data: Data, folder: Path) -> MadeUnit:
     def check() -> None:
         if _stopping.is_set():
             raise Stopped("the preparation is stopping")
 
-    return make_part(part, get_dataset(dataset_name), data, folder, check)
+    return make_unit(unit, get_dataset(dataset_name), data, folder, check)

@@ -17,10 +17,10 @@ from src.events.datasets.nmnist import NMNIST
 from src.events.events import Events
 from src.events.formats import nmnist_bin
 from src.events.framing import frames_of
-from src.frame_cache import cache
-from src.frame_cache import work_units as parts
+from src.frame_cache import cache, work_units
 from src.frame_cache.framing_options import framing_of
-from src.frame_cache.prepare import assign_splits, prepare, prepare_shard
+from src.frame_cache.prepare import prepare, prepare_shard
+from src.frame_cache.splits import assign_splits
 from src.io_funcs import project_root, scratch_root
 from tests import small_job
 from tests.small_disk import small_disk
@@ -123,13 +123,13 @@ def test_splits_follow_the_data_seed():
 @pytest.fixture
 def small_parts(monkeypatch):
     """Cut the preparation into about fifteen parts."""
-    monkeypatch.setattr(parts, "PART_BYTES", 20_000)
+    monkeypatch.setattr(work_units, "UNIT_BYTES", 20_000)
 
 
 def test_neither_processes_nor_parts_change_a_byte(config, monkeypatch):
     whole = content(prepare(config, StopSignals()))
-    monkeypatch.setattr(parts, "PART_BYTES", 20_000)
-    monkeypatch.setattr(parts, "WORTH_PROCESSES", 0)
+    monkeypatch.setattr(work_units, "UNIT_BYTES", 20_000)
+    monkeypatch.setattr(work_units, "WORTH_PROCESSES", 0)
     config.data.num_threads, config.data.reset_cache = 3, True
     assert content(prepare(config, StopSignals())) == whole
 
@@ -158,9 +158,9 @@ def forget():
 def reads(monkeypatch):
     """Counts the recordings that are read from now on."""
     numbers = []
-    make_part = parts.make_part
+    make_unit = work_units.make_unit
     monkeypatch.setattr(
-        parts, "make_part", lambda part, *rest: (numbers.extend(part.numbers), make_part(part, *rest))[1]
+        work_units, "make_unit", lambda part, *rest: (numbers.extend(part.numbers), make_unit(part, *rest))[1]
     )
     return numbers
 
@@ -234,7 +234,7 @@ def test_a_shard_does_not_reset_what_others_have_made(config, small_parts):
 def test_a_shard_without_parts_says_so(config, caplog):
     with caplog.at_level("INFO", logger="difflogic_tonic"):
         prepare_shard(config, 9, 9, StopSignals())
-    assert "nothing to do for shard 9 of 9: there are 3 parts only" in caplog.text
+    assert "nothing to do for shard 9 of 9: there are only 3 parts" in caplog.text
 
 
 def test_a_shard_of_a_cache_that_is_there_makes_nothing(config, small_parts, monkeypatch):

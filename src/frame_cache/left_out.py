@@ -1,0 +1,66 @@
+"""Recordings that a preparation leaves out or reads in unit: what is said of them, and how many are too many."""
+
+from src.command_line import UserError
+from src.events.framing import Framing
+from src.frame_cache.work_units import FEWER_FRAMES, MadeUnit, unframed_text
+from src.helpers import LOG, format_size
+
+MOST_LEFT_OUT_FRACTION = 0.01
+FEW_LEFT_OUT = 2  # are accepted however few recordings there are
+MOST_CORRUPT_NAMED = 20
+MOST_PARTLY_READ_NAMED = 5
+_LEFT_OUT = {  # reason, as in `MadeUnit`: what such recordings are, and what to do about them
+    "corrupt": ("corrupt", "Fetch the dataset again, or move them out of its folders"),
+    "foreign": (
+        "of an unknown format or another sensor",
+        "Convert them, or name another folder of recordings by data.data_root",
+    ),
+}
+
+
+def too_many(num_left_out: int, num_recordings: int) -> bool:
+    """Return whether a preparation must stop because it leaves out so many recordings."""
+    return num_left_out > max(FEW_LEFT_OUT, MOST_LEFT_OUT_FRACTION * num_recordings)
+
+
+def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int) -> None:
+    """Warn of recordings that were left out or partly read; UserError if too many were left out."""
+    texts = {**_LEFT_OUT, "unframed": (unframed_text(framing), FEWER_FRAMES)}
+    left_out = {reason: [line for it in made for line in getattr(it, reason)] for reason in texts}
+    for lines in left_out.values():
+        for line in lines[:MOST_CORRUPT_NAMED]:
+            LOG.warning("recording left out: %s", line)
+        if len(lines) > MOST_CORRUPT_NAMED:
+            LOG.warning("and %d more", len(lines) - MOST_CORRUPT_NAMED)
+    total = sum(map(len, left_out.values()))
+    if too_many(total, num_recordings):
+        reason, lines = max(left_out.items(), key=lambda item: len(item[1]))
+        are, what_to_do = texts[reason]
+        raise UserError(
+            f"{total} of {num_recordings} recordings cannot be used, more than {MOST_LEFT_OUT_FRACTION:.0%} and more "
+            f"than {FEW_LEFT_OUT}; {len(lines)} are {are}, the first: {lines[0]}. {what_to_do}"
+        )
+    for reason, lines in left_out.items():
+        if lines:
+            LOG.warning("%d of %d recordings are %s and were left out", len(lines), num_recordings, texts[reason][0])
+    if cut_short := [it for unit in made for it in unit.cut_short]:
+        LOG.warning(
+            "%d of %d recordings are cut short; what is whole was read, %s were left out or are missing: %s",
+            len(cut_short),
+            num_recordings,
+            format_size(sum(size for _, size in cut_short)),
+            _named([f"{path} ({format_size(size)})" for path, size in cut_short]),
+        )
+    if outside := [it for unit in made for it in unit.outside]:
+        LOG.warning(
+            "%d of %d recordings have events outside the sensor; %s events were left out: %s",
+            len(outside),
+            num_recordings,
+            f"{sum(number for _, number in outside):,}",
+            _named([f"{path} ({number:,})" for path, number in outside]),
+        )
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - MOST_PARTLY_READ_NAMED
+    return ", ".join(names[:MOST_PARTLY_READ_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,75 @@
+"""A dataset's recordings on this machine: found, downloaded or simulated."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from src.command_line import UserError
+from src.config import Data
+from src.events.datasets.description import Dataset, Recording, broken_links
+from src.events.download.archives import fetch, strange_folders
+from src.helpers import LOG, format_size
+from src.io_funcs import file_lock, from_repository, remove_if_empty
+
+
+def obtain_recordings(
+    data: Data, dataset: Dataset, check: Callable[[], None] = lambda: None
+) -> tuple[Path, list[Recording]]:
+    """Return the recordings' folder and the recordings in it; download or simulate them first if there are none."""
+    root = from_repository(data.data_root) / dataset.folder
+    try:
+        recordings = dataset.find_recordings(root)
+    except OSError as error:
+        raise UserError(f"cannot list the recordings of {dataset.name} under {root}: {error}") from error
+    if links := broken_links(root):
+        some = f"links that lead nowhere: {len(links):,}, such as {links[0]} -> {Path(links[0]).readlink()}"
+        what_to_do = "Bring the files that they name (git annex get, dvc pull), or mount their disk"
+        if not recordings:
+            raise UserError(f"no recordings of {dataset.name} under {root}, only {some}. {what_to_do}")
+        LOG.warning("recordings of %s are left out, %s. %s", dataset.name, some, what_to_do)
+    if not recordings or not dataset.is_current(root, data.seed):
+        try:
+            _bring_recordings(data, dataset, root, check)
+        except OSError as error:
+            raise UserError(f"cannot bring the recordings of {dataset.name} to {root}: {error}") from error
+        recordings = dataset.find_recordings(root)
+    if not recordings:
+        raise UserError(f"no recordings of {dataset.name} under {root}; is data.data_root right?")
+    if dataset.archives and (strangers := strange_folders(dataset.archives, root)):
+        LOG.warning("nothing is taken from %s in %s: not a folder of %s", ", ".join(strangers), root, dataset.name)
+    if len(recordings) < dataset.full_size:
+        LOG.warning(
+            "%s: %d of %d recordings found under %s; using those",
+            dataset.name,
+            len(recordings),
+            dataset.full_size,
+            root,
+        )
+    return root, recordings
+
+
+def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[[], None]) -> None:
+    """Download or simulate the recordings; a failed download leaves only what the next one goes on with."""
+    made_data_root = not root.parent.exists()
+    if dataset.archives and made_data_root and root.parent != from_repository(Data().data_root):
+        size = format_size(sum(archive.size for archive in dataset.archives))
+        raise UserError(
+            f"data.data_root = {data.data_root}: there is no such folder; correct it, or make the folder if "
+            f"{dataset.name} ({size}) is to be downloaded to it"
+        )
+    if dataset.archives and dataset.find_recordings(root.parent):
+        raise UserError(
+            f"data.data_root = {data.data_root} is itself the folder of the recordings of {dataset.name}: name it "
+            f"{dataset.folder}, if it is not, and give the folder that it lies in"
+        )
+    lock, waiting = root.with_name(f".{root.name}.lock"), f"another process brings {root}; waiting for it"
+    try:
+        with file_lock(lock, waiting, check, remove=True):
+            if dataset.find_recordings(root) and dataset.is_current(root, data.seed):
+                return
+            if dataset.archives:
+                fetch(dataset.archives, root, data.url, check)
+            elif dataset.obtain:
+                dataset.obtain(root, data.seed)
+    finally:
+        if made_data_root:
+            remove_if_empty(root.parent)

@@ -1,0 +1,43 @@
+"""Which recordings train, val and test hold."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.config import Data
+from src.events.datasets.description import Recording
+from src.frame_cache.cache import SPLITS
+from src.helpers import LOG
+
+
+def assign_splits(recordings: list[Recording], data: Data, own_test_split: bool) -> dict[str, list[int]]:
+    """Return the numbers of each split's recordings: whole recordings, stratified by class, drawn from data.seed."""
+    labels = np.array([recording.label for recording in recordings])
+    is_test = np.array([recording.is_test for recording in recordings])
+    if not own_test_split:
+        is_test = _stratified(labels, np.ones(len(labels), bool), data.test_split, [data.seed, 0])
+    is_val = _stratified(labels, ~is_test, data.val_split, [data.seed, 1])
+    members = {"train": ~is_test & ~is_val, "val": is_val, "test": is_test}
+    return {split: np.flatnonzero(members[split]).tolist() for split in SPLITS}
+
+
+def warn_of_missing_classes(
+    splits: dict[str, list[int]], recordings: list[Recording], classes: tuple[str, ...]
+) -> None:
+    """Warn of each class that has no recording in train or test."""
+    for split in ("train", "test"):
+        present = {recordings[number].label for number in splits[split]}
+        missing = [name for label, name in enumerate(classes) if label not in present]
+        if present and missing:
+            LOG.warning("no recording of class %s is in %s: is a folder missing?", ", ".join(missing), split)
+
+
+def _stratified(
+    labels: NDArray[np.int64], candidates: NDArray[np.bool_], fraction: float, seed: list[int]
+) -> NDArray[np.bool_]:
+    """Mark `fraction` of each class's candidates, rounded, at random."""
+    marked = np.zeros(len(labels), dtype=bool)
+    rng = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(candidates & (labels == label)))
+        marked[members[: round(fraction * len(members))]] = True
+    return marked
