@@ -34,7 +34,7 @@ def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> ar
     parser.add_argument("--job_id", help="names the job's folders; default: base.job_id, else config name and time")
     going_on = parser.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
-    going_on.add_argument("--restart", action="store_true", help="begin anew, replacing the job's checkpoints")
+    going_on.add_argument("--restart", action="store_true", help="begin again, replacing the job's checkpoints")
     going_on.add_argument("--evaluate", action="store_true", help="evaluate a model that the job has saved")
     parser.add_argument("--split", help="with --evaluate: train, val or test (default: test)")
     parser.add_argument("--model", help="with --evaluate: best or final (default: best)")

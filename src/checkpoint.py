@@ -25,7 +25,7 @@ from src.jobs.folders import list_checkpoints
 FORMAT_VERSION = "1"
 KEPT = 2  # checkpoints per folder
 _TENSOR = "__tensor__"
-_ELSEWHERE = "take another copy, or the job's other model or a checkpoint; --restart trains the job anew"
+_ELSEWHERE = "take another copy, or the job's other model or a checkpoint; --restart trains the job again"
 
 
 class DamagedCheckpointError(Exception):
@@ -183,7 +183,7 @@ def load_newest(*folders: Path) -> dict[str, Any] | None:
         return state
     if paths:
         where = " and ".join(map(str, folders))
-        raise UserError(f"no checkpoint in {where} can be read; --restart begins the job anew")
+        raise UserError(f"no checkpoint in {where} can be read; --restart begins the job again")
     return None
 
 

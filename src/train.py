@@ -64,7 +64,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         explain_memory_errors(),
     ):
         if resume and from_rank_zero(job.restarting.exists):
-            LOG.warning("job %s begins anew: its --restart was stopped before the first step", job_id)
+            LOG.warning("job %s begins again: its --restart was stopped before the first step", job_id)
             resume, restart = False, True
         run = set_up(config, job, loggers, stop, resume, restart, debug)
         if resume:

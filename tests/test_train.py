@@ -136,7 +136,7 @@ def is_killed(*_):
 
 
 @pytest.mark.parametrize("end", ["stopped in set-up", "killed before old files are removed", "killed while they are"])
-def test_a_restart_that_ends_before_its_first_step_is_begun_anew_by_resume(folder, run, monkeypatch, end):
+def test_a_restart_that_ends_before_its_first_step_is_begun_again_by_resume(folder, run, monkeypatch, end):
     job_id, new = end.replace(" ", "_"), "train.epochs=1 base.seed=7"
     run(job_id, "train.epochs=1")
     stop = StopSignals()
@@ -177,7 +177,7 @@ def test_a_stopped_restart_tells_how_to_keep_the_old_run(folder, run, caplog):
         run("kept", "train.epochs=1", restart=True, stop=stop)
     assert f"move {Job('kept').restarting} elsewhere" in caplog.text
     assert job_status("kept").state == "restart pending"
-    with pytest.raises(UserError, match="still to begin anew by --restart"):
+    with pytest.raises(UserError, match="still to begin again by --restart"):
         run("kept", "train.epochs=1")
     Job("kept").restarting.rename(folder / "elsewhere")
     run("kept", "train.epochs=2", resume=True)

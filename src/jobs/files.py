@@ -256,7 +256,7 @@ def read_job_config(job: Job) -> JobConfig:
 
 def read_starts(job: Job) -> list[dict[str, Any]]:
     """Read how a job's runs were started, the first one first."""
-    return read_file(job.logs / "runs.json", json_of(listing(_START)), "the next start writes it anew") or []
+    return read_file(job.logs / "runs.json", json_of(listing(_START)), "the next start writes it again") or []
 
 
 def read_evaluation(job: Job, split: str = "test") -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ class Job:
 
     @property
     def restarting(self) -> Path:
-        """The note that the job is to begin anew: there from `--restart` on until the old files are gone."""
+        """The note that the job is to begin again: there from `--restart` on until the old files are gone."""
         return self.logs / "restarting"
 
 
@@ -84,13 +84,13 @@ def refuse_existing(job: Job) -> None:
             raise UserError(f"job {job.job_id} {_restart_pending(job)}")
         raise UserError(
             f"job {job.job_id} has checkpoints, models or metrics already: --resume continues it, --restart begins it "
-            f"anew and replaces them, another job id leaves it alone"
+            f"again and replaces them, another job id leaves it alone"
         )
 
 
 def _restart_pending(job: Job) -> str:
     return (
-        f"is still to begin anew by --restart: --resume does that, and replaces its files with the first step; to "
+        f"is still to begin again by --restart: --resume does that, and replaces its files with the first step; to "
         f"continue the old run instead, move {job.restarting} elsewhere and give --resume"
     )
 
@@ -115,7 +115,7 @@ def job_lock(job: Job) -> Iterator[None]:
 
 @contextlib.contextmanager
 def restart_noted(job: Job) -> Iterator[None]:
-    """Note on disk that the block begins the job anew: if it ends before that, `--resume` begins the job anew too.
+    """Note on disk that the block begins the job again: if it ends before that, `--resume` begins the job again too.
 
     A block that ends with exit code 2 is refused: its note is taken back, and the old run can be resumed.
     """

@@ -44,7 +44,7 @@ def newest_state(job: Job) -> dict[str, Any] | None:
     state = checkpoint.load_newest(job.checkpoints, job.checkpoint_copies)
     if state is None and (job.logs / "result.json").exists():
         raise UserError(
-            f"job {job.job_id} is done and has no checkpoint any more to go on from: --restart begins it anew and "
+            f"job {job.job_id} is done and has no checkpoint any more to go on from: --restart begins it again and "
             f"replaces what it left, another job id leaves it alone"
         )
     return state
@@ -70,7 +70,7 @@ def require_same_frames(run: TrainingRun, state: dict[str, Any]) -> None:
     if state["frames"] != run.cache.content:
         raise UserError(
             f"job {run.job.job_id} cannot be resumed: the frames of {run.cache.folder} are not those that it has "
-            f"learned; prepare the cache from the same recordings as then, or --restart begins the job anew"
+            f"learned; prepare the cache from the same recordings as then, or --restart begins the job again"
         )
 
 
@@ -99,7 +99,7 @@ def require_same_config(run: TrainingRun, state: dict[str, Any]) -> None:
     if refused:
         raise UserError(
             f"job {run.job.job_id} cannot be resumed with this config: " + "; ".join(refused) + ". Take the config of "
-            f"{run.job.logs / 'config.yaml'}, another job id, or --restart to begin anew"
+            f"{run.job.logs / 'config.yaml'}, another job id, or --restart to begin again"
         )
     for change in changes:
         LOG.info(change)

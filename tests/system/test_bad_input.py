@@ -261,7 +261,7 @@ def test_all_checkpoints_damaged(other):
     for path in other.glob("*/**/step_*"):
         flip(path)
     output = small_job.run(other, "main.py", "small.yaml", "--job_id=done", "--resume", expect=2)
-    assert "--restart begins the job anew" in output
+    assert "--restart begins the job again" in output
     assert "Traceback" not in output
 
 

@@ -58,7 +58,7 @@ def test_a_model_file_is_whole_and_says_what_it_is(jobs, name):
 
 def test_an_existing_job_is_not_overwritten(jobs):
     output = main(jobs, "--job_id=first", expect=2)
-    assert "--resume continues it, --restart begins it anew" in output
+    assert "--resume continues it, --restart begins it again" in output
     assert "Traceback" not in output
 
 
@@ -69,9 +69,9 @@ def test_a_job_that_has_only_a_best_model_or_metrics_is_not_overwritten(jobs):
     for name in ("checkpoints", "final.safetensors"):
         path = jobs / "project/models/killed" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert "--restart begins it anew" in main(jobs, "--job_id=killed", expect=2)
+    assert "--restart begins it again" in main(jobs, "--job_id=killed", expect=2)
     (jobs / "project/models/killed/best.safetensors").unlink()
-    assert "--restart begins it anew" in main(jobs, "--job_id=killed", expect=2)
+    assert "--restart begins it again" in main(jobs, "--job_id=killed", expect=2)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_saved(jobs):
@@ -81,7 +81,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_saved(jobs
     assert not list(jobs.glob("*/**/nan/**/step_*"))
 
 
-def test_restart_begins_anew_and_gives_the_same(jobs):
+def test_restart_begins_again_and_gives_the_same(jobs):
     main(jobs, "--job_id=again")
     before = (jobs / "project/models/again/final.safetensors").read_bytes()
     evaluation = jobs / "project/logs/again/evaluation_val.json"
@@ -101,14 +101,14 @@ def test_resume_without_checkpoints_starts_fresh_and_says_so(jobs):
     assert "no checkpoint yet: starting fresh" in main(jobs, "--job_id=fresh", "--resume")
 
 
-def test_a_done_job_without_checkpoints_is_not_begun_anew_by_resume(jobs):
+def test_a_done_job_without_checkpoints_is_not_begun_again_by_resume(jobs):
     main(jobs, "--job_id=bare", "--override", "train.epochs=1")
     for folder in ("scratch/checkpoints/bare", "project/models/bare/checkpoints"):
         shutil.rmtree(jobs / folder)
     left = [jobs / "project/models/bare/final.safetensors", *(jobs / "project/logs/bare").iterdir()]
     before = [path.read_bytes() for path in left]
     output = main(jobs, "--job_id=bare", "--resume", "--override", "train.epochs=1", expect=2)
-    assert "job bare is done and has no checkpoint any more to go on from: --restart begins it anew" in output
+    assert "job bare is done and has no checkpoint any more to go on from: --restart begins it again" in output
     assert [path.read_bytes() for path in left] == before
 
 

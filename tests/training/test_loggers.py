@@ -117,7 +117,7 @@ def test_what_a_killed_process_logged_after_its_checkpoint_is_replaced(tmp_path)
     assert wandb_runs(tmp_path) == [(first_id, {5: {"a": 2.0}, 10: {"a": 1.0}, 20: {"a": 0.5}})]
 
 
-def test_a_job_begun_anew_is_another_run(tmp_path):
+def test_a_job_begun_again_is_another_run(tmp_path):
     ids = set()
     for _ in range(2):
         with Loggers(asking_for(wandb="offline"), tmp_path) as loggers:
