@@ -47,7 +47,7 @@ def prepared_once(tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 for name in ("project", "scratch"):
                     patch.setenv(f"{name.upper()}_STORAGE_DIR", str(making / name))
-                prepare(Config.from_yaml(small_job.write_config(making), ["data.num_threads=1"]), StopSignals())
+                prepare(Config.from_yaml(small_job.write_config(making)), StopSignals())
             making.rename(folder)
     return folder
 

@@ -27,6 +27,7 @@ data:
   events_per_frame: 100
   overlap: 50
   denoise_time: 0
+  num_threads: 1
   val_split: 0.2
 train:
   epochs: 2
@@ -83,7 +84,7 @@ def prepared_here(folder: Path) -> Iterator[None]:
     (folder / "small.yaml").write_text(CONFIG.format(data_root=folder / "recordings"))
     storages = {f"{name.upper()}_STORAGE_DIR": str(folder / name) for name in ("project", "scratch")}
     with mock.patch.dict(os.environ, storages):
-        prepare(Config.from_yaml(folder / "small.yaml", ["data.num_threads=1"]), StopSignals())
+        prepare(Config.from_yaml(folder / "small.yaml"), StopSignals())
         yield
 
 

@@ -27,9 +27,10 @@ def test_frames_equal_tonic_s(stream, framing):
 
 
 @pytest.mark.skipif(not real_recordings(), reason="no N-MNIST recordings here; name some by DIFFLOGIC_TEST_RECORDINGS")
-def test_every_real_recording_gives_tonic_s_frames():
+@pytest.mark.parametrize("step", [20, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_real_recording_gives_tonic_s_frames(step):
     theirs = ToFrame((34, 34, 2), event_count=1500, overlap=1000)
-    for path in real_recordings():
+    for path in real_recordings()[::step]:
         expected = theirs(Denoise(1200)(read_mnist_file(str(path), NMNIST.dtype))) > 0
         events = read_recording(path)
         assert np.array_equal(to_frames(denoise(events, 1200), (34, 34, 2), 1500, 1000), expected), path
