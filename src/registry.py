@@ -55,9 +55,9 @@ FILE_FORMATS = Registry(
 # A model type is a `FrameModel` of models/frame_model.py; model.model_type chooses it.
 MODEL_TYPES = Registry(
     {
-        "difflogic": "src.model:DiffLogic",
-        "cnn": "src.model:CNN",
-        "mlp": "src.model:MLP",
+        "difflogic": "src.models.difflogic:DiffLogic",
+        "cnn": "src.models.cnn:CNN",
+        "mlp": "src.models.mlp:MLP",
     }
 )
 

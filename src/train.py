@@ -22,11 +22,10 @@ from src.training.optimisation import (
     frames_of_group,
     learning_rate,
     set_learning_rate,
-    set_temperature_of_epoch,
     training_loss,
     update_average,
 )
-from src.training.records import add_row, describe_scores, log_progress, progress_bar, trains_relaxed
+from src.training.records import add_row, describe_scores, log_progress, progress_bar
 from src.training.resuming import resume_from_checkpoint
 from src.training.setup import begin, lock_of_job, set_up
 from src.training.state import (
@@ -93,7 +92,7 @@ def train_epoch(run: TrainingRun, stop: StopSignals) -> None:
     scores_so_far = val_scores(progress.rows, options.best_metric).values()
     sums = EpochSums(progress, run.device)
     run.model.train()
-    set_temperature_of_epoch(run.model, run.config, progress.epoch)
+    run.model.begin_epoch(progress.epoch, options.epochs)
     began = time.perf_counter()
     with progress_bar(run) as bar:
         for share in shares:
@@ -157,7 +156,7 @@ def update_weights(run: TrainingRun, number: int) -> None:
 def end_epoch(run: TrainingRun, stop: StopSignals) -> None:
     """Evaluate on val, keep the best model, write metrics, and turn to the next epoch."""
     progress = run.progress
-    number, relaxed = progress.epoch + 1, "relaxed" if trains_relaxed(run) else ""
+    number, relaxed = progress.epoch + 1, "relaxed" if run.model.trains_relaxed else ""
     if progress.frames:
         prefix = f"{relaxed}_" if relaxed else ""
         row = {

@@ -28,7 +28,6 @@ from src.training.optimisation import (
     frames_of_group,
     learning_rate,
     set_learning_rate,
-    set_temperature_of_epoch,
     training_loss,
 )
 from src.training.setup import set_up
@@ -57,7 +56,7 @@ def train_epoch(run: TrainingRun, processes: int) -> None:
     ]
     updates = math.ceil(run.batches_per_epoch / options.accumulate_batches)
     run.model.train()
-    set_temperature_of_epoch(run.model, run.config, progress.epoch)
+    run.model.begin_epoch(progress.epoch, run.config.train.epochs)
     for shares in zip(*by_process, strict=True):
         update = progress.epoch * updates + progress.batch // options.accumulate_batches
         set_learning_rate(run.optimizer, learning_rate(options, update, updates))

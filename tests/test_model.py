@@ -6,7 +6,6 @@ import torch
 
 from src.command_line import UserError
 from src.config import Config
-from src.evaluation.inference import circuit_of
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.learned_convolution import LearnedLogicConvolution
 from src.model import DiffLogic, create_model, least_size, unpack_frames
@@ -116,7 +115,7 @@ def test_votes_count_the_bits_of_the_last_layer():
     counts = model.eval()(frames).detach() * model.tau
     assert torch.equal(counts, counts.round())
     assert counts.min() >= 0
-    assert np.array_equal(circuit_of(model)(packed.numpy()), counts.numpy())
+    assert np.array_equal(model.circuit()(packed.numpy()), counts.numpy())
 
 
 def test_convolutions_whose_bits_have_votes_need_no_dense_layer():
@@ -128,7 +127,7 @@ def test_convolutions_whose_bits_have_votes_need_no_dense_layer():
     packed, frames = random_packed()
     scores = model.eval()(frames).detach()
     assert torch.equal(model.forward_packed(packed), scores)
-    assert np.array_equal(circuit_of(model).simplified()(packed.numpy()).astype(np.float32) / 10, scores.numpy())
+    assert np.array_equal(model.circuit().simplified()(packed.numpy()).astype(np.float32) / 10, scores.numpy())
 
 
 @pytest.mark.parametrize(("architecture", "readout"), [("dense", "votes"), ("convolutional", "sum")])
@@ -299,7 +298,7 @@ def test_a_circuit_of_a_model_with_a_thermometer_counts_what_the_model_does(ther
         options(thermometer_levels=2, thermometer=thermometer, num_neurons=300), SHAPE, 10, "counts"
     ).eval()
     counts = torch.randint(0, 4, (70, 234), dtype=torch.uint8)
-    found = circuit_of(model)(model.circuit_inputs(counts).numpy())
+    found = model.circuit()(model.circuit_inputs(counts).numpy())
     assert torch.equal(torch.from_numpy(found) / model.tau, model.forward_packed(counts))
 
 

@@ -47,7 +47,7 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     import torch
 
     from src.config import Config
-    from src.evaluation.inference import circuit_of, find_model, load_model
+    from src.evaluation.inference import find_model, load_model
     from src.export import (
         Description,
         channel_names,
@@ -64,7 +64,6 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     from src.export.onnx import to_onnx
     from src.io_funcs import from_user, read_bytes, write_atomic, write_json
     from src.jobs.folders import Job, is_path, luts_path
-    from src.model import DiffLogic
 
     path = find_model(from_user(arguments.model, "model") if is_path(arguments.model) else arguments.model)
     model, about = load_model(path)
@@ -76,14 +75,12 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
         files = {f"{name}.onnx": to_onnx(model, name, about["class_names"], source)}
         what = f"the {config.model.model_type} of step {about['step']}"
     else:
-        full = circuit_of(model)
-        assert isinstance(model, DiffLogic)  # or it had no circuit
+        full = model.circuit()
         circuit = full.simplified()
-        stack, thermometer = config.data.stack, model.thermometer
-        thresholds = thermometer.whole_thresholds() if thermometer else ()
+        stack, thresholds = config.data.stack, model.thresholds
         plain = stack == 1 and not thresholds
         channels = () if plain else channel_names(stack, model.frame_shape[0] // stack, thresholds)
-        description = Description(name, model.bits_shape, tuple(about["class_names"]), channels, source)
+        description = Description(name, model.circuit_shape, tuple(about["class_names"]), channels, source)
         what = f"{len(circuit.gates):,} gates, of {len(full.gates):,} before simplification"
         if arguments.to == "json":
             files = {f"{name}.json": to_json(circuit, description)}

@@ -23,8 +23,7 @@ from src.frame_cache.cache import SPLITS, Split, cache_parameters, read_manifest
 from src.helpers import LOG, format_percent, format_table, keep_freed_memory, match_choice
 from src.io_funcs import write_atomic
 from src.jobs.folders import Job, evaluation_path
-from src.logic.temperature import soft_gates
-from src.model import DiffLogic, FrameModel
+from src.model import FrameModel
 from src.options import differing_keys
 from src.training.device import autocast, choose_device, explain_memory_errors
 
@@ -39,8 +38,8 @@ class Evaluation:
 
     Attributes:
         split: the frames.
-        scores: float32 [F, classes] on the CPU; for DiffLogic, of the discretised network.
-        relaxed: for DiffLogic, of the relaxed network.
+        scores: float32 [F, classes] on the CPU, of the model in eval mode.
+        relaxed: likewise, of the model's relaxed form; None if it has none.
     """
 
     split: Split
@@ -48,7 +47,7 @@ class Evaluation:
     relaxed: torch.Tensor | None
 
     def accuracies(self) -> dict[str, float]:
-        """Loss and accuracies; for DiffLogic, relaxed_* and the discretisation_gap of frames beside them."""
+        """Return loss and accuracies; with a relaxed form, also relaxed_* and the discretisation_gap of frames."""
         result = accuracies(self.scores, self.split.labels, self.split.recordings)
         if self.relaxed is not None:
             relaxed = accuracies(self.relaxed, self.split.labels, self.split.recordings)
@@ -57,7 +56,7 @@ class Evaluation:
         return result
 
     def classification(self, class_names: list[str]) -> dict[str, Any]:
-        """As `metrics.classification`; for DiffLogic, the relaxed network's under `relaxed`."""
+        """Return what `metrics.classification` does; with a relaxed form, that of this form too, under `relaxed`."""
         result = classification(self.scores, self.split.labels, self.split.recordings, class_names)
         if self.relaxed is not None:
             result["relaxed"] = classification(self.relaxed, self.split.labels, self.split.recordings, class_names)
@@ -67,7 +66,7 @@ class Evaluation:
 def evaluate(
     model: FrameModel, split: Split, options: Train, device: torch.device, check: Callable[[], None]
 ) -> Evaluation:
-    """Classify a split; a DiffLogic twice, discretised and relaxed (whatever it trains with), and left in train mode.
+    """Classify a split; a model with a relaxed form does so twice, and is left in train mode.
 
     Args:
         model: on the device.
@@ -79,9 +78,8 @@ def evaluate(
     model.eval()
     scores = _class_scores(model, split, options, device, check)
     relaxed = None
-    if isinstance(model, DiffLogic):
-        model.train()
-        with soft_gates(model):
+    if model.has_relaxed_form:
+        with model.relaxed():
             relaxed = _class_scores(model, split, options, device, check)
     return Evaluation(split, scores, relaxed)
 

@@ -16,8 +16,7 @@ from src.helpers import one_line
 from src.io_funcs import check_name, expand_path, open_regular
 from src.jobs.folders import Job, is_path, list_checkpoints
 from src.logic.temperature import set_temperature
-from src.model import DiffLogic, FrameModel, create_model
-from src.models.to_circuit import circuit_of_layers
+from src.model import FrameModel, create_model
 
 
 def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
@@ -47,18 +46,12 @@ def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
 
 
 def load_circuit(path_or_job: str | Path) -> Circuit:
-    """The circuit, not simplified, of a DiffLogic model; UserError as by `load_model`, and for other models.
+    """Return the circuit of a model, not simplified; it reads what `FrameModel.circuit_inputs` gives.
 
-    A model with a thermometer encodes counts before: its circuit reads what `DiffLogic.circuit_inputs` gives.
+    Raises:
+        UserError: as `load_model` does, and if the model is not made of gates.
     """
-    return circuit_of(load_model(path_or_job)[0])
-
-
-def circuit_of(model: FrameModel) -> Circuit:
-    """The circuit, not simplified, of a DiffLogic model; UserError for others."""
-    if not isinstance(model, DiffLogic):
-        raise UserError(f"a {type(model).__name__} is no circuit of gates: only models of model_type difflogic are")
-    return circuit_of_layers(model.logic_layers(), model.num_classes, model.tau, model.votes)
+    return load_model(path_or_job)[0].circuit()
 
 
 def find_model(path_or_job: str | Path) -> Path:

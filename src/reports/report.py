@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from src.circuit.circuit import Circuit
 from src.command_line import UserError
 from src.evaluation.evaluate import MODEL_NAMES
-from src.evaluation.inference import circuit_of, load_model
+from src.evaluation.inference import load_model
 from src.evaluation.metrics import best_epoch
 from src.frame_cache.cache import read_manifest, read_split
 from src.frame_cache.preview import BOTH, OFF, ON, unpacked
@@ -25,7 +25,6 @@ from src.io_funcs import project_root, scratch_root, write_atomic
 from src.jobs.files import JobFiles, is_there, read_evaluation, read_job, read_luts
 from src.jobs.folders import Job
 from src.logic.gates import GATE_NAMES
-from src.model import DiffLogic
 from src.reports import plots
 from src.reports.plots import Chart, Line
 
@@ -278,7 +277,7 @@ def _frames_of(recordings: list[int], evaluation: dict[str, Any]) -> dict[int, N
 
 
 def _add_circuit(report: _Report, most_gates: int | None) -> None:
-    """For DiffLogic: which gates were learned, and the circuit's size."""
+    """Add which gates were learned, and the size of the circuit, if the model is made of gates."""
     path = next((path for name in MODEL_NAMES if (path := report.job.models / f"{name}.safetensors").is_file()), None)
     if path is None:
         return
@@ -288,18 +287,18 @@ def _add_circuit(report: _Report, most_gates: int | None) -> None:
         LOG.warning("the report is without a circuit: %s", error)
         return
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    if not isinstance(model, DiffLogic):
+    layers = model.gates_by_layer()
+    if not layers:
         report.tiles.append(("Parameters", f"{parameters:,}", ""))
         return
-    layers = model.logic_layers()
     chosen = np.unique(np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int))
-    counts = np.array([np.bincount(layers[i].discretised_gates().numpy(), minlength=16) for i in chosen])
+    counts = np.array([np.bincount(layers[i], minlength=16) for i in chosen])
     shares = counts / counts.sum(1, keepdims=True)
     title = "Learned gates, % of a layer's neurons"
     gates = plots.gates_chart("learned_gates", title, shares, [f"layer {i + 1}" for i in chosen], GATE_NAMES)
     report.charts.append(gates)
     text = f'<p class="muted">Of the {path.stem} model.</p>' + _figures([gates], "", "wide")
-    circuit = circuit_of(model)
+    circuit = model.circuit()
     if most_gates is not None and len(circuit.gates) > most_gates:
         report.tiles.append(("Gates", f"{len(circuit.gates):,}", f"{parameters:,} parameters"))
         text += (

@@ -15,7 +15,7 @@ from src.jobs.folders import evaluation_path
 from src.logic.temperature import set_temperature
 from src.model import FrameModel
 from src.reports.report import try_to_write_report
-from src.training.optimisation import averaged_weights, set_temperature_of_epoch
+from src.training.optimisation import averaged_weights
 from src.training.records import add_row, describe_scores
 from src.training.state import (
     TrainingRun,
@@ -52,7 +52,7 @@ def evaluate_split(run: TrainingRun, model: FrameModel, split: str, stop: StopSi
 def finish(run: TrainingRun, stop: StopSignals) -> None:
     """Test the final and the best model, save what a finished run leaves, and log the accuracies."""
     progress = run.progress
-    set_temperature_of_epoch(run.model, run.config, progress.epoch - 1)  # a resumed run may have nothing left to train
+    run.model.begin_epoch(progress.epoch - 1, run.config.train.epochs)  # a resumed run may have nothing left to train
     stopped_early = reason_to_stop_early(run) if progress.epoch < run.config.train.epochs else None
     if stopped_early is not None:
         LOG.info("stopped early %s; a larger one and --resume go on", stopped_early)

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from src.config import Config, Train
-from src.logic.temperature import set_temperature, temperature_of_epoch
+from src.config import Train
 from src.logic.thermometer import Thermometer
 
 
@@ -118,13 +117,6 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of all parameters for the next update."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def set_temperature_of_epoch(model: torch.nn.Module, config: Config, epoch: int) -> None:
-    """Give the gates their temperature of an epoch, counted from 0; models without gates stay as they are."""
-    gates = config.model.difflogic
-    last = gates.temperature if gates.final_temperature is None else gates.final_temperature
-    set_temperature(model, temperature_of_epoch(gates.temperature, last, epoch, config.train.epochs))
 
 
 def create_average(model: torch.nn.Module, options: Train) -> list[torch.Tensor]:

@@ -9,14 +9,8 @@ from tqdm import tqdm
 from src.distributed.group import rank
 from src.evaluation.metrics import debug_entry
 from src.helpers import LOG, format_duration
-from src.model import DiffLogic
 from src.training.loggers import Entry, row_entry
 from src.training.state import Progress, TrainingRun
-
-
-def trains_relaxed(run: TrainingRun) -> bool:
-    """Return whether the loss and accuracy of training are those of a relaxed network."""
-    return isinstance(run.model, DiffLogic) and not run.config.model.difflogic.forward_sampling.endswith("hard")
 
 
 def add_row(run: TrainingRun, split: str, values: dict[str, float], epoch: int) -> None:
@@ -78,7 +72,7 @@ def log_progress(run: TrainingRun, bar: tqdm) -> None:  # type: ignore[type-arg]
 
 
 def describe_scores(scores: dict[str, float]) -> str:
-    """Return accuracies as text; for DiffLogic, those of the relaxed network and the discretisation gap as well."""
+    """Return accuracies as text; if there is a relaxed form, its accuracies and the discretisation gap as well."""
     text = f"{100 * scores['frame_accuracy']:.2f} % of frames, {100 * scores['recording_accuracy']:.2f} % of recordings"
     if "relaxed_frame_accuracy" in scores:
         relaxed = (100 * scores[f"relaxed_{name}_accuracy"] for name in ("frame", "recording"))

@@ -8,6 +8,7 @@ from src.config import Config, may_change
 from src.distributed.group import from_rank_zero
 from src.helpers import LOG
 from src.jobs.folders import Job
+from src.model import schedule_over_all_epochs
 from src.options import differing_keys
 from src.training.state import Progress, TrainingRun, environment, is_trained
 
@@ -109,6 +110,4 @@ def _schedule_over_all_epochs(config: Config) -> str | None:
     """Return an option whose effect depends on the number of epochs; None if there is none."""
     if config.train.scheduler == "cosine":
         return "train.scheduler = cosine"
-    if config.model.model_type == "difflogic" and config.model.difflogic.final_temperature is not None:
-        return f"model.difflogic.final_temperature = {config.model.difflogic.final_temperature}"
-    return None
+    return schedule_over_all_epochs(config.model)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from src.command_line import StopSignals, UserError
 from src.config import Config, Train
@@ -18,7 +19,7 @@ from src.frame_cache.prepare import prepare
 from src.helpers import LOG, keep_freed_memory, log_to_file, seed_everything
 from src.io_funcs import from_repository, remove_leftovers, write_atomic
 from src.jobs.folders import Job, job_lock, refuse_existing, remove_results
-from src.model import DiffLogic, FrameModel, create_model, least_size, require_fitting_frames
+from src.model import FrameModel, create_model, least_size, require_fitting_frames
 from src.options import differing_keys
 from src.reports.provenance import record_start
 from src.training.augmentation import require_fitting_augmentation
@@ -30,7 +31,6 @@ from src.training.state import TrainingRun, save_metrics, try_to_save
 from src.training.teacher import load_teacher
 
 DEBUG_BATCHES = 20  # batches per epoch with --debug
-THERMOMETER_FRAMES = 1000  # frames whose counts a thermometer's thresholds are fitted to
 
 
 def lock_of_job(job: Job) -> contextlib.AbstractContextManager[None]:
@@ -106,13 +106,16 @@ def _create_run(config: Config, job: Job, loggers: Loggers, stop: StopSignals, d
 
 
 def _create_model(config: Config, cache: FrameCache, device: torch.device) -> FrameModel:
-    """Return the model with its first weights, which depend on base.seed alone, and fit its thermometer."""
+    """Return the model with its first weights, which depend on base.seed alone, fitted to the training frames."""
+
+    def training_frames(most: int) -> NDArray[np.uint8]:
+        frames = cache.splits["train"]
+        chosen = np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(np.int64)
+        return read_samples(frames, chosen).numpy()
+
     seed_everything(config.base.seed)
     model = create_model(config.model, cache.frame_shape, len(cache.class_names), cache.frame_dtype).to(device)
-    if isinstance(model, DiffLogic) and model.thermometer is not None:
-        num_frames = len(cache.splits["train"])
-        some = np.linspace(0, num_frames - 1, min(num_frames, THERMOMETER_FRAMES)).astype(np.int64)
-        model.thermometer.fit(read_samples(cache.splits["train"], some).numpy())
+    model.fit_inputs(training_frames)
     return model
 
 

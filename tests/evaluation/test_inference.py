@@ -7,7 +7,7 @@ import torch
 from src import checkpoint
 from src.command_line import UserError
 from src.config import Config
-from src.evaluation.inference import circuit_of, find_model, load_circuit, load_model
+from src.evaluation.inference import find_model, load_circuit, load_model
 from src.model import create_model
 
 SHAPE = (2, 8, 8)
@@ -92,8 +92,8 @@ def test_loading_draws_no_random_number(tmp_path):
 
 @pytest.mark.parametrize("model_type", ["cnn", "mlp"])
 def test_a_model_without_gates_is_no_circuit(model_type):
-    with pytest.raises(UserError, match="only models of model_type difflogic"):
-        circuit_of(small_model(model_type)[0])
+    with pytest.raises(UserError, match="is no circuit of gates, as models of model_type difflogic are"):
+        small_model(model_type)[0].circuit()
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,6 @@ def test_a_missing_onnx_is_said(monkeypatch):
 
 
 def test_a_network_that_is_too_large_for_onnx_is_said(monkeypatch):
-    monkeypatch.setattr("src.export.onnx.MOST_BYTES", 1000)
+    monkeypatch.setattr("src.models.onnx_graph.MOST_BYTES", 1000)
     with pytest.raises(UserError, match="too large for ONNX, whose files hold 2 GiB"):
         to_onnx(small_model("difflogic"), "net", CLASS_NAMES)

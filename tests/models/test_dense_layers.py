@@ -5,7 +5,6 @@ import torch
 
 from src.command_line import UserError
 from src.config import Config
-from src.evaluation.inference import circuit_of
 from src.logic.connections import pixel_positions
 from src.logic.parametrisation import GateOptions
 from src.model import create_model
@@ -58,7 +57,7 @@ def test_a_model_trains_and_its_circuit_counts_what_it_does(connections, archite
         model.forward_packed(packed).logsumexp(1).sum().backward()
         assert all(parameter.grad.count_nonzero() for parameter in model.parameters())
         optimizer.step()
-    counts = circuit_of(model)(packed.numpy())
+    counts = model.circuit()(packed.numpy())
     assert torch.equal(torch.from_numpy(counts) / model.tau, model.eval().forward_packed(packed))
 
 

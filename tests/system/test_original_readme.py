@@ -12,7 +12,7 @@ from src.command_line import StopSignals, read_command_line
 from src.config import Config
 from src.frame_cache.prepare import prepare
 from src.jobs.folders import Job, list_checkpoints
-from src.model import MODELS
+from src.registry import MODEL_TYPES
 from src.train import train
 from tests import small_job
 from tests.small_job import REPOSITORY
@@ -93,7 +93,7 @@ def test_its_config_says_what_it_says_there(folder):
     assert (config.train.epochs, config.train.learning_rate, config.train.device) == (3, 0.01, "cuda")
     assert (config.train.dataloader.batch_size, config.train.dataloader.num_workers) == (64, 6)
     assert (config.model.difflogic.num_neurons, config.model.difflogic.num_layers) == (4000, 4)
-    assert config.model.model_type in MODELS
+    assert config.model.model_type in MODEL_TYPES
 
 
 def test_its_config_trains_and_resumes_and_leaves_all_where_it_says(folder):

@@ -1,0 +1,82 @@
+"""Layers of a logic gate network -> nodes of an ONNX graph that compute the discretised network.
+
+Bits are [neurons, batch], so that a neuron reads whole rows.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.logic import LogicConvolution, LogicLayer
+from src.logic.thermometer import Thermometer
+from src.logic.votes import VoteSum, lowest_sums
+from src.models.onnx_graph import Graph
+
+
+def add_thermometer(graph: Graph, thermometer: Thermometer, x: str) -> str:
+    """Append the encoding of counts [batch, P, H, W] as bits [batch, channels, levels, pixels]."""
+    shape = np.array([0, thermometer.channels, 1, -1], np.int64)  # 0: this dimension stays as it is
+    counts = graph.add("Reshape", [x, graph.constant(shape)])
+    return graph.add("Greater", [counts, graph.constant(thermometer.thresholds[:, None])])
+
+
+def add_logic_layers(graph: Graph, layers: Sequence[LogicConvolution | LogicLayer], x: str) -> str:
+    """Append layers that read bits [batch, ...], and the cast of the last layer's bits to 0.0 and 1.0."""
+    from onnx import TensorProto
+
+    x = graph.add("Flatten", [x])
+    x = graph.add("Cast", [x], to=TensorProto.BOOL)
+    x = graph.add("Transpose", [x], perm=[1, 0])
+    for layer in layers:
+        x = _convolution(graph, layer, x) if isinstance(layer, LogicConvolution) else _dense(graph, layer, x)
+    return graph.add("Cast", [x], to=TensorProto.FLOAT)
+
+
+def add_group_sum(graph: Graph, width: int, num_classes: int, x: str) -> str:
+    """Append the sums of equal groups of bits: [width, batch] -> [batch, num_classes]."""
+    groups = np.array([num_classes, width // num_classes, -1], np.int64)
+    x = graph.add("Reshape", [x, graph.constant(groups)])
+    x = graph.add("ReduceSum", [x, graph.constant(np.array([1], np.int64))], keepdims=0)
+    return graph.add("Transpose", [x], perm=[1, 0])
+
+
+def add_votes(graph: Graph, layer: VoteSum, x: str) -> str:
+    """Append the class counts of bits: [in_dim, batch] -> [batch, k]."""
+    votes = layer.whole_votes().float()
+    x = graph.add("MatMul", [graph.add("Transpose", [x], perm=[1, 0]), graph.constant(votes.T)])
+    return graph.add("Sub", [x, graph.constant(lowest_sums(votes).min())])
+
+
+def _dense(graph: Graph, layer: LogicLayer, x: str) -> str:
+    """Append all neurons of a layer at once: [in_dim, batch] -> [out_dim, batch]."""
+    a, b = (graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in layer.indices)
+    return _gates(graph, layer.discretised_gates().cpu().numpy()[:, None], a, b)
+
+
+def _convolution(graph: Graph, layer: LogicConvolution, x: str) -> str:
+    """Append each gate of the trees at all positions of all kernels at once, then the OR of a pooling window."""
+    shape = layer.shape
+    row = graph.add("Gather", [x, graph.constant(np.array([0]))], axis=0)
+    x = graph.add("Concat", [x, graph.add("Xor", [row, row])], axis=0)  # input in_dim: the zeros around the frame
+    positions = shape.pool**2
+    inputs = layer.leaf_inputs().reshape(shape.leaves, positions, shape.kernels, -1)
+    nodes = [graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in inputs]
+    gates = layer.discretised_gates().cpu().numpy().reshape(shape.kernels, -1, 1, 1)
+    for gate in range(shape.leaves - 1):
+        nodes.append(_gates(graph, gates[:, gate], nodes[2 * gate], nodes[2 * gate + 1]))
+    # [positions, kernels, height * width, batch]
+    x = graph.add("Gather", [nodes[-1], graph.constant(np.array(0))], axis=0)
+    for position in range(1, positions):
+        x = graph.add("Or", [x, graph.add("Gather", [nodes[-1], graph.constant(np.array(position))], axis=0)])
+    return graph.add("Reshape", [x, graph.constant(np.array([layer.out_dim, -1]))])
+
+
+def _gates(graph: Graph, gates: NDArray[np.int64], a: str, b: str) -> str:
+    """Append gates on a and b: f(a, b) = f00 xor a da xor b db xor ab dab, where each d is one bit per gate."""
+    f00, f01, f10, f11 = (gates >> place & 1 for place in (3, 2, 1, 0))
+    c = [graph.constant(bits.astype(bool)) for bits in (f00, f00 ^ f10, f00 ^ f01, f00 ^ f01 ^ f10 ^ f11)]
+    # f00 xor (b and db) xor (a and (da xor (b and dab)))
+    of_a = graph.add("And", [a, graph.add("Xor", [c[1], graph.add("And", [b, c[3]])])])
+    of_b = graph.add("Xor", [c[0], graph.add("And", [b, c[2]])])
+    return graph.add("Xor", [of_a, of_b])
