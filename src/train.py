@@ -105,6 +105,7 @@ def train_epoch(run: TrainingRun, stop: StopSignals) -> None:
                 scores = run.forward(packed)
                 taught = run.teacher.scores(packed) if run.teacher is not None else None
                 loss = training_loss(scores, share.labels, options, taught)
+            # Weighted so that the mean of all processes' gradients belongs to the mean loss of the group's frames.
             part_of_group = share.batch_frames / frames_of_group(progress.batch, len(order), options)
             run.scaler.scale(loss * (share.weight * part_of_group)).backward()
 
