@@ -1,7 +1,9 @@
 """Every command of the README runs, in the README's order, in a fresh copy of the repository."""
 
+import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import check_and_sync_data
+from helper_scripts import check_jobs
+from src.command_line import read_command_line
 from src.config import Config
 from tests import small_job
 from tests.small_job import REPOSITORY
@@ -39,6 +44,22 @@ def copy(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line != THESE_TESTS])
+def test_a_command_of_the_readme_has_a_script_and_arguments_that_it_takes(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path))
+    monkeypatch.chdir(REPOSITORY)
+    script, *words = shlex.split(command)
+    assert os.access(script, os.X_OK)
+    if script in ("./train.sh", "./prepare_data.sh"):
+        check_jobs.check(Path(script).name, *words)
+    elif script == "./job.sh":
+        module = importlib.import_module(f"src.cli.{words.pop(0)}")
+        read_command_line(script, module.__doc__, module.add_arguments, words)
+    else:
+        read_command_line(script, check_and_sync_data.__doc__, check_and_sync_data.add_arguments, words)
+
+
+@pytest.mark.slow
 def test_every_command_of_the_readme_runs(copy):
     assert len(COMMANDS) >= 10
     assert THESE_TESTS in COMMANDS
