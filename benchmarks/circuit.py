@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
-from benchmarks import peers
 from benchmarks.logic import CLASSES, FRAME_SHAPE, INPUTS, difflogic_network
 from benchmarks.machine import describe_machine
+from helper_scripts import peers
 from src.circuit.circuit import Circuit
 from src.circuit.packed_triton import CudaCircuit
 from src.config import Model

@@ -30,9 +30,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import peers
 from benchmarks.logic import copy_bandwidth, now
 from benchmarks.machine import describe_machine
+from helper_scripts import peers
 from src.config import DiffLogicOptions
 from src.helpers import format_table, keep_freed_memory
 from src.logic import LogicConvolution

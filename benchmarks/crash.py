@@ -2,75 +2,70 @@
 
     python benchmarks/crash.py [--kills 200] [--seed 0]
 
-The real command runs on a small dataset, with a checkpoint after every batch, so that most kills (SIGKILL) hit while
-something is written. A run is killed until it comes through; then its weights, metrics and result must equal the
-uninterrupted run's bit for bit.
+The real command trains on the built-in demo with a checkpoint after every batch, so that most kills (SIGKILL) hit while
+something is written. A run is killed and resumed until it comes through. Then its weights, metrics and result must
+equal the uninterrupted run's bit for bit.
 """
 
 import argparse
-import csv
-import json
+import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.machine import describe_machine
-from src.checkpoint import load_model_state
-from src.evaluation.metrics import TIME_COLUMNS
-from tests import small_job
+from src.reports.outcome import outcome
 
-OPTIONS = "train.checkpoint_interval_minutes=0 train.project_checkpoint_interval_minutes=0 train.epochs=6"
-LEAST_SECONDS, MOST_SECONDS = 0.5, 5.0  # from start to kill; the imports take about two
+CONFIG = "configs/demo_difflogic.yaml"
+OPTIONS = (
+    "train.checkpoint_interval_minutes=0 train.project_checkpoint_interval_minutes=0 train.epochs=4 train.report=false "
+    "model.difflogic.num_neurons=1500 model.difflogic.num_layers=2 model.cnn.conv1_channels=4 "
+    "model.cnn.conv2_channels=4 model.cnn.fc_hidden_size=16 model.mlp.hidden_size=32"
+)
+LEAST_SECONDS, MOST_SECONDS = 0.5, 8.0  # from start to kill; the imports take about two
 
 
-def outcome(folder: Path, job_id: str) -> tuple[dict[str, Any], list[dict[str, str]], dict[str, Any]]:
-    """What a finished job leaves and interruptions may not change: weights, metrics, result."""
-    project = folder / "project"
-    weights = {
-        name: {
-            key: tensor.numpy().tobytes()
-            for key, tensor in load_model_state(project / "models" / job_id / f"{name}.safetensors")[0].items()
-        }
-        for name in ("final", "best")
+def start(folder: Path, job_id: str, options: str) -> subprocess.Popen[str]:
+    """Start or resume a job whose recordings and storages lie in the folder."""
+    words = [f"--job_id={job_id}", "--resume", "--override", f"{OPTIONS} {options} data.data_root={folder}"]
+    environment = {
+        **os.environ,
+        "PROJECT_STORAGE_DIR": str(folder / "project"),
+        "SCRATCH_STORAGE_DIR": str(folder / "scratch"),
+        "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
     }
-    with (project / "logs" / job_id / "metrics.csv").open() as file:
-        rows = [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in csv.DictReader(file)]
-    result = json.loads((project / "logs" / job_id / "result.json").read_text())
-    return weights, rows, {k: v for k, v in result.items() if k not in ("job_id", "train_seconds")}
+    command = [sys.executable, str(REPOSITORY / "main.py"), str(REPOSITORY / CONFIG), *words]
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    """Wait for a job's end; RuntimeError, with what it printed, if it fails."""
+    output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(output)
 
 
 def kill_until_done(folder: Path, job_id: str, options: str, rng: random.Random, most_kills: int) -> int:
-    """Start, kill and resume a job until it ends by itself, at the latest after so many kills; return their number."""
-    kills = 0
-    while True:
-        process = small_job.start(
-            folder, "main.py", "small.yaml", f"--job_id={job_id}", "--resume", *overrides(options)
-        )
+    """Kill and resume a job until it ends by itself, or after `most_kills` kills; return the number of kills."""
+    for kills in range(most_kills):
+        process = start(folder, job_id, options)
         try:
-            output, _ = process.communicate(timeout=rng.uniform(LEAST_SECONDS, MOST_SECONDS))
+            process.wait(rng.uniform(LEAST_SECONDS, MOST_SECONDS))
         except subprocess.TimeoutExpired:
-            if kills == most_kills:
-                output, _ = process.communicate(timeout=300)
-            else:
-                process.send_signal(signal.SIGKILL)
-                process.communicate()
-                kills += 1
-                continue
-        if process.returncode:
-            raise RuntimeError(f"{job_id} failed after {kills} kills:\n{output}")
+            process.kill()
+            process.communicate()
+            continue
+        finish(process)
         return kills
-
-
-def overrides(options: str) -> list[str]:
-    """As arguments."""
-    return ["--override", options]
+    finish(start(folder, job_id, options))
+    return most_kills
 
 
 def main() -> None:
@@ -81,18 +76,18 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     folder = Path(tempfile.mkdtemp())
-    small_job.write_config(folder)
-    small_job.run(folder, "prepare_data.py", "small.yaml")
     expected = {}
     kinds = [(model, workers) for model in ("difflogic", "cnn", "mlp") for workers in (0, 2)]
     began = time.perf_counter()
     kills = runs = equal = 0
     while kills < arguments.kills:
         model, workers = kinds[runs % len(kinds)]
-        options = f"{OPTIONS} model.model_type={model} train.dataloader.num_workers={workers}"
+        options = f"model.model_type={model} train.dataloader.num_workers={workers}"
+        if workers:  # threads gather batches for frames on the host only
+            options += " train.dataloader.placement=host"
         whole = f"whole_{model}_{workers}"
         if whole not in expected:
-            small_job.run(folder, "main.py", "small.yaml", f"--job_id={whole}", *overrides(options))
+            finish(start(folder, whole, options))
             expected[whole] = outcome(folder, whole)
         job_id = f"killed_{runs}"
         kills += kill_until_done(folder, job_id, options, rng, arguments.kills - kills)

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import nn
 
-from benchmarks import peers
 from benchmarks.machine import describe_machine
+from helper_scripts import peers
 from src.config import Model
 from src.helpers import format_table, keep_freed_memory
 from src.logic import GroupSum

@@ -11,10 +11,10 @@ from PIL import Image
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 sys.path.insert(0, str(DOCS.parent))
 
+from helper_scripts.browser import page  # noqa: E402
 from src.io_funcs import check_name, write_atomic  # noqa: E402
 from src.jobs.folders import Job  # noqa: E402
 from src.reports.report import write_report  # noqa: E402
-from tests.browser import page  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 860  # pixels: the numbers and the curves
 COLOURS = 64  # keep a file small

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
 from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config
@@ -22,6 +21,7 @@ from src.helpers import LOG
 from src.jobs.files import debug_note, read_metrics
 from src.jobs.folders import UNNOTED, Job, evaluation_path, restart_noted
 from src.reports.compare import compare
+from src.reports.outcome import outcome
 from src.reports.status import job_status, status_table
 from src.train import train
 from tests import small_job

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.crash import outcome
+from src.reports.outcome import outcome
 from tests import small_job
 from tests.small_job import REPOSITORY
 from tests.system.ssh_server import ssh_server

@@ -10,12 +10,14 @@ import time
 
 import pytest
 
-from benchmarks.crash import OPTIONS, kill_until_done, outcome
 from src.checkpoint import list_checkpoints
+from src.reports.outcome import outcome
 from tests import small_job
 from tests.processes import handles_sigterm, has_loaded
 
 LONG = "train.epochs=12 train.checkpoint_interval_minutes=0"
+EVERY_BATCH = "train.checkpoint_interval_minutes=0 train.project_checkpoint_interval_minutes=0 train.epochs=6"
+LEAST_SECONDS, MOST_SECONDS = 0.5, 5.0  # from start to kill; the imports take about two
 
 
 def train(folder, job_id, options, *flags, expect=0):
@@ -26,6 +28,23 @@ def train(folder, job_id, options, *flags, expect=0):
 
 def start(folder, job_id, options):
     return small_job.fork(folder, "main.py", "small.yaml", f"--job_id={job_id}", "--override", options)
+
+
+def kill_until_done(folder, job_id, options, rng, most_kills):
+    """Kill and resume a job until it ends by itself, or after `most_kills` kills; return the number of kills."""
+    words = ("main.py", "small.yaml", f"--job_id={job_id}", "--resume", "--override", options)
+    for kills in range(most_kills):
+        process = small_job.start(folder, *words)
+        try:
+            output, _ = process.communicate(timeout=rng.uniform(LEAST_SECONDS, MOST_SECONDS))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        else:
+            assert process.returncode == 0, output
+            return kills
+    small_job.run(folder, *words)
+    return most_kills
 
 
 def wait_for(condition, process, seconds=60):
@@ -47,7 +66,7 @@ def paused(process):
 @pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "workers"), [("difflogic", 0), ("cnn", 2), ("mlp", 0)])
 def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(prepared, model_type, workers):
-    options = f"{OPTIONS} model.model_type={model_type} train.dataloader.num_workers={workers}"
+    options = f"{EVERY_BATCH} model.model_type={model_type} train.dataloader.num_workers={workers}"
     train(prepared, f"whole_{model_type}", options)
     rng, kills, run = random.Random(model_type), 0, 0
     while kills < 7:

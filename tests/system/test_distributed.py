@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.crash import outcome
 from src.checkpoint import load_model_state
+from src.reports.outcome import outcome
 from tests import small_job
 from tests.processes import handles_sigterm, has_loaded
 from tests.system.test_resume import wait_for_step

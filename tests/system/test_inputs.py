@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from benchmarks.crash import outcome
 from src.evaluation.inference import load_model
+from src.reports.outcome import outcome
 from tests import small_job
 
 SMALL = "model.difflogic.num_neurons=1800 train.augmentation.shift=1"

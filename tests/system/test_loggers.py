@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from benchmarks.crash import outcome
+from src.reports.outcome import outcome
 from tests import small_job
 from tests.system.test_resume import EVERY_BATCH, wait_for_step
 from tests.training.test_loggers import tensorboard_values, wandb_runs

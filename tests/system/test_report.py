@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from helper_scripts import browser
 from src.checkpoint import save_model
 from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Model
@@ -20,7 +21,7 @@ from src.jobs.folders import Job
 from src.model import create_model
 from src.reports.compare import compare
 from src.reports.report import try_to_write_report, write_report
-from tests import browser, small_job
+from tests import small_job
 
 SECTIONS = ["Training", "Test", "Misclassified recordings", "Circuit", "How it was made", "Config"]
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints
+from src.reports.outcome import outcome
 from tests import small_job
 
 EVERY_BATCH = "train.checkpoint_interval_minutes=0"

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import strategies as st
 
 import main
-from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints
+from src.reports.outcome import outcome
 from tests import small_job
 from tests.small_job import REPOSITORY
 from tests.system.slurm_cluster import Slurm

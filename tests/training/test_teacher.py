@@ -7,13 +7,13 @@ import shutil
 import pytest
 import torch
 
-from benchmarks.crash import outcome
 from src.checkpoint import list_checkpoints
 from src.command_line import StopSignals, UserError
 from src.config import Config
 from src.data import open_cache
 from src.evaluation.inference import load_model
 from src.io_funcs import REPOSITORY
+from src.reports.outcome import outcome
 from src.train import train
 from src.training.teacher import load_teacher
 from tests import small_job

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks import peers
+from helper_scripts import peers
 from src.logic import GroupSum, LogicLayer
 
 pytestmark = pytest.mark.slow

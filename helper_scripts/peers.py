@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "others"
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks" / "others"
 DIFFLOGIC = "difflogic==0.1.0"
 TORCHLOGIX = "torchlogix==0.2.2"
 

@@ -1,0 +1,1 @@
+"""Scripts around the project: wrappers, clusters, remote machines, and what tests and benchmarks share."""
