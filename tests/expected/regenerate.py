@@ -24,11 +24,11 @@ ALL = "base.seed=0 train.epochs=3 train.device=cpu train.report=false data.num_t
 RUNS = {
     "difflogic_dense": "",  # the demo's network
     "difflogic_votes": (
-        "train.learning_rate=0.1 model.difflogic.architecture=convolutional model.difflogic.convolution.kernels=[16,32]"
+        "train.learning_rate=0.02 model.difflogic.architecture=convolutional model.difflogic.convolution.kernels=[16,32]"
         " model.difflogic.num_layers=0 model.difflogic.readout=votes model.difflogic.members=2 model.difflogic.tau=20"
     ),
     "cnn": (
-        "train.learning_rate=0.002 model.model_type=cnn"
+        "train.learning_rate=0.0005 model.model_type=cnn"
         " model.cnn.conv1_channels=4 model.cnn.conv2_channels=8 model.cnn.fc_hidden_size=32"
     ),
     "mlp": "train.learning_rate=0.001 model.model_type=mlp model.mlp.hidden_size=64 model.mlp.num_hidden_layers=1",
