@@ -22,7 +22,7 @@ from src.command_line import (
     run_command,
 )
 from src.config import Config
-from src.helpers import torchrun_rank
+from src.helpers import launched_rank
 from src.io_funcs import check_name
 from src.jobs.folders import Job, restart_noted
 
@@ -98,12 +98,12 @@ def main() -> int:
 
             evaluate_job(config, str(config.base.job_id), arguments.split or "test", arguments.model or "best", stop)
             return 0
-        if config.base.job_id is None and torchrun_rank() is not None:
+        if config.base.job_id is None and launched_rank() is not None:
             raise UserError("several processes need a job id that they share: give --job_id")
         if config.base.job_id is None:
             name = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
             config.base.job_id = check_name(name, "job id")
-        if not arguments.restart or torchrun_rank() is not None or arguments.node_rank > 0:
+        if not arguments.restart or launched_rank() is not None or arguments.node_rank > 0:
             return _train(arguments, config, stop)
         with restart_noted(Job(config.base.job_id)):
             code = _train(arguments, config, stop)
@@ -115,7 +115,7 @@ def main() -> int:
 
 
 def _train(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
-    if torchrun_rank() is None and (arguments.nproc is not None or arguments.nodes > 1):
+    if launched_rank() is None and (arguments.nproc is not None or arguments.nodes > 1):
         return _launch(arguments, config, stop)
     from src.train import train
 
@@ -124,11 +124,10 @@ def _train(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> 
 
 
 def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
-    from src.distributed.launch import Nodes, launch
-    from src.training.device import require_processes_fit
+    from src.distributed.launch import Nodes, launch, require_divisible
 
     processes = arguments.nproc if arguments.nproc is not None else 1
-    require_processes_fit(config.train, processes, processes * arguments.nodes)
+    require_divisible(config.train, processes * arguments.nodes)
     nodes = Nodes(arguments.nodes, arguments.node_rank, arguments.endpoint) if arguments.nodes > 1 else Nodes()
     with tempfile.TemporaryDirectory(prefix="difflogic-") as folder:
         words = sys.argv

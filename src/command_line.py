@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
-from src.helpers import LOG, one_line, set_up_logging, torchrun_rank
+from src.helpers import LAUNCHER, LOG, launched_rank, one_line, set_up_logging
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -219,7 +219,6 @@ def ignore_stop_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-LAUNCHER = "DIFFLOGIC_LAUNCHER"  # a variable: the process id of who started the processes of a job
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of sys/prctl.h
 
 
@@ -228,7 +227,7 @@ def end_with_launcher() -> None:
 
     It runs in a session of its own, and would go on for ever. Called before the slow imports.
     """
-    if torchrun_rank() is None:
+    if launched_rank() is None:
         return
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)

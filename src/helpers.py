@@ -14,9 +14,17 @@ from typing import Any
 LOG = logging.getLogger("difflogic_tonic")
 
 
-def torchrun_rank() -> int | None:
-    """This process's number among those that torchrun has started; None if it did not start this one."""
-    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else None
+# Variables that distributed/launch.py sets for the processes of a job.
+LAUNCHER = "DIFFLOGIC_LAUNCHER"  # its process id
+LISTENER = "DIFFLOGIC_LISTENER"  # for rank 0: the file descriptor of a socket that listens on MASTER_PORT
+
+
+def launched_rank() -> int | None:
+    """Return this process's number among those of its job; None if it was started by itself.
+
+    Processes of a job are started by distributed/launch.py or by torchrun.
+    """
+    return int(os.environ["RANK"]) if LAUNCHER in os.environ or "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
 class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -39,7 +47,7 @@ def set_up_logging(debug: bool = False) -> None:
     handler = _TqdmHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     LOG.handlers[:] = [handler, logging.handlers.MemoryHandler(0, logging.CRITICAL + 1)]  # see `log_to_file`
-    LOG.setLevel(logging.ERROR if torchrun_rank() else logging.DEBUG if debug else logging.INFO)
+    LOG.setLevel(logging.ERROR if launched_rank() else logging.DEBUG if debug else logging.INFO)
     LOG.propagate = False
     logging.raiseExceptions = False  # a full disk under the log file must not end the run
 

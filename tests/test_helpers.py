@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from src.command_line import (
     EXIT_PREEMPTED,
-    LAUNCHER,
     STOP_SIGNALS,
     CommandLine,
     RunError,
@@ -26,7 +25,16 @@ from src.command_line import (
     secure_streams,
     stop_signals_blocked,
 )
-from src.helpers import LOG, format_duration, format_size, format_table, log_to_file, seed_everything, set_up_logging
+from src.helpers import (
+    LAUNCHER,
+    LOG,
+    format_duration,
+    format_size,
+    format_table,
+    log_to_file,
+    seed_everything,
+    set_up_logging,
+)
 from src.io_funcs import REPOSITORY
 
 
@@ -217,7 +225,7 @@ def test_streams_that_are_closed_become_dev_null_for_child_processes_too():
 
 
 def test_a_process_whose_launcher_is_gone_ends_before_it_imports_anything():
-    variables = {**os.environ, "TORCHELASTIC_RUN_ID": "1", "RANK": "0", LAUNCHER: "1"}  # its parent is this process
+    variables = {**os.environ, "RANK": "0", LAUNCHER: "1"}  # its parent is this process
     ended = subprocess.run([sys.executable, "main.py", "nothing.yaml"], cwd=REPOSITORY, env=variables, timeout=60)
     assert ended.returncode == EXIT_PREEMPTED
 

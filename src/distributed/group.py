@@ -1,8 +1,8 @@
 """Several processes on one training: the group that they form, and what they agree on.
 
-The processes (ranks) are torchrun's, which tells each its number in the environment. All hold the same model, optimiser
-and random states, and take the same steps; only the frames of a batch are divided among them. Rank 0 alone writes.
-Without torchrun there is one rank, number 0, and the functions do the one process's work.
+The processes (ranks) are started by launch.py, or by torchrun, which tells each its number in the environment. All hold
+the same model, optimiser and random states, and take the same steps; only the frames of a batch are divided among them.
+Rank 0 alone writes. A process that was started by itself is rank 0, and the functions do its work.
 """
 
 import contextlib
@@ -29,17 +29,18 @@ from src.command_line import (
     leave,
 )
 from src.config import Train
-from src.helpers import LOG, one_line, torchrun_rank
-from src.training.device import require_processes_fit
+from src.distributed.launch import require_divisible
+from src.helpers import LAUNCHER, LISTENER, LOG, launched_rank, one_line
+from src.training.device import require_gpus
 
 BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
-CONNECT_TIMEOUT = timedelta(seconds=10)  # of one attempt to reach the launcher; stop signals are seen between them
+CONNECT_TIMEOUT = timedelta(seconds=10)  # of one attempt to reach the store; stop signals are seen between them
 PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; that a process is gone is noticed at once
 LEAVE_PATIENCE = timedelta(seconds=100)  # for what rank 0 has to end, such as a logger's upload
 FOREVER = timedelta(days=3650)
 NOTICE_SECONDS = 30  # in which a process whose other is gone ends by itself, unless it waits for its GPU
 LOST = "the connection to another process of this job is lost: it was killed, or its machine is down"
-# Keys of torchrun's store.
+# Keys of the store.
 _BEGUN, _JOINED, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "joined", "ended", "left"))
 
 # Of what the ranks agree on: CPU tensors, by gloo, so that no GPU is waited for. Gradients have a group of their own.
@@ -64,10 +65,10 @@ def device_name(wanted: str) -> str:
 
 @contextlib.contextmanager
 def joined(options: Train, stop: StopSignals) -> Iterator[None]:
-    """Be one of torchrun's processes, if it started this one.
+    """Be one of several processes, if this one was started as such.
 
-    A rank that fails writes its exit code into torchrun's store before its connections break, so that the others can
-    end with the same code and leave the word to it.
+    A rank that fails writes its exit code into the store before its connections break. The others can then end with the
+    same code, and leave it to that rank to say why.
 
     Args:
         options: the device, and the batches that the processes share.
@@ -77,25 +78,27 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
         UserError: these options do not suit so many processes.
         EndedElsewhere: another rank has ended, or is gone.
     """
-    if torchrun_rank() is None or os.environ["WORLD_SIZE"] == "1":
+    if launched_rank() is None or os.environ["WORLD_SIZE"] == "1":
         yield
         return
-    store, number, size = _connect(stop)
+    number, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = _connect(number, size, stop)
     part_ways = _form_group(options, store, number, size, stop)
     try:
         _wait_for_all(_JOINED, store, size, stop)  # one that ended now would be a lost connection to who still connects
-        require_processes_fit(options, int(os.environ["LOCAL_WORLD_SIZE"]), size)
+        require_divisible(options, size)
+        require_gpus(options, int(os.environ["LOCAL_WORLD_SIZE"]))
         yield
         part_ways()
     except Stopped:
-        _first_to_end(store, stop.exit_code)
-        if number:  # torchrun gives what is left 30 s as soon as one process has ended
+        _first_to_end(store, number, stop.exit_code)
+        if number:  # as soon as one process has ended, the launcher gives the others 30 s
             with contextlib.suppress(RuntimeError):
                 store.wait([_LEFT], LEAVE_PATIENCE)
         raise
     except Exception as error:
         code = EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_FAILED
-        first, code = _first_to_end(store, code)
+        first, code = _first_to_end(store, number, code)
         if not first:
             raise EndedElsewhere(f"another process has ended first; here: {error}", code) from error
         if _is_lost_connection(error):
@@ -109,32 +112,58 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def _connect(stop: StopSignals) -> tuple[dist.Store, int, int]:
-    """The launcher's store, this process's number, and how many there are; PyTorch alone would not look at signals."""
+def _connect(number: int, size: int, stop: StopSignals) -> dist.Store:
+    """Return the store that all processes share: rank 0 holds it, or torchrun.
+
+    PyTorch alone would try for longer, and not look at signals meanwhile.
+    """
     last = time.monotonic() + BEGIN_SECONDS
     while True:
         stop.check()
         try:
-            store, number, size = next(dist.rendezvous("env://", timeout=CONNECT_TIMEOUT))
+            store = _store(number, size)
         except RuntimeError as error:
             if time.monotonic() > last:
-                raise RunError(f"cannot reach the launcher of the processes: {one_line(error)}") from error
+                raise RunError(f"cannot reach the first of the processes: {one_line(error)}") from error
         else:
             store.set_timeout(dist.constants.default_pg_timeout)
-            return store, number, size
+            return store
+
+
+def _store(number: int, size: int) -> dist.Store:
+    if LAUNCHER not in os.environ:
+        return next(dist.rendezvous("env://", timeout=CONNECT_TIMEOUT))[0]
+    listener = os.environ.get(LISTENER)
+    return dist.TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        size,
+        is_master=number == 0,
+        timeout=CONNECT_TIMEOUT,
+        wait_for_workers=False,
+        master_listen_fd=None if listener is None else int(listener),
+    )
 
 
 def _form_group(options: Train, store: dist.Store, number: int, size: int, stop: StopSignals) -> Callable[[], None]:
-    """Form the groups of processes; return what `watch_others` does. Stopped if the launcher died meanwhile."""
+    """Form the groups of processes; return what `watch_others` returns.
+
+    Raises:
+        Stopped: a signal came meanwhile.
+        EndedElsewhere: another rank has ended meanwhile, which PyTorch reports as a lost connection.
+    """
     global _control
     backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
     try:
         _wait_for_all(_BEGUN, store, size, stop)  # PyTorch would not look at signals while it forms the group
         dist.init_process_group(backend, store=store, rank=number, world_size=size)
         _control = dist.new_group(backend="gloo", timeout=PATIENCE)
-        return watch_others(lambda: _first_to_end(store, EXIT_FAILED))
-    except RuntimeError:
+        return watch_others(lambda: _first_to_end(store, number, EXIT_FAILED))
+    except RuntimeError as error:
         stop.check()
+        first, code = _first_to_end(store, number, EXIT_FAILED)
+        if not first:
+            raise EndedElsewhere(f"another process has ended first; here: {error}", code) from error
         raise
 
 
@@ -187,13 +216,16 @@ def watch_others(end: Callable[[], tuple[bool, int]]) -> Callable[[], None]:
     return part_ways
 
 
-def _first_to_end(store: dist.Store, code: int) -> tuple[bool, int]:
-    """Whether this rank is the first to end, and the first one's exit code."""
-    mine = f"{rank()} {code}"
+def _first_to_end(store: dist.Store, number: int, code: int) -> tuple[bool, int]:
+    """Return whether rank `number`, which is this one, is the first to end, and the exit code of the first.
+
+    Without the store, rank 0 has ended already, or torchrun has.
+    """
+    mine = f"{number} {code}"
     try:
         first = store.compare_set(_ENDED, "", mine).decode()
-    except RuntimeError:  # torchrun is gone
-        return True, code
+    except RuntimeError:
+        return number == 0, code
     return first == mine, int(first.split()[1])
 
 

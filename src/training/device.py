@@ -46,16 +46,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def require_processes_fit(options: Train, processes: int, everywhere: int) -> None:
-    """Raise UserError if so many processes on this machine, and on all, cannot train with these options."""
-    batch_size, gpus = options.dataloader.batch_size, torch.cuda.device_count()
-    if batch_size < everywhere:
-        raise UserError(f"train.dataloader.batch_size = {batch_size} is less than the {everywhere} processes")
-    if options.device.startswith("cuda:"):
-        raise UserError(f"train.device = {options.device}: each process takes a GPU of its own; give cuda, or cpu")
+def require_gpus(options: Train, processes: int) -> None:
+    """Raise UserError if this machine has fewer GPUs than processes; warn if they are to share its cores."""
+    gpus, cores = torch.cuda.device_count(), os.cpu_count() or 1
     if options.device == "cuda" and 0 < gpus < processes:
         raise UserError(f"{processes} processes on a machine with {gpus} CUDA device(s): each takes one; lower --nproc")
-    cores = os.cpu_count() or 1
     if (options.device == "cpu" or gpus == 0) and processes > cores:
         LOG.warning("--nproc %d: the processes share %d cores, and are slower than as many as these", processes, cores)
 

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from src.checkpoint import load_model_state
+from src.helpers import LAUNCHER
 from src.reports.outcome import outcome
 from tests import small_job
 from tests.processes import handles_sigterm, has_loaded
@@ -294,7 +295,7 @@ def test_a_missing_cache_is_prepared_by_one_process(tmp_path):
 
 @pytest.mark.parametrize("killed", [0, 1, 2])
 def test_a_process_that_waits_for_its_gpu_ends_too_when_another_is_killed(tmp_path, killed):
-    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "waits"}
+    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), LAUNCHER: str(os.getpid())}
     variables = {**small_job.environment(tmp_path), **place}
     command, pipe = [sys.executable, "-c", WAITS], subprocess.PIPE
     ranks = []

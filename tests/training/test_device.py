@@ -1,4 +1,4 @@
-"""Options that do not suit so many processes are refused."""
+"""GPUs and memory that a training needs are checked before it begins."""
 
 import pytest
 import torch
@@ -6,36 +6,25 @@ import torch
 from src.command_line import RunError, UserError
 from src.config import DataLoader, Train
 from src.training import device
-from src.training.device import explain_memory_errors, require_memory, require_processes_fit
+from src.training.device import explain_memory_errors, require_gpus, require_memory
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "device", "gpus", "message"),
-    [
-        (3, "cpu", 0, "batch_size = 3 is less than the 4 processes"),
-        (4, "cuda:1", 2, "each process takes a GPU of its own; give cuda, or cpu"),
-        (4, "cuda", 1, "2 processes on a machine with 1 CUDA device"),
-    ],
-)
-def test_options_that_do_not_suit_two_machines_of_two_processes_are_refused(
-    monkeypatch, batch_size, device, gpus, message
-):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    options = Train(device=device, dataloader=DataLoader(batch_size=batch_size))
-    with pytest.raises(UserError, match=message):
-        require_processes_fit(options, processes=2, everywhere=4)
+def test_fewer_gpus_than_processes_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="2 processes on a machine with 1 CUDA device"):
+        require_gpus(Train(device="cuda"), processes=2)
 
 
 @pytest.mark.parametrize(("device", "gpus"), [("cpu", 0), ("cuda", 0), ("cuda", 2), ("cpu", 1)])
-def test_others_are_not(monkeypatch, device, gpus):
+def test_a_gpu_for_each_process_or_none_is_enough(monkeypatch, device, gpus):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    require_processes_fit(Train(device=device), processes=2, everywhere=4)
+    require_gpus(Train(device=device), processes=2)
 
 
 @pytest.mark.parametrize(("processes", "warned"), [(2, False), (3, True)])
 def test_more_processes_than_cores_are_warned_of(monkeypatch, caplog, processes, warned):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    require_processes_fit(Train(device="cpu"), processes=processes, everywhere=processes)
+    require_gpus(Train(device="cpu"), processes=processes)
     assert ("--nproc 3: the processes share 2 cores" in caplog.text) == warned
 
 
