@@ -103,41 +103,23 @@ _check_variables() {
   done
 }
 
-# Takes what editors on Windows add from $line, which is line $number of its file: CR, and a byte order mark.
-clean_line() {
-  line=${line%$'\r'}
-  [[ $number -ne 1 ]] || line=${line#$'\xef\xbb\xbf'}
+# read_items KIND FILE: sets $items to what slurm_files.py prints.
+read_items() {
+  command -v python3 >/dev/null || fail "python3 is not on PATH: version 3.6 or newer reads $2" 2
+  mapfile -d '' -t items < <(python3 "$repository/helper_scripts/slurm_files.py" "$1" "$2")
+  wait "$!" || exit 2
 }
 
 # Reads $resources_file: a flat YAML of sbatch's long option names; values are text, empty ones are skipped.
 _read_resources() {
-  local line value number=0
-  local entry='^([A-Za-z][A-Za-z0-9-]*):([[:blank:]]+(.*))?$'
-  local quoted='^("([^"\]*)"|'\''([^'\'']*)'\'')[[:blank:]]*(#.*)?$'
+  local i items
   [[ -f $resources_file && -r $resources_file ]] || fail "$resources_file: cannot read this file of resources" 2
-  while IFS= read -r line || [[ -n $line ]]; do
-    number=$((number + 1))
-    clean_line
-    [[ ! $line =~ ^[[:blank:]]*(#.*)?$ ]] || continue
-    [[ $line =~ $entry ]] || _bad_resource "$number" "$line"
-    local name=${BASH_REMATCH[1]}
-    value=${BASH_REMATCH[3]}
-    if [[ $value =~ $quoted ]]; then
-      value=${BASH_REMATCH[2]}${BASH_REMATCH[3]}
-    else
-      [[ $value != [\"\'\[\{\|\>\&\*\!]* ]] || _bad_resource "$number" "$line"
-      [[ $value != '#'* ]] || value=
-      value=${value%%[[:blank:]]#*}
-      value=${value%"${value##*[![:blank:]]}"}
-    fi
-    [[ -z ${resources[$name]+set} ]] || fail "$resources_file, line $number: $name stands twice" 2
-    _check_option "$name" "$value" "$resources_file, line $number: $name"
+  read_items resources "$resources_file"
+  for ((i = 0; i < ${#items[@]}; i += 4)); do
+    local name=${items[i + 2]} value=${items[i + 3]}
+    _check_option "$name" "$value" "$resources_file, line ${items[i]}: $name"
     resources[$name]=$value
-  done <"$resources_file"
-}
-
-_bad_resource() {
-  fail "$resources_file, line $1: cannot read '$2'; a line is 'name: value', with a long option name of sbatch" 2
+  done
 }
 
 # check_job_id ID WHERE: what main.py allows; a folder is named after it.
