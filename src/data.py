@@ -22,7 +22,7 @@ from src.io_funcs import file_lock, project_root, scratch_root
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
-MOST_OF_FREE_MEMORY = 0.25  # that frames take of a GPU: the rest is for the model and its activations
+MOST_OF_FREE_MEMORY = 0.25  # share of a GPU that frames may take; the rest is for the model and its activations
 GATHER_BYTES = 1 << 20
 COPY_BYTES = 1 << 26
 PREPARE_AGAIN = "prepare the cache again with ./prepare_data.sh and data.reset_cache=true"
@@ -34,8 +34,8 @@ class FrameCache:
     """An opened, verified frame cache."""
 
     folder: Path
-    frame_shape: tuple[int, int, int]  # (P, H, W); of stacked frames, the channels of all
-    frame_dtype: str  # binary: a bit a pixel; counts: a byte a pixel
+    frame_shape: tuple[int, int, int]  # (P, H, W); P counts the channels of all stacked frames
+    frame_dtype: str  # binary: a bit per pixel; counts: a byte per pixel
     class_names: list[str]
     splits: dict[str, cache.Split]
     content: str = ""  # checksum, see `cache.content_of`
@@ -65,7 +65,7 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
     try:
         with file_lock(cache.lock_path(on_scratch), waiting, check):
             manifest = cache.read_manifest(on_scratch)
-            if manifest is None or _damages(on_scratch, manifest, check):  # else another job has brought it
+            if manifest is None or _damages(on_scratch, manifest, check):  # else another job has copied it
                 LOG.info("copying the frame cache to %s", on_scratch)
                 manifest = cache.copy_cache(on_project, on_scratch, check)
         return _opened(on_scratch, manifest, config.data.stack)
@@ -110,13 +110,13 @@ def _opened(folder: Path, manifest: cache.Manifest, stack: int) -> FrameCache:
 
 
 def stacked(split: cache.Split, stack: int, manifest: cache.Manifest) -> cache.Split:
-    """The split of this cache with `stack` frames a sample."""
+    """Return the split of this cache with `stack` frames per sample."""
     frame_bits = math.prod(manifest["frame_shape"]) * (8 if manifest["frame_dtype"] == "counts" else 1)
     return dataclasses.replace(split, stack=stack, frame_bits=frame_bits)
 
 
 def train_order(num_frames: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.int64]:
-    """The order of the training frames in an epoch: a function of (seed, epoch) alone, so a resumed run knows it."""
+    """Return the order of an epoch's training frames, a function of (seed, epoch) alone: a resumed run knows it."""
     if not shuffle:
         return np.arange(num_frames)
     return np.random.default_rng([seed, epoch]).permutation(num_frames)
@@ -130,9 +130,9 @@ class ResidentSplit(cache.Split):
 
 
 def place_splits(opened: FrameCache, options: DataLoader, device: torch.device) -> FrameCache:
-    """The cache with its splits in the device's memory, if `options.placement` says so, or is auto and they fit.
+    """Return the cache with its splits in the device's memory if `options.placement` says so, or is auto and they fit.
 
-    Auto copies to GPUs only: in the CPU's memory lie the pages of the mapped files already, and those can be given up.
+    Auto copies to GPUs only: the CPU's memory already holds the pages of the mapped files, which it can give up.
 
     Raises:
         UserError: if they have to be on the device and do not fit.
@@ -147,7 +147,7 @@ def place_splits(opened: FrameCache, options: DataLoader, device: torch.device) 
         return opened
     try:
         splits: dict[str, cache.Split] = {name: _resident(split, device) for name, split in opened.splits.items()}
-    except RuntimeError as error:  # PyTorch's way to say that memory is out
+    except RuntimeError as error:  # what PyTorch raises if memory runs out
         raise UserError(
             f"the frames' {format_size(size)} do not fit into the memory of {device}: set "
             f"train.dataloader.placement to host ({str(error).splitlines()[0]})"
@@ -159,7 +159,7 @@ def place_splits(opened: FrameCache, options: DataLoader, device: torch.device) 
 def _resident(split: cache.Split, device: torch.device) -> ResidentSplit:
     frames = torch.empty(split.frames.shape, dtype=torch.uint8, device=device)
     step = max(1, COPY_BYTES // split.frames.shape[1])
-    for begin in range(0, len(split), step):  # by parts: the whole may not fit into the host's memory
+    for begin in range(0, len(split), step):  # in pieces: the whole may not fit into the host's memory
         frames[begin : begin + step].copy_(torch.from_numpy(split.frames[begin : begin + step].copy()))
     return ResidentSplit(**vars(split), on_device=(frames, torch.from_numpy(split.labels).to(device)))
 
@@ -167,10 +167,10 @@ def _resident(split: cache.Split, device: torch.device) -> ResidentSplit:
 def load_batches(
     split: cache.Split, order: NDArray[np.int64], options: DataLoader, device: torch.device, first: int = 0
 ) -> Iterator[Batch]:
-    """Batches (packed frames uint8 [B, bytes], labels int64 [B]) on the device, in this order, from `first` on.
+    """Yield batches (packed frames uint8 [B, bytes], labels int64 [B]) on the device, in this order, from `first` on.
 
-    Frames are gathered for several batches at once, GATHER_BYTES if a batch is smaller: what a call, a thread's
-    hand-over or a copy costs beside its bytes is then small. Batches are slices of what was gathered.
+    One gather takes GATHER_BYTES of frames, or one batch if that is larger. The fixed cost of a call, of a thread's
+    hand-over or of a copy is then small. Batches are slices of a gather.
     """
     size = options.batch_size
     samples_a_gather = size * max(1, GATHER_BYTES // (size * split.stack * split.frames.shape[1]))
@@ -199,19 +199,19 @@ def _gather_on_device(split: ResidentSplit, tasks: Iterable[torch.Tensor]) -> It
 
 
 def _gather(split: cache.Split, frames: NDArray[np.uint8], numbers: NDArray[np.int64], pin: bool = False) -> Batch:
-    """Samples and labels; `numbers` as by `frame_numbers`."""
+    """Return samples and labels; `numbers` as by `frame_numbers`."""
     gathered = _rows(frames, numbers.reshape(-1), pin)
     samples = joined(gathered, torch.from_numpy(numbers), split.frame_bits)
     return samples, _rows(split.labels, numbers[:, -1], pin)
 
 
 def read_samples(split: cache.Split, samples: NDArray[np.int64]) -> torch.Tensor:
-    """These samples of a split, packed, uint8 [B, bytes], in the CPU's memory."""
+    """Return these samples of a split, packed, uint8 [B, bytes], in the CPU's memory."""
     return _gather(split, split.frames, frame_numbers(split, samples))[0]
 
 
 def _rows(array: NDArray[Any], numbers: NDArray[np.int64], pin: bool = False) -> torch.Tensor:
-    """Rows of an array, as a new tensor. On the CPU NumPy gathers narrow rows several times as fast as PyTorch."""
+    """Return rows of an array as a new tensor. NumPy gathers narrow rows several times as fast."""
     rows = torch.empty((len(numbers), *array.shape[1:]), dtype=TORCH_DTYPES[array.dtype], pin_memory=pin)
     np.take(array, numbers, axis=0, out=rows.numpy(), mode="clip")  # clip: into `out` without a buffer, and -1 is 0
     return rows
@@ -220,7 +220,7 @@ def _rows(array: NDArray[Any], numbers: NDArray[np.int64], pin: bool = False) ->
 def _gather_on_host(
     split: cache.Split, tasks: Iterable[NDArray[np.int64]], options: DataLoader, pin: bool
 ) -> Iterator[Batch]:
-    """Threads gather ahead: NumPy releases the interpreter while it does, and while it waits for a disk."""
+    """Gather ahead in threads: NumPy releases the interpreter while it gathers, and while it waits for a disk."""
     frames = np.asarray(split.frames)
 
     def gather(numbers: NDArray[np.int64]) -> Batch:

@@ -1,4 +1,4 @@
-"""Drawing by matplotlib that looks the same for everybody: the user's own settings of matplotlib do not count."""
+"""Drawing by matplotlib that looks the same for everybody, whatever the user's own settings of matplotlib are."""
 
 import contextlib
 import importlib.util
@@ -12,7 +12,7 @@ from typing import Any
 def drawing(settings: Mapping[Any, Any]) -> Iterator[None]:
     """Draw under matplotlib's defaults and these settings, whatever MPLBACKEND and the user's matplotlibrc say.
 
-    matplotlib is imported then, for half a second, and not before. Import nothing of it outside of this block.
+    matplotlib is imported here and not before, which takes half a second. Import it only within this block.
     """
     os.environ["MPLBACKEND"] = "agg"  # the import fails if a backend of a notebook is not installed
     package = importlib.util.find_spec("matplotlib")

@@ -1,4 +1,4 @@
-"""Errors for users, command lines, logging set-up, seeding, signals, and numbers and tables for people."""
+"""Logging, seeding, and numbers and tables for people."""
 
 import contextlib
 import ctypes
@@ -28,7 +28,7 @@ def launched_rank() -> int | None:
 
 
 class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes log lines above a running progress bar instead of through it."""
+    """Handler that writes log lines above a running progress bar, not through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -40,9 +40,9 @@ class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def set_up_logging(debug: bool = False) -> None:
-    """Log to stderr, from INFO (from DEBUG with `debug`).
+    """Log to stderr from INFO on, with `debug` from DEBUG on.
 
-    Of several processes on one job the first one speaks; the others only of errors.
+    If several processes work on one job, only the first logs more than errors.
     """
     handler = _TqdmHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
@@ -53,9 +53,9 @@ def set_up_logging(debug: bool = False) -> None:
 
 
 def log_to_file(path: Path) -> None:
-    """Append what has been logged so far, and is logged from now on, to `path` too, with dates.
+    """Append all log lines to `path` too, with dates: those so far and those to come.
 
-    A file that cannot be written to is a warning.
+    If the file cannot be written to, a warning says so.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,9 +85,9 @@ def seed_everything(seed: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc's malloc keep what is freed: activations come and go each step, and new pages cost a fault each.
+    """Have glibc's malloc keep freed memory: every step frees its activations, and each new page costs a fault.
 
-    Where there is no glibc, nothing happens.
+    Nothing happens if the C library is not glibc.
     """
     trim_threshold, most_mmaps = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
     with contextlib.suppress(OSError, AttributeError):
@@ -97,7 +97,7 @@ def keep_freed_memory() -> None:
 
 
 def available_cores() -> int:
-    """Cores that this process may use: SLURM and taskset grant fewer than the machine has."""
+    """Return the number of cores that this process may use: SLURM and taskset may grant fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -110,7 +110,7 @@ def import_optional(module: str, wanted: str, remedy: str) -> Any:
     """Import a module of a package that may be missing, too old or too new for another one.
 
     Raises:
-        ImportError: whatever the import raised: `wanted` says what asks for it, and `remedy` what to do.
+        ImportError: for whatever the import raised; `wanted` says what asks for the package, `remedy` what to do.
     """
     try:
         return importlib.import_module(module)
@@ -120,12 +120,12 @@ def import_optional(module: str, wanted: str, remedy: str) -> Any:
 
 
 def one_line(error: Exception) -> str:
-    """An error's text without its line breaks."""
+    """Return an error's text without its line breaks."""
     return " ".join(str(error).split())
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a person says them: '0.4 s', '12 s', '3 min 05 s', '2 h 07 min'."""
+    """Return seconds as a person says them: '0.4 s', '12 s', '3 min 05 s', '2 h 07 min'."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     seconds = round(seconds)
@@ -137,7 +137,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: float) -> str:
-    """Bytes as a person says them, in binary units: '512 B', '3.4 MiB'."""
+    """Return bytes as a person says them, in binary units: '512 B', '3.4 MiB'."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -146,12 +146,12 @@ def format_size(size: float) -> str:
 
 
 def format_percent(fraction: float | None) -> str:
-    """A fraction in percent, without the sign: '91.36'; a dash for None."""
+    """Return a fraction in percent without the sign, such as '91.36'; a dash for None."""
     return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 def format_table(header: list[str], rows: list[list[str]]) -> str:
-    """A plain-text table: columns padded to their widest cell, the first left- and the others right-aligned."""
+    """Return a plain-text table: the first column aligned left, the others right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(row: list[str]) -> str:

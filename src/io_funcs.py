@@ -1,4 +1,4 @@
-"""Storage roots, atomic files, checksums, locks and free space: everything that touches a disk with care."""
+"""Storage roots, atomic files, checksums, locks and free space."""
 
 import contextlib
 import errno
@@ -27,12 +27,12 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def project_root() -> Path:
-    """$PROJECT_STORAGE_DIR, where things are kept (default: project_storage beside the code)."""
+    """Return $PROJECT_STORAGE_DIR, which is kept; default: project_storage beside the code."""
     return _storage_root("PROJECT_STORAGE_DIR", "project_storage")
 
 
 def scratch_root() -> Path:
-    """$SCRATCH_STORAGE_DIR, fast and wiped at any time (default: scratch beside the code)."""
+    """Return $SCRATCH_STORAGE_DIR, which is fast and may be wiped at any time; default: scratch beside the code."""
     return _storage_root("SCRATCH_STORAGE_DIR", "scratch")
 
 
@@ -45,7 +45,7 @@ _STORAGES = {"PROJECT_STORAGE_DIR": project_root, "SCRATCH_STORAGE_DIR": scratch
 
 
 def require_storages(*variables: str) -> None:
-    """Make the storage roots of these variables, or both; raise UserError for one that cannot be written to."""
+    """Make the storage roots of these variables; raise UserError for one that cannot be written to."""
     for variable in variables or _STORAGES:
         root = _STORAGES[variable]()
         try:
@@ -133,7 +133,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-# What may lie in the place of a file.
+# What may lie in the place of a file, for messages.
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -144,14 +144,14 @@ _KINDS = {
 
 
 def require_regular(path: str | Path) -> None:
-    """Raise OSError, which says what it is, if something else than a file lies there, or nothing."""
+    """Raise OSError unless a file lies there; it says what does."""
     kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - a path may be text
     if kind != stat.S_IFREG:
         raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a file", str(path))
 
 
 def open_regular(path: str | Path, mode: str = "rb", buffering: int = -1) -> BinaryIO:
-    """Open a file, in binary mode; OSError if something else lies in its place: opening a pipe would wait for ever."""
+    """Open a file in binary mode; OSError if it is something else, since opening a pipe would wait for ever."""
     return cast(BinaryIO, open(path, mode, buffering, opener=_open_at_once))
 
 
@@ -175,11 +175,11 @@ def read_text(path: Path) -> str:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
-    """Write a file that is there whole or not at all: temporary name beside it, fsync, rename, fsync of the folder.
+    """Write a file that exists whole or not at all: temporary name beside it, fsync, rename, fsync of the folder.
 
     The file object can seek. If the block raises, the temporary file is removed and `path` is as it was. Without
-    `durable` there is no fsync, and a power cut may leave zeros or nothing: for what is verified when it is read, and
-    made again. What the system says of a full disk, or of the temporary file, gets the name of the file.
+    `durable` there is no fsync, and a power cut may leave zeros or nothing; use that for files that are verified when
+    they are read, and made again. An error of the system names `path`, not the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
@@ -205,7 +205,7 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Temporary files in a folder: of processes that were killed, if the caller holds the lock of what lies there."""
+    """Return the temporary files in a folder; killed processes have left them if the caller holds the folder's lock."""
     return sorted(path for path in folder.glob(".*.tmp") if not path.is_dir())
 
 
@@ -216,9 +216,9 @@ def remove_if_empty(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed; the caller holds the lock of what lies there.
+    """Remove the temporary files that killed processes have left; the caller holds the folder's lock.
 
-    One that cannot be removed, as on a disk that has become read-only, stays: it does no harm.
+    A file that cannot be removed, as on a disk that has become read-only, stays: it does no harm.
     """
     for path in leftovers(folder):
         with contextlib.suppress(OSError):
@@ -226,7 +226,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write `content` (text as UTF-8, what UTF-8 lacks as escapes) by `atomic_file`."""
+    """Write `content` by `atomic_file`; text as UTF-8, with escapes for what UTF-8 lacks."""
     with atomic_file(path) as file:
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
@@ -239,9 +239,9 @@ def write_json(path: Path, value: Any) -> None:
 def sha256_of(
     path: Path, check: Callable[[], None] = lambda: None, advance: Callable[[int], object] = lambda size: None
 ) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
+    """Return the SHA-256 of a file's bytes in hexadecimal.
 
-    Every few MiB, `advance` is told how many bytes were read, and `check` is called, which may raise to stop.
+    Every few MiB, `advance` gets the number of bytes that were read, and `check` is called, which may raise to stop.
     """
     digest = hashlib.sha256()
     with open_regular(path) as file:
@@ -259,9 +259,9 @@ def copy_verified(
     check: Callable[[], None] = lambda: None,
     advance: Callable[[int], object] = lambda size: None,
 ) -> None:
-    """Copy atomically; if what was written does not have this checksum, OSError is raised and the target is as it was.
+    """Copy a file atomically; raise OSError, and leave the target as it was, if the copy does not have this checksum.
 
-    `check` and `advance` as for `sha256_of`; each byte counts twice, copied and read back.
+    `check` and `advance` are as for `sha256_of`; each byte counts twice, when it is copied and when it is read back.
     """
     with atomic_file(target) as out:
         with open_regular(source) as file:
@@ -310,12 +310,12 @@ def _nearest_existing(folder: Path) -> Path:
 def file_lock(
     path: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None, remove: bool = False
 ) -> Iterator[None]:
-    """Hold an exclusive lock on `path` that ends with the process, however it dies (flock).
+    """Hold an exclusive lock (flock) on `path`, which ends with the process however it dies.
 
     Args:
         path: the lock file; it stays, empty.
         waiting: what to log, once, while another process holds the lock; None: do not wait, raise BlockingIOError.
-            The lock is then tried for half a second, since `is_locked` holds it for a moment.
+            Without waiting, the lock is tried for half a second, since `is_locked` holds it for a moment.
         check: called while waiting; may raise to stop.
         remove: remove the lock file at the end; every process that locks this path must ask for it.
     """
@@ -338,7 +338,7 @@ def file_lock(
                 check()
                 time.sleep(0.2)
                 continue
-            if remove and not _is_file_at(path, file):  # its holder removed it meanwhile: another may hold a new one
+            if remove and not _is_file_at(path, file):  # its holder has removed it: another process may hold a new one
                 continue
             try:
                 yield
@@ -356,9 +356,9 @@ def _is_file_at(path: Path, file: BinaryIO) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process holds the lock `path` now; changes nothing on disk.
+    """Return whether another process holds the lock `path` now; change nothing on disk.
 
-    What is not a file is no lock; a warning says so.
+    Anything but a file is no lock; a warning says so.
     """
     try:
         with open_regular(path) as file:

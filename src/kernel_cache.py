@@ -1,4 +1,4 @@
-"""cached_njit: numba.njit whose compiled code is kept on disk where that works, and compiled in memory where not."""
+"""cached_njit: numba.njit that keeps compiled code on disk if it can, and compiles in memory if it cannot."""
 
 import functools
 import hashlib
@@ -21,10 +21,10 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function as `numba.njit(cache=True, **options)` does, but never fail for the cache.
+    """Compile a function as `numba.njit(cache=True, **options)` does, but never fail because of the cache.
 
-    A full disk, a folder that cannot be written to and a damaged file each cost the time of compiling, and no more.
-    numba itself raises an error for each of them.
+    A full disk, a read-only folder or a damaged file costs only the time of compiling. numba itself raises an error
+    for each of them.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -32,7 +32,7 @@ def cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         if isinstance(kernel, Dispatcher):  # NUMBA_DISABLE_JIT leaves functions as they are
             try:
                 kernel._cache = _KernelCache(function)  # type: ignore[attr-defined]
-            except (RuntimeError, OSError, ValueError) as error:  # no folder to write to, or a name that is not UTF-8
+            except (RuntimeError, OSError, ValueError) as error:  # no folder to write to, or its name is not UTF-8
                 warn_not_kept(error, _FOLDER)
         return kernel
 
@@ -49,14 +49,14 @@ def _warn_once(variable: str) -> None:
 
 
 def warn_not_kept(error: Exception, variable: str) -> None:
-    """Warn, once, that kernels are not kept; the variable names their folder."""
+    """Warn once that kernels are not kept; `variable` is the environment variable that names their folder."""
     LOG.debug("no cache of compiled kernels: %s", error)
-    if multiprocessing.parent_process() is None:  # or each process of a preparation would say it
+    if multiprocessing.parent_process() is None:  # else each process of a preparation would warn
         _warn_once(variable)
 
 
 class _KernelCache(FunctionCache):
-    """numba's cache of one function, in a file that is verified; what goes wrong with it is no error."""
+    """numba's cache of one function, in a verified file; a failure of the cache is no error."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -67,21 +67,21 @@ class _KernelCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # what another version of a package has written may raise anything
+        except Exception as error:  # a file from another version of a package may raise anything
             LOG.debug("compiling %s again: %r", self._name, error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except Exception as error:  # the code is there; only keeping it has failed
+        except Exception as error:  # the kernel is compiled; only the cache has failed
             warn_not_kept(error, _FOLDER)
 
 
 class _CacheFile:
-    """The compiled code of one function for every signature: a SHA-256, then a pickled dict.
+    """File of one function's compiled code for every signature: a SHA-256, then a pickled dict.
 
-    numba's own files have no checksum, so that damaged machine code would run. They are two per signature, which can
+    numba's own files have no checksum, so damaged machine code would run. It keeps two files per signature, which can
     contradict each other after a full disk.
 
     Args:
@@ -94,7 +94,7 @@ class _CacheFile:
         self._version = version.encode()
 
     def load(self, key: Any) -> Any:
-        """The data that was saved for a key; None if there is none."""
+        """Return the data that was saved for a key; None if there is none."""
         content = self._read().get(key)
         return None if content is None else pickle.loads(content)
 
@@ -107,7 +107,7 @@ class _CacheFile:
         self._write({})
 
     def _read(self) -> dict[Any, bytes]:
-        """What the file holds; nothing if it is missing, damaged or of another version."""
+        """Return what the file holds; nothing if it is missing, damaged or of another version."""
         try:
             content = self._path.read_bytes()
         except OSError:

@@ -57,7 +57,7 @@ class MissingCacheError(UserError):
 
 
 def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
-    """Every option that changes a bit of a cache; the recordings themselves come on top, see `source_fingerprint`."""
+    """Return every option that changes a bit of a cache; see `source_fingerprint` for the recordings themselves."""
     parameters: dict[str, Any] = {
         "dataset": dataset.name,
         **framing_parameters(framing_of(data)),
@@ -71,10 +71,10 @@ def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
 
 
 def source_fingerprint(recordings: list[Recording], root: Path) -> str:
-    """SHA-256 over the names and sizes of the recordings: other files give another cache."""
+    """Return a SHA-256 over the names and sizes of the recordings: other files give another cache."""
     digest = hashlib.sha256()
     for name, recording in zip(relative_names(recordings, root), recordings, strict=True):
-        digest.update(f"{name}\0{recording.size}\n".encode(errors="surrogateescape"))  # a name is any bytes
+        digest.update(f"{name}\0{recording.size}\n".encode(errors="surrogateescape"))  # a file's name may be any bytes
     return digest.hexdigest()
 
 
@@ -94,7 +94,7 @@ def recording_names(manifest: Manifest) -> list[str] | None:
 
 
 def cache_identity(parameters: dict[str, Any], fingerprint: str) -> str:
-    """The folder name of a cache: the framing, readable, and a short hash of everything."""
+    """Return the folder name of a cache: the framing in words, and a short hash of everything."""
     whole = json.dumps([parameters, fingerprint], sort_keys=True).encode()
     return f"{framing_name(parameters)}_{hashlib.sha256(whole).hexdigest()[:10]}"
 
@@ -116,15 +116,15 @@ def write_split(
 
     Args:
         path: the .safetensors file.
-        frame_bytes: of one frame.
+        frame_bytes: bytes per frame.
         labels, recordings, counts: label, number and number of frames of each recording, [R].
-        frames: the frames of all recordings, in pieces of any size.
+        frames: the frames of all recordings, in chunks of any size.
 
     Raises:
-        ValueError: if the pieces are not as many bytes as the counts say.
+        ValueError: if the chunks are not as many bytes as the counts say.
     """
     num_frames = int(counts.sum())
-    # The int64 tensors first: then each begins at a multiple of 8 bytes, as readers want it.
+    # The int64 tensors come first, so that each begins at a multiple of 8 bytes, as readers expect.
     ends = np.cumsum([8 * num_frames, 8 * num_frames, frame_bytes * num_frames]).tolist()
     header = json.dumps(
         {
@@ -171,10 +171,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a cache folder; None if it is missing, damaged, no cache's or of another format version."""
+    """Return a cache folder's manifest; None if it is missing, damaged, not a cache's or of another format version."""
     try:
         manifest = _whole_manifest(folder)
-        # The names lead to files that are copied and removed.
+        # Files of these names are copied and removed, so they are checked.
         valid = (
             manifest["format_version"] == FORMAT_VERSION
             and {split: entry["file"] for split, entry in manifest["splits"].items()} == _FILES
@@ -185,7 +185,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def is_of_other_version(folder: Path) -> bool:
-    """Whether a folder holds a whole manifest that another version of this program has written."""
+    """Return whether a folder holds a whole manifest that another version of this program has written."""
     try:
         return bool(_whole_manifest(folder)["format_version"] != FORMAT_VERSION)
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -193,7 +193,7 @@ def is_of_other_version(folder: Path) -> bool:
 
 
 def _whole_manifest(folder: Path) -> Manifest:
-    """The manifest, if it has its checksum; else ValueError, KeyError, AttributeError or TypeError."""
+    """Return the manifest if it has its checksum; else raise ValueError, KeyError, AttributeError or TypeError."""
     manifest: Manifest = json.loads(read_text(folder / MANIFEST))
     if manifest.pop("manifest_sha256") != _manifest_checksum(manifest):
         raise ValueError(f"{folder / MANIFEST} does not have its checksum")
@@ -211,9 +211,9 @@ def damages(
     check: Callable[[], None] = lambda: None,
     advance: Callable[[int], object] = lambda size: None,
 ) -> list[str]:
-    """What is wrong with a cache's files: one line a damaged file. `fast` compares sizes, not checksums.
+    """Return a line for each damaged file of a cache; `fast` compares sizes, not checksums.
 
-    `check` and `advance` as for `io_funcs.sha256_of`.
+    `check` and `advance` are as for `io_funcs.sha256_of`.
     """
     found = []
     for entry in manifest["splits"].values():
@@ -228,13 +228,13 @@ def damages(
 
 
 def is_whole(folder: Path, fast: bool = False) -> bool:
-    """Whether a folder holds a valid cache; `fast` as for `damages`."""
+    """Return whether a folder holds a valid cache; `fast` is as for `damages`."""
     manifest = read_manifest(folder)
     return manifest is not None and not damages(folder, manifest, fast)
 
 
 def find_caches(root: Path, parameters: dict[str, Any]) -> list[Path]:
-    """Folders of the caches under a storage root that were prepared with exactly these parameters."""
+    """Return the folders of the caches under a storage root that were prepared with exactly these parameters."""
     folder = root / "data" / parameters["dataset"]
     return [
         path.parent
@@ -305,10 +305,10 @@ def _caches_there(name: str) -> str:
 
 
 def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: None) -> Manifest:
-    """Copy a cache file by file, verified, the manifest last, and return that; the caller holds the target's lock.
+    """Copy a cache file by file, verified, its manifest last; return the manifest. The caller holds the target's lock.
 
     Raises:
-        UserError: if the source is no valid cache, or the target's disk is too full.
+        UserError: if the source is not a valid cache, or the target's disk is too full.
         OSError: if a file does not have its checksum.
     """
     manifest = read_manifest(source)
@@ -338,7 +338,7 @@ def remove_cache(folder: Path) -> None:
 
 
 def is_cache_folder(folder: Path) -> bool:
-    """Whether a folder is a cache's, whole or not: by its name or by a file in it. Others are not ours to touch."""
+    """Return whether a folder is a cache's, whole or not, by its name or a file in it. Others are never touched."""
     if not folder.is_dir() or folder.name.startswith("."):
         return False
     names = {MANIFEST, *_FILES.values()}
@@ -348,13 +348,13 @@ def is_cache_folder(folder: Path) -> bool:
 
 
 def lock_path(folder: Path) -> Path:
-    """The lock of a cache folder, beside it: whoever writes in the folder holds it."""
+    """Return the lock beside a cache folder, which whoever writes to the folder holds."""
     return folder.with_name(f".{folder.name}.lock")
 
 
 @contextlib.contextmanager
 def both_locked(relative: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the locks of a cache (data/<NAME>/<identity>) on project storage and scratch; else as `file_lock`."""
+    """Hold the locks of a cache, data/<NAME>/<identity>, on project storage and scratch; see `file_lock`."""
     folders = dict.fromkeys((root / relative).resolve() for root in (project_root(), scratch_root()))
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -363,18 +363,18 @@ def both_locked(relative: Path, waiting: str | None = None, check: Callable[[], 
 
 
 def byte_bar(description: str, total: int) -> "tqdm[Any]":
-    """A progress bar that counts bytes; silent where there is no terminal."""
+    """Return a progress bar that counts bytes; it is silent if there is no terminal."""
     return tqdm(total=total, desc=description, unit="B", unit_scale=True, unit_divisor=1024, disable=None, leave=False)
 
 
 def content_of(manifest: Manifest) -> str:
-    """SHA-256 over the checksums of a cache's splits: equal for equal frames, labels and recordings' numbers."""
+    """Return a SHA-256 over the checksums of a cache's splits: equal frames, labels and numbers give an equal one."""
     checksums = [manifest["splits"][split]["sha256"] for split in SPLITS]
     return hashlib.sha256(" ".join(checksums).encode()).hexdigest()
 
 
 def cache_size(manifest: Manifest) -> int:
-    """Bytes of a cache's tensor files."""
+    """Return the bytes of a cache's tensor files."""
     return sum(entry["size"] for entry in manifest["splits"].values())
 
 
@@ -388,7 +388,7 @@ class Split:
         recordings: int64 [F], the number of each frame's recording in the dataset's sorted list; a recording's frames
             follow each other, the oldest first.
         stack: frames per sample, see `src.frame_cache.stacking`; there are as many samples as frames.
-        frame_bits: of a frame, P*H*W, or 8*P*H*W of counts; only where frames are stacked.
+        frame_bits: bits per frame, P*H*W, or 8*P*H*W for counts; only if frames are stacked.
     """
 
     frames: NDArray[np.uint8]

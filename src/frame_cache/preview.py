@@ -1,4 +1,4 @@
-"""A picture of a frame cache: frames of each class, the rate of events over time, frames a recording."""
+"""A picture of a frame cache: frames of each class, the rate of events over time, frames per recording."""
 
 import math
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from src.io_funcs import atomic_file, project_root
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FRAMES_A_CLASS = 8
+FRAMES_PER_CLASS = 8
 MOST_CLASSES = 16
 RECORDINGS_FOR_RATE = 40
 TIME_BINS = 100
-GAP = 0.06  # between frames, of a frame's shorter side
+GAP = 0.06  # between frames, as a fraction of a frame's shorter side
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart too.
 ON, OFF, BOTH = "#0072B2", "#D55E00", "#4D4D4D"
@@ -32,8 +32,8 @@ INK = "#333333"
 
 
 def preview_path(folder: Path, dataset: Dataset) -> Path:
-    """Where the picture of the cache in `folder` lies: `logs/preview_<NAME>_<identity>.png` on project storage."""
-    return project_root() / "logs" / f"preview_{dataset.name}_{folder.name}.png"  # folders there are jobs
+    """Return where a cache's picture lies: `logs/preview_<NAME>_<identity>.png` on project storage."""
+    return project_root() / "logs" / f"preview_{dataset.name}_{folder.name}.png"  # folders in logs/ are jobs
 
 
 def write_preview(folder: Path, dataset: Dataset, recordings: Sequence[Recording] = ()) -> Path | None:
@@ -42,12 +42,12 @@ def write_preview(folder: Path, dataset: Dataset, recordings: Sequence[Recording
     Args:
         folder: a cache's folder.
         dataset: what the cache was made from.
-        recordings: all of the dataset; RECORDINGS_FOR_RATE of them are read for the rate of events.
+        recordings: all recordings of the dataset; RECORDINGS_FOR_RATE of them are read for the rate of events.
     """
     path = preview_path(folder, dataset)
     try:
         _write(path, folder, dataset, recordings)
-    except Exception as error:  # whatever it is: no picture is worth a preparation
+    except Exception as error:  # a picture must not end a preparation
         LOG.warning("cannot draw the preview %s: %s: %s", path, type(error).__name__, error)
         return None
     LOG.info("preview: %s", path)
@@ -85,7 +85,7 @@ def _write(path: Path, folder: Path, dataset: Dataset, recordings: Sequence[Reco
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        # Inches: the grid is as wide as its classes leave it within the page's height.
+        # Inches: the grid is as wide as its rows allow within the page's height.
         row_height = min(0.95, max(0.55, 8.0 / max(len(class_names), 1)))
         grid_height = max(row_height * len(class_names), 4.2)
         grid_width = min(columns * row_height * width / height, 9.0)
@@ -122,24 +122,26 @@ def _short(name: str) -> str:
 
 
 def _choose_frames(split: cache.Split, label: int) -> NDArray[np.int64]:
-    """Up to FRAMES_A_CLASS frames of a class, evenly from its recordings and, with few of those, from each."""
+    """Return up to FRAMES_PER_CLASS frames of a class, spread evenly over its recordings, or over its frames if few."""
     members = np.flatnonzero(split.labels == label)
     numbers, begins, counts = np.unique(split.recordings[members], return_index=True, return_counts=True)
-    if len(numbers) >= FRAMES_A_CLASS:  # the middle frame of recordings that lie evenly in the list
-        picked = np.linspace(0, len(numbers) - 1, FRAMES_A_CLASS).astype(int)
+    if len(numbers) >= FRAMES_PER_CLASS:  # the middle frame of evenly spaced recordings
+        picked = np.linspace(0, len(numbers) - 1, FRAMES_PER_CLASS).astype(int)
         return members[begins[picked] + counts[picked] // 2]
-    return members[np.unique(np.linspace(0, len(members) - 1, FRAMES_A_CLASS).astype(int))] if len(members) else members
+    return (
+        members[np.unique(np.linspace(0, len(members) - 1, FRAMES_PER_CLASS).astype(int))] if len(members) else members
+    )
 
 
 def unpacked(frames: NDArray[np.uint8], shape: tuple[int, int, int], dtype: str) -> NDArray[np.uint8]:
-    """Frames of dtype binary or counts, as a cache holds them, uint8 [F, bytes] -> [F, P, H, W]."""
+    """Unpack frames of dtype binary or counts, uint8 [F, bytes] as in a cache -> [F, P, H, W]."""
     if dtype == "binary":
         frames = np.unpackbits(frames, axis=1, count=math.prod(shape), bitorder="little")
     return frames.reshape(-1, *shape)
 
 
 def coloured(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """A frame [P, H, W] as RGB [H, W, 3]: a colour a polarity, one for pixels that have both, paler for low counts."""
+    """Return a frame [P, H, W] as RGB [H, W, 3]: a colour per polarity, another for both, paler for low counts."""
     from matplotlib.colors import to_rgb
 
     events = frame.astype(float)
@@ -160,7 +162,7 @@ def _draw_frames(
     num_classes: int,
     shape: tuple[int, int, int],
 ) -> None:
-    """A row a class, all frames in one picture: hundreds of axes would take many seconds."""
+    """Draw a row per class, all frames in one picture: hundreds of axes would take many seconds."""
     from matplotlib.patches import Patch
 
     channels, height, width = shape
@@ -191,14 +193,14 @@ def _draw_frames(
 
 
 def _draw_rate(axes: "Axes", dataset: Dataset, recordings: Sequence[Recording]) -> None:
-    """Events a second over the time since each recording's first event, the mean of some recordings."""
+    """Draw events per second over the time since a recording's first event, the mean of some recordings."""
     axes.set_title("Event rate")
     streams = []
     for number in range(0, len(recordings), max(1, len(recordings) // RECORDINGS_FOR_RATE)):
         try:
             events = dataset.read(recordings[number].path)
         except (CorruptRecordingError, ValueError, OSError):
-            continue  # the preparation has told it
+            continue  # the preparation has reported it
         if len(events):
             streams.append((events.t - events.t.min(), events.p))
     if not streams:

@@ -1,4 +1,4 @@
-"""Stacking: a frame and those before it in its recording are one sample, with the channels of all, oldest first."""
+"""Stacking: a frame and those before it in its recording make one sample with the channels of all, oldest first."""
 
 import numpy as np
 import torch
@@ -9,22 +9,22 @@ from src.frame_cache.cache import Split
 
 
 def frame_numbers(split: Split, samples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Samples [B] -> the frames of each, [B, stack], its own frame last; -1 where the recording had not begun."""
+    """Return each sample's frames, [B] -> [B, stack], its own frame last; -1 before the recording's first frame."""
     if split.stack == 1:
         return samples[:, None]
-    begins = np.flatnonzero(np.diff(split.recordings, prepend=-1))  # a recording's frames follow each other
+    begins = np.flatnonzero(np.diff(split.recordings, prepend=-1))  # the frames of a recording follow each other
     first = begins[np.searchsorted(begins, samples, side="right") - 1]
     numbers = samples[:, None] + np.arange(1 - split.stack, 1)
     return np.where(numbers < first[:, None], -1, numbers)
 
 
 def joined(frames: torch.Tensor, numbers: torch.Tensor, frame_bits: int) -> torch.Tensor:
-    """Gathered frames -> samples, where frames that there were not are empty.
+    """Join gathered frames to samples; frames before the recording's first are empty.
 
     Args:
         frames: uint8 [B * stack, bytes], in the order of `numbers`; may be written to.
         numbers: int64 [B, stack], see `frame_numbers`, on the device of `frames`.
-        frame_bits: of a frame; the rest of its last byte is left out.
+        frame_bits: bits per frame; the rest of its last byte is left out.
 
     Returns:
         uint8 [B, ceil(stack * frame_bits / 8)].

@@ -20,27 +20,27 @@ _SHARD = re.compile(r"\.shard-(\d+)-of-(\d+)\.lock")  # see `prepare.prepare_sha
 class CacheState:
     """One cache on both storages.
 
-    A state is ok, missing, incomplete (no manifest), damaged, differs (both are valid, and not the same), unreadable
-    (the disk or its permissions fail: what lies there is not known), other version (of this program; it may be sound)
-    or in progress (another process works on it).
+    A state is one of these: ok; missing; incomplete, without a manifest; damaged; differs, if both are valid but not
+    the same; unreadable, if the disk or its permissions fail; other version, of this program, which may be sound; in
+    progress, if another process works on it.
     """
 
     relative: Path  # data/<NAME>/<identity>
     scratch: str
     project: str
-    manifest: cache.Manifest | None  # of a valid copy, else of any
+    manifest: cache.Manifest | None  # that of a valid copy if there is one
 
     @property
     def folders(self) -> tuple[Path, Path]:
-        """The cache's folder on scratch and on project storage."""
+        """Return the cache's folders on scratch and on project storage."""
         return scratch_root() / self.relative, project_root() / self.relative
 
 
 def find(dataset: str | None = None) -> list[Path]:
-    """Every cache under either storage root, whole or not, as data/<NAME>/<identity>.
+    """Return every cache under either storage root, whole or not, as data/<NAME>/<identity>.
 
     Raises:
-        UserError: if `dataset` is named and there is no cache of it.
+        UserError: if `dataset` is given and there is no cache of it.
     """
     found = sorted(
         {
@@ -59,7 +59,7 @@ def find(dataset: str | None = None) -> list[Path]:
 
 
 def survey(fast: bool, check: Callable[[], None] = lambda: None, dataset: str | None = None) -> list[CacheState]:
-    """The state of every cache, or of those of one dataset. `fast` compares sizes, not checksums."""
+    """Return the state of every cache, or of those of one dataset; `fast` compares sizes, not checksums."""
     caches = find(dataset)
     manifests = [cache.read_manifest(root / one) for root in (scratch_root(), project_root()) for one in caches]
     total = 0 if fast else sum(cache.cache_size(manifest) for manifest in manifests if manifest)
@@ -107,7 +107,7 @@ def _state(
 
 
 def unfinished(dataset: str | None = None) -> list[str]:
-    """A line for each preparation, of one dataset or of all, of which parts are there and no cache was made yet."""
+    """Return a line for each preparation that has made parts but no cache yet, of one dataset or of all."""
     folders = dict.fromkeys(
         folder.resolve()
         for root in (scratch_root(), project_root())
@@ -116,7 +116,7 @@ def unfinished(dataset: str | None = None) -> list[str]:
     )
     lines = []
     for folder in folders:
-        with contextlib.suppress(OSError):  # it was finished just now
+        with contextlib.suppress(OSError):  # it has just been finished
             lines.append(_describe_parts(folder))
     return lines
 
@@ -150,16 +150,15 @@ def check_and_sync(
 ) -> bool:
     """Print a table of all caches, copy valid ones over missing and damaged ones; return whether all is well now.
 
-    A damaged copy never replaces anything; two valid copies that differ are reported and left alone. What another
-    process is working on is left alone, and is no fault; so are unfinished preparations, which are shown above the
-    table.
+    A damaged copy never replaces anything. Two valid copies that differ are reported and left alone. A cache that
+    another process works on is left alone, and is no fault. Unfinished preparations are shown above the table.
 
     Args:
-        fast: compare sizes, not checksums; what is copied is verified anyway.
-        dry_run: only say what would be done.
+        fast: compare sizes, not checksums; copies are verified anyway.
+        dry_run: say what would be done, and do nothing.
         check: called often; may raise to stop.
         dataset: look at the caches of this dataset only.
-        prune: remove damaged and incomplete caches of which there is no valid copy, and orphaned temporary files.
+        prune: remove damaged and incomplete caches that have no valid copy, and orphaned temporary files.
     """
     for line in unfinished(dataset):
         LOG.info("%s", line)
@@ -182,7 +181,7 @@ def _settle(state: CacheState, fast: bool, dry_run: bool, prune: bool, check: Ca
                 raise BlockingIOError
             return _act(state, dry_run, prune, check)
         with cache.both_locked(state.relative):
-            # Another process may have mended, since it was seen, what is to be replaced or removed.
+            # Another process may have mended meanwhile what is to be replaced or removed.
             for storage, folder in zip(("scratch", "project"), state.folders, strict=True):
                 if getattr(state, storage) in (*REPLACEABLE, "in progress"):
                     setattr(state, storage, _state(folder, fast, check)[0])
@@ -198,7 +197,7 @@ def _settle(state: CacheState, fast: bool, dry_run: bool, prune: bool, check: Ca
 
 
 def _act(state: CacheState, dry_run: bool, prune: bool, check: Callable[[], None]) -> bool:
-    """`_settle`, while nobody else works on the cache."""
+    """Do the work of `_settle` while nobody else works on the cache."""
     (scratch, project), states = state.folders, (state.scratch, state.project)
     if prune:
         for path in _orphans(state):

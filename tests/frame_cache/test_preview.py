@@ -99,13 +99,13 @@ def test_the_chosen_frames_are_of_their_class_and_from_different_recordings():
     split = cache.Split(np.empty((150, 1), np.uint8), labels, np.arange(150) // 3)
     chosen = preview._choose_frames(split, 1)
     assert (labels[chosen] == 1).all()
-    assert len(set(split.recordings[chosen])) == preview.FRAMES_A_CLASS
+    assert len(set(split.recordings[chosen])) == preview.FRAMES_PER_CLASS
 
 
 def test_of_few_recordings_several_frames_are_chosen():
     split = cache.Split(np.empty((40, 1), np.uint8), np.zeros(40, int), np.arange(40) // 20)
     chosen = preview._choose_frames(split, 0)
-    assert len(chosen) == len(set(chosen)) == preview.FRAMES_A_CLASS
+    assert len(chosen) == len(set(chosen)) == preview.FRAMES_PER_CLASS
     assert set(split.recordings[chosen]) == {0, 1}
 
 
