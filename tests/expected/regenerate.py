@@ -24,7 +24,8 @@ ALL = "base.seed=0 train.epochs=3 train.device=cpu train.report=false data.num_t
 RUNS = {
     "difflogic_dense": "",  # the demo's network
     "difflogic_votes": (
-        "train.learning_rate=0.02 model.difflogic.architecture=convolutional model.difflogic.convolution.kernels=[16,32]"
+        "train.learning_rate=0.02"
+        " model.difflogic.architecture=convolutional model.difflogic.convolution.kernels=[16,32]"
         " model.difflogic.num_layers=0 model.difflogic.readout=votes model.difflogic.members=2 model.difflogic.tau=20"
     ),
     "cnn": (
