@@ -3,12 +3,12 @@
     python benchmarks/accuracy.py FOLDER [--folds 5] [--only-folds 0 1 ...] [--seeds 3] [--parallel 1]
         [--device cpu|cuda] [RUN ...] [--sweep FILE]
 
-FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. A RUN is a config, and overrides after it: "configs/nmnist_cnn.yaml
-train.epochs=10"; without any, those of RUNS. With --sweep the configurations of a sweep's file, such as
-benchmarks/options.yaml, come after them. With --folds 0 the recordings are used as they lie; with N all of them are
-divided into N parts, each of which is the test of one fold and in the training of the others (--only-folds: of
-those alone). Models are the final ones: nothing is chosen by the test. Jobs are run<number>_<seed>, a fold's on a
-storage of its own: "… train.teacher.model=run0_{seed}" is taught by the first run's job of the same fold and seed.
+FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. A RUN is a config with overrides after it, such as
+"configs/nmnist_cnn.yaml train.epochs=10"; the default is RUNS. --sweep adds the configurations of a sweep's file, such
+as benchmarks/options.yaml. --folds 0 uses the recordings as they lie. --folds N divides all of them into N parts; each
+part is the test of one fold and trains the others. --only-folds names the folds to run. Models are the final ones:
+nothing is chosen by the test. Jobs are run<number>_<seed>, and each fold has a storage of its own. A run with
+"train.teacher.model=run0_{seed}" is taught by the first run's job of the same fold and seed.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from src.helpers import format_table
 from src.sweeps.specification import load_sweep
 
 RUNS = [f"configs/nmnist_{name}.yaml" for name in ("convolutional", "difflogic", "mlp", "cnn")]
-METRICS = {  # of result.json -> title
+METRICS = {  # name in result.json -> title
     "frame_accuracy": "frames %",
     "recording_accuracy": "recordings %",
     "relaxed_frame_accuracy": "relaxed frames %",
@@ -43,7 +43,7 @@ METRICS = {  # of result.json -> title
 
 
 class Run(NamedTuple):
-    """What is trained on each fold with each seed."""
+    """A config that is trained on each fold with each seed."""
 
     title: str
     config: str
@@ -94,7 +94,7 @@ def main() -> None:
         print(f"{title}, {root.name}, seed {seed}: {result['test']}", file=sys.stderr, flush=True)
         return {**result["test"], "seconds": time.perf_counter() - began}
 
-    preparations = set()  # of a config, and its overrides of data
+    preparations = set()  # pairs of a config and its overrides of data
     for _, config, overrides in runs:
         of_data = (word for word in shlex.split(overrides) if word.startswith("data."))
         preparations.add((config, shlex.join(of_data)))
@@ -109,7 +109,7 @@ def main() -> None:
         of_run = [(seed, r) for (n, seed, _), r in zip(tasks, results, strict=True) if n == number]
         row = [title]
         for metric in METRICS:
-            # Folds are parts of one test, so spread is that of the seeds' means.
+            # Folds are parts of one test, so the spread is taken over the seeds' means.
             by_seed = [
                 statistics.mean(100 * r[metric] for s, r in of_run if s == seed)
                 for seed in range(arguments.seeds)
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def write_folds(folder: Path, folds: int, storage: Path) -> Iterator[Path]:
-    """Folders of links to the recordings of Train and Test together, a fold each: which is in the test differs."""
+    """Write a folder of links per fold to all recordings of Train and Test; folds differ in which are in the test."""
     recordings = sorted(folder.glob("NMNIST/*/*/*.bin"))
     fold_of = np.random.default_rng(0).permutation(len(recordings)) % folds
     for fold in range(folds):

@@ -1,11 +1,11 @@
-"""Frames a second of a discretised network: packed inference beside difflogic's, on one core or on a GPU.
+"""Frames per second of a discretised network: packed inference beside difflogic's, on one core or on a GPU.
 
     python benchmarks/circuit.py [--device cpu|cuda] [--neurons 4000] [--layers 4] [--frames 65536]
 
 A network with random weights and connections, 2,312 inputs, 10 classes. difflogic's CompiledLogicNet (C code, gcc) and
-its PackBitsTensor (its CUDA extension) get frames as bools, as they want them, on the GPU for nothing; ours gets them
-packed, as a cache holds them. Each gives class counts, which must be equal to the model's. All in one process, in
-turns.
+its PackBitsTensor (its CUDA extension) get frames as bools, as they expect them; on the GPU that conversion is free.
+Ours gets them packed, as a cache holds them. Each gives class counts, which must equal the model's. All run in one
+process, in turns.
 """
 
 import argparse
@@ -36,11 +36,11 @@ from src.model import DiffLogic, create_model
 from src.models.to_circuit import circuit_of_layers
 
 ROUNDS = 7
-THEIR_FRAMES = 8192  # enough to time; a bool an input takes eight times the memory
+THEIR_FRAMES = 8192  # enough to time; a bool per input takes eight times the memory
 
 
 class Contestant(NamedTuple):
-    """A way to the class counts [frames, classes] of the first frames."""
+    """One way to compute the class counts [frames, classes] of the first frames."""
 
     frames: int
     seconds_to_ready: float
@@ -50,7 +50,7 @@ class Contestant(NamedTuple):
 def contestants(
     model: DiffLogic, packed: np.ndarray, circuits: dict[str, Circuit], device: str
 ) -> dict[str, Contestant]:
-    """difflogic's, ours on these circuits, and the model itself, which is moved to the device."""
+    """Return difflogic's, ours on these circuits, and the model itself, which is moved to the device."""
     bools = np.unpackbits(packed[:THEIR_FRAMES], axis=1, count=INPUTS, bitorder="little").astype(bool)
     found = {}
     began = time.perf_counter()

@@ -2,8 +2,8 @@
 
     python benchmarks/connections.py [--device cpu|cuda] [--size BATCHxNEURONSxLAYERS] [--candidates 4 8 16]
 
-The networks that `create_model` gives, from packed frames to Adam. What learning k connections must read beside is a
-neuron's 2 k candidates, its two inputs and its gradient, so that a step takes longer in proportion to k.
+The networks are those of `create_model`, from packed frames to Adam. To learn among k connections, a step also reads
+a neuron's 2 k candidates, its two inputs and its gradient, so it takes longer in proportion to k.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from src.model import create_model
 
 
 def contestant(name: str, options: Model, packed: torch.Tensor) -> Contestant:
-    """The network of these options."""
+    """Return the network of these options."""
     torch.manual_seed(0)
     model = create_model(options, FRAME_SHAPE, CLASSES).to(packed.device)
     parameters = list(model.parameters())

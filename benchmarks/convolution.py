@@ -46,7 +46,7 @@ ROUNDS = 15
 
 @dataclass
 class Contestant:
-    """An implementation at one size: `forward` gives the last layer's outputs [batch, channels, height, width]."""
+    """An implementation at one size; `forward` gives the last layer's outputs [batch, channels, height, width]."""
 
     name: str
     forward: Callable[[], torch.Tensor]
@@ -54,7 +54,7 @@ class Contestant:
 
 
 def our_layers(kernels: list[int], implementation: str, device: torch.device) -> list[LogicConvolution]:
-    """The layers of these options, the same ones for every implementation, with weights of all kinds."""
+    """Return the layers of these options, the same for every implementation, with weights of all kinds."""
     options = DiffLogicOptions(implementation=implementation)
     options.convolution.kernels = kernels
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def our_layers(kernels: list[int], implementation: str, device: torch.device) ->
 
 
 def contestants(batch: int, kernels: list[int], with_peers: bool, device: torch.device) -> list[Contestant]:
-    """Ours, and the peers with its weights and connections; plain PyTorch is the last."""
+    """Return ours, and the peers with its weights and connections; plain PyTorch is the last."""
     frames = torch.randint(0, 2, (batch, *FRAME_SHAPE), device=device).float()
     features = frames.flatten(1).T.contiguous()
     found = []
@@ -87,7 +87,7 @@ def _ours(layers: list[LogicConvolution], features: torch.Tensor) -> Callable[[]
 
 
 def torchlogix_network(layers: list[LogicConvolution]) -> nn.Module:
-    """The same network in torchlogix's own layers."""
+    """Return the same network in torchlogix's own layers."""
     convolution, pooling = peers.torchlogix_convolution()
     modules: list[nn.Module] = []
     for ours in layers:
@@ -116,13 +116,13 @@ def torchlogix_network(layers: list[LogicConvolution]) -> nn.Module:
 
 
 def check_agreement(found: list[Contestant]) -> float:
-    """The largest difference from the last contestant's outputs and gradients, relative to their largest value."""
+    """Return the largest difference from the last contestant's outputs and gradients, relative to the largest."""
     results = []
     for contestant in found:
         y = contestant.forward()
         loss = (y * torch.linspace(0, 1, y[0].numel(), device=y.device).reshape(y.shape[1:])).sum()
         gradients = torch.autograd.grad(loss, contestant.parameters)
-        # torchlogix has a tensor a level: compare how large they are together.
+        # torchlogix has a tensor per level: compare their norm together.
         norm = sum((gradient.double().square().sum() for gradient in gradients), torch.zeros((), dtype=torch.float64))
         results.append((y.detach(), norm.sqrt()))
     worst = 0.0
@@ -135,7 +135,7 @@ def check_agreement(found: list[Contestant]) -> float:
 
 
 def measure(found: list[Contestant]) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of forward and backward of each contestant, in turns."""
+    """Return the seconds of forward and backward of each contestant, in turns."""
     times: dict[str, list[tuple[float, float]]] = {contestant.name: [] for contestant in found}
     for _ in range(ROUNDS):
         for contestant in found:
@@ -148,7 +148,7 @@ def measure(found: list[Contestant]) -> dict[str, list[tuple[float, float]]]:
 
 
 def product_rate() -> float:
-    """Operations a second of the GPU, in a float32 matrix product."""
+    """Return the GPU's operations per second in a float32 matrix product."""
     a, b = torch.rand(2, 8192, 8192, device="cuda")
     seconds = []
     for _ in range(5):
@@ -159,7 +159,7 @@ def product_rate() -> float:
 
 
 def gate_rate() -> float:
-    """Operations a second of one thread that computes the same tree again and again, in the first-level cache."""
+    """Return the operations per second of one thread that computes one tree repeatedly in the first-level cache."""
     leaves, rounds = 8, 5_000_000
     sizes = (length(leaves), length(1), length(FORM))
     arrays = (
@@ -186,7 +186,7 @@ def gate_rate() -> float:
 
 
 def floors(layers: list[LogicConvolution], batch: int) -> tuple[int, int, int]:
-    """Gate evaluations, operations and bytes of forward and backward; see the module's docstring."""
+    """Return gate evaluations, operations and bytes of forward and backward; see the module's docstring."""
     evaluations = operations = numbers = 0
     for layer in layers:
         windows = (layer.shape.leaves - 1) * layer.out_dim * batch

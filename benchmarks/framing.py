@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _with_tonic(events: Events, framing: Framing) -> NDArray[np.int16]:
-    """Counts [F, P, H, W]."""
+    """Return tonic's counts [F, P, H, W]."""
     array = Denoise(framing.denoise_time)(events.to_structured())
     if framing.downsample != 1:
         array = Downsample(spatial_factor=framing.downsample)(array)

@@ -1,12 +1,12 @@
-"""Fuzz the readers of recordings: whatever the bytes, events or CorruptRecordingError; no hang, no memory growth.
+"""Fuzz the readers of recordings: any bytes give events or CorruptRecordingError, without hanging or filling memory.
 
     pip install atheris
     python benchmarks/fuzz_readers.py [-max_total_time=300] [any option of libFuzzer]
 
-Not a dependency: atheris has wheels for a few versions of Python only. The decoders run as plain Python and NumPy
-(NUMBA_DISABLE_JIT), so that coverage sees their branches. An input that takes more than 10 s or 1 GiB counts as a
-crash. The first byte of an input says what the rest is: a whole file, or a part of one whose other parts are sound,
-so that checks behind checksums and compression are reached too.
+atheris is no dependency, since it has wheels for a few versions of Python only. The decoders run as plain Python and
+NumPy (NUMBA_DISABLE_JIT), so that coverage sees their branches. An input that takes more than 10 s or 1 GiB counts as a
+crash. The first byte of an input says what the rest is: a whole file, or a part of a file whose other parts are sound.
+So checks behind checksums and compression are reached too.
 """
 
 import os
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def seeds() -> list[bytes]:
-    """Sound files, and sound parts of files."""
+    """Return sound files, and sound parts of files."""
     n = np.arange(12)
     events = Events(n.astype(np.uint16), n.astype(np.uint16), 100 * n, (n % 2).astype(np.uint8))
     files = [aedat4.encode(events, (128, 128), kind, 400) for kind in (aedat4.NONE, aedat4.LZ4, aedat4.ZSTD)]
@@ -56,7 +56,7 @@ def seeds() -> list[bytes]:
 
 
 def file_of(kind: int, data: bytes) -> bytes:
-    """The file that an input stands for."""
+    """Return the file that an input stands for."""
     if kind == 1:
         return file_of_packet(aedat4.NONE, data)
     if kind == 2:
@@ -73,7 +73,7 @@ def file_of(kind: int, data: bytes) -> bytes:
 
 
 def file_of_packet(compression: int, packed: bytes) -> bytes:
-    """An AEDAT 4 file with one packet."""
+    """Return an AEDAT 4 file with one packet."""
     header = aedat4._header(compression, aedat4.NO_TABLE, INFO)
     return header + aedat4._PACKET.pack(0, len(packed)) + packed
 

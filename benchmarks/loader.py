@@ -1,12 +1,12 @@
-"""Frames a second of the loader alone beside PyTorch's DataLoader and tonic's DiskCachedDataset, in one run.
+"""Frames per second of the loader alone beside PyTorch's DataLoader and tonic's DiskCachedDataset, in one run.
 
     python benchmarks/loader.py [--device cpu|cuda] [--rounds N] [--threads N] [--datasets FRAMESxPxHxW ...]
 
 An epoch is one shuffled pass over random frames; drawing its order, and starting threads or workers, is part of it.
 `packed` is what our loader hands to the model. `float32` is what every loader needs until a float32 [B, P, H, W] batch
 is on the device: ours unpacks there, as the CNN and the MLP do (logic layers unpack in a kernel of their own). The
-TensorDataset holds all frames unpacked, as float32 or as uint8 that are converted a batch; an epoch draws PEER_FRAMES
-of them, and its workers stay from epoch to epoch. tonic's cache holds one frame a sample, int16 as its ToFrame makes
+TensorDataset holds all frames unpacked, as float32 or as uint8 that are converted per batch. An epoch draws PEER_FRAMES
+of them, and its workers stay from epoch to epoch. tonic's cache holds one frame per sample, int16 as its ToFrame makes
 them, FRAMES_FOR_TONIC of them, read after they have been written.
 
 PyTorch has one thread: batches are small, and threads that wait for each other on a busy machine would be what is
@@ -49,7 +49,7 @@ Epoch = Callable[[], int]  # runs an epoch and returns its frames
 
 
 def synthetic_split(path: Path, num_frames: int, frame_bytes: int) -> Split:
-    """Random packed frames in a mapped file, as those of a cache are."""
+    """Return random packed frames in a mapped file, like those of a cache."""
     rng = np.random.default_rng(0)
     rng.integers(0, 256, (num_frames, frame_bytes), dtype=np.uint8).tofile(path)
     frames = np.memmap(path, dtype=np.uint8, mode="r", shape=(num_frames, frame_bytes))
@@ -59,7 +59,7 @@ def synthetic_split(path: Path, num_frames: int, frame_bytes: int) -> Split:
 def ours(
     opened: FrameCache, placement: str, num_workers: int, batch_size: int, device: torch.device, unpack: bool
 ) -> Epoch:
-    """An epoch of our loader; the split is placed here, as a run does once."""
+    """Return an epoch of our loader; the split is placed here, as a run does once."""
     options = DataLoader(batch_size=batch_size, placement=placement, num_workers=num_workers)
     split = place_splits(opened, options, device).splits["train"]
 
@@ -80,7 +80,7 @@ def theirs(
     batch_size: int,
     device: torch.device,
 ) -> Epoch:
-    """An epoch of PyTorch's DataLoader: `num_frames` of the unpacked frames, at random."""
+    """Return an epoch of PyTorch's DataLoader: `num_frames` of the unpacked frames, at random."""
     loader: Iterable[list[torch.Tensor]] = torch.utils.data.DataLoader(
         dataset,
         batch_size,
@@ -100,7 +100,7 @@ def theirs(
 
 
 class _Samples:
-    """What tonic caches: one frame int16 [P, H, W] and its label a sample."""
+    """What tonic caches: per sample, one frame int16 [P, H, W] and its label."""
 
     def __init__(self, frames: torch.Tensor, labels: torch.Tensor) -> None:
         self.frames, self.labels = frames.numpy().astype(np.int16), labels.numpy()
@@ -115,7 +115,7 @@ class _Samples:
 def contestants(
     opened: FrameCache, batch_size: int, device: torch.device, folder: Path
 ) -> dict[tuple[str, str], Epoch]:
-    """Epochs by (what is loaded, by what)."""
+    """Return epochs by (what is loaded, by what)."""
     split = opened.splits["train"]
     found: dict[tuple[str, str], Epoch] = {}
     for what, unpack in (("packed", False), ("float32", True)):
@@ -143,7 +143,7 @@ def contestants(
 
 
 def check(opened: FrameCache, batch_size: int, device: torch.device) -> None:
-    """Every placement gives the frames and labels of the cache in the order of the epoch."""
+    """Check that every placement gives the cache's frames and labels in the order of the epoch."""
     split = opened.splits["train"]
     order = train_order(len(split), 0, 0, shuffle=True)
     for placement, num_workers in (("device", 0), ("host", 0), ("host", 2)):
@@ -158,7 +158,7 @@ def check(opened: FrameCache, batch_size: int, device: torch.device) -> None:
 def measure(
     epochs: dict[tuple[str, str], Epoch], rounds: int, device: torch.device
 ) -> dict[tuple[str, str], list[float]]:
-    """Frames a second of each, in turns; the first round is not counted: it warms up and fills tonic's cache."""
+    """Return the frames per second of each, in turns; the first round, which fills tonic's cache, is not counted."""
     speeds: dict[tuple[str, str], list[float]] = {key: [] for key in epochs}
     for round_number in range(rounds + 1):
         for key, epoch in epochs.items():
@@ -172,7 +172,7 @@ def measure(
 
 
 def pinned_bandwidth(device: torch.device) -> float:
-    """Bytes a second of copying pinned host memory to a CUDA device."""
+    """Return the bytes per second of copying pinned host memory to a CUDA device."""
     source = torch.empty(1 << 28, dtype=torch.uint8, pin_memory=True)
     seconds = []
     for _ in range(7):
@@ -225,7 +225,7 @@ def main() -> None:
 
 
 def table(speeds: dict[tuple[str, str], list[float]], floors: dict[str, float]) -> str:
-    """Medians and spread; against the floor for packed frames, against the first TensorDataset for all."""
+    """Return medians and spread: against the floor for packed frames, against the first TensorDataset for all."""
     medians = {key: statistics.median(values) for key, values in speeds.items()}
     reference = medians["float32", "TensorDataset float32"]
     rows = []

@@ -7,9 +7,9 @@ Ours is the network that `create_model` gives, from packed frames to Adam; the o
 which favours them. A step is forward, cross entropy, backward and Adam. Before anything is timed, every implementation
 is checked to give difflogic's outputs and gradients on the same weights and connections.
 
-Bytes are the least that this algorithm moves: a neuron and frame, 3 activations forward and 6 backward (3 in the first
-layer, whose inputs need no gradient), and a neuron, 16 parameters 11 times (softmax, its gradient, Adam). They are set
-against the bandwidth of copying a large tensor, measured in the same run.
+Bytes are the least that this algorithm moves. Per neuron and frame, these are 3 activations forward and 6 backward, or
+3 in the first layer, whose inputs need no gradient. Per neuron, these are 16 parameters 11 times: softmax, its
+gradient, Adam. They are compared with the bandwidth of copying a large tensor, measured in the same run.
 """
 
 import argparse
@@ -44,7 +44,7 @@ ROUNDS = 15
 
 @dataclass
 class Contestant:
-    """An implementation at one size: `forward` gives class scores."""
+    """An implementation at one size; `forward` gives class scores."""
 
     name: str
     forward: Callable[[], torch.Tensor]
@@ -55,7 +55,7 @@ class Contestant:
 def contestants(
     batch: int, neurons: int, layers: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[list[Contestant], torch.Tensor]:
-    """Ours and the peers with the same weights and connections, and labels."""
+    """Return ours and the peers with the same weights and connections, and labels."""
     packed = torch.randint(0, 256, (batch, -(-INPUTS // 8)), dtype=torch.uint8, device=device)
     frames = unpack_frames(packed, FRAME_SHAPE, dtype)
     flat = frames.flatten(1)
@@ -105,12 +105,12 @@ def _ours(model: DiffLogic, packed: torch.Tensor, dtype: torch.dtype) -> Callabl
 
 
 def difflogic_network(model: DiffLogic, device: str = "cpu") -> nn.Module:
-    """The same network in difflogic's own layers; those of its CUDA extension are for packed inference only."""
+    """Return the same network in difflogic's own layers; those of its CUDA extension are for packed inference only."""
     package = peers.difflogic()
     layers: list[Any] = []
     for ours in model.logic_layers():
         layer = package.LogicLayer(ours.in_dim, ours.out_dim, device=device)
-        # int32 keeps its forward in Python from printing; it is cast where it is used.
+        # int32 keeps its forward in Python from printing; it is cast when it is used.
         layer.indices = tuple(ours.indices.to(device, torch.int32 if device == "cpu" else torch.int64))
         layer.weights.data.copy_(ours.weights.data)
         layers.append(layer)
@@ -129,7 +129,7 @@ def _torchlogix(model: DiffLogic) -> nn.Module:
 
 
 def check_agreement(found: list[Contestant], labels: torch.Tensor, dtype: torch.dtype) -> float:
-    """The largest difference from the last contestant's outputs and gradients, relative to their largest value."""
+    """Return the largest difference from the last contestant's outputs and gradients, relative to the largest."""
     results = []
     for contestant in found:
         scores = contestant.forward().float()
@@ -145,7 +145,7 @@ def check_agreement(found: list[Contestant], labels: torch.Tensor, dtype: torch.
 
 
 def measure(found: list[Contestant], labels: torch.Tensor) -> dict[str, dict[str, list[float]]]:
-    """Seconds of the phases of each contestant, in turns."""
+    """Return the seconds of each contestant's phases, in turns."""
     times: dict[str, dict[str, list[float]]] = {c.name: {"forward": [], "backward": [], "step": []} for c in found}
     for round_number in range(ROUNDS + 2):
         for contestant in found:
@@ -168,14 +168,14 @@ def measure(found: list[Contestant], labels: torch.Tensor) -> dict[str, dict[str
 
 
 def now(tensor: torch.Tensor) -> float:
-    """Seconds of a clock, after all work on the tensor's device is done."""
+    """Return a clock's seconds after all work on the tensor's device is done."""
     if tensor.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes a second, read plus written, of copying a tensor far larger than any cache."""
+    """Return the bytes per second, read plus written, of copying a tensor far larger than any cache."""
     source = torch.rand(1 << 28 if device.type == "cuda" else 1 << 27, device=device)
     target = torch.empty_like(source)
     seconds = []
@@ -187,7 +187,7 @@ def copy_bandwidth(device: torch.device) -> float:
 
 
 def least_bytes(batch: int, neurons: int, layers: int, element_size: int) -> dict[str, int]:
-    """Of a phase, see the module's docstring."""
+    """Return the least bytes of a phase, see the module's docstring."""
     parameters = neurons * layers * 16 * 4
     forward = 3 * batch * neurons * layers * element_size + 2 * parameters
     backward = (6 * (layers - 1) + 3) * batch * neurons * element_size + 2 * parameters

@@ -2,11 +2,11 @@
 
     python benchmarks/parametrisations.py [--device cpu|cuda] [--size BATCHxNEURONSxLAYERS] [--dtype float32]
 
-Ours are the networks that `create_model` gives, from packed frames to Adam; torchlogix's (raw, light, warp; on the CPU
-in float32) get unpacked frames for nothing, which favours them. Before anything is timed, each pair is checked to give
+Ours are the networks of `create_model`, from packed frames to Adam. torchlogix's (raw, light, warp; on the CPU in
+float32) get unpacked frames for free, which favours them. Before anything is timed, each pair is checked to give
 the same outputs and gradients on the same weights and connections.
 
-Memory is that of the weights with their gradients and Adam's two moments, and what a forward keeps for the way back.
+Memory counts the weights with their gradients and Adam's two moments, and what a forward keeps for the backward.
 """
 
 import argparse
@@ -30,13 +30,13 @@ from src.logic import GroupSum
 from src.model import DiffLogic, create_model, unpack_frames
 
 THEIRS = {"softmax": "raw", "light": "light", "walsh": "warp"}
-COPIES = 4  # of the weights: themselves, the gradient, two moments
+COPIES = 4  # copies of the weights: themselves, the gradient, two moments
 
 
 def pair(
     parametrisation: str, packed: torch.Tensor, neurons: int, layers: int, dtype: torch.dtype, with_theirs: bool
 ) -> list[Contestant]:
-    """Our network and torchlogix's with the same weights and connections."""
+    """Return our network and torchlogix's with the same weights and connections."""
     options = Model()
     options.difflogic.num_neurons, options.difflogic.num_layers = neurons, layers
     options.difflogic.parametrisation = parametrisation
@@ -73,7 +73,7 @@ def _torchlogix(model: DiffLogic, parametrization: str) -> nn.Module:
 
 
 def kept_bytes(contestant: Contestant) -> int:
-    """What a forward keeps for the way back, but for the weights; a tensor that is kept twice counts once."""
+    """Return the bytes that a forward keeps for the backward, without weights; each tensor counts once."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in contestant.parameters}
     kept: dict[int, int] = {}
 

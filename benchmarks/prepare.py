@@ -5,8 +5,8 @@
 First decode, denoise and frame, on one core; every frame is compared bit by bit. Without a folder the demo's simulated
 recordings are used. With --scale then whole preparations, from listing files to a verified cache on both storages, on
 one core and with two processes: the folder's recordings repeated to N-MNIST's 70,000, and 200 simulated ones of
-CIFAR10-DVS; of tonic only reading, Denoise and ToFrame, on a part of them. The seconds of the command, of which its
-start and its picture are a part, stand beside those of the preparation, from which the ratio is.
+CIFAR10-DVS. tonic only reads, denoises and frames a part of them. The seconds of the whole command, with its start and
+its picture, stand beside those of the preparation alone, which the ratio is taken from.
 """
 
 import argparse
@@ -157,14 +157,14 @@ def _scale(nmnist_folder: Path, scratch: Path) -> None:
 
 
 def _read_as_tonic_s_dataset(path: str) -> np.ndarray:
-    """As tonic.datasets.CIFAR10DVS does."""
+    """Read a recording as tonic.datasets.CIFAR10DVS does."""
     events = read_aedat4(path)
     events.dtype.names = ["t", "x", "y", "p"]
     return events
 
 
 def _repeat(source: Path, target: Path) -> None:
-    """60,000 and 10,000 hard links to copies of the recordings."""
+    """Make 60,000 and 10,000 hard links to copies of the recordings."""
     for split, total in (("Train", 60_000), ("Test", 10_000)):
         copies = []
         for path in sorted((source / split).glob("*/*.bin")):
@@ -190,7 +190,7 @@ def _count_events(paths: list[str]) -> int:
 
 
 def _prepare(config: str, scratch: Path, processes: int) -> tuple[float, float, int]:
-    """Seconds of the command and of a preparation alone (median), and the most bytes of its processes together."""
+    """Return the seconds of the command, the median of a preparation alone, and its processes' peak bytes together."""
     variables = {
         **os.environ,
         "PROJECT_STORAGE_DIR": str(scratch / "project"),
@@ -238,7 +238,7 @@ def time_prepare(config: str, overrides: str) -> None:
 
 
 def _memory_of(pid: int) -> int:
-    """Bytes of a process and its descendants, shared pages counted once (Linux)."""
+    """Return the bytes of a process and its descendants on Linux; shared pages count once."""
     total = 0
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -252,7 +252,7 @@ def _memory_of(pid: int) -> int:
 
 
 def _interleaved(functions: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each function: the median first, then all; run in turns so that a slow spell hits all alike."""
+    """Return each function's seconds, the median first; they run in turns so that a slow spell hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(REPEATS):
         for name, function in functions.items():

@@ -2,7 +2,7 @@
 
     python benchmarks/readers.py
 
-Prints CPU time a recording; every event is compared.
+Prints CPU time per recording; every event is compared.
 """
 
 import os
@@ -57,25 +57,25 @@ def main() -> None:
 
 
 def converted(paths: list[str], suffix: str, encode: Callable[[Events], bytes]) -> list[str]:
-    """The same recordings in another format, beside them."""
+    """Write the same recordings in another format beside them, and return their paths."""
     for path in paths:
         Path(path + suffix).write_bytes(encode(read_recording(path)))
     return [path + suffix for path in paths]
 
 
 def by_tonic(path: str) -> Events:
-    """Events of an AEDAT 4 file, by tonic's reader."""
+    """Return the events of an AEDAT 4 file, by tonic's reader."""
     events = read_aedat4(path)
     return Events(events["x"], events["y"], events["t"].view(np.int64), events["on"].view(np.uint8))
 
 
 def mnist_by_tonic(path: str) -> Events:
-    """Events of an N-MNIST file, by tonic's reader."""
+    """Return the events of an N-MNIST file, by tonic's reader."""
     return Events.from_structured(read_mnist_file(path, datasets.NMNIST.dtype))
 
 
 def row(name: str, paths: list[str], theirs: Callable[[str], Events] | None) -> list[str]:
-    """Times of one format, the readers in turns."""
+    """Print the times of one format, with the readers in turns."""
     readers: dict[str, Callable[[str], object]] = {"ours": read_recording}
     if theirs:
         for path in paths:

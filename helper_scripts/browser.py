@@ -30,7 +30,7 @@ TIMEOUT = 60  # seconds, on a busy machine
 
 
 class Page:
-    """One page; `events` holds what the browser told of it, as (method, parameters)."""
+    """One page; `events` holds what the browser reported about it, as (method, parameters)."""
 
     def __init__(self, write: int, read: int) -> None:
         self._write, self._read, self._buffer, self._number = write, read, b"", 0
@@ -79,17 +79,17 @@ class Page:
             self._next()
 
     def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression in the page."""
+        """Return the value of a JavaScript expression in the page."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def screenshot(self) -> bytes:
-        """The whole page as PNG."""
+        """Return the whole page as PNG."""
         return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
 
     def complaints(self) -> list[str]:
-        """Errors on the console, failed loads, and requests for anything but the file itself and data: URIs."""
+        """Return errors on the console, failed loads, and requests for anything but the file itself and data: URIs."""
         found = []
         for method, parameters in self.events:
             if method == "Network.requestWillBeSent":
@@ -103,7 +103,7 @@ class Page:
 
 @contextlib.contextmanager
 def page(folder: Path) -> Iterator[Page]:
-    """A new browser, its profile in `folder`; it ends with the block."""
+    """Yield a page of a new browser, whose profile lies in `folder`; the browser ends with the block."""
     assert CHROMIUM is not None
     read_theirs, write_ours = os.pipe()
     read_ours, write_theirs = os.pipe()

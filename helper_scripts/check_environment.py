@@ -1,6 +1,6 @@
 """Exit 0 if the running Python has the packages that pyproject.toml asks for; else say which lack.
 
-With the argument `test`, those of the tests too. With `--import`, import them too, which takes seconds.
+The argument `test` adds the packages of the tests. `--import` imports them too, which takes seconds.
 """
 
 import importlib
@@ -15,7 +15,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _why_not_imported(name: str) -> str | None:
-    """What the import of a distribution's packages fails with."""
+    """Return the error of importing a distribution's packages; None if there is none."""
     packages = {file.parts[0] for file in files(name) or [] if len(file.parts) == 2 and file.name == "__init__.py"}
     try:
         for package in sorted(packages):

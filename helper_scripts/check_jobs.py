@@ -1,8 +1,8 @@
 """Exit 2, saying why, if a job that is about to be submitted could only fail at its start.
 
 Run by slurm_submit.sh as `python -m helper_scripts.check_jobs {COUNT WRAPPER ARGUMENT...}...`, with the words that
-slurm_job.sh is given. What only the machine that runs a job knows (recordings, caches, GPUs, its scratch disk) is not
-looked at.
+slurm_job.sh is given. Only the machine that runs a job knows its recordings, caches, GPUs and
+scratch disk, so they are not checked.
 """
 
 import sys
@@ -15,7 +15,7 @@ from src.jobs.folders import Job, refuse_existing
 
 
 def check(wrapper: str, config: str, *words: str) -> None:
-    """Check what a wrapper is given; UserError, or the end of the process, with a line that names the job."""
+    """Check a wrapper's arguments; UserError, or the end of the process, with a line that names the job."""
     if wrapper == "prepare_data.sh":
         preparation = read_command_line(wrapper, prepare_data.__doc__, prepare_data.add_arguments, [config, *words])
         Config.from_yaml(preparation.config, preparation.override)

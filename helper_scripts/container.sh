@@ -29,7 +29,7 @@ exec_in_container() {
   image=$(readlink -f -- "$SINGULARITY_CONTAINER")
   make_project_storage
 
-  local -A sources=() modes=() # of each path in the container
+  local -A sources=() modes=() # by path in the container
   _bind "${repository:?}" ro
   _bind_folder "$PROJECT_STORAGE_DIR"
   # Training goes on without scratch, from project storage; what cannot, says so itself.

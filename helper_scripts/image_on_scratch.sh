@@ -43,7 +43,7 @@ _copy_image() (
     flock "$lock"
   }
   ! _is_copied || exit 0
-  rm -f -- "$folder/.$name".*.tmp # of jobs that were killed
+  rm -f -- "$folder/.$name".*.tmp # killed jobs have left them
   before=$(_size_and_time "$image")
   free=$(df --output=avail -B1 -- "$folder" | tail -n 1)
   if ((free < ${before% *})); then

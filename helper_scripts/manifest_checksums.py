@@ -1,4 +1,4 @@
-"""Print the checksums in a frame cache's manifest as `sha256sum --check` reads them; exit 1 where it is not whole.
+"""Print the checksums in a frame cache's manifest as `sha256sum --check` reads them; exit 1 if it is not whole.
 
 The sync scripts run it on a laptop that may have a bare Python only: it reads what src/frame_cache/cache.py writes,
 without NumPy.

@@ -1,6 +1,6 @@
 """difflogic's and torchlogix's own Python source, fetched with pip into benchmarks/others/, to compare with.
 
-Neither can simply be installed beside this project: difflogic's set-up wants CUDA, torchlogix brings another PyTorch.
+Neither can be installed beside this project: difflogic's set-up needs CUDA, torchlogix brings another PyTorch.
 """
 
 import importlib
@@ -30,7 +30,7 @@ def CUDAExtension(name, sources, **options):
 
 
 def difflogic(folder: Path = FOLDER) -> Any:
-    """The package difflogic; without CUDA its Python implementation works."""
+    """Return the package difflogic; its Python implementation works without CUDA."""
     source = folder / DIFFLOGIC.replace("==", "-")
     if not source.exists():
         stand_in = folder / "stand_in" / "torch" / "utils"
@@ -56,17 +56,17 @@ def difflogic(folder: Path = FOLDER) -> Any:
 
 
 def torchlogix_dense(folder: Path = FOLDER) -> Any:
-    """torchlogix's class LogicDense."""
+    """Return torchlogix's class LogicDense."""
     return _torchlogix("dense", folder).LogicDense
 
 
 def torchlogix_convolution(folder: Path = FOLDER) -> tuple[Any, Any]:
-    """torchlogix's classes LogicConv2d and OrPooling2d."""
+    """Return torchlogix's classes LogicConv2d and OrPooling2d."""
     return _torchlogix("conv", folder).LogicConv2d, _torchlogix("pool", folder).OrPooling2d
 
 
 def _torchlogix(module: str, folder: Path) -> Any:
-    """A module of torchlogix's layers, imported without the package's __init__, which needs Python 3.12 and more."""
+    """Return a module of torchlogix's layers, imported without the package's __init__, which needs Python 3.12."""
     source = folder / "torchlogix"
     if not source.exists():
         _pip_download(folder, TORCHLOGIX)

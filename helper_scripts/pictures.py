@@ -21,7 +21,7 @@ COLOURS = 64  # keep a file small
 
 
 def main() -> int:
-    """Write report.png, the top of the page, and learned_gates.png, beside this script."""
+    """Write docs/report.png, the top of the page, and docs/learned_gates.png."""
     job = Job(check_name(sys.argv[1], "job id"))
     report = write_report(job)
     with tempfile.TemporaryDirectory() as profile, page(Path(profile)) as browser:

@@ -4,7 +4,7 @@
 # number of its words. SLURM copies this file when a job is submitted, so it sources nothing.
 #
 # The wrapper is a direct child of this shell, not a step of srun: SLURM signals this shell (--signal=B:), the wrappers
-# exec, so one kill reaches Python, or the container's runtime, which passes signals on where there is no terminal.
+# exec, so one kill reaches Python, or the container's runtime, which passes signals on if there is no terminal.
 # srun would stand between them, abort the step at the first SIGTERM, and needs its own copies of sbatch's options. Only
 # a training on several nodes needs it, to start a wrapper on each: SIGUSR1 is the signal that it passes on.
 set -u
@@ -31,7 +31,7 @@ trap 'forward HUP' HUP   # a terminal that closes, where SLURM's tools have one
 
 say() { printf 'slurm_job.sh: %s\n' "$1"; }
 
-id=$SLURM_JOB_ID # of an array, the bare id would mean all its tasks
+id=$SLURM_JOB_ID # the bare id of an array would mean all its tasks
 [[ -z ${SLURM_ARRAY_JOB_ID:-} ]] || id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 restarts=${SLURM_RESTART_COUNT:-0}
 repository=$1

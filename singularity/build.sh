@@ -32,7 +32,7 @@ fi
 
 exec {lock}>"$folder/.difflogic.sif.lock"
 flock --nonblock "$lock" || fail "another build into $folder is running" 2
-rm -f -- "$folder"/.difflogic.sif.*.tmp # of builds that were killed
+rm -f -- "$folder"/.difflogic.sif.*.tmp # killed builds have left them
 temporary=$folder/.difflogic.sif.$$.tmp
 trap 'rm -f -- "$temporary"' EXIT
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 
 def locked_requirements(lock: str) -> list[tuple[str, str]]:
-    """(name, version) of each line `NAME==VERSION [; marker]` of a lock file's text; a marker is not looked at."""
+    """Return (name, version) of each line `NAME==VERSION [; marker]` of a lock file's text; markers are ignored."""
     lines = [line.split("#")[0].split(";")[0].strip() for line in lock.splitlines()]
     return [(name, version) for name, _, version in (line.partition("==") for line in lines if line)]
 
 
 def module_names(package: Distribution) -> list[str]:
-    """The top-level modules that a distribution installed; none for one of stubs or of programs only."""
+    """Return the top-level modules that a distribution installed; none if it holds only stubs or programs."""
     names = set()
     for file in package.files or []:
         if file.suffix in (".py", ".so"):
@@ -27,7 +27,7 @@ def module_names(package: Distribution) -> list[str]:
 
 
 def problems(requirements: list[tuple[str, str]]) -> list[str]:
-    """What is wrong with the installed packages, a line each; a local version such as 2.13.0+cu126 is as good."""
+    """Return a line for each wrong package; a local version such as 2.13.0+cu126 is as good as 2.13.0."""
     found = []
     for name, version in requirements:
         try:

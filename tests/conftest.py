@@ -38,7 +38,7 @@ def prepared_once(tmp_path_factory):
 
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # of all processes of this run
+        base = base.parent  # all processes of this run share it
     folder = base / "prepared_once"
     with file_lock(base / "prepared_once.lock", waiting="waiting for another process that prepares"):
         if not folder.exists():

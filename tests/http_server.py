@@ -47,7 +47,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
-        self.faults: list[Fault] = []  # of the next requests, in their order
+        self.faults: list[Fault] = []  # faults of the next requests, in order
         self.requests: list[tuple[str, str | None]] = []  # path, Range header
         self.sent = 0  # bytes of content
         self.over = threading.Event()
@@ -114,7 +114,7 @@ def stall(n):
 
 
 def slowly(bytes_a_second):
-    """Send all of it, 20 pieces a second."""
+    """Send all of it, 20 pieces per second."""
 
     def fault(handler, content):
         rest = begin_of(handler, content)

@@ -130,7 +130,7 @@ def test_0_turns_the_copy_off(storages):
 
 
 @pytest.mark.parametrize("change", ["size", "time"])
-def test_a_changed_image_is_copied_anew_and_running_jobs_keep_theirs(storages, change):
+def test_a_changed_image_is_copied_again_and_running_jobs_keep_theirs(storages, change):
     storages.run()
     before = storages.image.read_bytes()
     with storages.copy.open("rb") as running:

@@ -196,7 +196,7 @@ def test_a_count_stays_at_255(n, count):
 
 
 def test_a_pixel_of_more_events_than_tonic_can_count_is_set():
-    # tonic's counts are int16 and begin anew at -32768; a busy pixel must not go dark by that.
+    # tonic's counts are int16 and wrap around to -32768; a busy pixel must not go dark because of that.
     framing = Framing("event_count", 100_000, 0, denoise_time=0)
     assert frames_of(one_pixel(7, 40_000), (1, 1, 2), framing).tolist() == [[1]]
 

@@ -142,7 +142,7 @@ def test_each_parameter_of_the_frames_and_splits_is_in_the_identity(change):
         {"num_threads": 9},
         {"data_root": "x"},
         {"reset_cache": True},
-        {"time_window": 9, "n_time_bins": 9, "n_event_bins": 9},  # of frame modes that are not in use
+        {"time_window": 9, "n_time_bins": 9, "n_event_bins": 9},  # options of frame modes that are not in use
         {"overlap": 1000.0},
     ],
 )

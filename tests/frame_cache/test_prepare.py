@@ -416,7 +416,7 @@ def test_a_signal_in_the_middle_leaves_no_cache_and_nothing_temporary(config, tm
 
 @pytest.fixture
 def offline(config, tmp_path):
-    """A config whose recordings are to be downloaded from where there is nothing."""
+    """Return a config whose recordings would be downloaded from an address that has none."""
     (tmp_path / "empty").mkdir()
     config.data.data_root, config.data.url = str(tmp_path / "empty"), str(tmp_path / "nowhere")
     return config

@@ -8,7 +8,7 @@ from src.logic import LogicConvolution
 from src.logic.backends import torch_convolution as convolution_reference
 from src.logic.backends.numba_convolution_kernels import Geometry
 
-ROUNDING = 1e-6  # of a tree's value in float32, with some to spare
+ROUNDING = 1e-6  # rounding of a tree's value in float32, with some to spare
 
 
 def window_values(

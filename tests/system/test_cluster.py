@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BWRAP_WORKS, reason="need
 
 SECTION = (REPOSITORY / "README.md").read_text().split("\n## On a cluster\n")[1].split("\n## ")[0]
 TO_CLUSTER, ON_CLUSTER, FROM_CLUSTER = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
-EPOCHS = 500  # of a fraction of a second: time to be preempted twice
+EPOCHS = 500  # each takes a fraction of a second: time to be preempted twice
 
 
 @pytest.fixture

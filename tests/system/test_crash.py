@@ -207,7 +207,7 @@ def leftovers(folder):
 
 
 def test_a_full_scratch_is_a_warning_and_the_older_checkpoint_stays(own, small_disk):
-    checkpoint_kib = 700  # of this model, weights and two moments; one fits, the next does not
+    checkpoint_kib = 700  # this model's weights and two moments; one checkpoint fits, the next does not
     small_disk(own / "scratch" / "checkpoints", int(1.7 * checkpoint_kib))
     output = train(own, "full", "train.epochs=3 train.checkpoint_interval_minutes=0")
     assert "cannot save a checkpoint on scratch (SCRATCH_STORAGE_DIR): [Errno 28] No space left on device" in output

@@ -37,7 +37,7 @@ def test_a_logic_gate_network_of_stacked_frames_with_merged_polarities_becomes_a
 @pytest.mark.slow
 def test_a_logic_gate_network_of_counts_learns_its_thresholds_and_becomes_a_circuit(folder):
     thermometer = "model.difflogic.thermometer_levels=3 model.difflogic.thermometer=learnable"
-    decay = "train.weight_decay=0.01"  # of the gates alone: thresholds have optimizer options of their own
+    decay = "train.weight_decay=0.01"  # for the gates alone: thresholds have optimizer options of their own
     options = ["--override", f"data.polarities=merged data.frame_dtype=counts {thermometer} {decay} {SMALL}"]
     small_job.run(folder, "prepare_data.py", "small.yaml", *options)
     small_job.run(folder, "main.py", "small.yaml", "--job_id=counts", *options)

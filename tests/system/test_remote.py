@@ -278,7 +278,7 @@ def test_a_container_that_arrived_otherwise_is_not_taken(run, laptop, cluster):
     (laptop / "i.sif").write_bytes(b"image")
     folder = cluster / "store" / "singularity"
     folder.mkdir(parents=True)
-    (folder / ".i.sif.upload").write_bytes(b"damag")  # of the same size: rsync takes it for whole
+    (folder / ".i.sif.upload").write_bytes(b"damag")  # the same size: rsync takes it for whole
     os.utime(folder / ".i.sif.upload", (0, 0))
     assert "did not arrive" in run("sync_container_to_remote.sh", str(laptop / "i.sif"), expect=1)
     assert files(folder) == {}

@@ -22,7 +22,7 @@ from src.training.loggers import Loggers, require_packages, row_entry
 pytest.importorskip("tensorboard")
 pytest.importorskip("wandb")
 
-BLOCK = 32768  # of the log format of LevelDB, in which W&B keeps a run
+BLOCK = 32768  # bytes of a block in LevelDB's log format, in which W&B keeps a run
 
 
 @pytest.fixture

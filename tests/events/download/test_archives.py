@@ -347,7 +347,7 @@ def test_a_name_that_leads_out_is_refused_in_an_inner_zip_file_too(pack, tmp_pat
 def test_an_entry_never_writes_more_than_it_says(pack, tmp_path):
     path = pack({"bomb": bytes(10**7)})
     content = bytearray(path.read_bytes())
-    at = content.index(b"PK\x01\x02") + 24  # of the unpacked size in the central directory
+    at = content.index(b"PK\x01\x02") + 24  # where the unpacked size lies in the central directory
     content[at : at + 4] = (1000).to_bytes(4, "little")
     path.write_bytes(content)
     with pytest.raises(UserError, match="cannot unpack it"):

@@ -86,7 +86,7 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(bring, server, tmp_path
     assert (tmp_path / "a.zip").read_bytes() == CONTENT
 
 
-def test_bytes_that_come_between_begin_the_tries_anew(bring, server, tmp_path):
+def test_bytes_that_arrive_start_the_tries_again(bring, server, tmp_path):
     server.faults = [truncate(100_000), *[truncate(0)] * 2, truncate(100_000), *[truncate(0)] * 2]
     bring()
     assert (tmp_path / "a.zip").read_bytes() == CONTENT

@@ -166,9 +166,7 @@ def test_a_damaged_packet_in_a_file_that_was_written_to_its_end_makes_it_corrupt
     content[at + 8 : at + 12] = b"abcd"
     with pytest.raises(CorruptRecordingError, match="does not decompress"):
         aedat4.decode(bytes(content))
-    struct.pack_into(
-        "<q", content, TABLE_POSITION, aedat4.NO_TABLE
-    )  # of a writer that was killed: it is read up to there
+    struct.pack_into("<q", content, TABLE_POSITION, aedat4.NO_TABLE)  # its writer was killed: it is read up to there
     assert 0 < len(aedat4.decode(bytes(content))) < 20
 
 
