@@ -1,7 +1,7 @@
 """Several processes on one training: the group that they form, and what they agree on.
 
 The processes (ranks) are started by launch.py, or by torchrun, which tells each its number in the environment. All hold
-the same model, optimiser and random states, and take the same steps; only the frames of a batch are divided among them.
+the same model, optimizer and random states, and take the same steps; only the frames of a batch are divided among them.
 Rank 0 alone writes. A process that was started by itself is rank 0, and the functions do its work.
 """
 
@@ -33,18 +33,19 @@ from src.distributed.launch import require_divisible
 from src.helpers import LAUNCHER, LISTENER, LOG, launched_rank, one_line
 from src.training.device import require_gpus
 
-BEGIN_SECONDS = 600  # to import PyTorch, on every machine, from a slow disk
-CONNECT_TIMEOUT = timedelta(seconds=10)  # of one attempt to reach the store; stop signals are seen between them
-PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; that a process is gone is noticed at once
-LEAVE_PATIENCE = timedelta(seconds=100)  # for what rank 0 has to end, such as a logger's upload
+BEGIN_SECONDS = 600  # time to import PyTorch on every machine, from a slow disk
+CONNECT_TIMEOUT = timedelta(seconds=10)  # for one attempt to reach the store; stop signals are seen between attempts
+PATIENCE = timedelta(days=1)  # rank 0 may prepare a cache meanwhile; if a process is gone, the others notice at once
+LEAVE_PATIENCE = timedelta(seconds=100)  # time for what rank 0 still has to end, such as a logger's upload
 FOREVER = timedelta(days=3650)
-NOTICE_SECONDS = 30  # in which a process whose other is gone ends by itself, unless it waits for its GPU
+NOTICE_SECONDS = 30  # time in which a process ends by itself if another one is gone, unless it waits for its GPU
 LOST = "the connection to another process of this job is lost: it was killed, or its machine is down"
 # Keys of the store.
 _BEGUN, _JOINED, _ENDED, _LEFT = (f"difflogic_tonic/{name}" for name in ("begun", "joined", "ended", "left"))
 
-# Of what the ranks agree on: CPU tensors, by gloo, so that no GPU is waited for. Gradients have a group of their own.
-_control: dist.ProcessGroup | None = None
+# The group for what the ranks agree on; `joined` forms it, and it lasts as long as the block. It takes CPU tensors, by
+# gloo, so that nothing waits for a GPU. Gradients take PyTorch's default group.
+_agreement: dist.ProcessGroup | None = None
 
 
 def rank() -> int:
@@ -65,17 +66,17 @@ def device_name(wanted: str) -> str:
 
 @contextlib.contextmanager
 def joined(options: Train, stop: StopSignals) -> Iterator[None]:
-    """Be one of several processes, if this one was started as such.
+    """Be one of several processes inside the block, if this process was started as one of several.
 
     A rank that fails writes its exit code into the store before its connections break. The others can then end with the
     same code, and leave it to that rank to say why.
 
     Args:
         options: the device, and the batches that the processes share.
-        stop: what its signals ask for.
+        stop: the signals of this process.
 
     Raises:
-        UserError: these options do not suit so many processes.
+        UserError: the options do not suit this number of processes.
         EndedElsewhere: another rank has ended, or is gone.
     """
     if launched_rank() is None or os.environ["WORLD_SIZE"] == "1":
@@ -85,7 +86,7 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
     store = _connect(number, size, stop)
     part_ways = _form_group(options, store, number, size, stop)
     try:
-        _wait_for_all(_JOINED, store, size, stop)  # one that ended now would be a lost connection to who still connects
+        _wait_for_all(_JOINED, store, size, stop)  # ending before all have connected would look like a lost connection
         require_divisible(options, size)
         require_gpus(options, int(os.environ["LOCAL_WORLD_SIZE"]))
         yield
@@ -109,7 +110,7 @@ def joined(options: Train, stop: StopSignals) -> Iterator[None]:
         if number == 0:
             with contextlib.suppress(RuntimeError):
                 store.set(_LEFT, "")
-    dist.destroy_process_group()
+    _dissolve_groups()
 
 
 def _connect(number: int, size: int, stop: StopSignals) -> dist.Store:
@@ -152,12 +153,12 @@ def _form_group(options: Train, store: dist.Store, number: int, size: int, stop:
         Stopped: a signal came meanwhile.
         EndedElsewhere: another rank has ended meanwhile, which PyTorch reports as a lost connection.
     """
-    global _control
+    global _agreement
     backend = "nccl" if options.device != "cpu" and torch.cuda.is_available() else "gloo"
     try:
         _wait_for_all(_BEGUN, store, size, stop)  # PyTorch would not look at signals while it forms the group
         dist.init_process_group(backend, store=store, rank=number, world_size=size)
-        _control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        _agreement = dist.new_group(backend="gloo", timeout=PATIENCE)
         return watch_others(lambda: _first_to_end(store, number, EXIT_FAILED))
     except RuntimeError as error:
         stop.check()
@@ -167,8 +168,14 @@ def _form_group(options: Train, store: dist.Store, number: int, size: int, stop:
         raise
 
 
+def _dissolve_groups() -> None:
+    global _agreement
+    dist.destroy_process_group()
+    _agreement = None
+
+
 def _wait_for_all(key: str, store: dist.Store, size: int, stop: StopSignals) -> None:
-    """Wait until all are here, which are counted under the key."""
+    """Count this process under the key, and wait until all processes are counted."""
     last = time.monotonic() + BEGIN_SECONDS
     store.add(key, 1)
     while (here := store.add(key, 0)) < size:
@@ -176,19 +183,19 @@ def _wait_for_all(key: str, store: dist.Store, size: int, stop: StopSignals) -> 
         if time.monotonic() > last:
             raise RunError(f"only {here} of {size} processes have {key.split('/')[1]} within {BEGIN_SECONDS} s")
         time.sleep(0.05)
-    stop.check()  # one that begins late: the others have got the signal, and are gone
+    stop.check()  # the others may have got the signal and gone before this process began
 
 
 def watch_others(end: Callable[[], tuple[bool, int]]) -> Callable[[], None]:
-    """End this process if another is gone, which it may not notice: its GPU waits for that one's gradients for ever.
+    """End this process if another one is gone, even if its GPU waits for the other's gradients and never returns.
 
     Rank 0 watches all others, and they watch rank 0. All ranks call this at the same point.
 
     Args:
-        end: `_first_to_end`.
+        end: notes that this process ends; returns what `_first_to_end` returns.
 
     Returns:
-        What all ranks call when their work is done: it parts from the others without an alarm.
+        A function that all ranks call when their work is done, so that their ends raise no alarm.
     """
     group = dist.new_group(backend="gloo", timeout=FOREVER)
     others = range(1, world_size()) if rank() == 0 else [0]
@@ -230,7 +237,7 @@ def _first_to_end(store: dist.Store, number: int, code: int) -> tuple[bool, int]
 
 
 def _is_lost_connection(error: Exception) -> bool:
-    """Whether it is what NCCL or gloo raise; the latter in plain RuntimeErrors."""
+    """Return whether NCCL or gloo has raised the error; gloo raises plain RuntimeErrors."""
     words = ("gloo", "Connection closed by peer", "Connection reset by peer")
     return isinstance(error, RuntimeError) and (
         isinstance(error, dist.DistError) or any(word in str(error) for word in words)
@@ -243,7 +250,7 @@ def _is_lost_connection(error: Exception) -> bool:
 def barrier() -> None:
     """Wait until all ranks are here."""
     if world_size() > 1:
-        dist.all_reduce(torch.zeros(1), group=_control)
+        dist.all_reduce(torch.zeros(1), group=_agreement)
 
 
 @contextlib.contextmanager
@@ -264,7 +271,7 @@ def agree(stop: StopSignals, due: bool = False) -> tuple[bool, bool]:
     if world_size() == 1:
         return stop.received is not None, due
     flags = torch.tensor([stop.received or 0, due and rank() == 0])
-    dist.all_reduce(flags, dist.ReduceOp.MAX, group=_control)
+    dist.all_reduce(flags, dist.ReduceOp.MAX, group=_agreement)
     received, is_due = flags.tolist()
     if received:
         stop.note(received)
@@ -280,7 +287,7 @@ def check(stop: StopSignals) -> None:
 def total(tensor: torch.Tensor) -> torch.Tensor:
     """Return the sum of a tensor over all ranks; the tensor is overwritten."""
     if world_size() > 1:
-        dist.all_reduce(tensor, group=_control if tensor.device.type == "cpu" else None)
+        dist.all_reduce(tensor, group=_agreement if tensor.device.type == "cpu" else None)
     return tensor
 
 
@@ -305,15 +312,15 @@ def from_rank_zero(task: Callable[[], Any]) -> Any:
         }
     for tensor in tensors.values():
         if tensor.numel():
-            dist.broadcast(tensor.reshape(-1).view(torch.uint8), 0, group=_control)
+            dist.broadcast(tensor.reshape(-1).view(torch.uint8), 0, group=_agreement)
     return tree if rank() == 0 else put_tensors(values, tensors)
 
 
 def _broadcast_text(text: str) -> str:
     content = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8) if text else torch.empty(0)
     size = torch.tensor(content.numel())
-    dist.broadcast(size, 0, group=_control)
+    dist.broadcast(size, 0, group=_agreement)
     if rank():
         content = torch.empty(int(size), dtype=torch.uint8)
-    dist.broadcast(content, 0, group=_control)
+    dist.broadcast(content, 0, group=_agreement)
     return content.numpy().tobytes().decode()
