@@ -90,13 +90,13 @@ BACKENDS = Registry(
     }
 )
 
-# What `job.sh export --to` writes.
+# What `job.sh export --to` can write: functions ExportedModel -> Export, see export/exported.py.
 EXPORT_TARGETS = Registry(
     {
-        "c": "src.export.c99:TARGET",
-        "verilog": "src.export.verilog:TARGET",
-        "onnx": "src.export.onnx:TARGET",
-        "json": "src.export.circuit_json:TARGET",
+        "c": "src.export.c99:export",
+        "verilog": "src.export.verilog:export",
+        "onnx": "src.export.onnx:export",
+        "json": "src.export.circuit_json:export",
     }
 )
 

@@ -1,7 +1,7 @@
-"""Circuit -> C99 without dependencies: 64 frames at a time, a bit a frame, as packed.py does it in wider words.
+"""Circuit -> C99 without dependencies: 64 frames at a time, one bit per frame, as circuit/packed.py does with 512.
 
-Gates are numbers in a table, gone through by one loop a kind of gate. As statements they would be no faster (there are
-more instructions than fit in a core's cache), and would take compilers many times as long.
+Gates are numbers in a table, which one loop per kind of gate goes through. As statements they would be no faster (there
+are more instructions than fit in the cache of a core), and would take compilers many times as long.
 """
 
 import re
@@ -12,24 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.circuit.circuit import Circuit
-from src.circuit.schedule import count_bits
+from src.circuit.schedule import Schedule, count_bits
 from src.export.description import Description, mark_of
+from src.export.exported import Export, ExportedModel
 
 # In the order of schedule.py's kinds.
 _KINDS = ("AND", "AND_NOT", "XOR", "OR", "NAND", "OR_NOT", "XNOR", "NOR")
 MOST_ROWS_ON_STACK = 1 << 13  # 64 KiB: threads of some C libraries have 128 KiB of stack
 
 
+def export(exported: ExportedModel) -> Export:
+    """Return the C files of a model's circuit."""
+    circuit, examples = exported.circuit, exported.examples
+    files = to_c(circuit, exported.description, examples.frames, examples.counts, examples.what)
+    return Export({**files}, f"{exported.size}, to be tested with {examples.what}")
+
+
 def to_c(
     circuit: Circuit, description: Description, frames: NDArray[np.uint8], counts: NDArray[np.int32], frames_are: str
 ) -> dict[str, str]:
-    """The files NAME.h, NAME.c and NAME_selftest.c, by name.
+    """Return the files NAME.h, NAME.c and NAME_selftest.c, by name.
 
     Args:
-        circuit: simplified, or it takes longer than it must.
+        circuit: better simplified, so that it takes no longer than it must.
         description: the names.
-        frames: packed, uint8 [N, bytes]: what the self-test classifies.
-        counts: int32 [N, classes]: what it must give.
+        frames: packed, uint8 [N, bytes]: the frames of the self-test.
+        counts: int32 [N, classes]: what the self-test expects.
         frames_are: what the frames are, for people.
     """
     name = description.name
@@ -45,7 +53,7 @@ def _comment(lines: list[str]) -> str:
 
 
 def _string(text: str) -> str:
-    """A C string; whatever could mean something to a compiler, trigraphs included, as octal."""
+    """Return a C string; all that could mean something to a compiler, trigraphs included, is written in octal."""
     return '"' + re.sub(rb"[^A-Za-z0-9 _.,+-]", lambda match: b"\\%03o" % match[0][0], text.encode()).decode() + '"'
 
 
@@ -101,28 +109,52 @@ int {name}_best_class(const int32_t counts[{upper}_CLASSES]);
 
 
 def _source(circuit: Circuit, description: Description) -> str:
+    """Return NAME.c: the circuit as tables, then the code that goes through them."""
     name, upper = description.name, description.name.upper()
     schedule = circuit.schedule
-    runs = [
-        f"{{{_KINDS[kind]},{size}}}"
-        for kind, size in zip(schedule.kinds.tolist(), np.diff(schedule.run_starts).tolist(), strict=True)
+    storage = "" if schedule.num_rows <= MOST_ROWS_ON_STACK else "static "
+    parts = [
+        _comment(description.lines(circuit)),
+        _head(circuit, name, upper),
+        _class_names(description, name, upper),
+        f"typedef {'uint16_t' if schedule.num_rows <= 1 << 16 else 'uint32_t'} row;\n",
+        _gates(schedule),
+        _outputs(circuit, upper),
+        _TRANSPOSE,
+        _load_frames(upper),
+        _RUN_GATES,
+        _COUNT,
+        _classify_block(upper),
+        _classify_functions(name, upper, storage),
+        _best_class(name, upper),
     ]
-    class_names = ",\n".join(f"    {_string(class_name)}" for class_name in description.class_names)
-    gates = np.stack([schedule.first, schedule.second, schedule.result], axis=1).tolist()
-    return f"""{_comment(description.lines(circuit))}
-#include "{name}.h"
+    return "\n".join(parts)
+
+
+def _head(circuit: Circuit, name: str, upper: str) -> str:
+    return f"""#include "{name}.h"
 
 #define COLUMNS (({upper}_FRAME_BYTES + 7) / 8) /* of 64 bits of a frame */
 #define PLANES {count_bits(circuit.starts)} /* bits of a count */
 #define TOGETHER (64 / PLANES) /* counts of so many classes fit in 64 bits */
+"""
 
-const char *const {name}_class_names[{upper}_CLASSES] = {{
+
+def _class_names(description: Description, name: str, upper: str) -> str:
+    class_names = ",\n".join(f"    {_string(class_name)}" for class_name in description.class_names)
+    return f"""const char *const {name}_class_names[{upper}_CLASSES] = {{
 {class_names}
 }};
+"""
 
-typedef {"uint16_t" if schedule.num_rows <= 1 << 16 else "uint32_t"} row;
 
-/* The gates, in runs of one kind; a run needs only what earlier runs have computed. */
+def _gates(schedule: Schedule) -> str:
+    runs = [
+        f"{{{_KINDS[kind]},{size}}}"
+        for kind, size in zip(schedule.kinds.tolist(), np.diff(schedule.run_starts).tolist(), strict=True)
+    ]
+    gates = np.stack([schedule.first, schedule.second, schedule.result], axis=1).tolist()
+    return f"""/* The gates, in runs of one kind; a run needs only what earlier runs have computed. */
 enum kind {{ {", ".join(_KINDS)} }};
 static const struct {{
     enum kind kind;
@@ -135,10 +167,13 @@ static const struct gate {{
 }} gates[] = {{
 {_array(f"{{{a},{b},{result}}}" for a, b, result in gates) if gates else "    {0,0,0}"}
 }};
+"""
 
-/* The rows that are counted, those of class c from starts[c] to starts[c + 1]. */
+
+def _outputs(circuit: Circuit, upper: str) -> str:
+    return f"""/* The rows that are counted, those of class c from starts[c] to starts[c + 1]. */
 static const row outputs[] = {{
-{_array(schedule.outputs)}
+{_array(circuit.schedule.outputs)}
 }};
 static const uint32_t starts[{upper}_CLASSES + 1] = {{
 {_array(circuit.starts)}
@@ -146,9 +181,11 @@ static const uint32_t starts[{upper}_CLASSES + 1] = {{
 static const int32_t offsets[{upper}_CLASSES] = {{
 {_array(circuit.offsets)}
 }};
+"""
 
-{_TRANSPOSE}
-static void load_frames(const uint8_t *frames, size_t num_frames, uint64_t *v)
+
+def _load_frames(upper: str) -> str:
+    return f"""static void load_frames(const uint8_t *frames, size_t num_frames, uint64_t *v)
 {{
     for (size_t column = 0; column < COLUMNS; column++) {{
         const size_t left = {upper}_FRAME_BYTES - 8 * column;
@@ -159,10 +196,11 @@ static void load_frames(const uint8_t *frames, size_t num_frames, uint64_t *v)
         transpose(v + 64 * column);
     }}
 }}
+"""
 
-{_RUN_GATES}
-{_COUNT}
-static void classify_block(const uint8_t *frames, size_t num_frames, int32_t *counts, uint64_t *v)
+
+def _classify_block(upper: str) -> str:
+    return f"""static void classify_block(const uint8_t *frames, size_t num_frames, int32_t *counts, uint64_t *v)
 {{
     load_frames(frames, num_frames, v);
     run_gates(v);
@@ -177,8 +215,12 @@ static void classify_block(const uint8_t *frames, size_t num_frames, int32_t *co
                     (int32_t)(numbers[f] >> (PLANES * (c - first)) & ((UINT64_C(1) << PLANES) - 1)) + offsets[c];
     }}
 }}
+"""
 
-void {name}_classify_frames_in(const uint8_t *frames, size_t num_frames, int32_t *counts, uint64_t *work)
+
+def _classify_functions(name: str, upper: str, storage: str) -> str:
+    """Return the functions that classify frames; `storage` is the storage class of their working memory."""
+    return f"""void {name}_classify_frames_in(const uint8_t *frames, size_t num_frames, int32_t *counts, uint64_t *work)
 {{
     for (size_t done = 0; done < num_frames; done += 64) {{
         const size_t left = num_frames - done;
@@ -189,7 +231,7 @@ void {name}_classify_frames_in(const uint8_t *frames, size_t num_frames, int32_t
 
 void {name}_classify_frames(const uint8_t *frames, size_t num_frames, int32_t *counts)
 {{
-    {"" if schedule.num_rows <= MOST_ROWS_ON_STACK else "static "}uint64_t work[{upper}_WORK_WORDS];
+    {storage}uint64_t work[{upper}_WORK_WORDS];
     {name}_classify_frames_in(frames, num_frames, counts, work);
 }}
 
@@ -197,8 +239,11 @@ void {name}_classify(const uint8_t *frame, int32_t counts[{upper}_CLASSES])
 {{
     {name}_classify_frames(frame, 1, counts);
 }}
+"""
 
-int {name}_best_class(const int32_t counts[{upper}_CLASSES])
+
+def _best_class(name: str, upper: str) -> str:
+    return f"""int {name}_best_class(const int32_t counts[{upper}_CLASSES])
 {{
     int best = 0;
     for (int c = 1; c < {upper}_CLASSES; c++)
@@ -210,7 +255,7 @@ int {name}_best_class(const int32_t counts[{upper}_CLASSES])
 
 
 def _array(items: Iterable[object]) -> str:
-    """The items of an initialiser, some a line; C has no empty arrays, so there is at least one."""
+    """Return the items of an initialiser, several per line; C has no empty arrays, so there is at least one."""
     return textwrap.fill(
         ", ".join(map(str, items)) or "0", 116, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
     )

@@ -7,10 +7,16 @@ import numpy as np
 from src.circuit.circuit import Circuit
 from src.command_line import UserError
 from src.export.description import Description, mark_of, source_in
+from src.export.exported import Export, ExportedModel
 from src.logic.gates import GATE_NAMES
 
 FORMAT = "difflogic-tonic circuit"
 FORMAT_VERSION = 1
+
+
+def export(exported: ExportedModel) -> Export:
+    """Return the JSON file of a model's circuit."""
+    return Export({f"{exported.name}.json": to_json(exported.circuit, exported.description)}, exported.size)
 
 
 def to_json(circuit: Circuit, description: Description) -> str:

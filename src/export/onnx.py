@@ -4,12 +4,20 @@ import json
 
 from src.command_line import UserError
 from src.export.description import mark_of
+from src.export.exported import Export, ExportedModel
 from src.helpers import import_optional
 from src.models.frame_model import FrameModel
 from src.models.onnx_graph import Graph
 
 OPSET = 13  # the oldest in which the axes of ReduceSum are an input, so that old programs read the file
 IR_VERSION = 7  # the version that goes with the opset
+
+
+def export(exported: ExportedModel) -> Export:
+    """Return the ONNX file of a model."""
+    content = to_onnx(exported.model, exported.name, list(exported.class_names), exported.source)
+    what = f"the {exported.config.model.model_type} of step {exported.step}"
+    return Export({f"{exported.name}.onnx": content}, what)
 
 
 def to_onnx(model: FrameModel, name: str, class_names: list[str], source: str = "") -> bytes:

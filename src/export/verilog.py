@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from src.circuit.circuit import Circuit
 from src.export.description import Description, mark_of
+from src.export.exported import Export, ExportedModel
 
 # In the order of `src.logic.gates`.
 _EXPRESSIONS = (
@@ -40,10 +41,18 @@ _FUNCTIONS = """
 """
 
 
+def export(exported: ExportedModel) -> Export:
+    """Return the Verilog files of a model's circuit."""
+    circuit, examples = exported.circuit, exported.examples
+    files = to_verilog(circuit, exported.description, examples.frames, examples.counts, examples.what)
+    what = f"{exported.size}, to be tested with {examples.what}"
+    return Export({**files}, what, verilog_module=f"{exported.name}_classify.v")
+
+
 def to_verilog(
     circuit: Circuit, description: Description, frames: NDArray[np.uint8], counts: NDArray[np.int32], frames_are: str
 ) -> dict[str, str]:
-    """The module NAME_classify, its test bench, and the frames and outputs that the bench reads, by file name.
+    """Return the module NAME_classify, its test bench, and the frames and outputs that the bench reads, by file name.
 
     The arguments are those of `to_c`.
     """

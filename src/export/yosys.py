@@ -1,4 +1,4 @@
-"""What a circuit takes on an FPGA, by Yosys."""
+"""The size of a circuit on an FPGA, as Yosys synthesises it."""
 
 import json
 import os
@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from tqdm import tqdm
 
 from src.command_line import UserError
 from src.helpers import LOG, format_duration
@@ -36,18 +34,18 @@ TARGETS = {
 def estimate_luts(
     verilog: Path, target: str, timeout: float = 3600.0, check: Callable[[], None] = lambda: None
 ) -> dict[str, int]:
-    """Synthesise a Verilog file for one of TARGETS: the number of cells of each kind, and `luts`, all LUTs together.
+    """Synthesise a Verilog file; return the number of cells of each kind, and `luts`, the number of all LUTs.
 
-    It says that it begins and, in a terminal, how long it has run.
+    The log says that it begins and, on a terminal, a bar shows how long it has run.
 
     Args:
         verilog: a file with one module.
-        target: the FPGA family.
+        target: the FPGA family, one of TARGETS.
         timeout: seconds until it is given up.
         check: called while waiting; may raise to stop.
 
     Raises:
-        UserError: if Yosys is not there, does not accept the file or takes too long.
+        UserError: if Yosys is not installed, does not accept the file or takes too long.
     """
     LOG.info(
         "yosys synthesises %s for %s: it takes about a minute per 5,000 gates, and is given up after %s",
@@ -84,6 +82,8 @@ def estimate_luts(
 
 
 def _wait(process: "subprocess.Popen[bytes]", timeout: float, check: Callable[[], None]) -> None:
+    from tqdm import tqdm  # only here: `job.sh export --help` runs without packages
+
     end = time.monotonic() + timeout
     with tqdm(desc="yosys", bar_format="{desc}: {elapsed}", disable=None, leave=False) as bar:
         while True:
@@ -98,7 +98,7 @@ def _wait(process: "subprocess.Popen[bytes]", timeout: float, check: Callable[[]
 
 
 def warn_if_too_large(target: str, luts: int) -> None:
-    """Warn if a circuit of so many LUTs does not fit the largest device of a target's family."""
+    """Warn if this number of LUTs does not fit the largest device of a family."""
     largest = TARGETS[target]
     if luts > largest.luts:
         LOG.warning(

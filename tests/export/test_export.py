@@ -11,18 +11,12 @@ from hypothesis import given, settings
 
 from src.circuit.circuit import Circuit
 from src.command_line import UserError
-from src.export import (
-    Description,
-    c99,
-    channel_names,
-    estimate_luts,
-    from_json,
-    identifier,
-    to_c,
-    to_json,
-    to_verilog,
-    warn_if_too_large,
-)
+from src.export import c99
+from src.export.c99 import to_c
+from src.export.circuit_json import from_json, to_json
+from src.export.description import Description, channel_names, identifier
+from src.export.verilog import to_verilog
+from src.export.yosys import estimate_luts, warn_if_too_large
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.gates import GATE_NAMES
 from src.logic.parametrisation import GateOptions

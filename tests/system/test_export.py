@@ -15,10 +15,11 @@ from src.cli import export
 from src.command_line import StopSignals, UserError
 from src.config import Config
 from src.evaluation.inference import load_circuit, load_model
-from src.export import from_json
+from src.export.circuit_json import from_json
 from src.export.verilog import count_width
 from src.frame_cache.cache import read_split
 from src.model import create_model
+from src.registry import EXPORT_TARGETS
 from tests import small_job
 from tests.recordings import real_recordings
 from tests.small_job import REPOSITORY
@@ -57,7 +58,7 @@ def test_a_file_is_exported_to_the_folder_named(folder):
         assert subprocess.check_output("./a.out", cwd=folder / "here", text=True).startswith("gates: 70 of 70")
 
 
-@pytest.mark.parametrize("kind", export.KINDS)
+@pytest.mark.parametrize("kind", list(EXPORT_TARGETS))
 def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folder, monkeypatch, kind):
     for variable in ("project", "scratch"):
         monkeypatch.setenv(f"{variable.upper()}_STORAGE_DIR", str(folder / variable))

@@ -1,0 +1,103 @@
+"""What an export target gets, and what it returns.
+
+A target is a function ExportedModel -> Export in a file of its own, and a line in `src.registry.EXPORT_TARGETS`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from src.circuit.circuit import Circuit
+from src.config import Config
+from src.export.description import Description, channel_names, identifier
+from src.export.example_frames import example_frames
+from src.models.frame_model import FrameModel
+
+
+@dataclass(frozen=True)
+class Export:
+    """The files of an export.
+
+    Attributes:
+        files: contents by file name.
+        what: what they hold, for people.
+        verilog_module: the file that Yosys can synthesise; "" if there is none.
+    """
+
+    files: dict[str, str | bytes]
+    what: str
+    verilog_module: str = ""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Frames that test an export.
+
+    Attributes:
+        frames: packed as the circuit reads them, uint8 [N, bytes].
+        counts: int32 [N, classes], the counts that the model has for them.
+        what: what the frames are, for people.
+    """
+
+    frames: NDArray[np.uint8]
+    counts: NDArray[np.int32]
+    what: str
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A trained model that is to be exported; what a target does not ask for is not computed.
+
+    Attributes:
+        model: in eval mode.
+        config: what it was trained with.
+        class_names: in the order of its scores.
+        step: the training step that it is from.
+        source: a job id or the name of a file, which the exported files name.
+        most_frames: example frames are at most this number.
+    """
+
+    model: FrameModel
+    config: Config
+    class_names: tuple[str, ...]
+    step: int
+    source: str
+    most_frames: int = 100
+
+    @property
+    def name(self) -> str:
+        """Return the name of files, functions and modules."""
+        return identifier(self.source)
+
+    @cached_property
+    def full_circuit(self) -> Circuit:
+        """The circuit, not simplified; a UserError if the model is not made of gates."""
+        return self.model.circuit()
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """The simplified circuit; a UserError if the model is not made of gates."""
+        return self.full_circuit.simplified()
+
+    @property
+    def size(self) -> str:
+        """Return the size of the circuit, for people."""
+        return f"{len(self.circuit.gates):,} gates, of {len(self.full_circuit.gates):,} before simplification"
+
+    @property
+    def description(self) -> Description:
+        """Return the names in the exported files."""
+        stack, thresholds = self.config.data.stack, self.model.thresholds
+        plain = stack == 1 and not thresholds
+        channels = () if plain else channel_names(stack, self.model.frame_shape[0] // stack, thresholds)
+        return Description(self.name, self.model.circuit_shape, self.class_names, channels, self.source)
+
+    @cached_property
+    def examples(self) -> Examples:
+        """Example frames; see `example_frames`."""
+        packed, what = example_frames(self.config, self.model.frame_shape, self.most_frames)
+        frames = self.model.circuit_inputs(torch.from_numpy(packed)).numpy()
+        return Examples(frames, self.full_circuit(frames), what)
