@@ -1,18 +1,26 @@
-"""To add a dataset or a file format is a new file, and a line in the registry."""
+"""To add a dataset, a file format, a model type or an export target is a new file, and a line in the registry."""
+
+import argparse
+import dataclasses
 
 import numpy as np
 import pytest
 
+from src.cli import export
 from src.command_line import StopSignals
 from src.config import Config
+from src.evaluation.inference import load_circuit
 from src.events import read_recording
 from src.events.formats.errors import ForeignRecordingError
 from src.frame_cache.prepare import prepare
 from src.jobs.files import read_result
 from src.jobs.folders import Job
-from src.registry import DATASETS, FILE_FORMATS
+from src.model import create_model
+from src.registry import DATASETS, EXPORT_TARGETS, FILE_FORMATS, MODEL_TYPES
 from src.train import train
+from tests.evaluation.test_inference import save
 from tests.toys.dataset import write_recordings
+from tests.toys.model import Toy
 
 CONFIG = """
 data: {{name: toy, data_root: {root}, events_per_frame: 50, overlap: 0, denoise_time: 0, num_threads: 1}}
@@ -44,14 +52,42 @@ def test_without_its_line_a_format_is_unknown(tmp_path):
         read_recording(tmp_path / "right" / "0.txt")
 
 
-def test_an_added_dataset_is_prepared_and_trained_on(tmp_path, monkeypatch, toy_dataset):
+@pytest.fixture
+def toy_config(tmp_path, monkeypatch, toy_dataset):
+    """The config of a run on the prepared toy dataset."""
     for name in ("PROJECT", "SCRATCH"):
         monkeypatch.setenv(f"{name}_STORAGE_DIR", str(tmp_path / name.lower()))
     write_recordings(tmp_path / "toy")
     (tmp_path / "toy.yaml").write_text(CONFIG.format(root=tmp_path))
     config = Config.from_yaml(tmp_path / "toy.yaml")
     prepare(config, StopSignals())
+    return config
+
+
+def trained_accuracy(config):
     train(config, "toy", StopSignals(), resume=False, restart=False, debug=False)
     result = read_result(Job("toy"))
     assert result is not None
-    assert result["test"]["frame_accuracy"] == 1
+    return result["test"]["frame_accuracy"]
+
+
+def test_an_added_dataset_is_prepared_and_trained_on(toy_config):
+    assert trained_accuracy(toy_config) == 1
+
+
+def test_an_added_model_type_is_trained(toy_config, monkeypatch):
+    monkeypatch.setitem(MODEL_TYPES.entries, "toy", "tests.toys.model:Toy")
+    options = dataclasses.replace(toy_config.model, model_type="toy")
+    assert isinstance(create_model(options, (2, 6, 8), 2), Toy)
+    assert trained_accuracy(dataclasses.replace(toy_config, model=options)) == 1
+
+
+def test_an_added_export_target_is_a_choice_of_the_export_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(EXPORT_TARGETS.entries, "toy", "tests.toys.export_target:export")
+    model = save(tmp_path / "gates.safetensors")
+    parser = argparse.ArgumentParser()
+    export.add_arguments(parser)
+    export.run(parser.parse_args([str(model), "--to", "toy"]), StopSignals())
+    counts = load_circuit(model).simplified().gate_counts()
+    expected = [f"{count} {kind}" for kind, count in counts.items()]
+    assert (tmp_path / "export" / "gates.txt").read_text().splitlines() == expected
