@@ -1,4 +1,4 @@
-"""A job id or a model's file -> the model, ready to classify, and the circuit that it is."""
+"""A job id or a model's file -> the model, ready to classify frames, or its circuit."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from src.model import FrameModel, create_model
 
 
 def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
-    """The model of a file or job (see `find_model`), on the CPU, in eval mode; and its description.
+    """Return the model of a file or job (see `find_model`), on the CPU and in eval mode, and its description.
 
     The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `step`, `temperature` (that of
     the gates in train mode), `frames` (the checksum of the cache that the model was trained on) and `debug` (a text
@@ -41,7 +41,7 @@ def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{path}: the weights do not fit the config in the file: {one_line(error)}") from error
-    set_temperature(model, description["temperature"])  # of its epoch, not of the first
+    set_temperature(model, description["temperature"])  # the temperature of its epoch, not of the first
     return model.eval(), description
 
 
@@ -55,9 +55,9 @@ def load_circuit(path_or_job: str | Path) -> Circuit:
 
 
 def find_model(path_or_job: str | Path) -> Path:
-    """The file of a model: itself, or a job's best model, else its final one, else its newest checkpoint.
+    """Return the file of a model: itself, or a job's best model, else its final one, else its newest checkpoint.
 
-    What ends with .safetensors or has a slash is a file; anything else is a job id.
+    A text that ends with .safetensors or has a slash names a file; anything else is a job id.
     """
     text = str(path_or_job)
     if is_path(text):
@@ -75,7 +75,7 @@ def find_model(path_or_job: str | Path) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The weights and the description in a model's file or a checkpoint."""
+    """Return the weights and the description in a model's file or a checkpoint."""
     try:
         open_regular(path).close()  # safe_open would wait at a pipe, and call a file that may not be read missing
         with safe_open(path, framework="pt") as file:

@@ -20,7 +20,7 @@ def export(exported: ExportedModel) -> Export:
 
 
 def to_json(circuit: Circuit, description: Description) -> str:
-    """One JSON object; the fields are those of `Circuit` and `Description`, gates by name, a list a line."""
+    """Return one JSON object with the fields of `Circuit` and `Description`: gates by name, one line per list."""
     fields = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -42,7 +42,7 @@ def to_json(circuit: Circuit, description: Description) -> str:
 
 
 def from_json(text: str) -> tuple[Circuit, Description]:
-    """What `to_json` wrote; UserError if the text is something else."""
+    """Return what `to_json` wrote; a UserError says that the text is something else."""
     try:
         fields = json.loads(text)
         if (fields["format"], fields["format_version"]) != (FORMAT, FORMAT_VERSION):

@@ -1,4 +1,4 @@
-"""What an exported circuit says of itself, beside its gates."""
+"""The names in an exported circuit, and the text by which it describes itself."""
 
 import re
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ class Description:
     """The names in an export.
 
     Attributes:
-        name: of files, functions and modules; an `identifier`.
+        name: name of files, functions and modules; an `identifier`.
         frame_shape: (P, H, W); bit (p * H + y) * W + x of a frame is pixel x, y of polarity p.
         class_names: in the order of the counts.
-        channels: what each of the P channels holds, see `channel_names`; none where they are the polarities.
-        source: what was exported, see `mark_of`; "" if nobody needs to know.
+        channels: what each of the P channels holds, see `channel_names`; () if they are the polarities.
+        source: what was exported, see `mark_of`; "" if the files need not say it.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Description:
     source: str = ""
 
     def lines(self, circuit: Circuit) -> list[str]:
-        """What a reader of the text must know."""
+        """Return lines with what a reader of the file must know."""
         channels, height, width = self.frame_shape
         what = "channels" if self.channels else "polarities"
         return [
@@ -40,7 +40,7 @@ class Description:
 
 
 def channel_names(stack: int, polarities: int, thresholds: Sequence[int] = ()) -> tuple[str, ...]:
-    """What each channel of stacked or thermometer-encoded frames holds: frame 0 is the newest, -1 the one before it."""
+    """Say what each channel of stacked or thermometer-encoded frames holds; frame 0 is the newest, -1 one before."""
     return tuple(
         f"frame {frame}, polarity {polarity}{bit}"
         for frame in range(1 - stack, 1)
@@ -50,18 +50,18 @@ def channel_names(stack: int, polarities: int, thresholds: Sequence[int] = ()) -
 
 
 def identifier(name: str) -> str:
-    """A job id as a name that C and Verilog can use: letters, digits and _, beginning with a letter."""
+    """Turn a job id into a name that C and Verilog can use: letters, digits and _, beginning with a letter."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return name if name[0].isalpha() else f"net_{name}"
 
 
 def mark_of(source: str) -> str:
-    """The words in an exported file that say what was exported: a job's id or a model file's name."""
+    """Return the words of an exported file that name what was exported: a job id or the name of a model file."""
     of = f" of <{re.sub(r'[^A-Za-z0-9._-]', '_', source)}>" if source else ""
     return f"DiffLogic Tonic's export{of}"
 
 
 def source_in(content: bytes) -> str | None:
-    """What an exported file says by `mark_of`; None if it says nothing."""
+    """Return the source that an exported file names by `mark_of`; None if there is none."""
     found = re.search(rb"DiffLogic Tonic's export of <([A-Za-z0-9._-]*)>", content)
     return found[1].decode() if found else None

@@ -1,4 +1,4 @@
-"""Frames to test an exported model with: of its test split where a storage has it, else pseudo-random ones."""
+"""Frames that test an exported model: those of its test split if a storage has it, else pseudo-random ones."""
 
 import math
 
@@ -13,11 +13,10 @@ from src.io_funcs import project_root, scratch_root
 
 
 def example_frames(config: Config, frame_shape: tuple[int, int, int], most: int) -> tuple[NDArray[np.uint8], str]:
-    """Packed frames as a model takes them, N up to `most`, and what they are, for people.
+    """Return at most `most` packed frames as a model takes them, and what they are, for people.
 
-    They are uint8 [N, ceil(P*H*W/8)], or [N, P*H*W] of counts, stacked as `config.data.stack` says.
-
-    Real ones are spread evenly over the test split, so that every class is among them.
+    They are uint8 [N, ceil(P*H*W/8)], or [N, P*H*W] of counts, stacked as `config.data.stack` says. Frames of the test
+    split are spread evenly over it, so that every class is among them.
     """
     num_bits = math.prod(frame_shape)
     parameters = cache_parameters(config.data, get_dataset(config.data.name))
@@ -32,7 +31,7 @@ def example_frames(config: Config, frame_shape: tuple[int, int, int], most: int)
             name = f"{folder.parent.name}/{folder.name}"
             return read_samples(split, chosen).numpy(), f"{len(chosen)} frames of the test split of {name}"
     rng = np.random.default_rng(0)
-    density = rng.uniform(0, 1, (most, 1))  # of ones: networks see sparse frames and full ones differently
+    density = rng.uniform(0, 1, (most, 1))  # share of ones: networks see sparse frames and full ones differently
     bits = rng.random((most, num_bits)) < density
     if config.data.frame_dtype == "counts":
         counts = bits * np.minimum(rng.geometric(0.4, bits.shape), 255)

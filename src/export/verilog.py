@@ -9,7 +9,7 @@ from src.circuit.circuit import Circuit
 from src.export.description import Description, mark_of
 from src.export.exported import Export, ExportedModel
 
-# In the order of `src.logic.gates`.
+# Expressions of the gates, in the order of `src.logic.gates`.
 _EXPRESSIONS = (
     "1'b0",
     "{a} & {b}",
@@ -29,7 +29,7 @@ _EXPRESSIONS = (
     "1'b1",
 )
 
-# A six-input sum is three 6-LUTs on an FPGA, so trees of them are smaller than trees of adders.
+# A sum of six bits takes three LUTs of six inputs on an FPGA, so trees of such sums are smaller than trees of adders.
 _FUNCTIONS = """
     function [2:0] ones6(input a, input b, input c, input d, input e, input f);
         ones6 = {2'd0, a} + {2'd0, b} + {2'd0, c} + {2'd0, d} + {2'd0, e} + {2'd0, f};
@@ -66,12 +66,12 @@ def to_verilog(
 
 
 def count_width(circuit: Circuit) -> int:
-    """Bits of a class count."""
+    """Return the number of bits of a class count."""
     return max(int((np.diff(circuit.starts) + circuit.offsets).max()).bit_length(), 1)
 
 
 def class_width(circuit: Circuit) -> int:
-    """Bits of a class's number."""
+    """Return the number of bits of a class's number."""
     return max((circuit.num_classes - 1).bit_length(), 1)
 
 
@@ -112,7 +112,7 @@ endmodule
 
 
 def _gates(circuit: Circuit, names: list[str]) -> tuple[list[str], list[str]]:
-    """Lines that declare a wire a gate; and the nodes that nobody reads."""
+    """Return lines that declare one wire per gate, and the nodes that nothing reads."""
     lines = []
     read = np.zeros(len(names), bool)
     read[circuit.outputs] = True
@@ -126,7 +126,7 @@ def _gates(circuit: Circuit, names: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _adder_tree(name: str, bits: list[str], offset: int, width: int) -> tuple[list[str], list[str]]:
-    """Lines that declare `name`, the number of bits that are 1 plus the offset; and carries that are always 0."""
+    """Return lines that declare `name`, the number of bits that are 1 plus the offset; and carries that stay 0."""
     lines: list[str] = []
     planes = [deque(bits)] + [deque[str]() for _ in range(width + 1)]  # bits of weight 1, 2, 4 and so on
     for p in range(width):
@@ -148,7 +148,7 @@ def _adder_tree(name: str, bits: list[str], offset: int, width: int) -> tuple[li
 
 
 def _best_class(classes: int, width: int, number_width: int) -> list[str]:
-    """Lines that assign best_class: a knock-out tournament, which a later class wins only with a larger count."""
+    """Return lines that assign best_class by a knock-out tournament; a later class wins only with a larger count."""
     lines: list[str] = []
     players = [(f"count{c}", f"{number_width}'d{c}") for c in range(classes)]
     while len(players) > 1:
@@ -170,7 +170,7 @@ def _frame_numbers(frames: NDArray[np.uint8]) -> list[int]:
 
 
 def _output_numbers(circuit: Circuit, counts: NDArray[np.int32]) -> list[int]:
-    """{best_class, counts} of the module."""
+    """Return the value of {best_class, counts} that the module must give for each frame."""
     width = count_width(circuit)
     numbers = []
     for row in counts.tolist():

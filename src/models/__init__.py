@@ -1,1 +1,1 @@
-"""The models that `model.model_type` can name, each in a file of its own."""
+"""The types of models, each in a file of its own, and the parts that they are made of."""

@@ -1,4 +1,4 @@
-"""The convolutional part of a DiffLogic model: its options -> convolutional logic layers, one after the other."""
+"""The convolutional part of a DiffLogic model: options -> convolutional logic layers."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from src.logic.parametrisation import GateOptions
 
 
 def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: GateOptions) -> list[LogicConvolution]:
-    """The layers on bits [channels, height, width], the first one first.
+    """Return the layers on bits of shape [channels, height, width], the first one first.
 
     Raises:
-        UserError: if options have another number of entries than there are layers, or do not fit the frames or members.
+        UserError: if options do not have one entry per layer, or do not fit the frames or the members.
     """
     o = options.convolution
-    fields = _one_a_layer("receptive_field", o.receptive_field, len(o.kernels))
-    pools = _one_a_layer("pooling", o.pooling, len(o.kernels))
-    choices = _one_a_layer("candidates", o.candidates, len(o.kernels))
+    fields = _one_per_layer("receptive_field", o.receptive_field, len(o.kernels))
+    pools = _one_per_layer("pooling", o.pooling, len(o.kernels))
+    choices = _one_per_layer("candidates", o.candidates, len(o.kernels))
     common: dict[str, Any] = {
         "tree_depth": o.tree_depth,
         "grad_factor": options.grad_factor,
@@ -45,7 +45,7 @@ def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: 
     return layers
 
 
-def _one_a_layer(name: str, values: list[int], layers: int) -> list[int]:
+def _one_per_layer(name: str, values: list[int], layers: int) -> list[int]:
     if len(values) not in (1, layers):
         raise UserError(
             f"model.difflogic.convolution.{name} = {values} must have one entry, or one for each of the {layers} "

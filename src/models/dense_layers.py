@@ -1,4 +1,4 @@
-"""The dense part of a DiffLogic model: its options -> logic layers, one after the other."""
+"""The dense part of a DiffLogic model: options -> logic layers."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from src.logic.parametrisation import GateOptions
 
 
 def dense_layers(shape: tuple[int, int, int], options: DiffLogicOptions, gates: GateOptions) -> list[LogicLayer]:
-    """The layers on bits [channels, height, width], the first one first.
+    """Return the layers on bits of shape [channels, height, width], the first one first.
 
     Raises:
         UserError: if the options do not fit the bits.

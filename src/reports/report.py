@@ -18,6 +18,7 @@ from src.command_line import UserError
 from src.evaluation.evaluate import MODEL_NAMES
 from src.evaluation.inference import load_model
 from src.evaluation.metrics import best_epoch
+from src.export.yosys import TARGETS
 from src.frame_cache.cache import read_manifest, read_split
 from src.frame_cache.preview import BOTH, OFF, ON, unpacked
 from src.helpers import LOG, format_duration, format_percent
@@ -324,7 +325,7 @@ def _circuit_size(report: _Report, circuit: Circuit, simplified: Circuit, step: 
     rows = [[kind, f"{before.get(kind, 0):,}", f"{after.get(kind, 0):,}"] for kind in kinds]
     rows.append(["all gates", f"{len(circuit.gates):,}", f"{len(simplified.gates):,}"])
     rows.append(["depth", f"{circuit.depth():,}", f"{simplified.depth():,}"])
-    for target in ("ice40", "xilinx"):
+    for target in sorted(TARGETS):
         cells = read_luts(report.job, target)
         if cells and cells["step"] == step:  # not of an older model
             rows.append([f"LUTs, {target} (yosys)", "", f"{cells['luts']:,}"])
