@@ -25,6 +25,7 @@ from src.config import Config
 from src.helpers import launched_rank
 from src.io_funcs import check_name
 from src.jobs.folders import Job, restart_noted
+from src.options import with_option
 
 
 def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> argparse.Namespace:
@@ -59,7 +60,7 @@ def checked_config(arguments: argparse.Namespace) -> Config:
     """The config with its overrides and its job id; UserError for what cannot be, on whatever machine."""
     config = Config.from_yaml(arguments.config, arguments.override)
     if arguments.job_id is not None:
-        config.base.job_id = arguments.job_id
+        config = with_option(config, "base.job_id", arguments.job_id)
     if config.base.job_id is not None:
         check_name(config.base.job_id, "job id")
     several = arguments.nproc is not None or arguments.nodes > 1
@@ -102,10 +103,10 @@ def main() -> int:
             raise UserError("several processes need a job id that they share: give --job_id")
         if config.base.job_id is None:
             name = f"{Path(arguments.config).stem}_{time.strftime('%Y%m%d-%H%M%S')}"
-            config.base.job_id = check_name(name, "job id")
+            config = with_option(config, "base.job_id", check_name(name, "job id"))
         if not arguments.restart or launched_rank() is not None or arguments.node_rank > 0:
             return _train(arguments, config, stop)
-        with restart_noted(Job(config.base.job_id)):
+        with restart_noted(Job(str(config.base.job_id))):
             code = _train(arguments, config, stop)
             if code == EXIT_USER_ERROR:
                 raise EndedElsewhere("the processes have said why", code)

@@ -30,7 +30,7 @@ from benchmarks.machine import describe_machine
 from helper_scripts import peers
 from src.circuit.circuit import Circuit
 from src.circuit.packed_triton import CudaCircuit
-from src.config import Model
+from src.config import DiffLogicOptions, Model
 from src.helpers import format_table
 from src.model import DiffLogic, create_model
 from src.models.to_circuit import circuit_of_layers
@@ -103,8 +103,7 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
 
-    options = Model()
-    options.difflogic.num_neurons, options.difflogic.num_layers = arguments.neurons, arguments.layers
+    options = Model(difflogic=DiffLogicOptions(num_neurons=arguments.neurons, num_layers=arguments.layers))
     torch.manual_seed(0)
     model = create_model(options, FRAME_SHAPE, CLASSES).eval()
     assert isinstance(model, DiffLogic)

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.logic import CLASSES, FRAME_SHAPE, INPUTS, Contestant, measure
 from benchmarks.machine import describe_machine
-from src.config import Model
+from src.config import DiffLogicOptions, Model
 from src.helpers import format_table, keep_freed_memory
 from src.model import create_model
 
@@ -49,10 +49,10 @@ def main() -> None:
         ("local", "local", 8),
         *((f"learned, {k} candidates", "learned", k) for k in arguments.candidates),
     ]:
-        options = Model()
-        options.difflogic.num_neurons, options.difflogic.num_layers = neurons, layers
-        options.difflogic.connections, options.difflogic.candidates = connections, candidates
-        found.append(contestant(name, options, packed))
+        options = DiffLogicOptions(
+            num_neurons=neurons, num_layers=layers, connections=connections, candidates=candidates
+        )
+        found.append(contestant(name, Model(difflogic=options), packed))
     times = measure(found, labels)
 
     print(describe_machine())

@@ -33,7 +33,7 @@ from torch import nn
 from benchmarks.logic import copy_bandwidth, now
 from benchmarks.machine import describe_machine
 from helper_scripts import peers
-from src.config import DiffLogicOptions
+from src.config import ConvolutionOptions, DiffLogicOptions
 from src.helpers import format_table, keep_freed_memory
 from src.logic import LogicConvolution
 from src.logic.backends.numba_convolution_kernels import FORM, LANES, Length, length, window
@@ -55,8 +55,8 @@ class Contestant:
 
 def our_layers(kernels: list[int], implementation: str, device: torch.device) -> list[LogicConvolution]:
     """Return the layers of these options, the same for every implementation, with weights of all kinds."""
-    options = DiffLogicOptions(implementation=implementation)
-    options.convolution.kernels = kernels
+    convolution = ConvolutionOptions(kernels=tuple(kernels))
+    options = DiffLogicOptions(implementation=implementation, convolution=convolution)
     torch.manual_seed(0)
     return [layer.to(device) for layer in convolutions(FRAME_SHAPE, options, GateOptions())]
 

@@ -31,7 +31,7 @@ from torch import nn
 
 from benchmarks.machine import describe_machine
 from helper_scripts import peers
-from src.config import Model
+from src.config import DiffLogicOptions, Model
 from src.helpers import format_table, keep_freed_memory
 from src.logic import GroupSum
 from src.model import DiffLogic, create_model, unpack_frames
@@ -66,12 +66,14 @@ def contestants(
     if device.type == "cuda" and dtype != torch.bfloat16 and importlib.util.find_spec("difflogic_cuda"):
         implementations.append("difflogic")
     for implementation in implementations:
-        options = Model()
-        options.difflogic.num_neurons, options.difflogic.num_layers = neurons, layers
-        options.difflogic.implementation = implementation
-        options.difflogic.connections = "unique"  # difflogic's CUDA gradient is wrong where both inputs are the same
+        options = DiffLogicOptions(
+            num_neurons=neurons,
+            num_layers=layers,
+            implementation=implementation,
+            connections="unique",  # difflogic's CUDA gradient is wrong where both inputs are the same
+        )
         torch.manual_seed(0)
-        model = create_model(options, FRAME_SHAPE, CLASSES).to(device)
+        model = create_model(Model(difflogic=options), FRAME_SHAPE, CLASSES).to(device)
         assert isinstance(model, DiffLogic)
         reference = reference or model
         parameters = list(model.parameters())

@@ -24,7 +24,7 @@ from torch import nn
 from benchmarks.logic import CLASSES, FRAME_SHAPE, INPUTS, Contestant, check_agreement, measure
 from benchmarks.machine import describe_machine
 from helper_scripts import peers
-from src.config import Model
+from src.config import DiffLogicOptions, Model
 from src.helpers import format_table, keep_freed_memory
 from src.logic import GroupSum
 from src.model import DiffLogic, create_model, unpack_frames
@@ -37,11 +37,9 @@ def pair(
     parametrisation: str, packed: torch.Tensor, neurons: int, layers: int, dtype: torch.dtype, with_theirs: bool
 ) -> list[Contestant]:
     """Return our network and torchlogix's with the same weights and connections."""
-    options = Model()
-    options.difflogic.num_neurons, options.difflogic.num_layers = neurons, layers
-    options.difflogic.parametrisation = parametrisation
+    options = DiffLogicOptions(num_neurons=neurons, num_layers=layers, parametrisation=parametrisation)
     torch.manual_seed(0)
-    model = create_model(options, FRAME_SHAPE, CLASSES).to(packed.device)
+    model = create_model(Model(difflogic=options), FRAME_SHAPE, CLASSES).to(packed.device)
     assert isinstance(model, DiffLogic)
 
     def forward() -> torch.Tensor:

@@ -1,263 +1,370 @@
-"""The one list of options: dataclasses, loaded from YAML with overrides, checked, and written back."""
+"""The options: one list of dataclass fields, each with its help, its unit, its limits and what it needs to count."""
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from src import option_checks as checks
+from src import options
 from src.command_line import UserError
+from src.frame_modes import FRAME_MODES, framing_errors
 from src.helpers import LOG
-from src.options import fill_section, find_option, option, override, path_errors, read_config, split_overrides, tree_of
+from src.options import AutoOr, Reader, option, section, when, when_above, when_not, when_set
+from src.registry import BACKENDS, CONNECTIONS, DATASETS, MODEL_TYPES, PARAMETRISATIONS
 from src.yaml_text import dump_yaml
 
+MOST_SEED = 2**63 - 1
 
-@dataclass
+_SIZED_MODES = [name for name, mode in FRAME_MODES.items() if not mode.in_bins]
+
+# The table of options. An entry has the option's default, its help, its unit, its limits and what it needs.
+# fmt: off
+
+
+@dataclass(frozen=True)
 class Base:
     """What identifies a run."""
 
-    seed: int = option(0, least=0, most=2**63 - 1)  # of weights, connections and the order of batches
-    job_id: str | None = option(None, may_change=True)  # the command line's job id goes before it
-    wandb: str = option("disabled", choices=("disabled", "offline", "online"), may_change=True)  # Weights & Biases
-    wandb_project: str = option("difflogic-tonic", may_change=True)
+    seed: int = option(0, "seed of weights, connections and the order of batches", least=0, most=MOST_SEED)
+    job_id: str | None = option(
+        None, "name of the job's folders, if the command line gives none with --job_id", may_change=True)
+    wandb: str = option(
+        "disabled", "Weights & Biases; `offline` writes a folder for `wandb sync`",
+        choices=("disabled", "offline", "online"), may_change=True)
+    wandb_project: str = option(
+        "difflogic-tonic", "project of the run at Weights & Biases", may_change=True,
+        needs=[when("base.wandb", "offline", "online")])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Data:
     """Which recordings, and how they become frames."""
 
-    name: str = option("NMNIST", spelling=str.upper)  # a dataset of src/events/datasets.py
+    name: str = option("NMNIST", "dataset", choices=DATASETS)
     data_root: str = option(
-        "data", path=True, may_change=True
-    )  # folder that holds the recordings' folder; relative to the repository
-    # Folder or base URL (http, https, file) of the dataset's archives, instead of their own.
-    url: str | None = option(None, path=True, may_change=True)
-    frame_mode: str = option("event_count", choices=("event_count", "time_window", "n_time_bins", "n_event_bins"))
-    events_per_frame: int = option(1500, least=1, most=10**9)  # with event_count
-    time_window: int | None = option(None, least=1, most=10**12)  # microseconds of a frame, with time_window
-    n_time_bins: int | None = option(None, least=1, most=10**6)  # frames a recording, of equal times
-    n_event_bins: int | None = option(None, least=1, most=10**6)  # frames a recording, of equal numbers of events
-    overlap: int | float | None = option(None, least=0, most=10**12)  # of consecutive frames, see `overlap_of`
-    drop_incomplete: bool = True  # leave out what is after the last whole frame; event_count and time_window
-    frame_dtype: str = option("binary", choices=("binary", "counts"))  # counts: uint8, at most 255
-    polarities: str = option("both", choices=("both", "merged"))
-    downsample: float = option(1.0, above=0.0, most=1.0)  # coordinates are multiplied by it and cut
-    denoise_time: int = option(1200, least=0, most=10**12)  # microseconds; 0: no denoising
-    first_saccade_only: bool = False  # N-MNIST: the events before 100 ms
-    stabilize: bool = False  # N-MNIST: take the saccades' motion out
+        "data", "folder that holds the dataset's folder; relative to the repository", path=True, may_change=True)
+    url: str | None = option(
+        None, "folder, or http(s):// or file:// URL of one, that has the dataset's archives; null: their own addresses",
+        path=True, may_change=True)
+    frame_mode: str = option(
+        "event_count", "what a frame holds, as in tonic's ToFrame; see docs/frames.md", choices=FRAME_MODES)
+    events_per_frame: int = option(
+        1500, "size of a frame", unit="events", least=1, most=10**9, needs=[when("data.frame_mode", "event_count")])
+    time_window: int | None = option(
+        None, "length of a frame", unit="microseconds", least=1, most=10**12,
+        needs=[when("data.frame_mode", "time_window")])
+    n_time_bins: int | None = option(
+        None, "number of frames that cover equal times", unit="frames per recording", least=1, most=10**6,
+        needs=[when("data.frame_mode", "n_time_bins")])
+    n_event_bins: int | None = option(
+        None, "number of frames that hold equally many events", unit="frames per recording", least=1, most=10**6,
+        needs=[when("data.frame_mode", "n_event_bins")])
+    overlap: int | float | None = option(
+        None,
+        "what consecutive frames share: events, microseconds or a fraction of a bin; null: 1000 events, otherwise 0",
+        least=0, most=10**12)
+    drop_incomplete: bool = option(
+        True, "leave out what follows the last whole frame; false is tonic's include_incomplete",
+        needs=[when("data.frame_mode", *_SIZED_MODES)])
+    frame_dtype: str = option(
+        "binary",
+        "what a pixel holds: whether it had an event, or how many, up to 255 (for difflogic see thermometer_levels)",
+        choices=("binary", "counts"))
+    polarities: str = option("both", "a channel per polarity, or one for both", choices=("both", "merged"))
+    downsample: float = option(
+        1.0, "factor of coordinates, which are then rounded down; tonic's spatial_factor", above=0.0, most=1.0)
+    denoise_time: int = option(
+        1200, "an event stays if a neighbouring pixel had one less than this before; 0: no denoising",
+        unit="microseconds", least=0, most=10**12)
+    first_saccade_only: bool = option(False, "keep only the events of the first 100 ms; N-MNIST only")
+    stabilize: bool = option(False, "take the motion of the saccades out; N-MNIST only")
     num_threads: int = option(
-        0, least=0, most=4096, may_change=True
-    )  # processes; 0: one for every core that there is to use
-    val_split: float = option(0.1, least=0.0, below=1.0)  # of the training recordings
-    test_split: float = option(0.2, above=0.0, below=1.0)  # of all, where the dataset has no test split of its own
-    stack: int = option(1, least=1, most=1000)  # frames that the model sees at a time; not part of the frame cache
-    seed: int = option(0, least=0, most=2**63 - 1)  # of the splits, and of simulated recordings
-    reset_cache: bool = option(False, may_change=True)  # prepare again although the cache is there
+        0, "processes of the preparation; 0: one per core", unit="processes", least=0, most=4096, may_change=True)
+    val_split: float = option(0.1, "fraction of the training recordings for validation", least=0.0, below=1.0)
+    test_split: float = option(
+        0.2, "fraction of all recordings for the test; some datasets have a test split of their own", above=0.0,
+        below=1.0)
+    stack: int = option(
+        1, "size of a sample: a frame and those before it in its recording, as channels, the oldest first",
+        unit="frames", least=1, most=1000)
+    seed: int = option(
+        0, "seed of the splits and of simulated recordings, so that runs with several base.seed share data", least=0,
+        most=MOST_SEED)
+    reset_cache: bool = option(False, "prepare again although the frames are there", may_change=True)
     prepare_if_missing: str | None = option(
-        None, path=True, may_change=True
-    )  # a prepare config for training that finds no cache
+        None, "config that training prepares the frames with if they are missing", path=True, may_change=True)
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataLoader:
     """How batches reach the model."""
 
-    batch_size: int = option(128, least=1, most=10**7)  # frames
+    batch_size: int = option(128, "size of a batch, over all processes", unit="frames", least=1, most=10**7)
     placement: str = option(
-        "auto", choices=("auto", "device", "host"), may_change=True
-    )  # of the frames; auto: device where they fit
+        "auto", "memory that holds the frames; auto: a GPU's if they take at most a quarter of what is free there",
+        choices=("auto", "device", "host"), may_change=True)
     num_workers: int = option(
-        0, least=0, most=1024, may_change=True
-    )  # threads that gather ahead, placement host; 0: none
+        0, "threads that gather batches ahead, which hides a slow disk; 0: the training loop gathers", unit="threads",
+        least=0, most=1024, may_change=True, needs=[when("train.dataloader.placement", "auto", "host")])
     prefetch_factor: int = option(
-        2, least=1, most=1024, may_change=True
-    )  # gathers ahead, a thread; a gather is 1 MiB, or a batch
-    pin_memory: bool = option(True, may_change=True)  # only where CUDA is used
-    shuffle_train: bool = True  # a new order each epoch, a function of (base.seed, epoch)
+        2, "gathers that each thread is ahead; a gather is 1 MiB of frames, or a batch if that is more",
+        unit="gathers per thread", least=1, most=1024, may_change=True,
+        needs=[when_above("train.dataloader.num_workers", 0)])
+    pin_memory: bool = option(
+        True, "gather into pinned memory, from which copies to a GPU run beside its kernels", may_change=True,
+        needs=[when("train.dataloader.placement", "auto", "host"), when_not("train.device", "cpu")])
+    shuffle_train: bool = option(True, "take training frames in a new order in each epoch")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Augmentation:
-    """What happens to training frames at random, see `src.training.augmentation`."""
+    """What happens to training frames at random."""
 
-    shift: int = option(0, least=0, most=10**4)  # pixels, at most, in x and in y
-    flip: bool = False  # left and right, every other frame; only of datasets whose classes it keeps
-    event_drop: float = option(0.0, least=0.0, most=1.0)  # probability, at most, of an event to be dropped
-    rotation: float = option(0.0, least=0.0, most=180.0)  # degrees, at most, either way
-    scale: float = option(0.0, least=0.0, most=3.0)  # width and height each by 1 / (1 + scale) to 1 + scale
-    shear: float = option(0.0, least=0.0, most=3.0)  # pixels, at most, that a row moves against the next
+    shift: int = option(0, "each frame is moved by -shift to shift in x and in y", unit="pixels", least=0, most=10**4)
+    flip: bool = option(
+        False, "mirror every other frame, left and right; refused if that changes the class, as of digits")
+    event_drop: float = option(
+        0.0, "each frame loses its events with a probability of its own, from 0 to this", least=0.0, most=1.0)
+    rotation: float = option(
+        0.0, "each frame is turned by -rotation to rotation", unit="degrees", least=0.0, most=180.0)
+    scale: float = option(
+        0.0, "width and height are each multiplied by a factor from 1 / (1 + scale) to 1 + scale", least=0.0, most=3.0)
+    shear: float = option(
+        0.0, "each row is moved against the next by -shear to shear", unit="pixels", least=0.0, most=3.0)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Teacher:
-    """A trained model whose class scores are learned beside the labels, see `optimisation.training_loss`."""
+    """A trained model whose class scores are learned beside the labels."""
 
-    # A job id, or a model's file. It may lie elsewhere on resume: the checkpoint has its digest.
-    model: str | None = option(None, path=True, may_change=True)
-    weight: float = option(0.7, least=0.0, most=1.0)  # of its part of the loss
-    temperature: float = option(2.0, least=1e-2, most=1e3)  # scores are divided by it, the teacher's and the model's
+    model: str | None = option(
+        None, "job id or .safetensors file of the teacher; on resume it may lie elsewhere, but must be the same model",
+        path=True, may_change=True)
+    weight: float = option(
+        0.7, "the teacher's part of the loss", least=0.0, most=1.0, needs=[when_set("train.teacher.model")])
+    temperature: float = option(
+        2.0, "divisor of the teacher's and the model's class scores in that part", least=1e-2, most=1e3,
+        needs=[when_above("train.teacher.weight", 0)])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Train:
-    """How long, how fast, on what."""
+    """How long, how fast, and on what a model is trained."""
 
-    epochs: int = option(40, least=1, most=10**6, may_change=True)
-    learning_rate: float = option(0.01, above=0.0, most=1e3)  # the highest one, see `optimisation.learning_rate`
-    scheduler: str = option("constant", choices=("constant", "cosine", "step", "plateau"))  # of the learning rate
-    warmup_epochs: float = option(0.0, least=0.0, most=1e6)  # of a linear rise to it
-    min_learning_rate: float = option(0.0, least=0.0, most=1e3)  # no scheduler falls below it
-    step_epochs: int = option(10, least=1, most=10**6)  # with step: between falls
-    step_factor: float = option(0.1, above=0.0, most=1.0)
-    plateau_patience: int = option(10, least=0, most=10**6)  # with plateau: epochs without a better best_metric
-    plateau_factor: float = option(0.1, above=0.0, most=1.0)
-    weight_decay: float = option(0.0, least=0.0, most=1e3)  # decoupled (AdamW); 0: Adam
-    label_smoothing: float = option(0.0, least=0.0, below=1.0)  # of the training loss
-    clip_gradient_norm: float | None = option(None, above=0.0, most=1e9)  # of all gradients together
-    accumulate_batches: int = option(1, least=1, most=10**6)  # whose gradients make one update
-    ema_decay: float = option(0.0, least=0.0, below=1.0)  # of an average of weights, see `optimisation.update_average`
-    best_metric: str = option("frame_accuracy", choices=("frame_accuracy", "recording_accuracy", "loss"))  # of val
+    epochs: int = option(
+        40, "length of the training; on resume it may only grow, and not with a schedule that depends on it",
+        unit="epochs", least=1, most=10**6, may_change=True)
+    learning_rate: float = option(0.01, "learning rate of Adam; the highest one if it changes", above=0.0, most=1e3)
+    scheduler: str = option(
+        "constant", "how the learning rate falls; cosine: a half wave from the end of the warm-up to the last epoch",
+        choices=("constant", "cosine", "step", "plateau"))
+    warmup_epochs: float = option(
+        0.0, "length of a linear rise to the learning rate, with any scheduler; may be a part of an epoch",
+        unit="epochs", least=0.0, below="train.epochs")
+    min_learning_rate: float = option(
+        0.0, "learning rate that cosine ends at, and that step and plateau do not fall below", least=0.0,
+        most="train.learning_rate", needs=[when("train.scheduler", "cosine", "step", "plateau")])
+    step_epochs: int = option(
+        10, "time between falls of the learning rate", unit="epochs", least=1, most=10**6,
+        needs=[when("train.scheduler", "step")])
+    step_factor: float = option(
+        0.1, "factor of the learning rate at each fall", above=0.0, most=1.0, needs=[when("train.scheduler", "step")])
+    plateau_patience: int = option(
+        10, "time without a better train.best_metric before the learning rate falls, as in ReduceLROnPlateau",
+        unit="epochs", least=0, most=10**6, needs=[when("train.scheduler", "plateau")])
+    plateau_factor: float = option(
+        0.1, "factor of the learning rate at each fall", above=0.0, most=1.0,
+        needs=[when("train.scheduler", "plateau")])
+    weight_decay: float = option(
+        0.0, "decoupled decay (AdamW) of all parameters but learnable thresholds; 0: Adam", least=0.0, most=1e3)
+    label_smoothing: float = option(
+        0.0, "part of a training target that is spread over all classes; the validation loss has none", least=0.0,
+        below=1.0)
+    clip_gradient_norm: float | None = option(
+        None, "largest norm of all gradients together; larger ones are scaled down to it", above=0.0, most=1e9)
+    accumulate_batches: int = option(
+        1, "batches per update of the weights; those left at the end of an epoch make one too", unit="batches", least=1,
+        most=10**6)
+    ema_decay: float = option(
+        0.0, "decay of a moving average of the weights, which is evaluated and saved in their place; 0: no average",
+        least=0.0, below=1.0)
+    best_metric: str = option(
+        "frame_accuracy",
+        "validation metric by which a model is the best, and which plateau and early stopping wait for",
+        choices=("frame_accuracy", "recording_accuracy", "loss"))
     early_stopping_patience: int | None = option(
-        None, least=1, most=10**6, may_change=True
-    )  # epochs without a better best_metric
-    device: str = option("cuda", spelling=str.lower, may_change=True)  # cuda (falls back to cpu), cuda:N or cpu
-    dtype: str = option("float32", choices=("float32", "bfloat16", "float16"))  # activations; weights stay float32
-    log_interval: int = option(50, least=1, most=10**9, may_change=True)  # batches
-    checkpoint_interval_minutes: float = option(10.0, least=0.0, most=1e6, may_change=True)  # 0: after every batch
+        None, "end after this time without a better train.best_metric", unit="epochs", least=1, most=10**6,
+        may_change=True)
+    device: str = option(
+        "cuda", "cuda, cuda:N or cpu; without a GPU, cuda is the CPU, with a warning", spelling=str.lower,
+        may_change=True)
+    dtype: str = option(
+        "float32", "type of activations; weights stay float32", choices=("float32", "bfloat16", "float16"))
+    log_interval: int = option(
+        50, "distance between progress lines", unit="batches", least=1, most=10**9, may_change=True)
+    checkpoint_interval_minutes: float = option(
+        10.0, "time between checkpoints, and the most that a crash costs; 0: after every batch", unit="minutes",
+        least=0.0, most=1e6, may_change=True)
     project_checkpoint_interval_minutes: float = option(
-        30.0, least=0.0, most=1e6, may_change=True
-    )  # copies for when scratch is wiped
-    save_model: bool = option(True, may_change=True)  # keep final and best model on project storage
-    report: bool = option(True, may_change=True)  # draw logs/<job_id>/report.html when the run is done
-    tensorboard: bool = option(False, may_change=True)  # an event file in logs/<job_id>/tensorboard
-    dataloader: DataLoader = field(default_factory=DataLoader)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    teacher: Teacher = field(default_factory=Teacher)
+        30.0, "time between copies of the checkpoint on project storage, for when scratch is wiped", unit="minutes",
+        least=0.0, most=1e6, may_change=True)
+    save_model: bool = option(True, "keep the final and the best model on project storage", may_change=True)
+    report: bool = option(True, "write logs/<job_id>/report.html when the run is done", may_change=True)
+    tensorboard: bool = option(False, "write event files into logs/<job_id>/tensorboard", may_change=True)
+    dataloader: DataLoader = section(DataLoader)
+    augmentation: Augmentation = section(Augmentation)
+    teacher: Teacher = section(Teacher)
 
 
-@dataclass
+@dataclass(frozen=True)
 class ConvolutionOptions:
-    """Convolutional logic layers before the others; a list has an entry a layer, or one for all of them."""
+    """Convolutional logic layers before the dense ones; lists have an entry per layer, or one for all of them."""
 
-    # Trees of gates; their number of entries is that of the layers.
-    kernels: list[int] = field(default_factory=lambda: [32, 128], metadata={"least": 1, "most": 10**6})
-    # Pixels: its height, which is its width.
-    receptive_field: list[int] = field(default_factory=lambda: [5], metadata={"least": 1, "most": 255})
-    tree_depth: int = option(3, least=1, most=4)  # gates from a pixel to the tree's output; 2^tree_depth pixels
-    # What each leaf is chosen among; 1: it stays as it was drawn.
-    candidates: list[int] = field(default_factory=lambda: [1], metadata={"least": 1, "most": 1000})
-    # OR over windows of so many pixels squared; 1: none.
-    pooling: list[int] = field(default_factory=lambda: [2], metadata={"least": 1, "most": 15})
+    kernels: tuple[int, ...] = option(
+        (32, 128), "number of trees of gates; as many entries as there are layers", least=1, most=10**6)
+    receptive_field: tuple[int, ...] = option(
+        (5,), "height and width of what a kernel sees", unit="pixels", least=1, most=255)
+    tree_depth: int = option(
+        3, "gates from a pixel to the output of a tree, which sees 2^tree_depth pixels", unit="gates", least=1, most=4)
+    candidates: tuple[int, ...] = option(
+        (1,), "number of candidates for each leaf of a tree; 1: leaves stay as they were drawn", least=1, most=1000)
+    pooling: tuple[int, ...] = option(
+        (2,), "height and width of the windows that OR pools; 1: no pooling", unit="pixels", least=1, most=15)
 
 
-@dataclass
+@dataclass(frozen=True)
 class DiffLogicOptions:
-    """Layers of differentiable logic gates, then a sum of bits a class."""
+    """Layers of differentiable logic gates, whose last bits are counted for each class."""
 
-    architecture: str = option("dense", choices=("dense", "convolutional"))
-    num_neurons: int = option(4000, least=1, most=10**9)  # a layer
-    num_layers: int = option(4, least=0, most=10**4)  # 0: with readout: votes, behind convolutions
-    connections: str = option("random", choices=("random", "unique", "local", "learned"))
-    local_size: int = option(8, least=2, most=10**4)  # local: pixels, each way, of the windows that neurons see
-    candidates: int = option(8, least=2, most=1000)  # learned: what each input of a neuron is chosen among
-    grad_factor: float = option(1.0, above=0.0, most=1e6)  # > 1 helps networks of more than 6 layers
-    readout: str = option("sum", choices=("sum", "votes"))  # of class scores, from the last layer's bits
-    members: int = option(1, least=1, most=1000)  # networks that share the kernels, and whose votes are added up
-    tau: float = option(10.0, above=0.0, most=1e9)  # class scores are divided by it
-    thermometer_levels: int = option(0, least=0, most=255)  # bits that a pixel's count becomes; 0: frames are binary
-    thermometer: str = option("fixed", choices=("fixed", "learnable"))  # the thresholds that the bits stand for
-    implementation: str = option("auto", choices=("auto", "torch", "numba", "triton", "difflogic"), may_change=True)
-    parametrisation: str = option("softmax", choices=("softmax", "light", "walsh"))  # of a gate: 16, 4, 4 parameters
-    # residual: gates pass an input on at first; auto: so do convolutions, and dense layers begin normal.
-    initialisation: str = option("auto", choices=("auto", "normal", "residual"))
-    forward_sampling: str = option("soft", choices=("soft", "hard", "gumbel_soft", "gumbel_hard"))  # while training
-    temperature: float = option(1.0, least=1e-3, most=1e3)  # of the gates' softmax or sigmoid, in the first epoch
-    final_temperature: float | None = option(None, least=1e-3, most=1e3)  # in the last one; null: temperature
-    convolution: ConvolutionOptions = field(default_factory=ConvolutionOptions)  # with architecture: convolutional
+    architecture: str = option(
+        "dense", "dense layers only, or convolutional logic layers before them", choices=("dense", "convolutional"))
+    num_neurons: int = option(
+        4000, "neurons per dense layer; with readout sum a multiple of the number of classes", unit="neurons", least=1,
+        most=10**9, needs=[when_above("model.difflogic.num_layers", 0)])
+    num_layers: int = option(
+        4, "number of dense layers; 0 only with architecture convolutional and readout votes", unit="layers", least=0,
+        most=10**4)
+    connections: str = option(
+        "random",
+        "inputs of a neuron; unique: no pair twice in a layer; local: close together; learned: chosen by training",
+        choices=CONNECTIONS, needs=[when_above("model.difflogic.num_layers", 0)])
+    local_size: int = option(
+        8, "height and width of the window that holds both inputs of a neuron; twice as large in layer 2, and so on",
+        unit="pixels", least=2, most=10**4, needs=[when("model.difflogic.connections", "local")])
+    candidates: int = option(
+        8, "number of candidates for each input of a neuron, drawn at the beginning", least=2, most=1000,
+        needs=[when("model.difflogic.connections", "learned")])
+    grad_factor: float = option(
+        1.0, "factor of the gradient from layer to layer; above 1 helps networks of more than 6 layers", above=0.0,
+        most=1e6)
+    readout: str = option(
+        "sum", "neurons that a class counts; sum: its own; votes: all, each as often as it has learned",
+        choices=("sum", "votes"))
+    members: int = option(
+        1, "size of a committee that shares the kernels; above 1 only with votes and without dense layers",
+        unit="networks", least=1, most=1000)
+    tau: float = option(10.0, "divisor of the counts, which gives class scores", above=0.0, most=1e9)
+    thermometer_levels: int = option(
+        0, "number of thresholds that the count of a pixel is compared with, each giving a bit; 0: frames are binary",
+        unit="bits", least=0, most=255)
+    thermometer: str = option(
+        "fixed",
+        "thresholds of the bits; fixed: 0 and quantiles of the training counts; learnable: trained from there on",
+        choices=("fixed", "learnable"), needs=[when_above("model.difflogic.thermometer_levels", 0)])
+    implementation: str = option(
+        "auto", "kernels that compute the layers; auto: the first that suits", choices=AutoOr(BACKENDS),
+        may_change=True)
+    parametrisation: str = option(
+        "softmax", "what is learned of a gate: 16 weights for softmax, 4 for light and walsh", choices=PARAMETRISATIONS)
+    initialisation: str = option(
+        "auto", "first weights; residual: gates pass on an input; auto: residual for convolutions, otherwise normal",
+        choices=("auto", "normal", "residual"))
+    forward_sampling: str = option(
+        "soft", "gates during training: relaxed (soft) or discretised (hard), straight-through; gumbel adds noise",
+        choices=("soft", "hard", "gumbel_soft", "gumbel_hard"))
+    temperature: float = option(
+        1.0, "divisor of the gates' logits during training, in the first epoch", least=1e-3, most=1e3)
+    final_temperature: float | None = option(
+        None, "temperature of the last epoch, reached by an equal factor per epoch; null: model.difflogic.temperature",
+        least=1e-3, most=1e3)
+    convolution: ConvolutionOptions = section(
+        ConvolutionOptions, needs=[when("model.difflogic.architecture", "convolutional")])
 
 
-@dataclass
+@dataclass(frozen=True)
 class CNNOptions:
     """Two convolutions with pooling, then two dense layers."""
 
-    conv1_channels: int = option(32, least=1, most=10**5)
-    conv2_channels: int = option(64, least=1, most=10**5)
-    fc_hidden_size: int = option(128, least=1, most=10**6)
+    conv1_channels: int = option(32, "channels of the first convolution", unit="channels", least=1, most=10**5)
+    conv2_channels: int = option(64, "channels of the second convolution", unit="channels", least=1, most=10**5)
+    fc_hidden_size: int = option(128, "neurons of the first dense layer", unit="neurons", least=1, most=10**6)
 
 
-@dataclass
+@dataclass(frozen=True)
 class MLPOptions:
     """Dense layers with ReLU."""
 
-    hidden_size: int = option(512, least=1, most=10**6)
-    num_hidden_layers: int = option(2, least=1, most=10**3)
+    hidden_size: int = option(512, "neurons per hidden layer", unit="neurons", least=1, most=10**6)
+    num_hidden_layers: int = option(2, "number of hidden layers", unit="layers", least=1, most=10**3)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Model:
-    """Which model; each type has a section of its own."""
+    """Which model; a type that has options has a section of its own."""
 
-    model_type: str = option("difflogic", choices=("difflogic", "cnn", "mlp"))
-    difflogic: DiffLogicOptions = field(default_factory=DiffLogicOptions)
-    cnn: CNNOptions = field(default_factory=CNNOptions)
-    mlp: MLPOptions = field(default_factory=MLPOptions)
+    model_type: str = option("difflogic", "type of the model", choices=MODEL_TYPES)
+    difflogic: DiffLogicOptions = section(DiffLogicOptions, needs=[when("model.model_type", "difflogic")])
+    cnn: CNNOptions = section(CNNOptions, needs=[when("model.model_type", "cnn")])
+    mlp: MLPOptions = section(MLPOptions, needs=[when("model.model_type", "mlp")])
 
 
-@dataclass
+# fmt: on
+
+
+@dataclass(frozen=True)
 class Config:
     """All options of a preparation or of a run; a file gives those that differ from the defaults."""
 
-    base: Base = field(default_factory=Base)
-    data: Data = field(default_factory=Data)
-    train: Train = field(default_factory=Train)
-    model: Model = field(default_factory=Model)
+    base: Base = section(Base)
+    data: Data = section(Data)
+    train: Train = section(Train)
+    model: Model = section(Model)
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = (), overrides_of: str = "--override") -> "Config":
         """Load a YAML file, then apply overrides such as "train.epochs=10 train.learning_rate=1e-3".
 
-        `overrides_of` says where the overrides come from, in a UserError's text.
+        A warning names the options that were set and have no effect.
+
+        Args:
+            path: the file.
+            overrides: texts of `key=value`.
+            overrides_of: where the overrides come from, in a UserError's text.
 
         Raises:
             UserError: naming every mistake of the file and of the overrides, not only the first.
         """
-        errors: list[str] = []
-        config = cls()
-        tree = tree_of(read_config(Path(path)), Path(path), config)
-        if "config" in tree and not {"base", "data", "train"} & set(tree):
-            raise UserError(f"{path}: this is the file of a sweep, which names a config; run ./job.sh sweep {path}")
-        fill_section(config, tree, "", str(path), errors)
-        for key, value in split_overrides(overrides, errors):
-            override(config, key, value, overrides_of, errors)
-        where = f"{path} with {overrides_of}" if overrides else str(path)
-        errors += [
-            f"{where}: {error}"
-            for error in [*framing_errors(config.data), *training_errors(config), *path_errors(config)]
-        ]
-        if errors:
-            raise UserError("\n".join(errors))
-        _warn_of_unused(config)
-        for mode, size in SIZE_OPTIONS.items():
-            if mode not in ("event_count", config.data.frame_mode) and getattr(config.data, size) is not None:
-                LOG.warning("data.%s is not used, since data.frame_mode = %s", size, config.data.frame_mode)
+        config, unused = load_config(path, overrides, overrides_of)
+        for line in unused:
+            LOG.warning("%s", line)
         return config
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any], where: str) -> "Config":
-        """The config of a `to_dict`, such as a model's header holds; `where` is named in a UserError's text."""
-        errors: list[str] = []
-        config = cls()
-        fill_section(config, tree, "", where, errors)
-        if errors:
-            raise UserError("\n".join(errors))
+        """Return the config of a `to_dict`, such as a model's header holds; a UserError names `where`."""
+        reader = Reader()
+        config = reader.fill(cls(), tree, where)
+        if reader.errors:
+            raise UserError("\n".join(reader.errors))
         return config
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain dicts, in the order of the fields."""
-        return dataclasses.asdict(self)
+        """Return nested plain dicts, in the order of the fields."""
+        return options.to_dict(self)
 
     def to_yaml(self) -> str:
-        """YAML that `from_yaml` loads to an equal config."""
+        """Return YAML that `from_yaml` loads to an equal config."""
         return dump_yaml(self.to_dict())
 
     def meaning(self) -> dict[str, Any]:
@@ -273,92 +380,37 @@ class Config:
         return tree
 
 
-# Of each frame mode, the option that says how large a frame is, and what it and the overlap count.
-SIZE_OPTIONS = {
-    "event_count": "events_per_frame",
-    "time_window": "time_window",
-    "n_time_bins": "n_time_bins",
-    "n_event_bins": "n_event_bins",
-}
-_SIZE_UNITS = {"event_count": "events", "time_window": "microseconds"}  # of the modes with frames of a given size
-
-
-def overlap_of(data: Data) -> int | float:
-    """data.overlap in the mode's unit (events, microseconds, fraction of a bin); by default 1000 events, else 0."""
-    if data.overlap is not None:
-        return data.overlap
-    return 1000 if data.frame_mode == "event_count" else 0
-
-
-def framing_errors(data: Data) -> list[str]:
-    """What of the framing options does not go together, one line each."""
-    errors = []
-    mode, overlap = data.frame_mode, overlap_of(data)
-    name = SIZE_OPTIONS[mode]
-    size = getattr(data, name)
-    unit = _SIZE_UNITS.get(mode, "frames a recording")
-    if size is None:
-        errors.append(f"data.frame_mode = {mode} needs data.{name}, {unit}")
-    if mode not in _SIZE_UNITS:
-        if overlap >= 1:
-            errors.append(
-                f"data.overlap = {overlap} must be less than 1: with data.frame_mode = {mode} it is a fraction of a bin"
-            )
-    elif overlap != int(overlap):
-        errors.append(f"data.overlap = {overlap} must be whole: with data.frame_mode = {mode} it counts {unit}")
-    elif size is not None and overlap >= size:
-        errors.append(
-            f"data.overlap = {overlap} must be smaller than data.{name} = {size}, since a frame begins "
-            f"{name} - overlap {unit} after the last"
-        )
-    if data.name != "NMNIST":
-        errors += [
-            f"data.{saccade} = true is for NMNIST only, whose saccades it knows; data.name = {data.name}"
-            for saccade in ("first_saccade_only", "stabilize")
-            if getattr(data, saccade)
-        ]
-    return errors
-
-
-def training_errors(config: Config) -> list[str]:
-    """What of the training options does not go together, one line each."""
-    errors = []
-    train = config.train
-    if train.warmup_epochs >= train.epochs:
-        errors.append(
-            f"train.warmup_epochs = {train.warmup_epochs} must be less than train.epochs = {train.epochs}, or the "
-            f"learning rate never reaches train.learning_rate"
-        )
-    if train.min_learning_rate > train.learning_rate:
-        errors.append(
-            f"train.min_learning_rate = {train.min_learning_rate} must not be above train.learning_rate = "
-            f"{train.learning_rate}"
-        )
-    return errors
-
-
-def _warn_of_unused(config: Config) -> None:
-    """Tell which options of another scheduler or architecture are given in vain."""
-    train, o = config.train, config.model.difflogic
-    for known in dataclasses.fields(train):  # those of a scheduler begin with its name
-        scheduler = known.name.partition("_")[0]
-        if (
-            scheduler in ("step", "plateau")
-            and scheduler != train.scheduler
-            and getattr(train, known.name) != known.default
-        ):
-            LOG.warning("train.%s is not used, since train.scheduler = %s", known.name, train.scheduler)
-    if config.model.model_type == "difflogic" and o.architecture == "dense" and o.convolution != ConvolutionOptions():
-        LOG.warning("model.difflogic.convolution is not used, since model.difflogic.architecture = dense")
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), overrides_of: str = "--override"
+) -> tuple[Config, list[str]]:
+    """Return what `Config.from_yaml` does, and lines that name the options which were set and have no effect."""
+    reader = Reader()
+    tree = options.tree_of(options.read_config(Path(path)), Path(path), Config())
+    if "config" in tree and not {"base", "data", "train"} & set(tree):
+        raise UserError(f"{path}: this is the file of a sweep, which names a config; run ./job.sh sweep {path}")
+    config = reader.fill(Config(), tree, str(path))
+    reader.forget_defaults(config)
+    config = reader.override(config, overrides, overrides_of)
+    where = f"{path} with {overrides_of}" if overrides else str(path)
+    size, overlap = size_of(config.data), overlap_of(config.data)
+    rules = framing_errors(config.data.frame_mode, size, overlap)
+    rules += [*checks.limit_errors(config), *checks.path_errors(config)]
+    if errors := [*reader.errors, *(f"{where}: {error}" for error in rules)]:
+        raise UserError("\n".join(errors))
+    return config, checks.unused_lines(config, reader.given)
 
 
 def may_change(key: str) -> bool:
-    """Return whether a job may be resumed with another value of the option `key`, such as train.epochs.
+    """Return whether a job may be resumed with another value of the option `key`, such as train.epochs."""
+    return bool(options.find_option(Config(), key)[1].metadata["may_change"])
 
-    train.epochs may only grow, and not with a schedule that has followed its old value.
-    """
-    errors: list[str] = []
-    found = find_option(Config(), key, "", errors)
-    if found is None:
-        raise KeyError(errors[0])
-    return bool(found[1].metadata.get("may_change"))
+
+def size_of(data: Data) -> int | None:
+    """Return the size of a frame in the mode's unit: events, microseconds or frames per recording."""
+    size: int | None = getattr(data, FRAME_MODES[data.frame_mode].size)
+    return size
+
+
+def overlap_of(data: Data) -> int | float:
+    """Return the overlap of frames in the mode's unit: events, microseconds or a fraction of a bin."""
+    return FRAME_MODES[data.frame_mode].overlap if data.overlap is None else data.overlap

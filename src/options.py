@@ -1,35 +1,154 @@
-"""Read options, which are fields of dataclasses, from YAML and from overrides: types, limits, and hints at mistakes."""
+"""The machine behind configs: options are fields of frozen dataclasses, read from YAML and overrides, and checked."""
 
 import contextlib
 import dataclasses
 import difflib
-import math
+import functools
 import shlex
-import types
 import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from src.command_line import UserError, ended_by_signals
-from src.helpers import match_choice
-from src.io_funcs import expand_path
+from src.option_values import choose, convert, limit, parse_override
 from src.yaml_text import MOST_BYTES, YamlError, decode, parse_yaml
+
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MOST_SHOWN = 80  # characters of a value in a message
 
+Section = TypeVar("Section", bound="DataclassInstance")  # frozen; its fields are options or further sections
+Field = dataclasses.Field[Any]
 
-def option(default: Any, **metadata: Any) -> Any:
-    """Return a field of a dataclass that is an option.
+# Declaring
 
-    least, most (inclusive), above and below (exclusive) limit numbers. Text is one of `choices`, whatever its case, or
-    gets its one spelling by the function `spelling`. `path` says that `expand_path` reads it.
-    `may_change` says that a job may be resumed with another value.
+
+@dataclass(frozen=True)
+class Need:
+    """What another option must be for an option to have an effect.
+
+    Attributes:
+        key: the other option, such as train.scheduler.
+        is_met: whether a value of it is enough.
+        words: the other option's key and what is enough, as a sentence names it.
     """
-    return dataclasses.field(default=default, metadata=metadata)
+
+    key: str
+    is_met: Callable[[Any], bool]
+    words: str
+
+
+def when(key: str, *values: Any) -> Need:
+    """Need an option to be one of these values."""
+    return Need(key, lambda value: value in values, f"{key} = {' or '.join(map(plain, values))}")
+
+
+def when_not(key: str, value: Any) -> Need:
+    """Need an option to be anything but this value."""
+    return Need(key, lambda other: other != value, f"{key} other than {plain(value)}")
+
+
+def when_above(key: str, bound: float) -> Need:
+    """Need an option to be a number above this one."""
+    return Need(key, lambda value: value > bound, f"{key} > {bound}")
+
+
+def when_set(key: str) -> Need:
+    """Need an option not to be null."""
+    return Need(key, lambda value: value is not None, f"{key}")
+
+
+@dataclass(frozen=True)
+class AutoOr:
+    """The choices "auto" and those of a registry, which may grow."""
+
+    registry: Iterable[str]
+
+    def __iter__(self) -> Iterator[str]:
+        yield "auto"
+        yield from self.registry
+
+
+def option(
+    default: Any,
+    help_text: str,
+    *,
+    unit: str | None = None,
+    least: float | None = None,
+    most: float | str | None = None,
+    above: float | None = None,
+    below: float | str | None = None,
+    choices: Iterable[str] | None = None,
+    spelling: Callable[[str], str] | None = None,
+    path: bool = False,
+    may_change: bool = False,
+    needs: Sequence[Need] = (),
+) -> Any:
+    """Return a dataclass's field that is an option.
+
+    Args:
+        default: its value if nobody gives another.
+        help_text: a phrase that says what it is or does.
+        unit: what a number counts.
+        least, most: the smallest and the largest number allowed.
+        above, below: limits that are not allowed themselves. A limit from above may be another option's key.
+        choices: names, of which the value is one, whatever its case; a registry's are looked up when they are needed.
+        spelling: gives the one spelling of a text that may be written in several.
+        path: `expand_path` reads it.
+        may_change: a job may be resumed with another value.
+        needs: what other options must be for it to have an effect.
+    """
+    facts = {name: value for name, value in locals().items() if name != "default" and value is not None}
+    return dataclasses.field(default=default, metadata=facts)
+
+
+def section(kind: type[Section], needs: Sequence[Need] = ()) -> Section:
+    """Return a dataclass's field that is a section of options; `needs` are those of all its options."""
+    return dataclasses.field(default_factory=kind, metadata={"needs": needs})
+
+
+def is_section(value: Any) -> bool:
+    """Return whether a field's value is a section of options."""
+    return dataclasses.is_dataclass(value)
+
+
+def options_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Field, Any]]:
+    """Yield key, field and value of each option, those of sections within sections included."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if is_section(value):
+            yield from options_of(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, field, value
+
+
+def value_of(config: Any, key: str) -> Any:
+    """Return the value of an option, or a section, such as train.epochs."""
+    return functools.reduce(getattr, key.split("."), config)
+
+
+def with_option(config: Section, key: str, value: Any) -> Section:
+    """Return a copy of a config, or of a section, in which one option has another value, which is not checked."""
+    name, _, rest = key.partition(".")
+    return dataclasses.replace(config, **{name: with_option(getattr(config, name), rest, value) if rest else value})
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return nested plain dicts and lists, in the order of the fields."""
+    tree = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if is_section(value):
+            value = to_dict(value)
+        tree[field.name] = list(value) if isinstance(value, tuple) else value
+    return tree
 
 
 def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """(key, old value, new value) of every leaf in which two `Config.to_dict()` differ."""
+    """Return key, old and new value of every option in which two configs' dicts differ."""
     found = []
     for name in [*old, *(name for name in new if name not in old)]:
         a, b = old.get(name), new.get(name)
@@ -40,19 +159,7 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -
     return found
 
 
-def path_errors(section: Any, prefix: str = "") -> list[str]:
-    """What of the paths cannot be expanded, one line each."""
-    errors = []
-    for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
-        if dataclasses.is_dataclass(value):
-            errors += path_errors(value, f"{prefix}{field.name}.")
-        elif field.metadata.get("path") and value is not None:
-            try:
-                expand_path(value, f"{prefix}{field.name}")
-            except UserError as error:
-                errors.append(str(error))
-    return errors
+# Reading
 
 
 def read_config(path: Path) -> bytes:
@@ -73,7 +180,7 @@ def read_config(path: Path) -> bytes:
 
 
 def tree_of(content: bytes, path: Path, expected: Any) -> dict[str, Any]:
-    """Return the mapping of a YAML file whose top is like `expected`, a dataclass's instance.
+    """Return the mapping of a YAML file whose top is like `expected`, a config.
 
     Raises:
         UserError: if there is none; it names `path`, where the content comes from.
@@ -89,199 +196,149 @@ def tree_of(content: bytes, path: Path, expected: Any) -> dict[str, Any]:
     return tree
 
 
+class Reader:
+    """Fills configs and collects every mistake, not only the first.
+
+    Attributes:
+        errors: a line for each mistake.
+        given: the keys of all options that were set, in this order.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.given: dict[str, None] = {}
+
+    def fill(self, config: Section, tree: Mapping[Any, Any], where: str, prefix: str = "") -> Section:
+        """Return the config, or the section with this prefix, with the values of a mapping from the place `where`."""
+        fields = {field.name: field for field in dataclasses.fields(config)}
+        changes = {}
+        for name, value in tree.items():
+            key = f"{prefix}{name}"
+            if name not in fields:
+                self.errors.append(f"{where}: {_unknown(name, config, prefix)}")
+                continue
+            current: Any = getattr(config, name)
+            if not is_section(current):
+                changes[name] = self._checked(config, fields[name], key, value, where)
+            elif isinstance(value, dict):
+                changes[name] = self.fill(current, value, where, f"{key}.")
+            elif value is not None:  # a section with nothing under it keeps its defaults
+                self.errors.append(f"{where}: {key} is a section ({_names(current)}), got {shown(value)}")
+        return dataclasses.replace(config, **changes)
+
+    def override(self, config: Section, texts: Sequence[str], where: str) -> Section:
+        """Return the config with overrides such as "train.epochs=10 train.learning_rate=1e-3"."""
+        for key, text in self._pairs(texts):
+            try:
+                found, field = find_option(config, key)
+            except UserError as error:
+                self.errors.append(f"{where}: {error}")
+                continue
+            value = self._checked(found, field, key, parse_override(text, option_type(found, field)), where)
+            config = with_option(config, key, value)
+        return config
+
+    def forget_defaults(self, config: Any) -> None:
+        """Leave of `given` only what is not the default, if a file gives all options, as a job's config.yaml does."""
+        defaults = {key: field.default for key, field, _ in options_of(config)}
+        if len(self.given) == len(defaults):
+            self.given = {key: None for key in self.given if value_of(config, key) != defaults[key]}
+
+    def _checked(self, config: Any, field: Field, key: str, value: Any, where: str) -> Any:
+        """Return an option's value; the one that it had, if this one cannot be."""
+        self.given[key] = None
+        try:
+            if "choices" in field.metadata:
+                return choose(value, field.metadata["choices"])
+            return limit(convert(value, option_type(config, field)), field.metadata)
+        except ValueError as error:
+            self.errors.append(f"{where}: {key} = {shown(value)}: {error}")
+            return getattr(config, field.name)
+
+    def _pairs(self, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield key and value of overrides; a text holds several, apart by spaces, which quotes and brackets keep."""
+        for text in texts:
+            try:
+                words = shlex.split(text)
+            except ValueError as error:
+                self.errors.append(f"--override {shown(text)}: {error}")
+                continue
+            if not words:
+                self.errors.append(f"--override {shown(text)}: expected key=value, such as train.epochs=10")
+            while words:
+                word = words.pop(0)
+                while words and "=[" in word and "]" not in word:
+                    word += f" {words.pop(0)}"
+                if words and (words[0].startswith("=") or (word.endswith("=") and "=" not in words[0])):
+                    self.errors.append(
+                        f"--override {shown(text)}: leave out the blanks around =, as in train.epochs=10"
+                    )
+                    break
+                key, equals, value = word.partition("=")
+                if equals and key:
+                    yield key, value
+                else:
+                    self.errors.append(f"--override {shown(word)}: expected key=value, such as train.epochs=10")
+
+
+def find_option(config: Any, key: str) -> tuple[Any, Field]:
+    """Return the section and the field of the option `key`, such as train.epochs.
+
+    Raises:
+        UserError: if there is none; it names the nearest one.
+    """
+    found = find(config, key)
+    if isinstance(found, tuple):
+        return found
+    raise UserError(f"{key} is a section; override one of its keys: {_names(found)}")
+
+
+def find(config: Any, key: str) -> Any:
+    """Return the section `key`, or the section and the field of the option `key`.
+
+    Raises:
+        UserError: if there is neither; it names the nearest one.
+    """
+    prefix = ""
+    for name in key.split("."):
+        field = next((field for field in dataclasses.fields(config) if field.name == name), None)
+        if field is None:
+            raise UserError(_unknown(name, config, prefix))
+        if not is_section(getattr(config, name)):
+            if prefix + name != key:
+                raise UserError(_unknown(name, config, prefix))
+            return config, field
+        config, prefix = getattr(config, name), f"{prefix}{name}."
+    return config
+
+
+def plain(value: Any) -> str:
+    """Return a value as YAML has it, without quotes."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(list(value) if isinstance(value, tuple) else value)
+
+
 def shown(value: Any) -> str:
     """Return a value as a message shows it: as Python writes it, but null, and cut if it is long."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
-def _names(section: Any) -> str:
-    return ", ".join(f.name for f in dataclasses.fields(section))
+def option_type(config: Any, field: Field) -> Any:
+    """Return the type of an option of this section, such as int | None."""
+    return typing.get_type_hints(type(config))[field.name]
 
 
-def _unknown(name: Any, section: Any, prefix: str) -> str:
+def _names(config: Any) -> str:
+    return ", ".join(field.name for field in dataclasses.fields(config))
+
+
+def _unknown(name: Any, config: Any, prefix: str) -> str:
+    """Say that a section has no such key, and which one may be meant."""
     name = str(name)[:MOST_SHOWN]
-    known = [f.name for f in dataclasses.fields(section)]
-    if below := [key for key in _keys_below(section) if key.endswith(f".{name}")]:
-        return f"unknown key {prefix}{name}; did you mean {prefix}{f' or {prefix}'.join(below)}?"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(known)}"
+    if below := [key for key, _, _ in options_of(config, prefix) if key.endswith(f".{name}") and key != prefix + name]:
+        return f"unknown key {prefix}{name}; did you mean {' or '.join(below)}?"
+    near = difflib.get_close_matches(name, [field.name for field in dataclasses.fields(config)], n=1, cutoff=0.5)
+    hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {_names(config)}"
     return f"unknown key {prefix}{name}; {hint}"
-
-
-def _keys_below(section: Any) -> list[str]:
-    """All keys of a section and of the sections in it, such as difflogic.tau of model."""
-    keys = []
-    for f in dataclasses.fields(section):
-        value = getattr(section, f.name)
-        keys += [f"{f.name}.{key}" for key in _keys_below(value)] if dataclasses.is_dataclass(value) else [f.name]
-    return keys
-
-
-def fill_section(section: Any, tree: dict[Any, Any], prefix: str, where: str, errors: list[str]) -> None:
-    """Set the fields of a section from a mapping, collecting errors."""
-    known = {f.name: f for f in dataclasses.fields(section)}
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        if name not in known:
-            errors.append(f"{where}: {_unknown(name, section, prefix)}")
-        elif dataclasses.is_dataclass(current := getattr(section, name)):
-            if isinstance(value, dict):
-                fill_section(current, value, f"{key}.", where, errors)
-            elif value is not None:  # a section with nothing under it keeps its defaults
-                errors.append(f"{where}: {key} is a section ({_names(current)}), got {shown(value)}")
-        else:
-            _set(section, known[name], key, value, where, errors)
-
-
-def _set(section: Any, field: dataclasses.Field[Any], key: str, value: Any, where: str, errors: list[str]) -> None:
-    kind = typing.get_type_hints(type(section))[field.name]
-    try:
-        if "choices" in field.metadata:
-            setattr(section, field.name, _chosen(value, field.metadata["choices"]))
-        else:
-            setattr(section, field.name, _checked(_converted(value, kind), field.metadata))
-    except ValueError as error:
-        errors.append(f"{where}: {key} = {shown(value)}: {error}")
-
-
-def _chosen(value: Any, choices: tuple[str, ...]) -> str:
-    choice = match_choice(str(value), choices)
-    if choice is None:
-        near = difflib.get_close_matches(str(value).lower(), choices, n=1)
-        raise ValueError(f"allowed: {', '.join(choices)}{f'; did you mean {near[0]}?' if near else ''}")
-    return choice
-
-
-_BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}  # words of YAML 1.1; the reader knows true and false
-
-
-def _converted(value: Any, kind: Any) -> Any:
-    """Return `value` as the field's type; ValueError says what was expected. Text may hold a number."""
-    if isinstance(kind, types.UnionType):  # X | None, where int | float keeps whole numbers whole
-        if value is None:
-            return None
-        members = [member for member in typing.get_args(kind) if member is not type(None)]
-        if float not in members:
-            return _converted(value, members[0])
-        number = _converted(value, float)
-        return int(number) if number.is_integer() else number
-    if kind == list[int]:  # one number is a list of one entry
-        try:
-            entries = [_converted(entry, int) for entry in (value if isinstance(value, list) else [value])]
-        except ValueError:
-            entries = []
-        if not entries:
-            raise ValueError("expected whole numbers in brackets: [32,128]")
-        return entries
-    if kind is Any or (kind is bool and isinstance(value, bool)):
-        return value
-    if kind is bool and str(value).lower() in _BOOLEANS:
-        return _BOOLEANS[str(value).lower()]
-    if kind is str and isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("expected text without NUL characters")
-        return value
-    if kind in (int, float) and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            number = float(value)
-            if kind is float:
-                if math.isfinite(number):
-                    return number
-            elif isinstance(value, int):
-                return value
-            elif number.is_integer():
-                return int(value) if isinstance(value, str) and value.lstrip("+-").isdigit() else int(number)
-        except (ValueError, OverflowError):
-            pass
-    expected = {
-        bool: "true or false",
-        str: "text (quote it if it looks like a number)",
-        int: "a whole number",
-        float: "a finite number",
-    }
-    raise ValueError(f"expected {expected[kind]}")
-
-
-def _checked(value: Any, limits: typing.Mapping[str, Any]) -> Any:
-    if value is None:  # an optional option that is not set
-        return None
-    if isinstance(value, list):
-        return [_checked(entry, limits) for entry in value]
-    if "spelling" in limits:
-        return limits["spelling"](value)
-    words = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
-    bounds = [(limit, limits[limit]) for limit in words if limit in limits]
-    broken = {
-        "least": lambda bound: value < bound,
-        "above": lambda bound: value <= bound,
-        "most": lambda bound: value > bound,
-        "below": lambda bound: value >= bound,
-    }
-    if any(broken[limit](bound) for limit, bound in bounds):
-        raise ValueError("must be " + " and ".join(f"{words[limit]} {bound}" for limit, bound in bounds))
-    return value
-
-
-def split_overrides(overrides: typing.Sequence[str], errors: list[str]) -> list[tuple[str, str]]:
-    """Each override text holds key=value once or more, apart by spaces; quotes and brackets keep spaces in a value."""
-    pairs = []
-    for text in overrides:
-        try:
-            words = shlex.split(text)
-        except ValueError as error:
-            errors.append(f"--override {shown(text)}: {error}")
-            continue
-        if not words:
-            errors.append(f"--override {shown(text)}: expected key=value, such as train.epochs=10")
-        while words:
-            word = words.pop(0)
-            while words and "=[" in word and "]" not in word:
-                word += f" {words.pop(0)}"
-            if words and (words[0].startswith("=") or (word.endswith("=") and "=" not in words[0])):
-                errors.append(f"--override {shown(text)}: leave out the blanks around =, as in train.epochs=10")
-                break
-            key, equals, value = word.partition("=")
-            if equals and key:
-                pairs.append((key, value))
-            else:
-                errors.append(f"--override {shown(word)}: expected key=value, such as train.epochs=10")
-    return pairs
-
-
-def find_option(config: Any, key: str, where: str, errors: list[str]) -> tuple[Any, dataclasses.Field[Any], Any] | None:
-    """The section, the field and the type of the option `key`, such as train.epochs; None, and an error, without it."""
-    section: Any = config
-    *path, last = key.split(".")
-    prefix = ""
-    for name in path:
-        inner = getattr(section, name, None) if name in {f.name for f in dataclasses.fields(section)} else None
-        if not dataclasses.is_dataclass(inner):
-            errors.append(f"{where}: {_unknown(name, section, prefix)}")
-            return None
-        section, prefix = inner, f"{prefix}{name}."
-    field = next((f for f in dataclasses.fields(section) if f.name == last), None)
-    if field is None:
-        errors.append(f"{where}: {_unknown(last, section, prefix)}")
-    elif dataclasses.is_dataclass(inner := getattr(section, last)):
-        errors.append(f"{where}: {key} is a section; override one of its keys: {_names(inner)}")
-    else:
-        return section, field, typing.get_type_hints(type(section))[last]
-    return None
-
-
-def override(config: Any, key: str, text: str, where: str, errors: list[str]) -> None:
-    """Set one option from a text, collecting errors."""
-    if found := find_option(config, key, where, errors):
-        section, field, kind = found
-        _set(section, field, key, _override_value(text, kind), where, errors)
-
-
-def _override_value(text: str, kind: Any) -> Any:
-    """The text as YAML would read it; where the option is text, as it stands (a job id 007 stays 007)."""
-    if kind is str or (isinstance(kind, types.UnionType) and str in typing.get_args(kind)):
-        return None if text in ("null", "~") and kind is not str else text
-    try:
-        return parse_yaml(text)
-    except YamlError:
-        return text

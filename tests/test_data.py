@@ -18,6 +18,7 @@ from src.frame_cache import cache
 from src.frame_cache.cache import MissingCacheError
 from src.frame_cache.prepare import prepare
 from src.io_funcs import project_root, scratch_root
+from src.options import with_option
 from src.train import train
 from tests import small_job
 
@@ -147,18 +148,18 @@ def test_a_damaged_cache_is_not_read_where_scratch_cannot_take_it(unusable_scrat
 
 
 def test_a_job_trains_and_saves_all_where_scratch_cannot_take_anything(unusable_scratch, caplog):
-    unusable_scratch.train.checkpoint_interval_minutes = 0
-    train(unusable_scratch, "j", StopSignals(), resume=False, restart=False, debug=False)
+    config = with_option(unusable_scratch, "train.checkpoint_interval_minutes", 0)
+    train(config, "j", StopSignals(), resume=False, restart=False, debug=False)
     models = project_root() / "models" / "j"
     assert {"best.safetensors", "final.safetensors", "checkpoints"} <= {path.name for path in models.iterdir()}
     assert (project_root() / "logs" / "j" / "result.json").exists()
     assert caplog.text.count("cannot save a checkpoint on scratch (SCRATCH_STORAGE_DIR)") == 1
-    unusable_scratch.train.epochs += 1
-    train(unusable_scratch, "j", StopSignals(), resume=True, restart=False, debug=False)
+    config = with_option(config, "train.epochs", config.train.epochs + 1)
+    train(config, "j", StopSignals(), resume=True, restart=False, debug=False)
 
 
 def test_a_cache_of_other_parameters_is_not_taken(prepared):
-    prepared.data.overlap += 1
+    prepared = with_option(prepared, "data.overlap", prepared.data.overlap + 1)
     with pytest.raises(MissingCacheError):
         open_cache(prepared)
 
@@ -166,18 +167,18 @@ def test_a_cache_of_other_parameters_is_not_taken(prepared):
 def test_of_caches_from_different_recordings_the_one_under_data_root_is_taken(prepared, tmp_path):
     first = open_cache(prepared).folder
     small_job.write_recordings(tmp_path / "others", train=5, test=2)
-    prepared.data.data_root = str(tmp_path / "others")
+    prepared = with_option(prepared, "data.data_root", str(tmp_path / "others"))
     second = prepare(prepared, StopSignals())
     assert second != first
     assert open_cache(prepared).folder == second
-    prepared.data.data_root = str(tmp_path / "nowhere")
+    prepared = with_option(prepared, "data.data_root", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="several caches fit"):
         open_cache(prepared)
 
 
 def test_a_cache_of_other_recordings_than_lie_under_data_root_is_not_taken(prepared, tmp_path):
     small_job.write_recordings(tmp_path / "others", train=2, test=1)
-    prepared.data.data_root = str(tmp_path / "others")
+    prepared = with_option(prepared, "data.data_root", str(tmp_path / "others"))
     with pytest.raises(MissingCacheError, match=r"data\.data_root = .*no frame cache was made from its 30 recordings"):
         open_cache(prepared)
 
@@ -185,7 +186,7 @@ def test_a_cache_of_other_recordings_than_lie_under_data_root_is_not_taken(prepa
 def test_a_recording_that_has_another_size_makes_another_cache(prepared, tmp_path):
     root = tmp_path / "others"
     shutil.copytree(prepared.data.data_root, root)
-    prepared.data.data_root = str(root)
+    prepared = with_option(prepared, "data.data_root", str(root))
     open_cache(prepared)
     changed = next(root.glob("NMNIST/Test/*/*.bin"))
     changed.write_bytes(changed.read_bytes() + bytes(5))
@@ -200,7 +201,7 @@ def test_without_a_fitting_cache_recordings_are_not_listed(config, monkeypatch):
 
 
 def test_where_there_are_no_recordings_the_cache_that_fits_is_taken_and_said(prepared, tmp_path, caplog):
-    prepared.data.data_root = str(tmp_path)
+    prepared = with_option(prepared, "data.data_root", str(tmp_path))
     with caplog.at_level("INFO", logger="difflogic_tonic"):
         open_cache(prepared)
     assert "no recordings to compare with" in caplog.text
@@ -217,7 +218,7 @@ def test_a_cache_on_project_storage_is_found_by_its_recordings_beside_another_on
 
 
 def test_a_data_root_that_is_not_there_is_told_although_its_cache_is(prepared, tmp_path, caplog):
-    prepared.data.data_root = str(tmp_path / "nowhere")
+    prepared = with_option(prepared, "data.data_root", str(tmp_path / "nowhere"))
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         open_cache(prepared)
     assert f"data.data_root = {tmp_path}/nowhere: no such folder" in caplog.text
@@ -307,7 +308,7 @@ def test_on_the_cpu_auto_reads_the_mapped_files(prepared):
 def test_on_a_gpu_every_placement_gives_the_batches_of_the_cache(prepared, placement, num_workers, pin_memory):
     device = torch.device("cuda")
     split, options = placed(open_cache(prepared), placement, num_workers, device)
-    options.pin_memory = pin_memory
+    options = with_option(options, "pin_memory", pin_memory)
     assert isinstance(split, ResidentSplit) == (placement != "host")
     order = train_order(len(split), 0, 0, True)
     batches = list(load_batches(split, order, options, device))

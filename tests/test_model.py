@@ -5,30 +5,24 @@ import pytest
 import torch
 
 from src.command_line import UserError
-from src.config import Config
+from src.config import Config, ConvolutionOptions, DiffLogicOptions, Model
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.learned_convolution import LearnedLogicConvolution
 from src.model import DiffLogic, create_model, least_size, unpack_frames
+from src.options import with_option
+from tests.configs import changed
 
 SHAPE = (2, 9, 13)  # 234 bits: the last byte of a packed frame is not full
 
 
 def options(model_type="difflogic", **difflogic):
-    config = Config()
-    config.model.model_type = model_type
-    config.model.difflogic.num_neurons = 200
-    for name, value in difflogic.items():
-        setattr(config.model.difflogic, name, value)
-    return config.model
+    return Model(model_type, DiffLogicOptions(**{"num_neurons": 200, **difflogic}))
 
 
 def convolutional(kernels=(3, 5), **convolution):
     """A small convolutional network's options."""
-    model = options(architecture="convolutional", num_layers=1)
-    model.difflogic.convolution.kernels = list(kernels)
-    for name, value in convolution.items():
-        setattr(model.difflogic.convolution, name, value)
-    return model
+    layers = ConvolutionOptions(kernels=kernels, **convolution)
+    return options(architecture="convolutional", num_layers=1, convolution=layers)
 
 
 def random_packed(batch=5):
@@ -90,7 +84,7 @@ def test_layers_have_the_asked_for_width_and_number():
 
 
 def test_convolutions_come_before_the_dense_layers():
-    model = create_model(convolutional(pooling=[2, 1], receptive_field=[3, 5]), SHAPE, 10)
+    model = create_model(convolutional(pooling=(2, 1), receptive_field=(3, 5)), SHAPE, 10)
     first, second, dense = model.layers
     assert (first.in_shape, first.out_shape, first.receptive_field) == ((2, 9, 13), (3, 4, 6), 3)
     assert (second.in_shape, second.out_shape, second.receptive_field) == ((3, 4, 6), (5, 4, 6), 5)
@@ -119,8 +113,7 @@ def test_votes_count_the_bits_of_the_last_layer():
 
 
 def test_convolutions_whose_bits_have_votes_need_no_dense_layer():
-    o = convolutional()
-    o.difflogic.num_layers, o.difflogic.readout = 0, "votes"
+    o = changed(convolutional(), {"difflogic.num_layers": 0, "difflogic.readout": "votes"})
     model = create_model(o, SHAPE, 10)
     assert [type(layer) for layer in model.layers] == [LogicConvolution, LogicConvolution]
     torch.nn.init.normal_(model.votes.weights, std=2)
@@ -138,8 +131,8 @@ def test_a_network_of_no_dense_layers_needs_convolutions_and_votes(architecture,
 
 def of_members(members, candidates=1):
     o = convolutional()
-    o.difflogic.num_layers, o.difflogic.readout, o.difflogic.members = 0, "votes", members
-    o.difflogic.convolution.kernels, o.difflogic.convolution.candidates = [4, 8], [candidates]
+    o = changed(o, {"difflogic.num_layers": 0, "difflogic.readout": "votes", "difflogic.members": members})
+    o = changed(o, {"difflogic.convolution.kernels": [4, 8], "difflogic.convolution.candidates": [candidates]})
     model = create_model(o, SHAPE, 10)
     torch.nn.init.normal_(model.votes.weights)
     return model
@@ -205,14 +198,14 @@ def test_by_default_convolutions_begin_as_pass_throughs_and_dense_layers_do_not(
 
     assert kinds(LogicConvolution) == {3}
     assert len(kinds(LogicLayer)) > 5
-    o.difflogic.initialisation = "residual"
+    o = with_option(o, "difflogic.initialisation", "residual")
     assert kinds(LogicLayer) == {3}
-    o.difflogic.initialisation = "normal"
+    o = with_option(o, "difflogic.initialisation", "normal")
     assert len(kinds(LogicConvolution)) > 5
 
 
 def test_a_convolution_s_leaves_are_learned_where_it_has_candidates():
-    first, second, _ = create_model(convolutional(candidates=[1, 4]), SHAPE, 10).logic_layers()
+    first, second, _ = create_model(convolutional(candidates=(1, 4)), SHAPE, 10).logic_layers()
     assert type(first) is LogicConvolution
     assert isinstance(second, LearnedLogicConvolution)
     assert second.logits.shape == (5, second.shape.leaves, 4)
@@ -220,7 +213,7 @@ def test_a_convolution_s_leaves_are_learned_where_it_has_candidates():
 
 def test_more_candidates_than_a_receptive_field_has_pixels_are_a_user_s_error():
     with pytest.raises(UserError, match="convolution, layer 1: 51 candidates cannot be told apart among 50 pixels"):
-        create_model(convolutional(candidates=[51]), SHAPE, 10)
+        create_model(convolutional(candidates=(51,)), SHAPE, 10)
 
 
 def test_implementations_draw_the_same_convolutional_network_and_agree():
@@ -228,7 +221,7 @@ def test_implementations_draw_the_same_convolutional_network_and_agree():
     for implementation in ("torch", "numba"):
         torch.manual_seed(0)
         o = convolutional()
-        o.difflogic.implementation = implementation
+        o = with_option(o, "difflogic.implementation", implementation)
         scores.append(create_model(o, SHAPE, 10).forward_packed(torch.arange(60, dtype=torch.uint8).reshape(2, 30)))
     torch.testing.assert_close(*scores)
 
@@ -242,7 +235,7 @@ def test_frames_too_small_for_the_pooling_are_a_user_s_error():
 def test_a_list_of_another_length_than_the_layers_is_a_user_s_error():
     message = r"receptive_field = \[3, 3, 3\] must have one entry, or one for each of the 2 entries of .*kernels"
     with pytest.raises(UserError, match=message):
-        create_model(convolutional(receptive_field=[3, 3, 3]), SHAPE, 10)
+        create_model(convolutional(receptive_field=(3, 3, 3)), SHAPE, 10)
 
 
 def test_neurons_that_do_not_divide_by_the_classes_are_a_user_s_error():

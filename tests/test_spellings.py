@@ -10,6 +10,7 @@ from src.evaluation.evaluate import evaluate_job
 from src.train import train
 from src.training.teacher import load_teacher
 from tests import small_job
+from tests.configs import changed
 
 
 def config_of(folder, options=""):
@@ -22,7 +23,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jobs")
     with small_job.prepared_here(folder):
         config = config_of(folder)
-        config.data.name, config.train.scheduler = "nmnist", "Constant"
+        config = changed(config, {"data.name": "nmnist", "train.scheduler": "Constant"})
         train(config, "old", StopSignals(), False, False, False)
         yield folder
 

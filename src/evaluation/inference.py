@@ -17,6 +17,7 @@ from src.io_funcs import check_name, expand_path, open_regular
 from src.jobs.folders import Job, is_path, list_checkpoints
 from src.logic.temperature import set_temperature
 from src.model import FrameModel, create_model
+from src.options import with_option
 
 
 def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
@@ -32,7 +33,8 @@ def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
     path = find_model(path_or_job)
     weights, description = _read(path)
     config = Config.from_dict(description["config"], str(path))
-    config.model.difflogic.implementation = "auto"  # the one that it was trained with may need a GPU
+    # The implementation that it was trained with may need a GPU.
+    config = with_option(config, "model.difflogic.implementation", "auto")
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and then replaced
         model = create_model(
             config.model, tuple(description["input_shape"]), len(description["class_names"]), config.data.frame_dtype

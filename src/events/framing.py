@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import SIZE_OPTIONS
 from src.events.events import Events
 from src.events.frames import framed_size, make_frames, require_inside
 from src.events.kernels import EVENT_COUNT, N_EVENT_BINS, N_TIME_BINS, TIME_WINDOW
 from src.events.saccades import first_saccade, stabilize
+from src.frame_modes import FRAME_MODES
 
 _MODES = {
     "event_count": EVENT_COUNT,
@@ -22,9 +22,9 @@ _MODES = {
     "n_time_bins": N_TIME_BINS,
     "n_event_bins": N_EVENT_BINS,
 }
-_WORDS = {"event_count": "events", "time_window": "window", "n_time_bins": "timebins", "n_event_bins": "eventbins"}
+_WORDS = [mode.word for mode in FRAME_MODES.values()]
 # Matches every name that `framing_name` gives.
-NAME_PATTERN = rf"(?:{'|'.join(_WORDS.values())})\d+_overlap[0-9.e-]+_denoise\d+(?:_[a-z0-9.-]+)*"
+NAME_PATTERN = rf"(?:{'|'.join(_WORDS)})\d+_overlap[0-9.e-]+_denoise\d+(?:_[a-z0-9.-]+)*"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def framing_parameters(framing: Framing) -> dict[str, Any]:
     """Return the framing under the names of the data section, without what its mode does not use."""
     parameters: dict[str, Any] = {
         "frame_mode": framing.mode,
-        SIZE_OPTIONS[framing.mode]: framing.size,
+        FRAME_MODES[framing.mode].size: framing.size,
         "overlap": int(framing.overlap) if framing.overlap == int(framing.overlap) else framing.overlap,
         "frame_dtype": framing.dtype,
         "polarities": framing.polarities,
@@ -68,21 +68,21 @@ def framing_parameters(framing: Framing) -> dict[str, Any]:
         "first_saccade_only": framing.first_saccade_only,
         "stabilize": framing.stabilize,
     }
-    if framing.mode in ("event_count", "time_window"):  # bins leave no incomplete frame
+    if not FRAME_MODES[framing.mode].in_bins:  # bins leave no incomplete frame
         parameters["drop_incomplete"] = framing.drop_incomplete
     return parameters
 
 
 def size_options(framing: Framing) -> dict[str, float]:
     """Return the options that decide how many frames a recording gives, under the names of the data section."""
-    return {SIZE_OPTIONS[framing.mode]: framing.size, "overlap": framing.overlap}
+    return {FRAME_MODES[framing.mode].size: framing.size, "overlap": framing.overlap}
 
 
 def framing_name(parameters: dict[str, Any]) -> str:
     """Return the parameters' folder name: events1500_overlap1000_denoise1200, then what differs from the defaults."""
-    mode = parameters["frame_mode"]
+    mode = FRAME_MODES[parameters["frame_mode"]]
     words = [
-        f"{_WORDS[mode]}{parameters[SIZE_OPTIONS[mode]]}",
+        f"{mode.word}{parameters[mode.size]}",
         f"overlap{parameters['overlap']}",
         f"denoise{parameters['denoise_time']}",
     ]

@@ -24,7 +24,7 @@ from src.config import Data
 from src.events.datasets import get_dataset
 from src.events.datasets.description import Dataset, Recording
 from src.events.framing import NAME_PATTERN, framing_name, framing_parameters
-from src.frame_cache.framing_options import framing_of
+from src.frame_cache.framing_options import framing_of, require_fitting_dataset
 from src.helpers import LOG
 from src.io_funcs import (
     atomic_file,
@@ -58,6 +58,7 @@ class MissingCacheError(UserError):
 
 def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
     """Return every option that changes a bit of a cache; see `source_fingerprint` for the recordings themselves."""
+    require_fitting_dataset(data, dataset)
     parameters: dict[str, Any] = {
         "dataset": dataset.name,
         **framing_parameters(framing_of(data)),

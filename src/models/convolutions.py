@@ -29,8 +29,8 @@ def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: 
     for kernels, field, pool, candidates in zip(o.kernels, fields, pools, choices, strict=True):
         if kernels % options.members:
             raise UserError(
-                f"model.difflogic.convolution.kernels = {o.kernels} must be multiples of model.difflogic.members = "
-                f"{options.members}, which share them equally"
+                f"model.difflogic.convolution.kernels = {list(o.kernels)} must be multiples of "
+                f"model.difflogic.members = {options.members}, which share them equally"
             )
         own = {**common, "pool": pool, "groups": options.members if layers else 1}  # all members see the frame
         try:
@@ -45,10 +45,10 @@ def convolutions(shape: tuple[int, int, int], options: DiffLogicOptions, gates: 
     return layers
 
 
-def _one_per_layer(name: str, values: list[int], layers: int) -> list[int]:
+def _one_per_layer(name: str, values: tuple[int, ...], layers: int) -> tuple[int, ...]:
     if len(values) not in (1, layers):
         raise UserError(
-            f"model.difflogic.convolution.{name} = {values} must have one entry, or one for each of the {layers} "
+            f"model.difflogic.convolution.{name} = {list(values)} must have one entry, or one for each of the {layers} "
             f"entries of model.difflogic.convolution.kernels"
         )
     return values * layers if len(values) == 1 else values

@@ -1,7 +1,5 @@
 """A sweep's YAML file -> its configurations and jobs, all checked before anything runs; which jobs are done."""
 
-import copy
-import functools
 import hashlib
 import itertools
 import json
@@ -10,52 +8,51 @@ import random
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from src.command_line import UserError
-from src.config import Config
+from src.config import MOST_SEED, Config, load_config
 from src.helpers import LOG
 from src.io_funcs import check_name, from_repository, project_root, write_atomic
 from src.jobs.files import read_job_config, read_result
 from src.jobs.folders import SWEEP_FILE, Job
-from src.options import fill_section, find_option, read_config, shown, tree_of
+from src.options import Reader, find_option, option, option_type, read_config, shown, tree_of, value_of, with_option
 from src.yaml_text import parse_yaml
 
 METRICS = tuple(f"{split}.{what}_accuracy" for split in ("val", "test") for what in ("frame", "recording"))
 LONGEST_LABEL = 60  # of a configuration, in job ids
 
-_MOST_SEED = 2**63 - 1
 _MOST_JOBS = 10**5
 _TRIES = 100  # draws for each trial, until one is new
 
 
-@dataclass
+@dataclass(frozen=True)
 class SweepFile:
     """What a sweep's YAML may hold; keys of options are written with dots: train.learning_rate."""
 
-    config: str = ""  # the base config; a relative path starts at the repository, as in configs
-    name: str | None = None  # of the sweep's folder, and the beginning of its job ids; default: the file's name
-    seeds: Any = 1  # values of base.seed: a list, or how many from 0
-    overrides: Any = None  # {key: value} of all jobs
-    variants: Any = None  # {name: {key: value}}: named configurations; times grid or random
-    grid: Any = None  # {key: [values]}: every combination
-    random: Any = None  # {key: Range}: `trials` draws
-    trials: int = field(default=10, metadata={"least": 1, "most": 10**4})  # different configurations, with random
-    seed: int = field(default=0, metadata={"least": 0, "most": _MOST_SEED})  # of the draws
-    metric: str = field(default="val.frame_accuracy", metadata={"choices": METRICS})  # what the table is sorted by
-    model: str = field(default="best", metadata={"choices": ("best", "final")})  # whose accuracies are in the table
+    config: str = option("", "base config; a relative path starts at the repository")
+    name: str | None = option(None, "sweep's folder and the beginning of its job ids; null: the file's name")
+    seeds: Any = option(1, "values of base.seed: a list, or their number, from 0 on")
+    overrides: Any = option(None, "{key: value} of all jobs")
+    variants: Any = option(None, "{name: {key: value}}: named configurations, each with all of grid or random")
+    grid: Any = option(None, "{key: [values]}: every combination")
+    random: Any = option(None, "{key: Range}: `trials` draws")
+    trials: int = option(10, "number of different draws", least=1, most=10**4)
+    seed: int = option(0, "seed of the draws", least=0, most=MOST_SEED)
+    metric: str = option("val.frame_accuracy", "what the table is sorted by", choices=METRICS)
+    model: str = option("best", "model whose accuracies are in the table", choices=("best", "final"))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Range:
     """Where `random` draws an option's values from: between low and high, or from choices, all equally likely."""
 
-    low: float | None = None  # included
-    high: float | None = None  # included
-    log: bool = False  # equally likely by their logarithm
-    choices: Any = None  # a list
+    low: float | None = option(None, "smallest value")
+    high: float | None = option(None, "largest value")
+    log: bool = option(False, "make all values of the logarithm equally likely")
+    choices: Any = option(None, "list of values")
 
 
 @dataclass(frozen=True)
@@ -83,8 +80,8 @@ class Configuration:
     jobs: list[SweepJob]
 
     def value(self, key: str) -> Any:
-        """The option's value, of the settings or of the base config."""
-        return functools.reduce(getattr, key.split("."), self.jobs[0].config)
+        """Return an option's value, which the settings or the base config give."""
+        return value_of(self.jobs[0].config, key)
 
 
 @dataclass(frozen=True)
@@ -147,14 +144,16 @@ def load_sweep(path: str | Path) -> Sweep:
 
     base = _base(file, path)
     configurations: list[Configuration] = []
+    warnings: dict[str, None] = {}  # each once, though many jobs have the same
     for (variant, settings), combination in itertools.product(variants.items(), combinations):
         every = {**overrides, **settings, **combination}
         try:
-            config = Config.from_yaml(base, [_override_text(every)], str(path)) if every else Config.from_yaml(base)
+            config, unused = load_config(base, [_override_text(every)] if every else [], str(path))
         except UserError as error:
             errors += str(error).split("\n")
             continue
-        label = _label(variant, {key: functools.reduce(getattr, key.split("."), config) for key in combination})
+        warnings |= dict.fromkeys(unused)
+        label = _label(variant, {key: value_of(config, key) for key in combination})
         jobs = [_job(name, label, every, config, seed) for seed in seeds]
         configurations.append(Configuration(variant, label, {**settings, **combination}, jobs))
         _check_name(jobs[-1].job_id, "job id", path, errors)
@@ -168,6 +167,8 @@ def load_sweep(path: str | Path) -> Sweep:
     ]
     if errors:
         raise UserError("\n".join(dict.fromkeys(errors)))
+    for line in warnings:
+        LOG.warning("%s: %s", path, line)
     return Sweep(name, path, content, base, file.metric, file.model, configurations, overrides)
 
 
@@ -212,14 +213,15 @@ def finished_result(job: SweepJob) -> dict[str, Any] | None:
 
 
 def _parse(content: bytes, path: Path, errors: list[str]) -> SweepFile:
-    file = SweepFile()
-    tree = tree_of(content, path, file)
+    tree = tree_of(content, path, SweepFile())
     if "config" not in tree and {"base", "data", "train"} & set(tree):
         raise UserError(
             f"{path}: this is a config, not the file of a sweep, which names one as `config: {path}` and says what "
             f"varies; see configs/sweep_example.yaml"
         )
-    fill_section(file, tree, "", str(path), errors)
+    reader = Reader()
+    file = reader.fill(SweepFile(), tree, str(path))
+    errors += reader.errors
     if not file.config:
         errors.append(f"{path}: config: which config is to be varied? Give its path, such as configs/nmnist_cnn.yaml")
     return file
@@ -253,7 +255,7 @@ def _mapping(value: Any, what: str, path: Path, errors: list[str]) -> dict[str, 
 
 def _seeds(value: Any, path: Path, errors: list[str]) -> list[int]:
     def whole(number: Any, least: int) -> bool:
-        return isinstance(number, int) and not isinstance(number, bool) and least <= number <= _MOST_SEED
+        return isinstance(number, int) and not isinstance(number, bool) and least <= number <= MOST_SEED
 
     if whole(value, 1) and value <= 10**4:
         return list(range(value))
@@ -320,8 +322,11 @@ def _draws(ranges: dict[str, Any], file: SweepFile, path: Path, errors: list[str
     checked = {key: _range(key, value, path, errors) for key, value in ranges.items()}
     whole = {}
     for key in checked:
-        found = find_option(Config(), key, str(path), errors)
-        whole[key] = found is not None and found[2] in (int, int | None)
+        try:
+            whole[key] = option_type(*find_option(Config(), key)) in (int, int | None)
+        except UserError as error:
+            errors.append(f"{path}: {error}")
+            continue
         low, high = checked[key].low, checked[key].high
         if whole[key] and low is not None and high is not None and math.ceil(low) > math.floor(high):
             errors.append(f"{path}: random.{key}: there is no whole number from {low} to {high}")
@@ -340,14 +345,14 @@ def _draws(ranges: dict[str, Any], file: SweepFile, path: Path, errors: list[str
 
 
 def _range(key: str, value: Any, path: Path, errors: list[str]) -> Range:
-    drawn = Range()
     where = f"{path}: random.{key}"
     if not isinstance(value, dict):
         errors.append(f"{where} = {shown(value)}: expected {{low: 0.001, high: 0.1, log: true}} or {{choices: [1, 2]}}")
-        return drawn
-    before = len(errors)
-    fill_section(drawn, value, f"random.{key}.", str(path), errors)
-    if len(errors) > before:
+        return Range()
+    reader = Reader()
+    drawn = reader.fill(Range(), value, str(path), f"random.{key}.")
+    errors += reader.errors
+    if reader.errors:
         return drawn
     if drawn.choices is not None:
         if not isinstance(drawn.choices, list) or not drawn.choices:
@@ -416,6 +421,5 @@ def short_value(value: Any) -> str:
 
 def _job(name: str, label: str, settings: dict[str, Any], config: Config, seed: int) -> SweepJob:
     job_id = "_".join(part for part in (name, label, f"s{seed}") if part)
-    config = copy.deepcopy(config)
-    config.base.seed, config.base.job_id = seed, job_id
+    config = with_option(with_option(config, "base.seed", seed), "base.job_id", job_id)
     return SweepJob(job_id, _override_text({**settings, "base.seed": seed}), config)

@@ -6,7 +6,7 @@ import torch
 
 from src import checkpoint
 from src.command_line import UserError
-from src.config import Config
+from src.config import Config, DiffLogicOptions, MLPOptions, Model
 from src.evaluation.inference import find_model, load_circuit, load_model
 from src.model import create_model
 
@@ -14,11 +14,8 @@ SHAPE = (2, 8, 8)
 
 
 def small_model(model_type="difflogic", seed=0):
-    config = Config()
-    config.model.model_type = model_type
-    config.model.difflogic.num_neurons, config.model.difflogic.num_layers = 100, 2
-    config.model.difflogic.implementation = "triton"  # as on the machine that trained it
-    config.model.mlp.hidden_size = 5
+    gates = DiffLogicOptions(num_neurons=100, num_layers=2, implementation="triton")  # as where it was trained
+    config = Config(model=Model(model_type, gates, mlp=MLPOptions(hidden_size=5)))
     torch.manual_seed(seed)
     model = create_model(config.model, SHAPE, 5)
     described = {"config": config.to_dict(), "class_names": list("abcde"), "input_shape": list(SHAPE), "step": 7}

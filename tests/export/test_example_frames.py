@@ -9,6 +9,7 @@ from src.events.datasets import get_dataset
 from src.export.example_frames import example_frames
 from src.frame_cache.cache import cache_parameters, read_manifest, read_split
 from src.frame_cache.prepare import prepare
+from src.options import with_option
 from tests import small_job
 
 SHAPE = (2, 34, 34)
@@ -39,7 +40,7 @@ def test_real_frames_are_of_every_part_of_the_test_split(config, folder):
 
 
 def test_frames_of_a_model_that_takes_several_are_stacked(config, folder):
-    config.data.stack = 2
+    config = with_option(config, "data.stack", 2)
     frames, what = example_frames(config, (4, 34, 34), 10**6)
     assert what.startswith(f"{len(frames)} frames of the test split")
     assert np.array_equal(frames[:, 289:], read_split(folder, "test").frames)
@@ -65,7 +66,7 @@ def test_pseudo_random_frames_are_packed_and_always_the_same(config):
 
 
 def test_pseudo_random_frames_of_counts_have_a_byte_a_pixel(config):
-    config.data.frame_dtype = "counts"
+    config = with_option(config, "data.frame_dtype", "counts")
     frames, what = example_frames(config, (1, 3, 3), 50)
     assert what == "50 pseudo-random frames"
     assert (frames.shape, frames.dtype) == ((50, 9), np.uint8)

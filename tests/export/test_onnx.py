@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from src.command_line import UserError
-from src.config import Model
+from src.config import CNNOptions, ConvolutionOptions, DiffLogicOptions, MLPOptions, Model
 from src.export.onnx import to_onnx
 from src.model import create_model
 
@@ -18,16 +18,22 @@ CLASS_NAMES = ["é", "b", "c", "d", "e"]
 
 
 def small_model(model_type, levels=0, readout="sum"):
-    options = Model(model_type="difflogic" if model_type == "convolutional" else model_type)
-    options.difflogic.architecture = "convolutional" if model_type == "convolutional" else "dense"
-    options.difflogic.convolution.kernels, options.difflogic.convolution.pooling = [6, 4], [2, 1]
-    options.difflogic.thermometer_levels, options.difflogic.readout = levels, readout
-    options.difflogic.num_neurons, options.difflogic.num_layers, options.difflogic.tau = 300, 3, 3.7
-    options.cnn.conv1_channels, options.cnn.conv2_channels, options.cnn.fc_hidden_size = 4, 5, 6
-    options.mlp.hidden_size, options.mlp.num_hidden_layers = 7, 3
+    convolutional = model_type == "convolutional"
+    gates = DiffLogicOptions(
+        architecture="convolutional" if convolutional else "dense",
+        convolution=ConvolutionOptions(kernels=(6, 4), pooling=(2, 1)),
+        thermometer_levels=levels,
+        readout=readout,
+        num_neurons=300,
+        num_layers=3,
+        tau=3.7,
+    )
+    cnn = CNNOptions(conv1_channels=4, conv2_channels=5, fc_hidden_size=6)
+    mlp = MLPOptions(hidden_size=7, num_hidden_layers=3)
+    options = Model("difflogic" if convolutional else model_type, gates, cnn, mlp)
     torch.manual_seed(0)
     model = create_model(options, SHAPE, 5, "counts" if levels else "binary").eval()
-    if model_type == "convolutional" or readout == "votes":  # gates of all kinds, not only those that it begins with
+    if convolutional or readout == "votes":  # gates of all kinds, not only those that it begins with
         for weights in model.parameters():
             torch.nn.init.normal_(weights)
     return model

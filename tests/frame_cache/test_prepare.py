@@ -22,7 +22,9 @@ from src.frame_cache.framing_options import framing_of
 from src.frame_cache.prepare import prepare, prepare_shard
 from src.frame_cache.splits import assign_splits
 from src.io_funcs import project_root, scratch_root
+from src.options import with_option
 from tests import small_job
+from tests.configs import changed
 from tests.small_disk import small_disk
 
 
@@ -48,7 +50,7 @@ def test_the_cache_lies_on_both_storages(config):
 
 
 def test_frames_are_those_of_the_event_functions_in_the_order_of_the_recordings(config, tmp_path):
-    config.data.denoise_time = 5000
+    config = with_option(config, "data.denoise_time", 5000)
     split = cache.read_split(prepare(config, StopSignals()), "test")
     found = NMNIST.find_recordings(tmp_path / "recordings" / "NMNIST")
     at = 0
@@ -73,8 +75,12 @@ def test_the_manifest_names_the_file_of_each_recording_s_number(config, tmp_path
 
 def test_each_way_of_framing_has_a_cache_of_its_own_whose_manifest_describes_it(config, tmp_path):
     usual = prepare(config, StopSignals())
-    config.data = dataclasses.replace(
-        config.data, frame_mode="n_time_bins", n_time_bins=3, overlap=0, frame_dtype="counts", downsample=0.5
+    config = with_option(
+        config,
+        "data",
+        dataclasses.replace(
+            config.data, frame_mode="n_time_bins", n_time_bins=3, overlap=0, frame_dtype="counts", downsample=0.5
+        ),
     )
     folder = prepare(config, StopSignals())
     assert folder.name.startswith("timebins3_overlap0_denoise0_counts_downsample0.5_")
@@ -130,7 +136,7 @@ def test_neither_processes_nor_parts_change_a_byte(config, monkeypatch):
     whole = content(prepare(config, StopSignals()))
     monkeypatch.setattr(work_units, "UNIT_BYTES", 20_000)
     monkeypatch.setattr(work_units, "WORTH_PROCESSES", 0)
-    config.data.num_threads, config.data.reset_cache = 3, True
+    config = changed(config, {"data.num_threads": 3, "data.reset_cache": True})
     assert content(prepare(config, StopSignals())) == whole
 
 
@@ -178,7 +184,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(config, small_parts, mo
 
 def test_reset_cache_forgets_what_an_interrupted_preparation_made(config, small_parts, monkeypatch):
     interrupt(config, after=100)
-    config.data.reset_cache = True
+    config = with_option(config, "data.reset_cache", True)
     numbers = reads(monkeypatch)
     prepare(config, StopSignals())
     assert len(numbers) == 150
@@ -226,7 +232,7 @@ def test_a_lost_shard_is_made_when_the_cache_is_put_together(config, small_parts
 
 
 def test_a_shard_does_not_reset_what_others_have_made(config, small_parts):
-    config.data.reset_cache = True
+    config = with_option(config, "data.reset_cache", True)
     with pytest.raises(UserError, match=r"reset_cache = true with --shard .* move /.*\.parts aside.* leave it out"):
         prepare_shard(config, 1, 2, StopSignals())
 
@@ -258,7 +264,7 @@ def test_a_reset_that_is_stopped_leaves_the_cache_that_was_there(config, small_p
     folder = prepare(config, StopSignals())
     damaged = folder if changed == "scratch" else project_root() / folder.relative_to(scratch_root())
     whole = content(folder)
-    config.data.reset_cache = True
+    config = with_option(config, "data.reset_cache", True)
     interrupt(config, after=100)
     assert content(folder) == content(project_root() / folder.relative_to(scratch_root())) == whole
     (damaged / "train.safetensors").write_bytes(whole["train.safetensors"][:-1] + b"!")
@@ -268,10 +274,10 @@ def test_a_reset_that_is_stopped_leaves_the_cache_that_was_there(config, small_p
 
 def test_parts_of_a_reset_that_was_stopped_go_when_the_cache_is_used(config, small_parts):
     folder = prepare(config, StopSignals())
-    config.data.reset_cache = True
+    config = with_option(config, "data.reset_cache", True)
     interrupt(config, after=100)
     assert list(folder.parent.glob(".*.parts"))
-    config.data.reset_cache = False
+    config = with_option(config, "data.reset_cache", False)
     prepare(config, StopSignals())
     assert not list(folder.parent.glob(".*.parts"))
 
@@ -301,7 +307,7 @@ def test_misnamed_folders_alone_start_no_download(config, tmp_path):
 
 
 def test_the_recordings_folder_itself_as_data_root_starts_no_download(config):
-    config.data.data_root += "/NMNIST"
+    config = with_option(config, "data.data_root", config.data.data_root + "/NMNIST")
     with pytest.raises(
         UserError, match=r"is itself the folder of the recordings of NMNIST: .* the folder that it lies"
     ):
@@ -311,7 +317,7 @@ def test_the_recordings_folder_itself_as_data_root_starts_no_download(config):
 def test_reset_cache_prepares_it_again(config):
     folder = prepare(config, StopSignals())
     before = (folder / "train.safetensors").stat().st_mtime_ns
-    config.data.reset_cache = True
+    config = with_option(config, "data.reset_cache", True)
     prepare(config, StopSignals())
     assert (folder / "train.safetensors").stat().st_mtime_ns > before
 
@@ -326,7 +332,7 @@ def test_a_storage_that_lacks_the_cache_gets_a_copy(config, root):
 
 def test_other_parameters_make_another_cache_beside_it(config):
     first = prepare(config, StopSignals())
-    config.data.overlap = 10
+    config = with_option(config, "data.overlap", 10)
     assert prepare(config, StopSignals()) != first
     assert cache.read_manifest(first)
 
@@ -396,7 +402,7 @@ def test_one_corrupt_recording_among_few_is_left_out(config, tmp_path):
     few = tmp_path / "few"
     small_job.write_recordings(few, train=2, test=1)
     (few / "NMNIST" / "Train" / "5" / "00001.bin").write_bytes(b"123")
-    config.data.data_root = str(few)
+    config = with_option(config, "data.data_root", str(few))
     assert sum(map(len, recordings_of(prepare(config, StopSignals())).values())) == 29
 
 
@@ -418,8 +424,7 @@ def test_a_signal_in_the_middle_leaves_no_cache_and_nothing_temporary(config, tm
 def offline(config, tmp_path):
     """Return a config whose recordings would be downloaded from an address that has none."""
     (tmp_path / "empty").mkdir()
-    config.data.data_root, config.data.url = str(tmp_path / "empty"), str(tmp_path / "nowhere")
-    return config
+    return changed(config, {"data.data_root": str(tmp_path / "empty"), "data.url": str(tmp_path / "nowhere")})
 
 
 def test_no_recordings_and_no_download_is_a_user_s_error_that_leaves_nothing(offline, tmp_path):
@@ -429,7 +434,7 @@ def test_no_recordings_and_no_download_is_a_user_s_error_that_leaves_nothing(off
 
 
 def test_a_data_root_that_does_not_exist_starts_no_download(offline, tmp_path):
-    offline.data.data_root = str(tmp_path / "mistyped")
+    offline = with_option(offline, "data.data_root", str(tmp_path / "mistyped"))
     with pytest.raises(UserError, match=r"data.data_root = .*/mistyped: there is no such folder"):
         prepare(offline, StopSignals())
     assert not (tmp_path / "mistyped").exists()
@@ -437,7 +442,7 @@ def test_a_data_root_that_does_not_exist_starts_no_download(offline, tmp_path):
 
 def test_the_default_data_root_is_made_for_a_download_and_goes_if_nothing_came(offline, tmp_path, monkeypatch):
     monkeypatch.setattr("src.io_funcs.REPOSITORY", tmp_path)
-    offline.data.data_root = Data().data_root
+    offline = with_option(offline, "data.data_root", Data().data_root)
     with pytest.raises(UserError, match="Fetch by hand"):
         prepare(offline, StopSignals())
     assert not (tmp_path / "data").exists()
@@ -447,7 +452,7 @@ def test_a_disk_error_while_recordings_are_brought_is_a_user_s_error(config, tmp
     def obtain(folder, seed):
         raise OSError("no space")
 
-    config.data.data_root = str(tmp_path / "nothing")
+    config = with_option(config, "data.data_root", str(tmp_path / "nothing"))
     simulated = dataclasses.replace(NMNIST, archives=(), obtain=obtain)
     monkeypatch.setattr("src.frame_cache.prepare.get_dataset", lambda name: simulated)
     with pytest.raises(UserError, match=r"cannot bring the recordings of NMNIST to .*: no space"):
@@ -471,18 +476,18 @@ def test_recordings_that_are_half_moved_to_their_places_are_moved_on_first(confi
     ],
 )
 def test_the_option_is_named_by_which_most_recordings_give_too_many_frames(config, options, named):
-    config.data = dataclasses.replace(config.data, overlap=0, **options)
+    config = with_option(config, "data", dataclasses.replace(config.data, overlap=0, **options))
     with pytest.raises(UserError, match=f"32 of 32 .* by {named} and data.overlap = 0.* fewer frames per recording"):
         prepare(config, StopSignals())
 
 
 def test_the_option_is_named_where_a_minority_gives_too_many_frames(config, tmp_path):
-    config.data = dataclasses.replace(config.data, frame_mode="time_window", time_window=10, overlap=0)
+    config = changed(config, {"data.frame_mode": "time_window", "data.time_window": 10, "data.overlap": 0})
     zeros = np.zeros(2, np.uint16)
     for number, path in enumerate(sorted((tmp_path / "recordings").rglob("*.bin"))):
         times = np.array([0, 1000 if number % 4 else nmnist_bin.LARGEST_TIMESTAMP])
         path.write_bytes(nmnist_bin.encode(Events(zeros, zeros, times, zeros.astype(np.uint8))))
-    config.data.frame_dtype = "counts"
+    config = with_option(config, "data.frame_dtype", "counts")
     with pytest.raises(UserError, match=r"cannot be used.* are of more than 256.* by data.time_window = 10 and"):
         prepare(config, StopSignals())
 
@@ -495,7 +500,7 @@ def small_scratch(tmp_path):
 
 
 def test_what_cannot_fit_is_refused_before_anything_is_made(config, small_scratch):
-    config.data = dataclasses.replace(config.data, frame_mode="time_window", time_window=1000, overlap=0)
+    config = changed(config, {"data.frame_mode": "time_window", "data.time_window": 1000, "data.overlap": 0})
     with pytest.raises(UserError, match=r"not enough space for .*window1000.* MiB needed, .* free; see SCRATCH"):
         prepare(config, StopSignals())
     assert not [path for root in (small_scratch, project_root()) for path in root.rglob("*.frames")]
@@ -507,7 +512,7 @@ def test_what_project_storage_cannot_take_is_refused_before_anything_is_made(
 ):
     monkeypatch.setenv("PROJECT_STORAGE_DIR", str(small_scratch))
     monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "large"))
-    config.data = dataclasses.replace(config.data, frame_mode="time_window", time_window=1000, overlap=0)
+    config = changed(config, {"data.frame_mode": "time_window", "data.time_window": 1000, "data.overlap": 0})
     with pytest.raises(UserError, match=r"not enough space for .*window1000.* needed, .* free; see PROJECT"):
         make(config, StopSignals())
     assert not list(tmp_path.rglob("*.frames"))
@@ -561,7 +566,7 @@ def test_links_alone_start_no_download(config, tmp_path, name):
     root = tmp_path / "other"
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).symlink_to(tmp_path / "nowhere")
-    config.data.data_root = str(root)
+    config = with_option(config, "data.data_root", str(root))
     with pytest.raises(
         UserError, match=r"no recordings of NMNIST under .*, only links that lead nowhere: 1, such as .*nowhere"
     ):
@@ -578,7 +583,7 @@ def test_a_recording_may_have_any_name(config, tmp_path, caplog, name, folder):
     (root / "NMNIST" / "Train" / "5" / "00001.bin").rename(named)
     (root / "NMNIST" / "Train" / "5" / "00002.bin").rename(named.with_suffix(".corrupt.bin"))
     named.with_suffix(".corrupt.bin").write_bytes(b"123")
-    config.data.data_root = str(root)
+    config = with_option(config, "data.data_root", str(root))
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         assert sum(map(len, recordings_of(prepare(config, StopSignals())).values())) == 149
     assert "1 of 150 recordings are corrupt" in caplog.text

@@ -15,6 +15,7 @@ from src.frame_cache import cache, preview
 from src.frame_cache.prepare import prepare
 from src.frame_cache.preview import preview_path, write_preview
 from src.io_funcs import project_root
+from src.options import with_option
 from tests import small_job
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -130,7 +131,7 @@ def test_a_failure_to_draw_is_a_warning_and_the_cache_is_there(config, caplog):
     path = preview_path(prepare(config, StopSignals()), NMNIST)
     path.unlink()
     path.mkdir()
-    config.data.reset_cache = True
+    config = with_option(config, "data.reset_cache", True)
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         folder = prepare(config, StopSignals())
     assert cache.read_manifest(folder)

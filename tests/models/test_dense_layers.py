@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.command_line import UserError
-from src.config import Config
+from src.config import ConvolutionOptions, DiffLogicOptions, Model
 from src.logic.connections import pixel_positions
 from src.logic.parametrisation import GateOptions
 from src.model import create_model
@@ -14,11 +14,8 @@ SHAPE = (2, 12, 13)
 
 
 def options(connections, **difflogic):
-    config = Config()
-    config.model.difflogic.convolution.kernels = [4, 8]
-    for name, value in {"connections": connections, "num_neurons": 500, "num_layers": 3, **difflogic}.items():
-        setattr(config.model.difflogic, name, value)
-    return config.model
+    common = {"num_neurons": 500, "num_layers": 3, "convolution": ConvolutionOptions(kernels=(4, 8))}
+    return Model(difflogic=DiffLogicOptions(connections=connections, **{**common, **difflogic}))
 
 
 def test_local_windows_grow_by_their_size_a_layer():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.config import Model
+from src.config import DiffLogicOptions, Model
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.parametrisation import GateOptions
 from src.model import create_model
@@ -44,8 +44,7 @@ def test_a_convolutional_circuit_counts_what_the_layers_give(tree_and_window, re
 
 @pytest.mark.parametrize("num_layers", [1, 4])
 def test_a_circuit_classifies_as_its_model_does(num_layers):
-    options = Model()
-    options.difflogic.num_neurons, options.difflogic.num_layers = 1500, num_layers
+    options = Model(difflogic=DiffLogicOptions(num_neurons=1500, num_layers=num_layers))
     torch.manual_seed(0)
     model = create_model(options, (2, 34, 34), 10).eval()
     circuit = circuit_of_layers(model.logic_layers(), 10, model.tau)

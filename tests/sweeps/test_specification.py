@@ -10,6 +10,7 @@ from src.command_line import UserError
 from src.config import Config
 from src.io_funcs import write_atomic, write_json
 from src.jobs.folders import SWEEP_FILE, Job
+from src.options import with_option
 from src.sweeps.specification import base_config, finished_result, keep_file, load_sweep
 from tests.small_job import REPOSITORY
 
@@ -113,7 +114,7 @@ grid: {train.learning_rate: [1e-5], train.dataloader.shuffle_train: [true, false
 """
     for job in load(text).jobs:
         config = Config.from_yaml(tmp_path / "base.yaml", [job.override])
-        config.base.job_id = job.job_id
+        config = with_option(config, "base.job_id", job.job_id)
         assert config == job.config
         assert config.base.wandb_project == "a 'b' $c"
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.command_line import UserError
-from src.config import Augmentation, Config
+from src.config import Augmentation, Config, Data, Train
 from src.training.augmentation import augment, require_fitting_augmentation
 from src.training.augmentation_kernels import augment_by_numba, augment_by_torch, draw
 from tests.logic.conftest import compiled_for_gpu, interpreted_copy
@@ -210,10 +210,7 @@ def test_a_batch_is_not_changed_in_place():
 
 
 def config(name="NMNIST", downsample=1.0, **options):
-    config = Config()
-    config.data.name, config.data.downsample = name, downsample
-    config.train.augmentation = Augmentation(**options)
-    return config
+    return Config(data=Data(name=name, downsample=downsample), train=Train(augmentation=Augmentation(**options)))
 
 
 def test_mirrored_digits_are_refused_and_mirrored_photographs_are_not():

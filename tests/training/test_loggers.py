@@ -18,6 +18,7 @@ from src.command_line import UserError
 from src.config import Config
 from src.helpers import LOG
 from src.training.loggers import Loggers, require_packages, row_entry
+from tests.configs import changed
 
 pytest.importorskip("tensorboard")
 pytest.importorskip("wandb")
@@ -32,10 +33,8 @@ def warnings(caplog, monkeypatch):
     return caplog
 
 
-def asking_for(**options):
-    config = Config()
-    config.train.tensorboard = options.get("tensorboard", False)
-    config.base.wandb = options.get("wandb", "disabled")
+def asking_for(tensorboard=False, wandb="disabled"):
+    config = changed(Config(), {"train.tensorboard": tensorboard, "base.wandb": wandb})
     require_packages(config)
     return config
 

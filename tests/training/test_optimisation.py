@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from src.config import Teacher, Train
+from src.config import DataLoader, Teacher, Train
 from src.logic.thermometer import Thermometer
+from src.options import with_option
 from src.training.optimisation import (
     averaged_weights,
     create_average,
@@ -87,7 +88,7 @@ def test_step_is_pytorchs_step_schedule_and_no_lower_than_the_lowest(warmup_epoc
         warmup_epochs * UPDATES,
     )
     assert rates_of(options) == pytest.approx(expected)
-    options.min_learning_rate = 0.1
+    options = with_option(options, "min_learning_rate", 0.1)
     assert min(rates_of(options)[warmup_epochs * UPDATES :]) == 0.1
 
 
@@ -97,8 +98,13 @@ def test_step_is_pytorchs_step_schedule_and_no_lower_than_the_lowest(warmup_epoc
     lowest=st.sampled_from([0.0, 0.02]),
 )
 def test_plateau_is_pytorchs_reduction_on_a_plateau(scores, patience, lowest):
-    options = Train(learning_rate=0.5, scheduler="plateau", plateau_patience=patience, plateau_factor=0.5)
-    options.min_learning_rate = lowest
+    options = Train(
+        learning_rate=0.5,
+        min_learning_rate=lowest,
+        scheduler="plateau",
+        plateau_patience=patience,
+        plateau_factor=0.5,
+    )
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
     scheduler = lr_scheduler.ReduceLROnPlateau(
         optimizer, "max", factor=0.5, patience=patience, threshold=0, min_lr=lowest, eps=0
@@ -196,8 +202,7 @@ def test_the_loss_is_taken_in_float32():
 
 @given(frames=st.integers(1, 100), batch_size=st.integers(1, 9), group=st.integers(1, 5))
 def test_the_frames_of_an_epochs_groups_are_those_of_their_batches(frames, batch_size, group):
-    options = Train(accumulate_batches=group)
-    options.dataloader.batch_size = batch_size
+    options = Train(accumulate_batches=group, dataloader=DataLoader(batch_size=batch_size))
     sizes = [min(batch_size, frames - first) for first in range(0, frames, batch_size)]
     for batch in range(len(sizes)):
         first = batch - batch % group

@@ -13,6 +13,7 @@ from src.config import Config
 from src.data import open_cache
 from src.evaluation.inference import load_model
 from src.io_funcs import REPOSITORY
+from src.options import with_option
 from src.reports.outcome import outcome
 from src.train import train
 from src.training.teacher import load_teacher
@@ -40,7 +41,7 @@ def run(folder, job_id, options, resume=False):
 
 def teacher_of(folder, name, **changes):
     config = config_of(folder)
-    config.train.teacher.model = str(name)
+    config = with_option(config, "train.teacher.model", str(name))
     cache = dataclasses.replace(open_cache(config, lambda: None), **changes)
     return load_teacher(config, cache, CPU)
 
@@ -65,7 +66,7 @@ def test_only_a_model_that_takes_the_frames_can_teach(folder):
         teacher_of(folder, "nobody")
     config = config_of(folder, "train.teacher.model=teacher")
     cache = open_cache(config, lambda: None)
-    config.data.name = "DEMO"
+    config = with_option(config, "data.name", "DEMO")
     with pytest.raises(UserError, match=r"teacher.model = teacher: it was trained on NMNIST, not on DEMO"):
         load_teacher(config, cache, CPU)
 

@@ -59,6 +59,7 @@ class Dataset:
         obtain: (folder, seed) -> None; simulates the recordings into the folder; None if they are downloaded.
         is_current: (folder, seed) -> whether what lies in the folder can be used as it is.
         mirrored_keeps_class: whether a recording with left and right exchanged is still of its class.
+        has_saccades: whether the sensor moved in N-MNIST's three saccades, which `events/saccades.py` knows.
         note: a line to say whenever this dataset is prepared.
     """
 
@@ -74,6 +75,7 @@ class Dataset:
     obtain: Callable[[Path, int], None] | None = None
     is_current: Callable[[Path, int], bool] = lambda folder, seed: not (folder / UNPACKED).exists()
     mirrored_keeps_class: bool = False
+    has_saccades: bool = False
     note: str = ""
 
 

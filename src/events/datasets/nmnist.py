@@ -47,4 +47,5 @@ NMNIST = Dataset(
     find_recordings=find_recordings,
     read=read,
     archives=ARCHIVES,
+    has_saccades=True,
 )
