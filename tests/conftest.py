@@ -27,6 +27,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{len(skipped)} skipped ({counts})")
 
 
+@pytest.fixture
+def storages(tmp_path, monkeypatch):
+    """The test's folder; project and scratch in it are the storages of this process."""
+    for name in ("project", "scratch"):
+        monkeypatch.setenv(f"{name.upper()}_STORAGE_DIR", str(tmp_path / name))
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def prepared_once(tmp_path_factory):
     """A folder with small.yaml, its recordings and their cache, made once per run; tests copy it."""

@@ -4,6 +4,7 @@ A server imports everything once; each command is a fork of it. It is a process 
 folder, environment and exit code, and can be signalled and killed, but it starts in a fraction of the time.
 """
 
+import atexit
 import functools
 import gc
 import importlib
@@ -134,7 +135,13 @@ def _run(request: int, output: int) -> None:
     os.chdir(folder)
     script = str(REPOSITORY / words[0])
     sys.argv = [script, *words[1:]]
-    runpy.run_path(script, run_name="__main__")
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:  # the rest is as at the end of an interpreter, but for the unloading of PyTorch
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,21 @@
-"""How far a process that a test has started has come, from Linux's /proc."""
+"""Waiting for other processes, and how far they have come, from Linux's /proc."""
 
 import re
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+MOST_SECONDS = 120  # on a busy machine, for whatever a test waits for
+
+
+def wait_until(ready: Callable[[], object], seconds: float = MOST_SECONDS) -> None:
+    """Wait for something that must come; TimeoutError if it does not."""
+    last = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > last:
+            raise TimeoutError(f"nothing came in {seconds} s")
+        time.sleep(0.02)
 
 
 def handles_sigterm(pid: int) -> bool:

@@ -9,11 +9,12 @@ import pytest
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
+def small_disk(folder: Path, size: str, *options: str) -> Iterator[Path]:
     """Mount a file system of this size, such as 4k or 1m, at a new folder; skip the test if that is refused."""
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("cannot mount a file system here")
+    words = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", folder]
+    if subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
     try:
         yield folder
     finally:

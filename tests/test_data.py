@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import shutil
-import subprocess
 import threading
 
 import numpy as np
@@ -21,27 +20,21 @@ from src.io_funcs import project_root, scratch_root
 from src.options import with_option
 from src.train import train
 from tests import small_job
+from tests.small_disk import small_disk
 
 CPU = torch.device("cpu")
 
 
-def use_storages(folder, monkeypatch):
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(folder / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(folder / "scratch"))
+@pytest.fixture
+def config(storages):
+    return Config.from_yaml(small_job.write_config(storages))
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    use_storages(tmp_path, monkeypatch)
-    return Config.from_yaml(small_job.write_config(tmp_path))
-
-
-@pytest.fixture
-def prepared(prepared_once, tmp_path, monkeypatch):
+def prepared(prepared_once, storages):
     """The config, with copies of the prepared storages that the test may damage."""
-    small_job.copy_prepared(prepared_once, tmp_path)
-    use_storages(tmp_path, monkeypatch)
-    return Config.from_yaml(tmp_path / "small.yaml")
+    small_job.copy_prepared(prepared_once, storages)
+    return Config.from_yaml(storages / "small.yaml")
 
 
 def test_a_missing_cache_is_an_error_that_says_how_to_prepare_it(config):
@@ -96,40 +89,29 @@ def test_a_damaged_cache_on_project_storage_alone_is_to_be_prepared_again(prepar
         open_cache(prepared)
 
 
-def parent_is_a_file(folder):
+def parent_is_a_file(folder, disks):
     (folder / "file").touch()
     return folder / "file" / "scratch"
 
 
-def full(folder):
-    scratch = mounted(folder / "full", "size=64k")
+def full(folder, disks):
+    scratch = disks.enter_context(small_disk(folder / "full", "64k"))
     with contextlib.suppress(OSError), (scratch / "others").open("wb") as file:
         while file.write(bytes(1 << 12)):
             file.flush()
     return scratch
 
 
-def read_only(folder):
-    return mounted(folder / "read_only", "ro")
-
-
-def mounted(folder, options):
-    """A temporary file system, where this process may mount one."""
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
-    if done.returncode:
-        pytest.skip("cannot mount a file system here")
-    return folder
+def read_only(folder, disks):
+    return disks.enter_context(small_disk(folder / "read_only", "64k", "ro"))
 
 
 @pytest.fixture(params=[parent_is_a_file, full, read_only])
 def unusable_scratch(request, prepared, tmp_path, monkeypatch):
     """The config; its cache is on project storage, and scratch cannot take a copy of it."""
-    scratch = request.param(tmp_path)
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(scratch))
-    yield prepared
-    if scratch.is_mount():
-        subprocess.run(["umount", "--lazy", str(scratch)], check=True)
+    with contextlib.ExitStack() as disks:
+        monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(request.param(tmp_path, disks)))
+        yield prepared
 
 
 def test_where_scratch_cannot_take_the_cache_it_is_read_from_project_storage(unusable_scratch, caplog):

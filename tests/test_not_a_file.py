@@ -48,16 +48,10 @@ def place(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     KINDS[kind]("x")  # short, as the name of a socket must be
     before = signal.signal(signal.SIGALRM, waited)
-    signal.alarm(5)
+    signal.alarm(60)
     yield tmp_path / "x"
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture
-def storages(tmp_path, monkeypatch):
-    for name in ("project", "scratch"):
-        monkeypatch.setenv(f"{name.upper()}_STORAGE_DIR", str(tmp_path / name))
 
 
 def lock(path):

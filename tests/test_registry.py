@@ -53,13 +53,11 @@ def test_without_its_line_a_format_is_unknown(tmp_path):
 
 
 @pytest.fixture
-def toy_config(tmp_path, monkeypatch, toy_dataset):
+def toy_config(storages, toy_dataset):
     """The config of a run on the prepared toy dataset."""
-    for name in ("PROJECT", "SCRATCH"):
-        monkeypatch.setenv(f"{name}_STORAGE_DIR", str(tmp_path / name.lower()))
-    write_recordings(tmp_path / "toy")
-    (tmp_path / "toy.yaml").write_text(CONFIG.format(root=tmp_path))
-    config = Config.from_yaml(tmp_path / "toy.yaml")
+    write_recordings(storages / "toy")
+    (storages / "toy.yaml").write_text(CONFIG.format(root=storages))
+    config = Config.from_yaml(storages / "toy.yaml")
     prepare(config, StopSignals())
     return config
 

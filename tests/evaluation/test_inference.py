@@ -34,13 +34,6 @@ def save_step(folder, step, seed=0):
     return checkpoint.save_checkpoint(folder, step, {**described, "step": step, "model": model.state_dict()})
 
 
-@pytest.fixture
-def storages(tmp_path, monkeypatch):
-    for name in ("project", "scratch"):
-        monkeypatch.setenv(f"{name.upper()}_STORAGE_DIR", str(tmp_path / name))
-    return tmp_path
-
-
 @pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
 def test_a_model_comes_back_from_its_file(tmp_path, model_type):
     path = save(tmp_path / "any name.safetensors", model_type)

@@ -16,10 +16,8 @@ SHAPE = (2, 34, 34)
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    for name in ("project", "scratch"):
-        monkeypatch.setenv(f"{name.upper()}_STORAGE_DIR", str(tmp_path / name))
-    return Config.from_yaml(small_job.write_config(tmp_path), ["data.num_threads=1"])
+def config(storages):
+    return Config.from_yaml(small_job.write_config(storages))
 
 
 @pytest.fixture

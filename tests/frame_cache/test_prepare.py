@@ -29,10 +29,8 @@ from tests.small_disk import small_disk
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
-    return Config.from_yaml(small_job.write_config(tmp_path))
+def config(storages):
+    return Config.from_yaml(small_job.write_config(storages))
 
 
 def content(folder):

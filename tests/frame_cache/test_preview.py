@@ -21,15 +21,9 @@ from tests import small_job
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.fixture(autouse=True)
-def _storages(tmp_path, monkeypatch):
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
-
-
 @pytest.fixture
-def config(tmp_path):
-    return Config.from_yaml(small_job.write_config(tmp_path))
+def config(storages):
+    return Config.from_yaml(small_job.write_config(storages))
 
 
 def make_cache(folder, shape, num_frames, num_classes=10, with_counts=False):

@@ -19,11 +19,10 @@ from tests import small_job
 
 
 @pytest.fixture
-def folders(prepared, tmp_path, monkeypatch):
+def folders(prepared, storages):
     """The cache's folders on scratch and on project storage, for this test alone."""
     for name in ("project", "scratch"):
-        shutil.copytree(prepared / name, tmp_path / name)
-        monkeypatch.setenv(f"{name.upper()}_STORAGE_DIR", str(tmp_path / name))
+        shutil.copytree(prepared / name, storages / name)
     (scratch,) = scratch_root().glob("data/NMNIST/*/")
     return scratch, project_root() / scratch.relative_to(scratch_root())
 
@@ -39,9 +38,7 @@ def flip_a_byte(path):
     path.write_bytes(content)
 
 
-def test_nothing_prepared_is_well(tmp_path, monkeypatch):
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
+def test_nothing_prepared_is_well(storages):
     assert sync.check_and_sync(fast=False, dry_run=False)
 
 
@@ -234,10 +231,8 @@ def test_prune_leaves_what_is_not_the_cache_s_and_says_so(folders):
 
 
 @pytest.fixture
-def preparation(prepared, tmp_path, monkeypatch):
+def preparation(prepared, storages):
     """A preparation that stands still in the middle of its work; its folder on scratch."""
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
     code = (
         "import os, signal, sys; from src.frame_cache import cache, prepare\n"
         "from src.command_line import StopSignals; from src.config import Config\n"

@@ -58,10 +58,8 @@ NAMES = [*JSON, "metrics.csv"]
 
 
 @pytest.fixture
-def job(tmp_path, monkeypatch):
+def job(storages):
     """A job whose files are all sound, as are those of the job `other`."""
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
     for name in ("j", "other"):
         for file, value in JSON.items():
             write_json(Job(name).logs / file, value)

@@ -29,9 +29,8 @@ ROWS = [
 
 
 @pytest.fixture(autouse=True)
-def storages(tmp_path, monkeypatch):
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
+def _storages(storages):
+    """All tests have storages of their own."""
 
 
 def save(folder, step, epoch=2, rows=ROWS):

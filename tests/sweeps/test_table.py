@@ -16,14 +16,12 @@ GRID = "grid: {train.learning_rate: [0.01, 0.02], train.epochs: [4]}\nseeds: 2"
 
 
 @pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.setenv("PROJECT_STORAGE_DIR", str(tmp_path / "project"))
-    monkeypatch.setenv("SCRATCH_STORAGE_DIR", str(tmp_path / "scratch"))
-    (tmp_path / "base.yaml").write_text("model: {model_type: difflogic}")
+def load(storages):
+    (storages / "base.yaml").write_text("model: {model_type: difflogic}")
 
     def load_text(text):
-        (tmp_path / "rates.yaml").write_text(f"config: {tmp_path / 'base.yaml'}\n{text}")
-        return load_sweep(tmp_path / "rates.yaml")
+        (storages / "rates.yaml").write_text(f"config: {storages / 'base.yaml'}\n{text}")
+        return load_sweep(storages / "rates.yaml")
 
     return load_text
 

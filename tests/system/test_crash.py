@@ -14,6 +14,7 @@ from src.checkpoint import list_checkpoints
 from src.reports.outcome import outcome
 from tests import small_job
 from tests.processes import handles_sigterm, has_loaded
+from tests.small_disk import small_disk
 
 LONG = "train.epochs=12 train.checkpoint_interval_minutes=0"
 EVERY_BATCH = "train.checkpoint_interval_minutes=0 train.project_checkpoint_interval_minutes=0 train.epochs=6"
@@ -179,20 +180,10 @@ def test_a_signal_during_set_up_ends_cleanly(prepared, moment):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """Mount a file system of so many KiB over a folder; unmounted at the end."""
-    mounted = []
-
-    def mount(folder, kib):
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
-        if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("mounting a small file system needs root")
-        mounted.append(folder)
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+def disks():
+    """Holds small disks until the end of a test."""
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
@@ -206,9 +197,9 @@ def leftovers(folder):
     return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
 
 
-def test_a_full_scratch_is_a_warning_and_the_older_checkpoint_stays(own, small_disk):
+def test_a_full_scratch_is_a_warning_and_the_older_checkpoint_stays(own, disks):
     checkpoint_kib = 700  # this model's weights and two moments; one checkpoint fits, the next does not
-    small_disk(own / "scratch" / "checkpoints", int(1.7 * checkpoint_kib))
+    disks.enter_context(small_disk(own / "scratch" / "checkpoints", f"{int(1.7 * checkpoint_kib)}k"))
     output = train(own, "full", "train.epochs=3 train.checkpoint_interval_minutes=0")
     assert "cannot save a checkpoint on scratch (SCRATCH_STORAGE_DIR): [Errno 28] No space left on device" in output
     assert len(list_checkpoints(own / "scratch" / "checkpoints" / "full")) == 1
@@ -217,8 +208,8 @@ def test_a_full_scratch_is_a_warning_and_the_older_checkpoint_stays(own, small_d
     train(own, "full", "train.epochs=3", "--resume")
 
 
-def test_a_full_project_storage_fails_the_run_but_keeps_its_checkpoint(own, small_disk):
-    small_disk(own / "project" / "models", 100)
+def test_a_full_project_storage_fails_the_run_but_keeps_its_checkpoint(own, disks):
+    disks.enter_context(small_disk(own / "project" / "models", "100k"))
     output = train(own, "full", "train.epochs=2", expect=1)
     assert "cannot save the final model: [Errno 28] No space left on device" in output
     assert "free space and --resume" in output
@@ -230,8 +221,8 @@ def test_a_full_project_storage_fails_the_run_but_keeps_its_checkpoint(own, smal
 
 
 @pytest.mark.slow
-def test_a_scratch_that_turns_read_only_is_a_warning(own, small_disk):
-    small_disk(own / "scratch" / "checkpoints", 65_536)
+def test_a_scratch_that_turns_read_only_is_a_warning(own, disks):
+    disks.enter_context(small_disk(own / "scratch" / "checkpoints", "64m"))
     job = start(own, "read_only", LONG)
     wait_for(lambda: list_checkpoints(own / "scratch" / "checkpoints" / "read_only"), job)
     remount = ["mount", "-o", "remount,ro", own / "scratch" / "checkpoints"]

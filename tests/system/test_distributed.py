@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,11 +22,10 @@ from src.checkpoint import load_model_state
 from src.helpers import LAUNCHER
 from src.reports.outcome import outcome
 from tests import small_job
-from tests.processes import handles_sigterm, has_loaded
+from tests.processes import MOST_SECONDS, handles_sigterm, has_loaded, wait_until
 from tests.system.test_resume import wait_for_step
 
 TOLERANCE = 1e-3  # of weights, whose learning rate is 0.05 for some 200 steps
-MOST_SECONDS = 120  # until all have ended, on a busy machine: who waits for a process that is gone waits for ever
 WAITS = """
 import time
 from src.command_line import StopSignals
@@ -62,22 +60,16 @@ def start(folder, job_id, options, *flags):
 def ranks_of(launcher, number=2):
     """The process ids of so many ranks, once all have begun."""
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
-    for _ in range(3000):
-        found = {}
+    found = {}
+
+    def all_have_begun():
         for pid in map(int, children.read_text().split()):
             if rank := re.search(rb"\0RANK=(\d+)", Path(f"/proc/{pid}/environ").read_bytes()):
                 found[int(rank[1])] = pid
-        if len(found) == number:
-            return found
-        time.sleep(0.02)
-    raise TimeoutError("the processes never began")
+        return len(found) == number
 
-
-def wait_until(ready):
-    last = time.monotonic() + MOST_SECONDS
-    while not ready():
-        assert time.monotonic() < last
-        time.sleep(0.01)
+    wait_until(all_have_begun)
+    return found
 
 
 def end(launcher):

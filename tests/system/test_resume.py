@@ -2,13 +2,13 @@
 
 import re
 import signal
-import time
 
 import pytest
 
 from src.checkpoint import list_checkpoints
 from src.reports.outcome import outcome
 from tests import small_job
+from tests.processes import wait_until
 
 EVERY_BATCH = "train.checkpoint_interval_minutes=0"
 
@@ -18,12 +18,12 @@ VOTES = "model.difflogic.readout=votes model.difflogic.members=2"
 
 def wait_for_step(folder, job_id, step):
     """Until the job has a checkpoint of this step or later."""
-    for _ in range(6000):
+
+    def reached():
         newest = list_checkpoints(folder / "scratch" / "checkpoints" / job_id)[:1]
-        if newest and int(newest[0].stem.removeprefix("step_")) >= step:
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"job {job_id} never reached step {step}")
+        return newest and int(newest[0].stem.removeprefix("step_")) >= step
+
+    wait_until(reached)
 
 
 @pytest.mark.parametrize(

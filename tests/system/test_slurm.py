@@ -6,7 +6,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import main
 from src.checkpoint import list_checkpoints
 from src.reports.outcome import outcome
 from tests import small_job
+from tests.processes import wait_until
 from tests.small_job import REPOSITORY
 from tests.system.slurm_cluster import Slurm
 from tests.system.test_resume import wait_for_step
@@ -482,13 +482,6 @@ def process_of(job_id):
 def signal_pending(pid, number):
     mask = re.search(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
     return int(mask, 16) >> (number - 1) & 1
-
-
-def wait_until(ready, seconds=90):
-    last = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < last
-        time.sleep(0.1)
 
 
 @pytest.mark.slow

@@ -4,11 +4,11 @@ import csv
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
 from tests import small_job
+from tests.processes import wait_until
 from tests.system.test_resume import wait_for_step
 
 pytestmark = pytest.mark.slow
@@ -55,21 +55,13 @@ def result_path(folder, job_id):
     return folder / "project/logs" / job_id / "result.json"
 
 
-def wait_for(path):
-    for _ in range(6000):
-        if path.exists():
-            return
-        time.sleep(0.02)
-    raise TimeoutError(path)
-
-
 def test_a_sweep_that_is_killed_and_run_again_ends_in_the_table_of_an_uninterrupted_one(folder):
     output = small_job.run(folder, "src/cli", "sweep", write(folder, "whole"), "--parallel=2")
     assert "4 jobs, 0 of them done" in output
     assert "val frames %" in output
 
     killed = start(folder, write(folder, "killed"))
-    wait_for(result_path(folder, "killed_learning_rate-0.05_s0"))
+    wait_until(result_path(folder, "killed_learning_rate-0.05_s0").exists)
     wait_for_step(folder, "killed_learning_rate-0.01_s0", 5)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()

@@ -21,6 +21,8 @@ from src.events.download import archives as module
 from src.events.download import http as downloads
 from src.events.download.archives import fetch, source_of, unpack
 from tests.http_server import answer, running_server, truncate
+from tests.small_disk import small_disk
+from tests.small_job import REPOSITORY
 
 
 def zipped(files, compression=zipfile.ZIP_DEFLATED):
@@ -109,7 +111,7 @@ def test_data_url_s_variables_are_expanded(monkeypatch, url):
 
 
 def test_a_relative_folder_starts_at_the_repository():
-    assert source_of(described()[0], "mirror") == Path(module.__file__).parents[2] / "mirror" / "train.zip"
+    assert source_of(described()[0], "mirror") == REPOSITORY / "mirror" / "train.zip"
 
 
 @pytest.mark.parametrize(
@@ -239,45 +241,41 @@ def test_space_for_archives_and_recordings_is_looked_for_first(server, tmp_path)
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def disk(tmp_path):
     """A folder on a file system of 64 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "small", "64k") as folder:
+        yield folder
 
 
 def of_unknown_size(archives):
     return [dataclasses.replace(archive, size=0, unpacked_size=0) for archive in archives]
 
 
-def test_a_file_that_the_server_says_is_too_long_for_the_disk_does_not_come(server, small_disk):
+def test_a_file_that_the_server_says_is_too_long_for_the_disk_does_not_come(server, disk):
     with pytest.raises(UserError, match="not enough space"):
-        fetch(of_unknown_size(described(server.url)), small_disk / "SET")
-    assert names(small_disk) == []
+        fetch(of_unknown_size(described(server.url)), disk / "SET")
+    assert names(disk) == []
 
 
-def test_a_disk_that_fills_up_leaves_the_part_to_go_on_with(server, small_disk):
+def test_a_disk_that_fills_up_leaves_the_part_to_go_on_with(server, disk):
     archives = of_unknown_size(described(server.url))
     server.faults = [unsized]
     with pytest.raises(OSError, match="No space left"):
-        fetch(archives, small_disk / "SET")
-    assert CONTENTS["train.zip"].startswith((small_disk / "SET" / "train.zip.part").read_bytes())
-    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
-    fetch(archives, small_disk / "SET")
+        fetch(archives, disk / "SET")
+    assert CONTENTS["train.zip"].startswith((disk / "SET" / "train.zip.part").read_bytes())
+    subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+    fetch(archives, disk / "SET")
     assert server.requests[-2] == ("/train.zip", "bytes=65536-")
-    assert files(small_disk / "SET") == UNPACKED_FILES
+    assert files(disk / "SET") == UNPACKED_FILES
 
 
 @pytest.mark.parametrize("inner", [False, True])
-def test_an_archive_that_needs_more_space_than_there_is_is_not_unpacked(pack, small_disk, inner):
+def test_an_archive_that_needs_more_space_than_there_is_is_not_unpacked(pack, disk, inner):
     bomb = zipped({"bomb": bytes(10**7)})
     path = pack({"a.zip": bomb} if inner else {"bomb": bytes(10**7)})
     with pytest.raises(UserError, match="not enough space"):
-        unpack(path, small_disk / "out")
-    assert not (small_disk / "out" / "bomb").exists()
+        unpack(path, disk / "out")
+    assert not (disk / "out" / "bomb").exists()
 
 
 def unsized(handler, content):
