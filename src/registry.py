@@ -100,10 +100,10 @@ EXPORT_TARGETS = Registry(
     }
 )
 
-# Where a run's numbers go beside metrics.csv; each says itself whether a config asks for it.
+# Where a run's numbers go beside metrics.csv: a `Logger` of training/loggers/logger.py, which says if it is asked for.
 LOGGERS = Registry(
     {
-        "tensorboard": "src.training.loggers:TensorBoard",
-        "wandb": "src.training.loggers:WeightsAndBiases",
+        "tensorboard": "src.training.loggers.tensorboard:TensorBoard",
+        "wandb": "src.training.loggers.wandb:WeightsAndBiases",
     }
 )

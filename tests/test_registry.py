@@ -1,7 +1,8 @@
-"""To add a dataset, a file format, a model type or an export target is a new file, and a line in the registry."""
+"""To add a dataset, file format, model type, export target or logger is a new file, and a line in the registry."""
 
 import argparse
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from src.evaluation.inference import load_circuit
 from src.events import read_recording
 from src.events.formats.errors import ForeignRecordingError
 from src.frame_cache.prepare import prepare
-from src.jobs.files import read_result
+from src.jobs.files import read_metrics, read_result
 from src.jobs.folders import Job
 from src.model import create_model
-from src.registry import DATASETS, EXPORT_TARGETS, FILE_FORMATS, MODEL_TYPES
+from src.registry import DATASETS, EXPORT_TARGETS, FILE_FORMATS, LOGGERS, MODEL_TYPES
 from src.train import train
 from tests.evaluation.test_inference import save
 from tests.toys.dataset import write_recordings
@@ -89,3 +90,14 @@ def test_an_added_export_target_is_a_choice_of_the_export_command(tmp_path, monk
     counts = load_circuit(model).simplified().gate_counts()
     expected = [f"{count} {kind}" for kind, count in counts.items()]
     assert (tmp_path / "export" / "gates.txt").read_text().splitlines() == expected
+
+
+def test_an_added_logger_gets_the_numbers_of_a_run(toy_config, monkeypatch):
+    monkeypatch.setitem(LOGGERS.entries, "toy", "tests.toys.logger:ToyLogger")
+    train(toy_config, "toy", StopSignals(), resume=False, restart=False, debug=False)
+    logs = Job("toy").logs
+    logged = [json.loads(line) for line in (logs / "toy.jsonl").read_text().splitlines()]
+    rows = [row for row in read_metrics(logs / "metrics.csv") if row["split"] == "val"]
+    assert [(step, values["val/loss"]) for step, values in logged if "val/loss" in values] == [
+        (row["step"], row["loss"]) for row in rows
+    ]
