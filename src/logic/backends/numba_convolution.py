@@ -181,7 +181,7 @@ class _Triton(torch.autograd.Function):
 
 def _triton_kernels() -> Any:
     return import_optional(
-        "src.logic.backends.triton_convolution",
+        "src.logic.backends.triton_convolution_kernels",
         "implementation 'triton' asks for its kernels",
         "install the versions of requirements.lock, or use the implementation 'auto'",
     )

@@ -30,7 +30,7 @@ SHAPES = [
 @pytest.fixture(scope="module")
 def interpreted() -> ModuleType:
     """The kernels for CPU tensors."""
-    return interpreted_copy("src.logic.backends.triton_convolution")
+    return interpreted_copy("src.logic.backends.triton_convolution_kernels")
 
 
 def check_layer(
@@ -112,7 +112,7 @@ def test_a_program_of_many_steps_sums_them_all(interpreted, monkeypatch):
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("activation", ["*fp32", "*bf16"])
 def test_kernels_compile_for_gpus(capability, activation):
-    from src.logic.backends import triton_convolution as kernels
+    from src.logic.backends import triton_convolution_kernels as kernels
 
     types = dict.fromkeys(["x", "y", "grad_y", "grad_leaves", "grad_x"], activation)
     types |= {"coefficients": "*fp32", "partial": "*fp32", "grad_scale": "fp32", "winners": "*u8"}
@@ -139,7 +139,7 @@ def test_kernels_compile_for_gpus(capability, activation):
     [*SHAPES, ((2, 34, 34), 32, 5, 3, 2, 256), ((32, 17, 17), 64, 3, 2, 2, 100), ((4, 20, 31), 9, 4, 4, 3, 37)],
 )
 def test_layer_on_a_gpu(in_shape, kernels, receptive_field, tree_depth, pool, batch, dtype):
-    from src.logic.backends import triton_convolution as convolution_triton
+    from src.logic.backends import triton_convolution_kernels as convolution_triton
 
     arguments = (convolution_triton, in_shape, kernels, receptive_field, tree_depth, pool, batch, dtype, "cuda")
     for first, second in zip(check_layer(*arguments), check_layer(*arguments), strict=True):
