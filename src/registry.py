@@ -61,30 +61,33 @@ MODEL_TYPES = Registry(
     }
 )
 
-# How a gate's weights become one of the sixteen gates; model.difflogic.parametrisation chooses it.
+# How a gate's weights become a gate: a `Parametrisation` of logic/parametrisation.py; model.difflogic.parametrisation
+# chooses it.
 PARAMETRISATIONS = Registry(
     {
-        "softmax": "src.logic.parametrisation:Softmax",
-        "light": "src.logic.parametrisation:Light",
-        "walsh": "src.logic.parametrisation:Walsh",
+        "softmax": "src.logic.parametrisations.softmax:Softmax",
+        "light": "src.logic.parametrisations.light:Light",
+        "walsh": "src.logic.parametrisations.walsh:Walsh",
     }
 )
 
-# Which inputs a dense layer's neurons are connected to; model.difflogic.connections chooses it.
+# How the neurons of dense layers are connected: a `ConnectionScheme` of logic/connection_schemes.py;
+# model.difflogic.connections chooses it.
 CONNECTIONS = Registry(
     {
-        "random": "src.logic.connections:RANDOM",
-        "unique": "src.logic.connections:UNIQUE",
-        "local": "src.logic.connections:LOCAL",
-        "learned": "src.logic.connections:LEARNED",
+        "random": "src.logic.connection_schemes:Random",
+        "unique": "src.logic.connection_schemes:Unique",
+        "local": "src.logic.connection_schemes:Local",
+        "learned": "src.logic.connection_schemes:Learned",
     }
 )
 
-# What computes logic layers; model.difflogic.implementation chooses it, and "auto" takes the first one that suits.
+# What computes logic layers: an instance of a `Backend` of logic/backends/backend.py; model.difflogic.implementation
+# chooses it, and "auto" takes the first one that suits. Interpreted, Triton suits the CPU too, so numba comes first.
 BACKENDS = Registry(
     {
-        "triton": "src.logic.backends.triton:TRITON",
         "numba": "src.logic.backends.numba:NUMBA",
+        "triton": "src.logic.backends.triton:TRITON",
         "torch": "src.logic.backends.torch:TORCH",
         "difflogic": "src.logic.backends.difflogic:DIFFLOGIC",
     }

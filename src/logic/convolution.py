@@ -1,28 +1,21 @@
 """LogicConvolution: a convolutional layer of logic gates, the module."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
-from src.logic.backends import numba_convolution as convolution_functions
-from src.logic.backends import torch_convolution as convolution_reference
-from src.logic.backends.numba_convolution_kernels import FORM, SIGMOID, STEP, geometry
-from src.logic.dense import IMPLEMENTATIONS, resolve_implementation, scale_gradient
-from src.logic.parametrisation import (
-    GateOptions,
-    discretised_coefficients,
-    discretised_gates,
-    initial_weights,
-    relaxed_coefficients,
-)
+from src.logic.backends import AUTO, Backend, require_backend
+from src.logic.gate_layer import GateLayer
+from src.logic.parametrisation import GateOptions
+from src.logic.trees import geometry
 
 CHANNELS_OF_A_KERNEL = 2  # at most; Petersen et al. 2024, section 3.2
 
 
-class LogicConvolution(nn.Module):
+class LogicConvolution(GateLayer):
     """Trees of two-input gates over receptive fields, the same at every position (Petersen et al. 2024).
 
     A kernel is a complete binary tree of gates, whose leaves are pixels of its receptive field; it is evaluated around
@@ -37,8 +30,6 @@ class LogicConvolution(nn.Module):
         out_shape: channels (which are the kernels), height and width of the output.
     """
 
-    indices: torch.Tensor
-
     def __init__(
         self,
         in_shape: tuple[int, int, int],
@@ -48,7 +39,7 @@ class LogicConvolution(nn.Module):
         pool: int = 2,
         device: torch.device | str | None = None,
         grad_factor: float = 1.0,
-        implementation: str = "auto",
+        implementation: str = AUTO,
         gates: GateOptions | None = None,
         groups: int = 1,
         connect: bool = True,
@@ -64,7 +55,7 @@ class LogicConvolution(nn.Module):
                 out.
             device: where the weights are created.
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
-            implementation: one of IMPLEMENTATIONS but difflogic, which has no convolution.
+            implementation: `auto`, or the name of a backend that has convolutions.
             gates: how they are learned; without, by softmax from residual initialisation.
             groups: of consecutive channels, and of as many kernels each, that see none but theirs, as PyTorch's Conv2d
                 has them.
@@ -73,10 +64,7 @@ class LogicConvolution(nn.Module):
         Raises:
             ValueError: for sizes or names that cannot be.
         """
-        super().__init__()
-        if implementation not in IMPLEMENTATIONS or implementation == "difflogic":
-            allowed = ", ".join(name for name in IMPLEMENTATIONS if name != "difflogic")
-            raise ValueError(f"implementation {implementation!r} is none that convolutions have: {allowed}")
+        require_backend(implementation, convolution=True)
         sizes = {"kernels": kernels, "receptive_field": receptive_field, "tree_depth": tree_depth, "pool": pool}
         for name, size in {**dict(zip(("channels", "height", "width"), in_shape, strict=True)), **sizes}.items():
             if size < 1:
@@ -85,62 +73,31 @@ class LogicConvolution(nn.Module):
             raise ValueError(f"{in_shape[0]} channels and {kernels} kernels cannot be divided into {groups} groups")
         if min(in_shape[1:]) < pool:
             raise ValueError(f"{in_shape[1]} x {in_shape[2]} pixels are too few for pooling windows of {pool} x {pool}")
-        self.in_shape = in_shape
-        self.shape = geometry(in_shape, kernels, 2**tree_depth, receptive_field, pool)
-        self.out_shape = (kernels, self.shape.out_height, self.shape.out_width)
-        self.in_dim = in_shape[0] * in_shape[1] * in_shape[2]
-        self.out_dim = kernels * self.shape.out_height * self.shape.out_width
+        shape = geometry(in_shape, kernels, 2**tree_depth, receptive_field, pool)
+        out_shape = (kernels, shape.out_height, shape.out_width)
+        super().__init__(
+            math.prod(in_shape),
+            math.prod(out_shape),
+            kernels * (shape.leaves - 1),
+            gates or GateOptions(initialisation="residual"),
+            device,
+            grad_factor,
+            implementation,
+        )
+        self.in_shape, self.shape, self.out_shape = in_shape, shape, out_shape
         self.receptive_field = receptive_field
-        self.grad_factor = grad_factor
-        self.implementation = implementation
-        self.gates = gates or GateOptions(initialisation="residual")
-        self.weights = nn.Parameter(initial_weights(kernels * (self.shape.leaves - 1), self.gates, device))
         if connect:
             draw = functools.partial(tree_connections, leaves=self.shape.leaves, receptive_field=receptive_field)
             indices = draw_by_group(draw, in_shape[0], kernels, groups)
             self.register_buffer("indices", indices.to(device))
-        self._made: tuple[torch.Tensor | None, int, Any] = (None, -1, None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[batch, channels, height, width] -> [batch, *out_shape], values in 0 to 1."""
         return self.forward_features(x.flatten(1).T.contiguous()).T.reshape(len(x), *self.out_shape)
 
-    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """[in_dim, batch] -> [out_dim, batch]: feature-major, in the order of channel, row, column."""
-        if x.ndim != 2 or x.shape[0] != self.in_dim:
-            raise ValueError(f"expected {self.in_dim} input features, got a tensor of shape {list(x.shape)}")
-        implementation = resolve_implementation(self.implementation, x)
-        trees, coefficients, shares = self._trees(), self.coefficients(), self._shares()
-        relaxed_walsh = self.training and self.gates.sigmoid_after
-        if implementation in ("numba", "triton"):
-            after = FORM
-            if relaxed_walsh:
-                after = STEP if self.gates.hard else SIGMOID
-                coefficients = coefficients / self.gates.temperature
-            y = convolution_functions.convolution(
-                x, coefficients, trees, self.grad_factor, implementation, shares, after
-            )
-            return y.to(x.dtype)
-        gates = self.gates if relaxed_walsh else None
-        return convolution_reference.convolution(
-            scale_gradient(x, self.grad_factor),
-            coefficients,
-            trees.connections,
-            self.shape,
-            gates,
-            trees.candidates,
-            shares,
-        )
-
-    def coefficients(self) -> torch.Tensor:
-        """[kernels * (leaves - 1), 4], float32 or wider: bilinear forms, relaxed in train mode, else discretised."""
-        if self.training:
-            return relaxed_coefficients(self.weights, self.gates)
-        return discretised_coefficients(self.weights, self.gates)
-
-    def discretised_gates(self) -> torch.Tensor:
-        """int64 [kernels * (leaves - 1)]: the gate that each is in eval mode, in the order of `src.logic.gates`."""
-        return discretised_gates(self.weights, self.gates)
+    def _features(self, backend: Backend, x: torch.Tensor) -> torch.Tensor:
+        trees, shares = self._connections(backend), self._shares()
+        return backend.convolution(x, self.gate_weights(), trees, self.grad_factor, shares)
 
     def leaf_inputs(self) -> torch.Tensor:
         """The input that each leaf of each tree reads: int64 [leaves, pool * pool, kernels, out_height, out_width].
@@ -155,13 +112,8 @@ class LogicConvolution(nn.Module):
         inside = (row >= 0) & (row < s.height) & (column >= 0) & (column < s.width)
         return torch.where(inside, (channel * s.height + row) * s.width + column, self.in_dim)
 
-    def _trees(self) -> convolution_functions.Trees:
-        """Made anew whenever `indices` has been replaced or written to, as loading a state dict does."""
-        made_of, version, trees = self._made
-        if made_of is not self.indices or version != self.indices._version:
-            trees = convolution_functions.Trees(self.indices, self.shape)
-            self._made = (self.indices, self.indices._version, trees)
-        return trees
+    def _connect(self, backend: Backend) -> Any:
+        return backend.trees(self.indices, self.shape)
 
     def _shares(self) -> torch.Tensor | None:
         """[kernels, leaves, candidates]: what a subclass learns of its leaves."""

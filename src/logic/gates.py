@@ -1,4 +1,6 @@
-"""The sixteen gates of two inputs, and their bilinear form."""
+"""The sixteen gates of two inputs, and their bilinear forms."""
+
+import functools
 
 import torch
 
@@ -22,15 +24,36 @@ GATE_NAMES = (
     "a nand b",
     "true",
 )
+PASS_THROUGH = GATE_NAMES.index("a")
+PLACES = (8, 4, 2, 1)  # a truth table's places: the gates that are 1 for (0,0), (0,1), (1,0) or (1,1) alone
+
+# What a kernel computes from a gate's bilinear form: the form itself, its sigmoid, or whether it is above 0, with the
+# gradient of the sigmoid.
+FORM, SIGMOID, STEP = 0, 1, 2
 
 
 def gate_coefficients(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> torch.Tensor:
-    """The matrix M [16, 4] with gate i (a, b) = M[i] · (1, a, b, ab), whose entries are whole numbers.
+    """Return the matrix M [16, 4] with gate i (a, b) = M[i] · (1, a, b, ab); its entries are whole numbers.
 
-    A mixture of gates with probabilities q is then q @ M: four coefficients a neuron stand for sixteen gates.
+    A mixture of gates with probabilities q is then q @ M: four coefficients per neuron stand for sixteen gates.
     """
     rows = []
     for gate in range(16):
         f00, f01, f10, f11 = (gate >> 3 & 1, gate >> 2 & 1, gate >> 1 & 1, gate & 1)
         rows.append([f00, f10 - f00, f01 - f00, f11 - f10 - f01 + f00])
     return torch.tensor(rows, dtype=dtype, device=device)
+
+
+@functools.cache
+def gate_forms(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return `gate_coefficients`, made once per device, since a GPU would wait for the copy in every step."""
+    return gate_coefficients(dtype, device)
+
+
+@functools.cache
+def place_forms(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return the bilinear forms [4, 4] of PLACES: a truth table times them is the form with its values at the corners.
+
+    Made once per device.
+    """
+    return gate_coefficients(dtype, device)[list(PLACES)]

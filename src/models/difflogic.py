@@ -12,8 +12,8 @@ from src.circuit.circuit import Circuit
 from src.command_line import UserError
 from src.config import DiffLogicOptions, Model
 from src.logic import LogicConvolution, LogicLayer
-from src.logic.dense import unpack_features
-from src.logic.parametrisation import GateOptions, initial_weights
+from src.logic.backends import unpack_features
+from src.logic.parametrisation import GateOptions
 from src.logic.temperature import set_temperature, temperature_of_epoch
 from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum
@@ -23,6 +23,7 @@ from src.models.frame_model import FrameModel, FrameShape, Size
 from src.models.onnx_graph import Graph
 from src.models.to_circuit import circuit_of_layers
 from src.models.to_onnx import add_group_sum, add_logic_layers, add_thermometer, add_votes
+from src.registry import CONNECTIONS
 
 THERMOMETER_FRAMES = 1000  # training frames whose counts a thermometer's thresholds are fitted to
 
@@ -48,8 +49,8 @@ class DiffLogic(FrameModel):
     def least_size(frame_shape: FrameShape, num_classes: int, options: Model) -> Size:
         """Count the parameters of gates and connections; votes are left out."""
         o = options.difflogic
-        per_gate = initial_weights(1, _gate_options(o, "normal")).numel()
-        per_neuron = per_gate + (2 * o.candidates if o.connections == "learned" else 0)
+        per_gate = _gate_options(o, "normal").rule.parameters
+        per_neuron = per_gate + CONNECTIONS.load(o.connections).parameters(o.candidates)
         parameters = {"model.difflogic.num_neurons": o.num_layers * o.num_neurons * per_neuron}
         if o.architecture == "convolutional":
             gates = (2**o.convolution.tree_depth - 1) * sum(o.convolution.kernels)

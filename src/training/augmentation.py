@@ -7,7 +7,7 @@ from src.config import Augmentation, Config
 from src.events.datasets import get_dataset
 from src.events.framing import frame_shape
 from src.frame_cache.framing_options import framing_of
-from src.logic.dense import has_triton
+from src.logic.backends.triton import has_triton
 from src.training.augmentation_kernels import FrameShape, augment_by_numba, augment_by_torch, draw
 
 

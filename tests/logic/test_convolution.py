@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.convolution import tree_connections
 from src.logic.learned_convolution import LearnedLogicConvolution
-from src.logic.parametrisation import PARAMETRISATIONS, GateOptions
+from src.logic.parametrisation import GateOptions
+from src.registry import PARAMETRISATIONS
 from tests.logic import oracle
 from tests.logic.compiling import TREES_AND_WINDOWS, printed_by_each
 from tests.logic.windows import clear_windows
@@ -88,7 +89,7 @@ def test_outputs_are_those_of_the_trees_at_every_position(implementation, recept
 @given(
     layers(),
     st.booleans(),
-    st.sampled_from(PARAMETRISATIONS),
+    st.sampled_from(tuple(PARAMETRISATIONS)),
     st.sampled_from(["soft", "hard"]),
     st.sampled_from([1.0, 0.5]),
 )
@@ -314,7 +315,7 @@ def test_kernels_see_each_channel_equally_often():
     [
         ({"in_shape": (2, 1, 8)}, "1 x 8 pixels are too few for pooling windows of 2 x 2"),
         ({"kernels": 0}, "kernels of at least 1, got 0"),
-        ({"implementation": "difflogic"}, "'difflogic' is none that convolutions have: auto, torch, numba, triton"),
+        ({"implementation": "difflogic"}, "'difflogic' has no convolutions; use one of auto, numba, triton, torch"),
     ],
 )
 def test_what_cannot_be_is_said(options, message):

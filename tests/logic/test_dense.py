@@ -15,8 +15,8 @@ import torch
 from src.bits import unpack_bits
 from src.helpers import LOG
 from src.logic import GroupSum, LogicLayer
-from src.logic.backends import difflogic as difflogic_functions
-from src.logic.dense import functions_of, has_triton, unpack_features
+from src.logic.backends import difflogic as difflogic_backend
+from src.logic.backends import triton, unpack_features
 from tests.logic import oracle
 from tests.logic.compiling import printed_by_each
 from tests.small_job import REPOSITORY
@@ -239,8 +239,8 @@ def test_a_triton_that_cannot_be_imported_is_told_and_not_taken_by_auto(monkeypa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
     monkeypatch.setattr(LOG, "propagate", True)
     with pytest.raises(ImportError, match=r"'triton' asks for its kernels, .* \(AttributeError: module"):
-        functions_of("triton")
-    assert not has_triton.__wrapped__()
+        triton.TRITON.connect(torch.zeros(2, 3, dtype=torch.int64), 4)
+    assert not triton.has_triton.__wrapped__()
     assert "PyTorch computes instead" in caplog.text
 
 
@@ -248,7 +248,7 @@ def test_a_missing_difflogic_package_is_an_error_that_says_how_to_install_it():
     if importlib.util.find_spec("difflogic_cuda"):
         pytest.skip("difflogic is installed")
     with pytest.raises(ImportError, match=r"singularity/difflogic.def has it, and shows how to build it"):
-        difflogic_functions.kernels()
+        difflogic_backend.kernels()
 
 
 def test_the_difflogic_implementation_gives_the_package_s_kernels_what_they_expect(monkeypatch):
@@ -273,7 +273,7 @@ def test_the_difflogic_implementation_gives_the_package_s_kernels_what_they_expe
     monkeypatch.setitem(
         sys.modules, "difflogic_cuda", SimpleNamespace(forward=forward, backward_x=backward_x, backward_w=backward_w)
     )
-    monkeypatch.setattr(LogicLayer, "_resolve", lambda layer, x: layer.implementation)
+    monkeypatch.setattr(difflogic_backend.Difflogic, "suits", lambda backend, x: True)
     ours, theirs = make(grad_factor=2.0), make(grad_factor=2.0, implementation="difflogic")
     x = torch.rand(7, 20, requires_grad=True)
     for a, b in zip(

@@ -7,7 +7,6 @@ import torch
 from src.logic import LogicLayer
 from src.logic.parametrisation import (
     FORWARD_SAMPLINGS,
-    PARAMETRISATIONS,
     GateOptions,
     discretised_coefficients,
     discretised_gates,
@@ -15,6 +14,7 @@ from src.logic.parametrisation import (
     relaxed_outputs,
 )
 from src.models.to_circuit import circuit_of_layers
+from src.registry import PARAMETRISATIONS
 from tests.logic import oracle
 
 IMPLEMENTATIONS = ["torch", "numba"]
@@ -47,7 +47,7 @@ def expected(x, weights, indices, parametrisation, temperature=1.0):
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 @pytest.mark.parametrize(("in_dim", "out_dim", "batch"), SHAPES)
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
 def test_relaxed_outputs_and_gradients_are_those_of_the_definition(
@@ -68,7 +68,7 @@ def test_relaxed_outputs_and_gradients_are_those_of_the_definition(
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 @pytest.mark.parametrize("sampling", FORWARD_SAMPLINGS)
 def test_the_sums_of_a_layer_and_their_gradients_are_those_of_its_outputs(parametrisation, implementation, sampling):
     layer = make(parametrisation, 20, 60, implementation, 1.5, forward_sampling=sampling)
@@ -114,7 +114,7 @@ def test_a_discretised_gate_is_where_its_relaxed_one_is_above_a_half(parametrisa
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
 def test_straight_through_gives_exactly_what_eval_mode_gives(parametrisation, implementation, temperature):
     layer = make(parametrisation, 40, 500, implementation, forward_sampling="hard", temperature=temperature)
@@ -122,7 +122,7 @@ def test_straight_through_gives_exactly_what_eval_mode_gives(parametrisation, im
     assert torch.equal(layer(x), layer.eval()(x))
 
 
-@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 def test_straight_through_has_the_relaxed_gates_gradient_of_the_weights(parametrisation):
     layers = [make(parametrisation, forward_sampling=sampling, temperature=0.5) for sampling in ("soft", "hard")]
     x, grad = torch.randint(0, 2, (33, 20)).float(), torch.randn(33, 30)
@@ -139,7 +139,7 @@ def test_straight_through_sends_the_inputs_the_gradient_of_the_discretised_gates
     assert torch.equal(found, wanted)
 
 
-@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 def test_noise_chooses_a_gate_as_often_as_its_probability_says(parametrisation):
     options = GateOptions(parametrisation, forward_sampling="gumbel_hard")
     torch.manual_seed(0)
@@ -152,7 +152,7 @@ def test_noise_chooses_a_gate_as_often_as_its_probability_says(parametrisation):
     torch.testing.assert_close(often, probability, rtol=0, atol=0.01)  # four standard deviations of 40,000 draws
 
 
-@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 @pytest.mark.parametrize("sampling", ["gumbel_soft", "gumbel_hard"])
 def test_noise_comes_from_the_global_generator_in_train_mode_alone(parametrisation, sampling):
     layer = make(parametrisation, implementation="numba", forward_sampling=sampling)
@@ -167,7 +167,7 @@ def test_noise_comes_from_the_global_generator_in_train_mode_alone(parametrisati
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_a_residual_gate_passes_its_first_input_on(parametrisation, temperature):
     options = GateOptions(parametrisation, "residual", temperature=temperature)
@@ -212,7 +212,7 @@ def test_four_parameters_a_gate_are_all_that_is_kept(parametrisation):
     assert all(16 not in shape for shape in saved)
 
 
-@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 def test_discretised_gates_are_whole_numbers_in_half_precision_too(parametrisation):
     layer = make(parametrisation).bfloat16()
     coefficients = discretised_coefficients(layer.weights, layer.gates)

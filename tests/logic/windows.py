@@ -1,23 +1,29 @@
 """The values in pooling windows, and the windows in which rounding decides which of them wins."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from src.logic import LogicConvolution
-from src.logic.backends import torch_convolution as convolution_reference
-from src.logic.backends.numba_convolution_kernels import Geometry
+from src.logic.backends.torch_convolution import convolution
+from src.logic.parametrisation import GateWeights
+from src.logic.trees import Trees
 
 ROUNDING = 1e-6  # rounding of a tree's value in float32, with some to spare
 
 
 def window_values(
-    x: torch.Tensor, coefficients: torch.Tensor, indices: torch.Tensor, shape: Geometry, *more: Any
+    x: torch.Tensor,
+    coefficients: torch.Tensor,
+    trees: Trees,
+    shares: torch.Tensor | None = None,
+    outputs: Callable[[torch.Tensor], torch.Tensor] = lambda forms: forms,
 ) -> torch.Tensor:
-    """What trees give in each output's window, [out_dim, pool * pool, batch]; arguments are the reference's."""
-    s = shape
+    """What trees give in each output's window, [out_dim, pool * pool, batch]; arguments are torch_convolution's."""
+    s = trees.shape
     everywhere = s._replace(pool=1, out_height=s.out_height * s.pool, out_width=s.out_width * s.pool)
-    values = convolution_reference.convolution(x, coefficients, indices, everywhere, *more)
+    values = convolution(x, coefficients, replace(trees, shape=everywhere), shares, outputs)
     windows = values.reshape(s.kernels, s.out_height, s.pool, s.out_width, s.pool, x.shape[1])
     return windows.transpose(2, 3).reshape(-1, s.pool * s.pool, x.shape[1])
 
@@ -28,6 +34,7 @@ def clear_windows(trees: LogicConvolution, x: torch.Tensor) -> torch.Tensor:
     As a factor of the outputs' gradients it leaves out those windows. Equal values are no matter: the first one wins.
     """
     coefficients = trees.coefficients().detach().double()
-    windows = window_values(x.detach().double(), coefficients, trees.indices, trees.shape, trees.gates)
+    outputs = GateWeights(trees.weights, trees.gates, relaxed=True).outputs
+    windows = window_values(x.detach().double(), coefficients, Trees(trees.indices, trees.shape), None, outputs)
     behind = windows.amax(1, keepdim=True) - windows
     return ((behind == 0) | (behind > ROUNDING)).all(1).float()

@@ -1,6 +1,6 @@
-"""The `difflogic` implementation: the installed difflogic package's CUDA kernels, on our connections.
+"""The `difflogic` backend: the installed difflogic package's CUDA kernels, on our connections.
 
-Its kernels take the sixteen gate probabilities, in the activations' dtype, and sum gradients with atomics. Where both
+Its kernels take the sixteen gate probabilities, in the activations' dtype, and sum gradients with atomics. If both
 inputs of a neuron are the same one, its gradient of x is wrong: twice that of the first input.
 """
 
@@ -12,12 +12,17 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from src.helpers import import_optional
-from src.logic.backends import numba_dense_kernels as numba_kernels
+from src.logic.backends import numba_dense_kernels
+from src.logic.backends.backend import Backend, scale_gradient
+from src.logic.parametrisation import GateWeights
+from src.logic.trees import Trees
+
+_NO_CANDIDATES = "implementation 'difflogic' cannot learn connections; use 'auto', or random connections"
 
 
 @dataclass(frozen=True)
 class ConnectionLists:
-    """A layer's connections as the kernels want them, on the layer's device."""
+    """A layer's connections as the kernels take them, on the layer's device."""
 
     indices: torch.Tensor
     in_dim: int
@@ -25,13 +30,68 @@ class ConnectionLists:
     @cached_property
     def consumers(self) -> tuple[torch.Tensor, torch.Tensor]:
         """difflogic's given_x_indices_of_y_start and given_x_indices_of_y, int64."""
-        starts, consumers = numba_kernels.input_consumers(self.indices.cpu().numpy(), self.in_dim)
+        starts, consumers = numba_dense_kernels.input_consumers(self.indices.cpu().numpy(), self.in_dim)
         neurons = torch.from_numpy(consumers >> 1).long()
         return torch.from_numpy(starts).to(self.indices.device), neurons.to(self.indices.device)
 
 
+class Difflogic(Backend):
+    """It is there to be compared with, so that `auto` never takes it."""
+
+    runs_on = "CUDA and not in bfloat16"
+    chosen_by_auto = False
+    has_convolution = False
+
+    def suits(self, x: torch.Tensor) -> bool:
+        """Return whether x is on a GPU, and not in bfloat16."""
+        return x.device.type == "cuda" and x.dtype != torch.bfloat16
+
+    def connect(self, indices: torch.Tensor, in_dim: int) -> ConnectionLists:
+        """Return lists that are made when they are first needed."""
+        return ConnectionLists(indices, in_dim)
+
+    def dense(
+        self, x: torch.Tensor, gates: GateWeights, connections: ConnectionLists, grad_factor: float
+    ) -> torch.Tensor:
+        """Compute in x's dtype.
+
+        Raises:
+            ValueError: if gates are no mixtures of the sixteen.
+        """
+        probabilities = gates.probabilities()
+        if probabilities is None:
+            raise ValueError(
+                f"implementation 'difflogic' knows parametrisation softmax alone, not {gates.options.parametrisation}"
+            )
+        return mixture(scale_gradient(x, grad_factor), probabilities, connections)
+
+    def forms(self, x: torch.Tensor, coefficients: torch.Tensor, connections: Any, grad_factor: float) -> torch.Tensor:
+        """Raise ValueError, since only layers that learn their connections ask for it."""
+        raise ValueError(_NO_CANDIDATES)
+
+    def candidate_slopes(
+        self,
+        x: torch.Tensor,
+        coefficients: torch.Tensor,
+        indices: torch.Tensor,
+        candidates: torch.Tensor,
+        grad_y: torch.Tensor,
+    ) -> torch.Tensor:
+        """Raise ValueError."""
+        raise ValueError(_NO_CANDIDATES)
+
+    def convolution(
+        self, x: torch.Tensor, gates: GateWeights, trees: Trees, grad_factor: float, shares: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Raise ValueError."""
+        raise ValueError("implementation 'difflogic' has no convolutions; use 'auto'")
+
+
+DIFFLOGIC = Difflogic()
+
+
 def kernels() -> Any:
-    """The package's extension module.
+    """Return the package's extension module.
 
     Raises:
         ImportError: if it cannot be imported, with what to do.
@@ -46,7 +106,7 @@ def kernels() -> Any:
 
 @torch.compiler.disable
 def mixture(x: torch.Tensor, probabilities: torch.Tensor, lists: ConnectionLists) -> torch.Tensor:
-    """Of x [in_dim, batch] under gate probabilities [out_dim, 16]."""
+    """Return the mixtures of the sixteen gates under probabilities [out_dim, 16]: [out_dim, batch]."""
     return _Mixture.apply(x.contiguous(), probabilities.to(x.dtype).contiguous(), lists)
 
 

@@ -9,7 +9,7 @@ Every kernel is parallel over chunks, whose number depends on the batch alone, a
 order: results do not depend on the number of threads. None uses fastmath, for the reason in numba_kernels.py.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -21,56 +21,16 @@ from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from src.kernel_cache import cached_njit
+from src.logic.gates import FORM, SIGMOID, STEP
+from src.logic.trees import Geometry
 
 Floats = NDArray[np.float32]
 
 LANES = 16  # frames of a chunk: a cache line
 _PREFETCHED = 2  # channels ahead: a row of one is too short for the processor to see what comes
 
-# What a gate gives of its bilinear form: the form, its sigmoid, or whether it is above 0, with the sigmoid's gradient.
-FORM, SIGMOID, STEP = 0, 1, 2
-
 FLOAT, INT, BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(8)
 _SIZES = {FLOAT: 4, INT: 4, BYTE: 1}  # bytes
-
-
-class Geometry(NamedTuple):
-    """The sizes of a layer, in the unit that the name says.
-
-    A tree's gates are numbered from its leaves: with L leaves, node i < L is a leaf and node L + g is gate g, whose
-    inputs are nodes 2g and 2g + 1.
-    """
-
-    channels: int
-    height: int
-    width: int
-    before: int  # rows of zeros above a frame, and columns to its left
-    padded_height: int
-    padded_width: int
-    pool: int
-    out_height: int
-    out_width: int
-    kernels: int
-    leaves: int  # of a tree
-
-
-def geometry(in_shape: tuple[int, int, int], kernels: int, leaves: int, receptive_field: int, pool: int) -> Geometry:
-    """Of a layer on [channels, height, width], zero padding 'same'; an even field reaches further down and right."""
-    channels, height, width = in_shape
-    around = receptive_field - 1
-    return Geometry(
-        channels,
-        height,
-        width,
-        around // 2,
-        height + around,
-        width + around,
-        pool,
-        height // pool,
-        width // pool,
-        kernels,
-        leaves,
-    )
 
 
 def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.int64]:

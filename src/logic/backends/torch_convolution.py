@@ -1,36 +1,29 @@
-"""The `torch` implementation of a convolutional logic layer: plain PyTorch operations, on any device, in any dtype."""
+"""The `torch` backend's convolutional layers: plain PyTorch operations, on any device, in any floating dtype."""
+
+from collections.abc import Callable
 
 import torch
 
-from src.logic.backends.numba_convolution_kernels import Geometry
-from src.logic.parametrisation import GateOptions, relaxed_outputs
+from src.logic.trees import Trees
 
 
 def convolution(
     x: torch.Tensor,
     coefficients: torch.Tensor,
-    connections: torch.Tensor,
-    shape: Geometry,
-    gates: GateOptions | None = None,
-    candidates: torch.Tensor | None = None,
+    trees: Trees,
     shares: torch.Tensor | None = None,
+    outputs: Callable[[torch.Tensor], torch.Tensor] = lambda forms: forms,
 ) -> torch.Tensor:
-    """The trees of gates at every position, and of each pooling window the largest, the first of equal ones.
+    """Return what `Backend.convolution` asks for, in x's dtype.
 
     Args:
         x: activations [channels * height * width, batch].
-        coefficients: [kernels * (leaves - 1), 4], kernel by kernel.
-        connections: int64 [3, kernels, leaves], each leaf's channel, and its row and column in the receptive field.
-        shape: the layer's sizes.
-        gates: of relaxed gates whose bilinear forms are not yet what they give; see `relaxed_outputs`.
-        candidates: int64 [3, kernels, leaves, candidates], like connections, of what each leaf may be.
-        shares: [kernels, leaves, candidates], which get the gradient that they would have if a leaf were the mixture
-            of its candidates; they change no value.
-
-    Returns:
-        [kernels * out_height * out_width, batch], in x's dtype.
+        coefficients: bilinear forms [kernels * (leaves - 1), 4], kernel by kernel.
+        trees: the layer's.
+        shares: [kernels, leaves, candidates].
+        outputs: what gates give, from the values of their bilinear forms.
     """
-    s, batch = shape, x.shape[-1]
+    s, batch = trees.shape, x.shape[-1]
     height, width = s.out_height * s.pool, s.out_width * s.pool  # without what fills no window
     around = s.padded_height - s.height
     after = around - s.before
@@ -46,16 +39,15 @@ def convolution(
 
     nodes = []
     for leaf in range(s.leaves):
-        value = read(connections[:, :, leaf])
-        if candidates is not None and shares is not None:
+        value = read(trees.connections[:, :, leaf])
+        if trees.candidates is not None and shares is not None:
             excess = (shares - shares.detach()).to(x.dtype)  # zero, but for its gradient
-            for i in range(candidates.shape[-1]):
-                value = value + excess[:, leaf, i, None, None, None] * read(candidates[:, :, leaf, i]).detach()
+            for i in range(trees.candidates.shape[-1]):
+                value = value + excess[:, leaf, i, None, None, None] * read(trees.candidates[:, :, leaf, i]).detach()
         nodes.append(value)
     for gate in range(s.leaves - 1):
         a, b = nodes[2 * gate], nodes[2 * gate + 1]
         c0, c1, c2, c3 = forms[:, gate].unbind(1)
-        form = c0 + c1 * a + (c2 + c3 * a) * b
-        nodes.append(relaxed_outputs(form, gates) if gates else form)
+        nodes.append(outputs(c0 + c1 * a + (c2 + c3 * a) * b))
     windows = nodes[-1].reshape(s.kernels, s.out_height, s.pool, s.out_width, s.pool, batch).transpose(2, 3)
     return windows.flatten(3, 4).max(3).values.flatten(0, 2)

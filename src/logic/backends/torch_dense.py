@@ -1,10 +1,10 @@
-"""The `torch` implementation of a logic layer: plain PyTorch operations, on any device, in any floating dtype."""
+"""The `torch` backend's dense layers: plain PyTorch operations, on any device, in any floating dtype."""
 
 import torch
 
 
 def mixture(x: torch.Tensor, coefficients: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """c0 + c1 a + c2 b + c3 ab for every neuron, where a and b are the rows of x that it is connected to.
+    """Return c0 + c1 a + c2 b + c3 ab for every neuron, where a and b are the rows of x that it is connected to.
 
     Args:
         x: activations [in_dim, batch].
@@ -26,18 +26,7 @@ def candidate_slopes(
     candidates: torch.Tensor,
     grad_y: torch.Tensor,
 ) -> torch.Tensor:
-    """How the loss grows with the share that each candidate has in a neuron's input.
-
-    Args:
-        x: activations [in_dim, batch].
-        coefficients: [out_dim, 4].
-        indices: int64 [2, out_dim], the inputs that have been chosen.
-        candidates: int32 [2, out_dim, k].
-        grad_y: [out_dim, batch].
-
-    Returns:
-        [2, out_dim, k], float32 or wider: sums over the batch of dL/da, or of dL/db, times the candidate's activation.
-    """
+    """Return what `Backend.candidate_slopes` asks for, in float32, or in float64 if x is."""
     x = x if x.dtype == torch.float64 else x.float()
     g = grad_y.to(x.dtype)
     _, c1, c2, c3 = coefficients.to(x.dtype).T[:, :, None]

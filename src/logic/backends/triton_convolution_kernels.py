@@ -7,7 +7,7 @@ gather from the leaves that read them. That takes memory, as many times the outp
 layer's way back is done.
 
 Results are deterministic: there are no atomics, and block shapes are a pure function of shapes and dtypes. With
-TRITON_INTERPRET=1 at import, the kernels run on CPU tensors; see triton_kernels.py.
+TRITON_INTERPRET=1 at import, the kernels run on CPU tensors; see triton_dense_kernels.py.
 """
 
 # mypy: disable-error-code="assignment"
@@ -18,14 +18,12 @@ import triton
 import triton.language as tl
 
 from src import triton_cache
-from src.logic.backends import numba_convolution_kernels as convolution_kernels
-from src.logic.backends.numba_convolution_kernels import Geometry
+from src.logic import gates
+from src.logic.trees import Geometry
 
 triton_cache.use()
 
-FORM, SIGMOID, STEP = (
-    tl.constexpr(after) for after in (convolution_kernels.FORM, convolution_kernels.SIGMOID, convolution_kernels.STEP)
-)
+FORM, SIGMOID, STEP = (tl.constexpr(after) for after in (gates.FORM, gates.SIGMOID, gates.STEP))
 MOST_ELEMENTS = 4  # of a thread's access: more would take so many registers that few warps fit
 WARP = 32
 WARPS = 4
@@ -48,7 +46,7 @@ def forward(
     Args:
         x: contiguous activations [channels * height * width, batch], float32, bfloat16 or float16.
         coefficients: contiguous float32 [kernels * (leaves - 1), 4], kernel by kernel.
-        after: what a gate gives of its form, FORM, SIGMOID or STEP of `convolution_kernels`.
+        after: what a gate gives of its form, FORM, SIGMOID or STEP of `src.logic.gates`.
         connections: contiguous int64 [3, kernels, leaves], each leaf's channel, row and column.
         shape: the layer's sizes.
         keep_winners: whether to give the second result.

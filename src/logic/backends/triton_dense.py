@@ -1,4 +1,4 @@
-"""The `triton` implementation as PyTorch functions: what autograd needs around the kernels."""
+"""The `triton` backend's dense layers as a PyTorch function: what autograd needs around the kernels."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,19 +7,19 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from src.logic.backends import triton_dense_kernels as triton_kernels
+from src.logic.backends import triton_dense_kernels as kernels
 
 
 @dataclass(frozen=True)
 class ConnectionLists:
-    """A layer's connections as the kernels want them, on the layer's device."""
+    """A layer's connections as the kernels take them, on the layer's device."""
 
     indices: torch.Tensor
     in_dim: int
 
     @cached_property
     def consumers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """`numba_kernels.input_consumers`; built, on the device, when a gradient of the inputs is first asked for."""
+        """The lists of `numba_dense_kernels.input_consumers`, made when a gradient of the inputs is first needed."""
         inputs, consumers = self.indices.T.reshape(-1).sort(stable=True)
         starts = torch.searchsorted(inputs, torch.arange(self.in_dim + 1, device=inputs.device))
         return starts, consumers.int()
@@ -27,7 +27,7 @@ class ConnectionLists:
 
 @torch.compiler.disable
 def mixture(x: torch.Tensor, coefficients: torch.Tensor, lists: ConnectionLists, grad_factor: float) -> torch.Tensor:
-    """Like `reference.mixture`; float32, bfloat16 or float16, computed in float32."""
+    """Return the values of bilinear forms [out_dim, 4] in x's dtype, computed in float32: [out_dim, batch]."""
     return _Mixture.apply(x, coefficients, lists, grad_factor)
 
 
@@ -38,7 +38,7 @@ class _Mixture(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(x, coefficients)
         ctx.lists, ctx.grad_factor = lists, grad_factor
-        return triton_kernels.forward(x, coefficients.T, lists.indices)
+        return kernels.forward(x, coefficients.T, lists.indices)
 
     @staticmethod
     @once_differentiable
@@ -46,7 +46,7 @@ class _Mixture(torch.autograd.Function):
         x, coefficients = ctx.saved_tensors
         need_grad_x = ctx.needs_input_grad[0]
         starts, consumers = ctx.lists.consumers if need_grad_x else (ctx.lists.indices, ctx.lists.indices)
-        grad_x, grad_coefficients = triton_kernels.backward(
+        grad_x, grad_coefficients = kernels.backward(
             x, coefficients.T, ctx.lists.indices, starts, consumers, grad, need_grad_x, ctx.grad_factor
         )
         return grad_x, grad_coefficients.T, None, None
@@ -59,11 +59,11 @@ def candidate_slopes(
     candidates: torch.Tensor,
     grad_y: torch.Tensor,
 ) -> torch.Tensor:
-    """Like `reference.candidate_slopes`; float32, bfloat16 or float16, summed in float32."""
-    return triton_kernels.candidate_slopes(x, coefficients.T, indices, candidates, grad_y)
+    """Return what `Backend.candidate_slopes` asks for, summed in float32."""
+    return kernels.candidate_slopes(x, coefficients.T, indices, candidates, grad_y)
 
 
 @torch.compiler.disable
 def unpack_features(packed: torch.Tensor, num_bits: int, dtype: torch.dtype) -> torch.Tensor:
-    """Packed frames uint8 [B, bytes] -> 0 and 1, [num_bits, B]."""
-    return triton_kernels.unpack_frames(packed, num_bits, dtype)
+    """Return the bits of packed frames, uint8 [B, bytes], as 0 and 1: [num_bits, B]."""
+    return kernels.unpack_frames(packed, num_bits, dtype)

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from src.logic import LogicConvolution
-from src.logic.backends.numba_convolution import Trees
-from src.logic.backends.numba_convolution_kernels import FORM, SIGMOID, STEP
 from src.logic.convolution import tree_candidates
+from src.logic.gates import FORM, SIGMOID, STEP
 from src.logic.parametrisation import GateOptions
 from tests.logic.conftest import compiled_for_gpu, interpreted_copy
 from tests.logic.windows import window_values
 
 pytest.importorskip("triton", reason="the kernels need triton, which is there for Linux only")
+
+from src.logic.backends.triton_convolution import TritonTrees
 
 NORMAL = GateOptions(initialisation="normal")
 WALSH = [GateOptions("walsh", forward_sampling=sampling) for sampling in ("soft", "hard")]
@@ -41,21 +42,19 @@ def check_layer(
     layer = LogicConvolution(in_shape, kernel_count, receptive_field, tree_depth, pool, gates=gates).to(device)
     count = min(5, in_shape[0] * receptive_field**2)
     drawn = tree_candidates(in_shape[0], kernel_count, layer.shape.leaves, receptive_field, count)
-    trees = Trees(layer.indices, layer.shape, drawn.to(device))
+    trees = TritonTrees(layer.indices, layer.shape, drawn.to(device))
     coefficients = layer.coefficients().detach()
     x = torch.rand(layer.in_dim, batch).to(device, dtype)
     grad_y = torch.randn(layer.out_dim, batch).to(device, dtype)
 
-    after = (STEP if gates.hard else SIGMOID) if gates.sigmoid_after else FORM
+    after = layer.gate_weights().after
     eps = torch.finfo(dtype).eps
     y, winners = kernels.forward(x, coefficients, after, layer.indices, layer.shape, True)
     assert y.dtype == dtype
 
     exact_x, exact_coefficients = x.double().requires_grad_(), coefficients.double().requires_grad_()
     exact_shares = torch.zeros(trees.candidates.shape[1:], dtype=torch.float64, device=device, requires_grad=True)
-    windows = window_values(
-        exact_x, exact_coefficients, layer.indices, layer.shape, gates, trees.candidates, exact_shares
-    )
+    windows = window_values(exact_x, exact_coefficients, trees, exact_shares, layer.gate_weights().outputs)
     # Of values that are equal but for rounding either may win.
     exact_y = windows.gather(1, winners.long()[:, None]).squeeze(1)
     torch.testing.assert_close(exact_y, windows.max(1).values, rtol=0, atol=2e-5)
@@ -139,8 +138,8 @@ def test_kernels_compile_for_gpus(capability, activation):
     [*SHAPES, ((2, 34, 34), 32, 5, 3, 2, 256), ((32, 17, 17), 64, 3, 2, 2, 100), ((4, 20, 31), 9, 4, 4, 3, 37)],
 )
 def test_layer_on_a_gpu(in_shape, kernels, receptive_field, tree_depth, pool, batch, dtype):
-    from src.logic.backends import triton_convolution_kernels as convolution_triton
+    from src.logic.backends import triton_convolution_kernels as kernels_on_gpu
 
-    arguments = (convolution_triton, in_shape, kernels, receptive_field, tree_depth, pool, batch, dtype, "cuda")
+    arguments = (kernels_on_gpu, in_shape, kernels, receptive_field, tree_depth, pool, batch, dtype, "cuda")
     for first, second in zip(check_layer(*arguments), check_layer(*arguments), strict=True):
         assert torch.equal(first, second)

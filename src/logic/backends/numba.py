@@ -1,0 +1,89 @@
+"""The `numba` backend: kernels for the CPU, compiled at first use, that compute in float32."""
+
+import torch
+
+from src.logic.backends import numba_dense
+from src.logic.backends.backend import Backend
+from src.logic.backends.numba_convolution import NumbaTrees, convolution
+from src.logic.backends.numba_dense import ConnectionLists
+from src.logic.parametrisation import GateWeights
+from src.logic.trees import Geometry
+
+
+class Numba(Backend):
+    """Softmax and sigmoid of soft gates are part of the kernels."""
+
+    runs_on = "the CPU in up to 32 bits"
+
+    def suits(self, x: torch.Tensor) -> bool:
+        """Return whether x is on the CPU, and not in float64."""
+        return x.device.type == "cpu" and x.dtype != torch.float64
+
+    def connect(self, indices: torch.Tensor, in_dim: int) -> ConnectionLists:
+        """Return lists that are made when they are first needed."""
+        return ConnectionLists(indices, in_dim)
+
+    def forms(
+        self, x: torch.Tensor, coefficients: torch.Tensor, connections: ConnectionLists, grad_factor: float
+    ) -> torch.Tensor:
+        """Compute in float32, whatever x's dtype."""
+        return numba_dense.mixture(x, coefficients, connections, grad_factor).to(x.dtype)
+
+    def dense(
+        self, x: torch.Tensor, gates: GateWeights, connections: ConnectionLists, grad_factor: float
+    ) -> torch.Tensor:
+        """Compute soft gates by one kernel."""
+        if not gates.soft:
+            return super().dense(x, gates, connections, grad_factor)
+        return _soft(x, gates, connections, grad_factor).to(x.dtype)
+
+    def dense_sums(
+        self, x: torch.Tensor, gates: GateWeights, connections: ConnectionLists, grad_factor: float, groups: int
+    ) -> torch.Tensor:
+        """Add the outputs of soft gates up as they are computed, without keeping them."""
+        if not gates.soft:
+            return super().dense_sums(x, gates, connections, grad_factor, groups)
+        return _soft(x, gates, connections, grad_factor, groups)
+
+    def candidate_slopes(
+        self,
+        x: torch.Tensor,
+        coefficients: torch.Tensor,
+        indices: torch.Tensor,
+        candidates: torch.Tensor,
+        grad_y: torch.Tensor,
+    ) -> torch.Tensor:
+        """Compute in float32."""
+        return numba_dense.candidate_slopes(x, coefficients, indices, candidates, grad_y)
+
+    def trees(self, connections: torch.Tensor, shape: Geometry, candidates: torch.Tensor | None = None) -> NumbaTrees:
+        """Return trees with offsets that are made when they are first needed."""
+        return NumbaTrees(connections, shape, candidates)
+
+    def convolution(
+        self,
+        x: torch.Tensor,
+        gates: GateWeights,
+        trees: NumbaTrees,
+        grad_factor: float,
+        shares: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Compute in float32, whatever x's dtype."""
+        return convolution(x, gates.tempered_coefficients(), trees, grad_factor, shares, gates.after).to(x.dtype)
+
+    def unpack(self, packed: torch.Tensor, num_bits: int, dtype: torch.dtype) -> torch.Tensor:
+        """Unpack and transpose in one go."""
+        return numba_dense.unpack_features(packed, num_bits).to(dtype)
+
+
+def _soft(
+    x: torch.Tensor, gates: GateWeights, connections: ConnectionLists, grad_factor: float, groups: int | None = None
+) -> torch.Tensor:
+    """Return what soft gates give, or the sums of groups of them, in float32."""
+    logits = gates.soft_logits()
+    if logits is not None:
+        return numba_dense.softmax_mixture(x, logits, connections, grad_factor, groups)
+    return numba_dense.mixture(x, gates.tempered_coefficients(), connections, grad_factor, gates.after, groups)
+
+
+NUMBA = Numba()

@@ -1,0 +1,41 @@
+"""Candidates: what layers that learn their connections share."""
+
+import torch
+from torch import nn
+
+from src.logic.gate_layer import GateLayer
+
+FIRST_LOGIT = 0.1  # the others' are 0: the first candidates are chosen until others have proved better
+
+
+class LearnedConnections(GateLayer):
+    """Each connection is the likeliest of its candidates under softmax(logits), in train mode too.
+
+    So the kernels for fixed connections serve, and nothing changes when the network is discretised. The logits get the
+    gradient that they would have if a connection were the mixture of all its candidates (straight-through; Bacellar et
+    al. 2024, DWN, with all inputs as candidates; Mommen et al. 2025 and Fojcik et al. 2025, LILogicNet, with some).
+
+    Attributes:
+        candidates: buffer, whole numbers [..., k]: k candidates in place of each number of `indices`.
+        logits: parameter [..., k], of each connection.
+    """
+
+    candidates: torch.Tensor
+    logits: nn.Parameter
+
+    def _offer(self, candidates: torch.Tensor, connections: torch.Size, device: torch.device | str | None) -> None:
+        """Set the candidates, and logits for connections of this shape, by which the first candidates are chosen."""
+        self.register_buffer("candidates", candidates.to(device))
+        logits = torch.zeros(*connections, candidates.shape[-1], device=device)
+        logits[..., 0] = FIRST_LOGIT
+        self.logits = nn.Parameter(logits)
+
+    @property
+    def indices(self) -> torch.Tensor:  # type: ignore[override]
+        """The connections that are chosen now, int64."""
+        chosen = self.logits.detach().argmax(-1, keepdim=True)
+        return self.candidates.gather(-1, chosen.expand(*self.candidates.shape[:-1], 1)).squeeze(-1).long()
+
+    def shares(self) -> torch.Tensor:
+        """Return the share of each candidate in its connection, like `logits`."""
+        return self.logits.softmax(-1)

@@ -1,0 +1,1 @@
+"""The parametrisations of a gate, one per file."""

@@ -1,0 +1,42 @@
+"""Walsh: a gate is the sigmoid of four Walsh coefficients (Gerlach et al. 2026, WARP)."""
+
+import torch
+
+from src.logic.gates import place_forms
+from src.logic.parametrisation import RESIDUAL_LOGIT, GateOptions, Parametrisation, logistic_noise, wide
+from src.logic.parametrisations.light import gates_of_table
+
+
+class Walsh(Parametrisation):
+    """With A = 1 - 2a and B = 1 - 2b, a gate is sigmoid(-(w0 + w1 B + w2 A + w3 AB))."""
+
+    parameters = 4
+    sigmoid_after = True
+
+    def residual_weights(self, count: int, device: torch.device | str | None) -> torch.Tensor:
+        """Return weights of which only that of A is not 0."""
+        weights = torch.zeros(count, self.parameters, device=device)
+        weights[:, 2] = RESIDUAL_LOGIT
+        return weights
+
+    def coefficients(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
+        """Return the logits as bilinear forms of a and b, [count, 4]; a hard gate is whether its form is above 0."""
+        coefficients = _form(weights)
+        if options.noisy:  # on the logit at each place of the truth table, like light's
+            noise = logistic_noise(coefficients)
+            coefficients = coefficients + noise @ place_forms(coefficients.dtype, weights.device)
+        return coefficients
+
+    def gates(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return the gates whose truth tables have a 1 where the form is above 0, int64 [count]."""
+        c0, c1, c2, c3 = _form(weights).unbind(-1)
+        return gates_of_table((c0, c0 + c2, c0 + c1, (c0 + c1) + (c2 + c3)))  # rounded as the kernels do
+
+
+def _form(weights: torch.Tensor) -> torch.Tensor:
+    """Return the bilinear form in a and b of -(w0 + w1 B + w2 A + w3 AB).
+
+    It takes single additions, which round alike on every device, so that a discretised gate is the same everywhere.
+    """
+    w0, w1, w2, w3 = wide(weights).unbind(-1)
+    return torch.stack([-((w0 + w1) + (w2 + w3)), 2 * (w2 + w3), 2 * (w1 + w3), -4 * w3], -1)
