@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from src.command_line import (
     EXIT_DONE,
@@ -19,19 +20,37 @@ from src.command_line import (
     UserError,
     end_with_launcher,
     leave,
+    print_result,
     run_command,
 )
 from src.config import Config
+from src.explain import explain
 from src.helpers import launched_rank
 from src.io_funcs import check_name
 from src.jobs.folders import Job, restart_noted
 from src.options import with_option
 
 
+class Explain(argparse.Action):
+    """Prints what options are, as --help prints what arguments are, and ends the process."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **others: Any) -> None:
+        super().__init__(option_strings, dest, nargs="?", **others)
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, key: Any, option_string: Any = None) -> None:
+        """Print the options with this key, or all."""
+        try:
+            print_result(explain(Config(), key))
+        except UserError as error:
+            parser.error(str(error))
+        parser.exit()
+
+
 def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> argparse.Namespace:
     """The command line's, or those of other words; a mistake ends the process with a line that begins with `prog`."""
     parser = CommandLine(prog=prog, description=__doc__)
     parser.add_argument("config", help="YAML config, such as configs/demo_difflogic.yaml")
+    parser.add_argument("--explain", action=Explain, metavar="KEY", help="print all options, or a section, or one")
     parser.add_argument("--job_id", help="names the job's folders; default: base.job_id, else config name and time")
     going_on = parser.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")

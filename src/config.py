@@ -47,8 +47,7 @@ class Data:
     url: str | None = option(
         None, "folder, or http(s):// or file:// URL of one, that has the dataset's archives; null: their own addresses",
         path=True, may_change=True)
-    frame_mode: str = option(
-        "event_count", "what a frame holds, as in tonic's ToFrame; see docs/frames.md", choices=FRAME_MODES)
+    frame_mode: str = option("event_count", "what a frame holds, as in tonic's ToFrame", choices=FRAME_MODES)
     events_per_frame: int = option(
         1500, "size of a frame", unit="events", least=1, most=10**9, needs=[when("data.frame_mode", "event_count")])
     time_window: int | None = option(

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ import pytest
 import check_and_sync_data
 from helper_scripts import check_jobs
 from src.command_line import read_command_line
-from src.config import Config
 from tests import small_job
 from tests.small_job import REPOSITORY
 
@@ -71,17 +69,3 @@ def test_every_command_of_the_readme_runs(copy):
     result = subprocess.run(["bash", "-c", script], cwd=copy, env=variables, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert (copy / "project_storage/logs/demo/result.json").exists()
-
-
-def options(section, prefix=""):
-    for option in fields(section):
-        value = getattr(section, option.name)
-        yield from options(value, f"{prefix}{option.name}.") if is_dataclass(value) else [(prefix + option.name, value)]
-
-
-@pytest.mark.parametrize(("key", "default"), list(options(Config())))
-def test_the_readme_lists_the_option_with_its_default(key, default):
-    row = re.search(rf"^\| `{re.escape(key)}` \| (\S+) \|", README, re.MULTILINE)
-    assert row, f"{key} is not in the README"
-    expected = "null" if default is None else str(default).lower().replace(" ", "")  # as YAML writes it
-    assert row[1].lower() == expected
