@@ -25,7 +25,7 @@ WRAPPER = """
 set -euo pipefail
 source "$repository/helper_scripts/launch.sh"
 config=$(absolute_config "$1")
-run_python "$(readlink -f "$PROJECT_STORAGE_DIR")/${script:-probe.py}" "$config"
+run_python "$(readlink -f "$PROJECT_STORAGE_DIR")/${script:-main.py}" "$config"
 """
 # Says what a command sees in the container.
 PROBE = """
@@ -90,7 +90,7 @@ class Home:
         assert process.returncode == expect, output
         return output
 
-    def probe(self, *paths, config=None, script="probe.py", **variables):
+    def probe(self, *paths, config=None, script="main.py", **variables):
         """What a command on the config sees: {path: writable, or why not, or None if it is not there}, and more."""
         environment = self.environment(repository=str(self.repository), script=script, **variables)
         environment["PROBED"] = json.dumps([str(path) for path in paths])
@@ -222,7 +222,7 @@ def test_a_teacher_that_lies_elsewhere_is_there_and_read_only(home, tmp_path):
 def test_a_config_that_comes_from_a_pipe_is_there(home, scratch):
     command = ["bash", "-c", WRAPPER, "wrapper", "/dev/stdin"]
     code = "import sys; print(open(sys.argv[1]).read())"
-    (home.project / "probe.py").write_text(code)
+    (home.project / "main.py").write_text(code)
     environment = home.environment(repository=str(REPOSITORY), **scratch)
     output = subprocess.check_output(command, input="data: {name: DEMO}", env=environment, cwd="/", text=True)
     assert output == "data: {name: DEMO}\n\n"
