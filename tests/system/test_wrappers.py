@@ -52,7 +52,10 @@ def wrapper(folder, script, *arguments, expect=0, cwd=None, **variables):
     return result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+SINGLE = [pytest.param(stream, marks=pytest.mark.slow) for stream in ("<&-", ">&-", "2>&-")]
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", *SINGLE])
 def test_a_command_whose_streams_are_closed_does_its_work(folder, closed):
     command = f'exec "$0" small.yaml --shard 1/2 {closed}'
     script = str(REPOSITORY / "prepare_data.sh")
