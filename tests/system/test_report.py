@@ -248,7 +248,7 @@ def test_what_a_user_wrote_stays_text(copy):
 
 def test_a_large_circuit_is_not_simplified_when_a_run_ends(copy):
     html = write_report(copy, most_gates=2999).read_text()
-    assert "worked out by ./job.sh report copy" in html
+    assert "./job.sh report copy works out the size after simplification" in html
     assert "learned_gates" in {path.stem for path in copy.logs.glob("plots/*.png")}
 
 
