@@ -47,7 +47,7 @@ class Explain(argparse.Action):
 
 
 def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> argparse.Namespace:
-    """The command line's, or those of other words; a mistake ends the process with a line that begins with `prog`."""
+    """Return the arguments of the command line, or of `words`; a mistake ends the process with a line of `prog`."""
     parser = CommandLine(prog=prog, description=__doc__)
     parser.add_argument("config", help="YAML config, such as configs/demo_difflogic.yaml")
     parser.add_argument("--explain", action=Explain, metavar="KEY", help="print all options, or a section, or one")
@@ -65,18 +65,18 @@ def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> ar
         metavar='"KEY=VALUE ..."',
         help='such as "train.epochs=10 train.learning_rate=0.001"; may be given more than once',
     )
-    parser.add_argument("--nproc", type=int, help="processes on this machine, a GPU each, or parts of the CPU")
+    parser.add_argument("--nproc", type=int, help="processes on this machine, each with a GPU or a share of the CPU")
     parser.add_argument(
         "--nodes", type=int, default=1, help="machines of the job, each started with these three (SLURM jobs are)"
     )
     parser.add_argument("--node_rank", type=int, default=0, help="this machine's number, from 0")
     parser.add_argument("--endpoint", help="HOST:PORT on machine 0, where the machines find each other")
-    parser.add_argument("--debug", action="store_true", help="debug logging, 20 batches an epoch, tracebacks")
+    parser.add_argument("--debug", action="store_true", help="debug logging, 20 batches per epoch, tracebacks")
     return parser.parse_args(words)
 
 
 def checked_config(arguments: argparse.Namespace) -> Config:
-    """The config with its overrides and its job id; UserError for what cannot be, on whatever machine."""
+    """Return the config with its overrides and its job id; UserError for what no machine can do."""
     config = Config.from_yaml(arguments.config, arguments.override)
     if arguments.job_id is not None:
         config = with_option(config, "base.job_id", arguments.job_id)

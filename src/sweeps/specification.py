@@ -99,18 +99,18 @@ class Sweep:
 
     @property
     def jobs(self) -> list[SweepJob]:
-        """All jobs. The first seed of every configuration comes first: a sweep that is stopped shows most of it."""
+        """Return all jobs, those of the first seed first, so that a sweep that is stopped shows all configurations."""
         by_seed = zip(*(configuration.jobs for configuration in self.configurations), strict=True)
         return [job for jobs in by_seed for job in jobs]
 
     @property
     def folder(self) -> Path:
-        """On project storage: the tables, the jobs' output, the lists for SLURM."""
+        """Return the folder on project storage that holds tables, the jobs' output and the lists for SLURM."""
         return project_root() / "logs" / self.name
 
 
 def base_config(path: str | Path) -> Path:
-    """The base config that a sweep's file names, which need not exist."""
+    """Return the base config that a sweep's file names, which need not exist."""
     errors: list[str] = []
     file = _parse(read_config(Path(path)), Path(path), errors)
     if errors:
@@ -173,7 +173,7 @@ def load_sweep(path: str | Path) -> Sweep:
 
 
 def require_own_folder(sweep: Sweep) -> None:
-    """UserError if the sweep's folder is a job's."""
+    """Raise UserError if the sweep's folder is a job's."""
     if (sweep.folder / "config.yaml").exists():
         raise UserError(f"name = {sweep.name}: {sweep.folder} is a job's folder; choose another name for the sweep")
 
@@ -268,7 +268,7 @@ def _seeds(value: Any, path: Path, errors: list[str]) -> list[int]:
 
 
 def _variants(value: Any, path: Path, errors: list[str]) -> dict[str | None, dict[str, Any]]:
-    """Name -> settings; without variants, one that has no name."""
+    """Return the settings of each variant; if there are none, one without a name."""
     variants = _mapping(value, "variants", path, errors)
     for name in variants:
         _check_name(name, "variants: the name", path, errors)
@@ -279,7 +279,7 @@ def _variants(value: Any, path: Path, errors: list[str]) -> dict[str | None, dic
 
 
 def _combinations(file: SweepFile, path: Path, errors: list[str]) -> list[dict[str, Any]]:
-    """The settings of each point of the grid, or of each trial; without both, one point that sets nothing."""
+    """Return the settings of each point of the grid, or of each trial; one that sets nothing if there is neither."""
     grid = _mapping(file.grid, "grid", path, errors)
     ranges = _mapping(file.random, "random", path, errors)
     if grid and ranges:
@@ -305,7 +305,7 @@ def _check_keys_stand_once(
     path: Path,
     errors: list[str],
 ) -> None:
-    """Of two values for an option none is silently dropped; but a variant may change an override."""
+    """Add an error for each option that has two values; but a variant may change an override."""
     for key in combinations[0] if combinations else ():
         if key in overrides:
             errors.append(f"{path}: {key} stands in overrides and is varied too; remove one")
@@ -318,7 +318,7 @@ def _check_keys_stand_once(
 
 
 def _draws(ranges: dict[str, Any], file: SweepFile, path: Path, errors: list[str]) -> list[dict[str, Any]]:
-    """`trials` different draws; more trials begin with the same ones."""
+    """Return `trials` different draws; more trials begin with the same ones."""
     checked = {key: _range(key, value, path, errors) for key, value in ranges.items()}
     whole = {}
     for key in checked:
@@ -369,7 +369,7 @@ def _range(key: str, value: Any, path: Path, errors: list[str]) -> Range:
 
 
 def _draw(rng: random.Random, drawn: Range, whole: bool) -> Any:
-    """A value with three digits, which can be read and typed; a whole number where the option is one."""
+    """Return a value with three digits, which can be read and typed; a whole number if the option is one."""
     if drawn.choices is not None:
         return rng.choice(drawn.choices)
     low, high = drawn.low, drawn.high
@@ -385,7 +385,7 @@ def _draw(rng: random.Random, drawn: Range, whole: bool) -> Any:
 
 
 def _override_text(settings: dict[str, Any]) -> str:
-    """Settings as an argument of `main.py --override`; JSON is YAML."""
+    """Return settings as an argument of `main.py --override`; JSON is YAML."""
     return shlex.join(f"{key}={_text(value)}" for key, value in settings.items())
 
 
@@ -394,7 +394,7 @@ def _text(value: Any) -> str:
 
 
 def _label(variant: str | None, combination: dict[str, Any]) -> str:
-    """The configuration's short name: it depends on nothing but the configuration, so that a grid may grow."""
+    """Return a configuration's short name, which depends on nothing else, so that a grid may grow."""
     parts = list(_parts(combination))
     readable = "_".join([variant, *parts] if variant is not None else parts)
     plain = re.sub(r"[^A-Za-z0-9._-]", "-", readable)
@@ -409,13 +409,13 @@ def _parts(combination: dict[str, Any]) -> Iterator[str]:
 
 
 def short_key(key: str, keys: list[str]) -> str:
-    """The last part of an option's key, if no other of these keys ends so; else the whole key."""
+    """Return the last part of an option's key, or the whole key if another of these keys has the same last part."""
     last = key.rsplit(".", 1)[-1]
     return last if [other.rsplit(".", 1)[-1] for other in keys].count(last) == 1 else key
 
 
 def short_value(value: Any) -> str:
-    """An option's value as in YAML, but a whole float without its .0."""
+    """Return an option's value as in YAML, but a whole float without its .0."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else _text(value)
 
 
