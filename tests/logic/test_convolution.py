@@ -28,9 +28,9 @@ def make(in_shape=(3, 6, 7), kernels=4, implementation="numba", gates=NORMAL, se
 
 
 @st.composite
-def layers(draw):
+def layers(draw, trees_and_windows):
     """Options of any small layer, frames that no window fills among them, and a batch of more than a chunk or less."""
-    tree_depth, pool = draw(st.sampled_from(TREES_AND_WINDOWS))
+    tree_depth, pool = draw(st.sampled_from(trees_and_windows))
     sizes = [draw(st.integers(1, 4)), draw(st.integers(pool, 9)), draw(st.integers(pool, 30))]
     options = {
         "in_shape": tuple(sizes),
@@ -85,18 +85,25 @@ def test_outputs_are_those_of_the_trees_at_every_position(implementation, recept
     torch.testing.assert_close(y, torch.stack([by_hand(layer, frame) for frame in frames]), rtol=1e-5, atol=1e-6)
 
 
+# The quick tier compiles the kernels of two depths.
+FEW_OR_ALL = pytest.mark.parametrize(
+    "trees", [TREES_AND_WINDOWS[:2], pytest.param(TREES_AND_WINDOWS, marks=pytest.mark.slow)], ids=["few", "all"]
+)
+
+
+@FEW_OR_ALL
 @settings(max_examples=40, deadline=None)
 @given(
-    layers(),
+    st.data(),
     st.booleans(),
     st.sampled_from(tuple(PARAMETRISATIONS)),
     st.sampled_from(["soft", "hard"]),
     st.sampled_from([1.0, 0.5]),
 )
 def test_kernels_and_plain_pytorch_give_the_same_outputs_and_gradients(
-    layer, bits, parametrisation, sampling, temperature
+    trees, data, bits, parametrisation, sampling, temperature
 ):
-    options, batch = layer
+    options, batch = data.draw(layers(trees))
     options["gates"] = GateOptions(parametrisation, "normal", sampling, temperature)
     results = []
     for implementation in IMPLEMENTATIONS:
@@ -109,10 +116,11 @@ def test_kernels_and_plain_pytorch_give_the_same_outputs_and_gradients(
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()) + 1e-12)
 
 
+@FEW_OR_ALL
 @settings(max_examples=15, deadline=None)
-@given(layers())
-def test_a_discretised_layer_gives_exactly_the_bits_of_plain_pytorch(layer):
-    options, batch = layer
+@given(st.data())
+def test_a_discretised_layer_gives_exactly_the_bits_of_plain_pytorch(trees, data):
+    options, batch = data.draw(layers(trees))
     ours, theirs = (make(**options, implementation=implementation).eval() for implementation in IMPLEMENTATIONS)
     x = some_input(ours, batch, bits=True)
     y = ours.forward_features(x)

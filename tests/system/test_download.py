@@ -16,11 +16,12 @@ COMMAND = """
 import dataclasses, sys
 sys.path.insert(0, {repository!r})
 import prepare_data
+from src.command_line import run_command_line
 from src.events.datasets import nmnist
 from src.events.datasets.description import Archive
 archives = tuple(Archive(*words) for words in {archives!r})
 nmnist.NMNIST = dataclasses.replace(nmnist.NMNIST, archives=archives)
-sys.exit(prepare_data.main())
+sys.exit(run_command_line("prepare_data", None, prepare_data.add_arguments, prepare_data.run))
 """
 
 
