@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src import registry
 from src.command_line import UserError
 from src.config import Config, Data, overlap_of
 from src.events.datasets import DATASETS, get_dataset
@@ -358,6 +359,22 @@ def test_a_model_that_was_saved_with_another_spelling_has_the_one_spelling():
 def test_every_dataset_is_found_by_the_spelling_that_configs_store(load):
     for name in DATASETS:
         assert get_dataset(load(f"data: {{name: {name.lower()}}}").data.name) is DATASETS.load(name)
+
+
+@pytest.mark.parametrize(
+    ("registry", "key"),
+    [
+        (registry.DATASETS, "data.name"),
+        (registry.MODEL_TYPES, "model.model_type"),
+        (registry.PARAMETRISATIONS, "model.difflogic.parametrisation"),
+        (registry.CONNECTIONS, "model.difflogic.connections"),
+        (registry.BACKENDS, "model.difflogic.implementation"),
+    ],
+)
+def test_a_name_that_is_added_to_a_registry_is_a_choice_at_once(load, monkeypatch, registry, key):
+    assert "allowed: " in error_of(load, "base:", f"{key}=toy")
+    monkeypatch.setitem(registry.entries, "Toy", "tests.toys:TOY")
+    assert value_of(load("base:", f"{key}=toy"), key) == "Toy"
 
 
 def test_a_choice_is_never_null(load):
