@@ -5,15 +5,15 @@ import torch
 
 
 def unpack_bits(packed: torch.Tensor, num_bits: int) -> torch.Tensor:
-    """Packed frames uint8 [B, bytes] -> 0 and 1, uint8 [B, num_bits]."""
-    if packed.device.type == "cpu":  # where NumPy is several times as fast as the operations below
+    """Return the bits of packed frames, uint8 [B, bytes], as 0 and 1: uint8 [B, num_bits]."""
+    if packed.device.type == "cpu":  # NumPy is several times as fast there as the operations below
         return torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=num_bits, bitorder="little"))
     bits = (packed[:, :, None] >> torch.arange(8, device=packed.device, dtype=torch.uint8)) & 1
     return bits.flatten(1)[:, :num_bits]
 
 
 def pack_bits(bits: torch.Tensor) -> torch.Tensor:
-    """0 and 1, uint8 [B, bits] -> packed frames uint8 [B, ceil(bits / 8)]; `unpack_bits` goes back."""
+    """Pack 0 and 1, uint8 [B, bits], into uint8 [B, ceil(bits / 8)]; `unpack_bits` is the inverse."""
     if bits.device.type == "cpu":
         return torch.from_numpy(np.packbits(bits.numpy(), axis=1, bitorder="little"))
     padded = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8)).reshape(len(bits), -1, 8)

@@ -61,7 +61,7 @@ class Local(ConnectionScheme):
 
     def __init__(self, name: str, shape: tuple[int, int, int], local_size: int, candidates: int) -> None:
         super().__init__(name, shape, local_size, candidates)
-        self._positions = pixel_positions(shape)  # of the next layer's inputs
+        self._positions = pixel_positions(shape)  # the next layer's inputs
         self._layers = 0
 
     def layer(self, in_dim: int, out_dim: int, **options: Any) -> LogicLayer:

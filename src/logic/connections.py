@@ -4,7 +4,7 @@ import torch
 
 
 def random_connections(in_dim: int, out_dim: int) -> torch.Tensor:
-    """int64 [2, out_dim]: inputs drawn so that each is used equally often, up to one; difflogic's `random`.
+    """Draw int64 [2, out_dim] so that each input is used equally often, up to one; difflogic's `random`.
 
     Draws from PyTorch's global CPU generator exactly as difflogic does: the same seed gives the same network.
     """
@@ -14,7 +14,7 @@ def random_connections(in_dim: int, out_dim: int) -> torch.Tensor:
 
 
 def unique_connections(in_dim: int, out_dim: int) -> torch.Tensor:
-    """int64 [2, out_dim]: no two neurons see the same pair; neighbouring inputs first; difflogic's `unique`.
+    """Draw int64 [2, out_dim] so that no two neurons see the same pair, neighbours first; difflogic's `unique`.
 
     Raises:
         ValueError: if there are fewer pairs than neurons.
@@ -40,7 +40,7 @@ def unique_connections(in_dim: int, out_dim: int) -> torch.Tensor:
 
 
 def candidate_connections(in_dim: int, out_dim: int, candidates: int) -> torch.Tensor:
-    """int64 [2, out_dim, candidates]: distinct inputs, among which each of a neuron's two is to be chosen.
+    """Draw int64 [2, out_dim, candidates]: distinct inputs, among which each of a neuron's two is to be chosen.
 
     The first candidates are the `random_connections` of the same seed. Every input is a candidate about equally often.
 
@@ -52,8 +52,8 @@ def candidate_connections(in_dim: int, out_dim: int, candidates: int) -> torch.T
         raise ValueError(f"{candidates} candidates cannot be told apart among {in_dim} inputs; use fewer candidates")
     order = torch.randperm(2 * out_dim)
     inputs = torch.randperm(in_dim)
-    # From its place among the permuted inputs, each goes on to others by shifts, which are distinct, and drawn anew
-    # for each use of the places: neurons that share a candidate do not share all.
+    # The other candidates lie at distinct shifts from the first one's place among the permuted inputs. Shifts are drawn
+    # again for each use of the places, so that neurons which share a candidate do not share all.
     uses = -(-2 * out_dim // in_dim)
     shifts = torch.stack([torch.randperm(in_dim - 1)[: candidates - 1] + 1 for _ in range(uses)])
     shifts = torch.nn.functional.pad(shifts, (1, 0))
@@ -62,16 +62,16 @@ def candidate_connections(in_dim: int, out_dim: int, candidates: int) -> torch.T
 
 
 def pixel_positions(shape: tuple[int, int, int]) -> torch.Tensor:
-    """float32 [C * H * W, 2]: y and x of each bit of frames [C, H, W]."""
+    """Return y and x of each bit of frames [C, H, W], float32 [C * H * W, 2]."""
     channels, height, width = shape
     return torch.cartesian_prod(torch.arange(height), torch.arange(width)).float().repeat(channels, 1)
 
 
 def local_connections(positions: torch.Tensor, out_dim: int, size: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both inputs of a neuron lie in one window of the image; each input is used about equally often.
+    """Draw pairs of inputs that lie in one window of the image, and use each input about equally often.
 
     The image is cut into windows, from a random corner, and the inputs in a window are paired at random, until there
-    are enough pairs. Of an odd number of inputs one is used twice; a single one has to wait for the next cut.
+    are enough pairs. If a window has an odd number of inputs, one is used twice; a single one waits for the next cut.
 
     Args:
         positions: float32 [in_dim, 2], y and x of the inputs.
@@ -97,7 +97,7 @@ def local_connections(positions: torch.Tensor, out_dim: int, size: float) -> tup
 
 
 def _pairs_in_windows(positions: torch.Tensor, size: float) -> torch.Tensor:
-    """int64 [2, pairs], in a random order, of one cut of the image."""
+    """Return the pairs of one cut of the image, int64 [2, pairs], in a random order."""
     row, column = ((positions + size * torch.rand(2)) // size).long().T
     window = row * (column.max() + 1) + column
     order = torch.randperm(len(window))

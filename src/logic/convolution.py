@@ -1,4 +1,4 @@
-"""LogicConvolution: a convolutional layer of logic gates, the module."""
+"""LogicConvolution: a convolutional layer of logic gates."""
 
 import functools
 import math
@@ -12,14 +12,14 @@ from src.logic.gate_layer import GateLayer
 from src.logic.parametrisation import GateOptions
 from src.logic.trees import geometry
 
-CHANNELS_OF_A_KERNEL = 2  # at most; Petersen et al. 2024, section 3.2
+CHANNELS_OF_A_KERNEL = 2  # or fewer; Petersen et al. 2024, section 3.2
 
 
 class LogicConvolution(GateLayer):
     """Trees of two-input gates over receptive fields, the same at every position (Petersen et al. 2024).
 
     A kernel is a complete binary tree of gates, whose leaves are pixels of its receptive field; it is evaluated around
-    every pixel, where what lies outside the frame is 0. Of each pooling window the largest output is kept: the OR of
+    every pixel; what lies outside the frame is 0. The largest output of each pooling window is kept: the OR of
     bits. Gates are learned as in LogicLayer.
 
     Attributes:
@@ -51,14 +51,14 @@ class LogicConvolution(GateLayer):
             kernels: number of trees, the channels of the output.
             receptive_field: its height and width; an even one reaches one pixel further down and right.
             tree_depth: gates between a leaf and the output; a tree has 2^tree_depth leaves.
-            pool: height and width of a pooling window; 1: no pooling. Rows and columns that fill no window are left
-                out.
+            pool: height and width of a pooling window; 1 means no pooling. Rows and columns that fill no window are
+                left out.
             device: where the weights are created.
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
             implementation: `auto`, or the name of a backend that has convolutions.
-            gates: how they are learned; without, by softmax from residual initialisation.
-            groups: of consecutive channels, and of as many kernels each, that see none but theirs, as PyTorch's Conv2d
-                has them.
+            gates: how they are learned; by default by softmax, from residual initialisation.
+            groups: number of groups of consecutive channels; a group's kernels see its channels alone, as in PyTorch's
+                Conv2d.
             connect: whether to draw connections; a subclass may have its own.
 
         Raises:
@@ -100,7 +100,7 @@ class LogicConvolution(GateLayer):
         return backend.convolution(x, self.gate_weights(), trees, self.grad_factor, shares)
 
     def leaf_inputs(self) -> torch.Tensor:
-        """The input that each leaf of each tree reads: int64 [leaves, pool * pool, kernels, out_height, out_width].
+        """Return the input that each leaf reads, int64 [leaves, pool * pool, kernels, out_height, out_width].
 
         in_dim stands for the zeros around the frame. The second dimension is the position in the pooling window.
         """
@@ -116,7 +116,7 @@ class LogicConvolution(GateLayer):
         return backend.trees(self.indices, self.shape)
 
     def _shares(self) -> torch.Tensor | None:
-        """[kernels, leaves, candidates]: what a subclass learns of its leaves."""
+        """Return what a subclass learns about its leaves, [kernels, leaves, candidates]; None if there is nothing."""
         return None
 
     def extra_repr(self) -> str:
@@ -129,7 +129,7 @@ class LogicConvolution(GateLayer):
 
 
 def draw_by_group(draw: Callable[[int, int], torch.Tensor], channels: int, kernels: int, groups: int) -> torch.Tensor:
-    """What `draw` gives for as many channels and kernels as a group has, int64 [3, kernels, ...]: of all groups."""
+    """Return what `draw` gives for each group's channels and kernels, int64 [3, kernels, ...] of all groups."""
     drawn = [draw(channels // groups, kernels // groups) for _ in range(groups)]
     for group, indices in enumerate(drawn):
         indices[0] += group * (channels // groups)
@@ -137,14 +137,13 @@ def draw_by_group(draw: Callable[[int, int], torch.Tensor], channels: int, kerne
 
 
 def tree_connections(channels: int, kernels: int, leaves: int, receptive_field: int) -> torch.Tensor:
-    """int64 [3, kernels, leaves]: each leaf's channel, and its row and column in the receptive field.
+    """Draw int64 [3, kernels, leaves]: each leaf's channel, and its row and column in the receptive field.
 
     A kernel sees two channels, each channel is seen equally often, up to two, and a leaf is drawn twice only where a
     tree has more leaves than its two receptive fields have pixels. Draws from PyTorch's global CPU generator.
     """
-    pairs: list[
-        torch.Tensor
-    ] = []  # of neighbours in a ring of all channels in random order; every second pair, then those between
+    # Neighbours in a ring of all channels in random order: every second pair, then those between.
+    pairs: list[torch.Tensor] = []
     while sum(len(some) for some in pairs) < kernels:
         ring = torch.randperm(channels)
         neighbours = torch.stack([ring, ring.roll(-1)], 1)
@@ -162,7 +161,7 @@ def tree_connections(channels: int, kernels: int, leaves: int, receptive_field: 
 
 
 def tree_candidates(channels: int, kernels: int, leaves: int, receptive_field: int, candidates: int) -> torch.Tensor:
-    """int64 [3, kernels, leaves, candidates]: distinct pixels of the receptive field, of any channel, like connections.
+    """Draw int64 [3, kernels, leaves, candidates]: distinct pixels of the receptive field, of any channel.
 
     The first ones are the `tree_connections` of the same seed. Draws from PyTorch's global CPU generator.
 
@@ -176,7 +175,7 @@ def tree_candidates(channels: int, kernels: int, leaves: int, receptive_field: i
         )
     channel, row, column = tree_connections(channels, kernels, leaves, receptive_field)
     first = (channel * pixels + row * receptive_field + column).flatten()
-    # Others, as shifts from the first, which are distinct.
+    # The others lie at distinct shifts from the first.
     shifts = torch.stack([torch.randperm(channels * pixels - 1)[: candidates - 1] + 1 for _ in first])
     taps = (first[:, None] + torch.nn.functional.pad(shifts, (1, 0))) % (channels * pixels)
     taps = taps.reshape(kernels, leaves, candidates)

@@ -16,7 +16,7 @@ class LogicLayer(GateLayer):
     """A layer of two-input gates, each a learned mixture of the sixteen (Petersen et al. 2022).
 
     In train mode a neuron computes the expectation under softmax(weights) of the gates' real-valued forms; in eval mode
-    it is its most likely gate. `gates` may say otherwise, see GateOptions.
+    it is its most likely gate. GateOptions lists other ways to learn gates.
 
     Attributes:
         weights: parameter [out_dim, 16], in the gate order of `src.logic.gates`; [out_dim, 4] of light and walsh gates.
@@ -62,9 +62,9 @@ class LogicLayer(GateLayer):
         return y.reshape(*x.shape[:-1], self.out_dim)
 
     def forward_sums(self, x: torch.Tensor, k: int) -> torch.Tensor:
-        """[in_dim, batch] -> [k, batch]: the sums of k equal groups of neurons, in float32 or wider.
+        """Return the sums of k equal groups of neurons: [in_dim, batch] -> [k, batch], in float32 or wider.
 
-        What GroupSum does to a last layer, without its outputs in memory if the backend can.
+        This is what GroupSum does to a last layer, without its outputs in memory if the backend can.
         """
         if self.out_dim % k:
             raise ValueError(f"{self.out_dim} neurons cannot be divided into {k} equal groups")
@@ -84,7 +84,7 @@ class LogicLayer(GateLayer):
         return backend.connect(self.indices, self.in_dim)
 
     def extra_repr(self) -> str:
-        """What `print` shows."""
+        """Return what `print` shows."""
         return (
             f"{self.in_dim}, {self.out_dim}, connections={self.connections}, grad_factor={self.grad_factor}, "
             f"parametrisation={self.gates.parametrisation}"
@@ -116,5 +116,5 @@ class GroupSum(nn.Module):
         return groups.sum(-1, dtype=sum_dtype(x)) / self.tau
 
     def extra_repr(self) -> str:
-        """What `print` shows."""
+        """Return what `print` shows."""
         return f"k={self.k}, tau={self.tau}"

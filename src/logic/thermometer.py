@@ -9,18 +9,18 @@ from torch import nn
 
 from src.bits import pack_bits
 
-MOST_COUNT = 255  # of a pixel
-WIDTH = 0.25  # of the sigmoid that is learned through: a whole number's distance from a threshold is 0.5 at first
+MOST_COUNT = 255  # a pixel's count is one byte
+WIDTH = 0.25  # how steep the learned thresholds' sigmoid is; at first, whole numbers are 0.5 away from thresholds
 
 
 class Thermometer(nn.Module):
-    """Counts of events -> bits, as many channels for each channel as there are thresholds, all pixels alike.
+    """Turns counts of events into bits: each channel becomes one channel per threshold; all pixels share thresholds.
 
-    Learnable thresholds are a parameter, and in train mode a bit is sigmoid((count - threshold) / WIDTH). Otherwise,
-    and in eval mode, it is whether count > threshold.
+    A bit says whether count > threshold. If thresholds are learnable, they are a parameter, and in train mode a bit is
+    sigmoid((count - threshold) / WIDTH).
 
     Attributes:
-        thresholds: float32 [levels]; 0, 1, 2, … until `fit`, plus a half where they are learned.
+        thresholds: float32 [levels]; 0, 1, 2, … until `fit`, plus a half if they are learned.
     """
 
     thresholds: torch.Tensor
@@ -35,7 +35,7 @@ class Thermometer(nn.Module):
             self.register_buffer("thresholds", thresholds)
 
     def forward(self, counts: torch.Tensor) -> torch.Tensor:
-        """[channels * pixels, B] of any dtype -> float32 [channels * levels * pixels, B], as logic layers take it.
+        """Return the bits of counts [channels * pixels, B], float32 [channels * levels * pixels, B].
 
         Channel p becomes the channels p * levels to p * levels + levels - 1.
         """
@@ -48,15 +48,15 @@ class Thermometer(nn.Module):
         return bits.reshape(-1, counts.shape[-1])
 
     def encode(self, counts: torch.Tensor) -> torch.Tensor:
-        """Frames of counts uint8 [B, P*H*W] -> packed bits uint8 [B, ceil(levels*P*H*W/8)], what a circuit reads."""
+        """Return what a circuit reads, uint8 [B, ceil(levels*P*H*W/8)], from frames of counts uint8 [B, P*H*W]."""
         by_channel = counts.reshape(len(counts), self.channels, 1, -1)
         return pack_bits((by_channel > self.thresholds.detach()[:, None]).to(torch.uint8).flatten(1))
 
     @torch.no_grad()
     def fit(self, counts: NDArray[np.uint8]) -> None:
-        """Choose thresholds by training counts: 0, then quantiles of the pixels with events, but distinct.
+        """Choose distinct thresholds from training counts: 0, then quantiles of the pixels with events.
 
-        Where pixels have few events, as in short frames, these are 0, 1, 2, …; where they have many, as many pixels lie
+        If pixels have few events, as in short frames, these are 0, 1, 2, …; if they have many, equally many pixels lie
         between any two thresholds.
         """
         present = np.bincount(counts.reshape(-1), minlength=MOST_COUNT + 1)
@@ -71,11 +71,11 @@ class Thermometer(nn.Module):
         self.thresholds.copy_(self._placed(torch.tensor(chosen)))
 
     def whole_thresholds(self) -> tuple[int, ...]:
-        """Whole numbers t such that the bits in eval mode are count > t."""
+        """Return whole numbers t such that the bits in eval mode are count > t."""
         return tuple(math.floor(threshold) for threshold in self.thresholds.tolist())
 
     def _placed(self, thresholds: torch.Tensor) -> torch.Tensor:
-        """Between two counts where they are learned, so that the sigmoid is far from its middle at both."""
+        """Put learned thresholds between two counts, so that the sigmoid is far from its middle at both."""
         return thresholds.float() + (0.5 if self.learnable else 0.0)
 
     def extra_repr(self) -> str:

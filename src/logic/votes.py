@@ -1,4 +1,4 @@
-"""VoteSum: class counts of features, each of which a class counts a learned whole number of times."""
+"""VoteSum: class counts, for which each class counts a feature a learned whole number of times."""
 
 import torch
 from torch import nn
@@ -7,17 +7,16 @@ from src.logic.parametrisation import GateOptions, straight_through
 
 
 class VoteSum(nn.Module):
-    """Class counts: the sum of the votes that the features which are 1 have for a class.
+    """Counts, for each class, the votes of the features that are 1.
 
-    Votes are whole numbers in eval mode. To all classes the same is added, so that no count is below 0: it then is
-    one of gates, as GroupSum's, of as many buffers of a feature as it has votes, as many inverters where it has them
-    below 0 (a vote of -1 is one for the complement, less one), and some ones. In train mode votes are real numbers,
-    but those of hard gates are rounded there too, straight-through.
+    Votes are whole numbers in eval mode. A constant is added to every class so that counts are never negative, which
+    lets gates compute them: a count is built from one buffer per positive vote, one inverter per negative vote, and
+    constant ones. In train mode votes are real numbers; those of hard gates are rounded there too, straight-through.
 
     Attributes:
-        weights: parameter [k, in_dim], the votes before rounding; zeros at first, which draw no random numbers.
-        gates: whose `hard` says whether to round in train mode.
-        groups: of consecutive features, equally many each, which can be trained to tell classes by themselves.
+        weights: parameter [k, in_dim], the votes before rounding; zeros at first, so that no random numbers are drawn.
+        gates: options whose `hard` says whether to round in train mode.
+        groups: number of equal groups of consecutive features, each of which can be trained to tell classes by itself.
     """
 
     def __init__(self, in_dim: int, k: int, gates: GateOptions | None = None, groups: int = 1) -> None:
@@ -29,16 +28,16 @@ class VoteSum(nn.Module):
         self.weights = nn.Parameter(torch.zeros(k, in_dim))
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """[in_dim, batch] -> counts [batch, k], in float32 or wider."""
+        """Return the counts [batch, k] of features [in_dim, batch], in float32 or wider."""
         votes = self._votes()
         with torch.autocast(x.device.type, enabled=False):
             x = x if x.dtype == torch.float64 else x.float()
             return (votes.to(x.dtype) @ x).T - lowest_sums(votes.detach()).min()
 
     def forward_groups(self, x: torch.Tensor) -> torch.Tensor:
-        """[in_dim, batch] -> votes [batch, groups, k] of each group's features, in float32 or wider.
+        """Return each group's votes [batch, groups, k], from features [in_dim, batch], in float32 or wider.
 
-        Nothing is added to them: their sum over groups is `forward_features`, but for a number that all classes share.
+        No constant is added: the sum over groups is `forward_features`, but for a number that all classes share.
         """
         votes = self._votes()
         with torch.autocast(x.device.type, enabled=False):
@@ -47,13 +46,13 @@ class VoteSum(nn.Module):
             return (of_groups @ x.unflatten(0, (self.groups, -1))).permute(2, 0, 1)  # no transposed copy of x
 
     def _votes(self) -> torch.Tensor:
-        """[k, in_dim], as they count in this mode."""
+        """Return the votes [k, in_dim] as they count in this mode."""
         if not self.training:
             return self.weights.round()
         return straight_through(self.weights.round(), self.weights) if self.gates.hard else self.weights
 
     def whole_votes(self) -> torch.Tensor:
-        """int64 [k, in_dim]: the votes in eval mode, ties of rounding to even."""
+        """Return the votes in eval mode, int64 [k, in_dim]; ties are rounded to even."""
         return self.weights.detach().round().long()
 
     def extra_repr(self) -> str:
@@ -62,5 +61,5 @@ class VoteSum(nn.Module):
 
 
 def lowest_sums(votes: torch.Tensor) -> torch.Tensor:
-    """The lowest sum that each class can have of votes [k, in_dim]: [k]."""
+    """Return the lowest sum that each class can have, [k], from votes [k, in_dim]."""
     return votes.clamp(max=0).sum(1)

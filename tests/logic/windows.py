@@ -31,10 +31,13 @@ def window_values(
 def clear_windows(trees: LogicConvolution, x: torch.Tensor) -> torch.Tensor:
     """Float32 [out_dim, batch], in train mode: 0 where rounding decides which value of a window is the largest, else 1.
 
-    As a factor of the outputs' gradients it leaves out those windows. Equal values are no matter: the first one wins.
+    As a factor of the outputs' gradients it leaves out those windows. Of equal values
+    the first one wins, unless a sigmoid comes after.
     """
     coefficients = trees.coefficients().detach().double()
     outputs = GateWeights(trees.weights, trees.gates, relaxed=True).outputs
     windows = window_values(x.detach().double(), coefficients, Trees(trees.indices, trees.shape), None, outputs)
     behind = windows.amax(1, keepdim=True) - windows
+    if trees.gates.rule.sigmoid_after:  # PyTorch's sigmoid of equal numbers may differ, at the end of an array
+        return ((behind <= ROUNDING).sum(1) == 1).float()
     return ((behind == 0) | (behind > ROUNDING)).all(1).float()

@@ -44,7 +44,7 @@ def softmax_mixture(
         weights: [out_dim, 16], in the order of `src.logic.gates`.
         lists: the connections.
         grad_factor: multiplies the gradient of x.
-        groups: add the outputs of so many equal groups of neurons up, without keeping them.
+        groups: number of equal groups of neurons whose outputs are added up and not kept; None keeps them.
 
     Returns:
         [out_dim, batch], or [groups, batch].
