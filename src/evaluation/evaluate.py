@@ -17,19 +17,19 @@ from src.data import FrameCache, load_batches, open_cache, train_order
 from src.distributed.batches import deal_out_batches
 from src.distributed.group import rank, total, world_size
 from src.evaluation.inference import load_model
-from src.evaluation.metrics import DEBUG, accuracies, classification, debug_entry
+from src.evaluation.metrics import accuracies, classification, debug_entry
 from src.events.datasets import get_dataset
 from src.frame_cache.cache import SPLITS, Split, cache_parameters, read_manifest, recording_names
-from src.helpers import LOG, format_percent, format_table, keep_freed_memory, match_choice
+from src.helpers import LOG, keep_freed_memory, match_choice
 from src.io_funcs import write_atomic
 from src.jobs.folders import Job, evaluation_path
 from src.model import FrameModel
 from src.options import differing_keys
+from src.reports.evaluation_tables import evaluation_tables
 from src.training.device import autocast, choose_device, explain_memory_errors
 
 FORMAT_VERSION = 1
 MODEL_NAMES = ("best", "final")
-MOST_PRINTED_CLASSES = 20  # of a confusion matrix; of more classes, the commonest confusions are printed
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     except OSError as error:
         raise UserError(f"{path}: cannot write there: {error.strerror}; see PROJECT_STORAGE_DIR") from error
     finally:
-        print_result(_tables(content))
+        print_result(evaluation_tables(content))
     LOG.info("evaluation in %s", path)
 
 
@@ -246,50 +246,3 @@ def warn_of_other_frames(whose: str, about: dict[str, Any], cache: FrameCache) -
 def _classes(names: list[str]) -> str:
     few = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"{len(names)} classes ({few})"
-
-
-# For the terminal
-
-_BY_CLASS = ("precision", "recall", "f1")
-
-
-def _tables(content: dict[str, Any]) -> str:
-    """An evaluation as plain-text tables."""
-    title = "{model} model of job {job_id} ({model_type}, step {step}) on {split} of {cache}".format(**content)
-    kinds = {"discretised": content, "relaxed": content["relaxed"]} if "relaxed" in content else {"": content}
-    summary = [
-        [kind or content["model_type"], f"{part['loss']:.4f}"]
-        + [format_percent(part[unit][name]) for unit in ("frames", "recordings") for name in ("accuracy", "macro_f1")]
-        for kind, part in kinds.items()
-    ]
-    header = ["%", "loss", "frames", "macro F1", "recordings", "macro F1"]
-    parts = [title, *([content[DEBUG]] if DEBUG in content else []), format_table(header, summary)]
-    for kind, part in kinds.items():
-        for unit in ("frames", "recordings"):
-            parts.append(f"{part[unit]['count']:,} {unit}{', ' + kind if kind else ''}, by class")
-            rows = [
-                [
-                    row["name"],
-                    *(format_percent(row[name]) for name in ("precision", "recall", "f1")),
-                    f"{row['support']:,}",
-                ]
-                for row in part[unit]["classes"]
-            ]
-            parts.append(format_table(["%", "precision", "recall", "F1", "support"], rows))
-            parts.append(_confusion(part[unit]["confusion"], content["class_names"], unit))
-    return "\n\n".join(parts) + "\n"
-
-
-def _confusion(confusion: list[list[int]], names: list[str], unit: str) -> str:
-    if len(names) <= MOST_PRINTED_CLASSES:
-        rows = [[name, *map(str, row)] for name, row in zip(names, confusion, strict=True)]
-        return format_table([f"{unit}: true (down), predicted (across)", *names], rows)
-    wrong = [
-        (count, names[true], names[predicted])
-        for true, row in enumerate(confusion)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    wrong.sort(key=lambda entry: -entry[0])
-    rows = [[true, predicted, str(count)] for count, true, predicted in wrong[:MOST_PRINTED_CLASSES]]
-    return format_table(["commonest confusions: true", "predicted", unit], rows)
