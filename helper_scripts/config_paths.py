@@ -16,23 +16,22 @@ from src.command_line import StopSignals, UserError, read_command_line, run_comm
 from src.config import Config
 from src.needed_paths import needed_to_prepare, needed_to_train
 
-NEEDED = {"main.py": needed_to_train, "prepare_data.py": needed_to_prepare}
-
 
 def needed_paths(script: str, words: list[str]) -> Iterator[tuple[str, Path]]:
     """Yield (mode, path) for what an entry point or a command of src/cli needs; UserError for a mistake."""
     name = Path(script).name
-    if name in NEEDED:
-        parser = ArgumentParser(prog=name, allow_abbrev=False)
-        parser.add_argument("config")
-        parser.add_argument("--override", action="append", default=[])
-        arguments, _ = parser.parse_known_args(words)
-        yield from NEEDED[name](Config.from_yaml(arguments.config, arguments.override))
+    if name == "cli":
+        command = importlib.import_module(f"src.cli.{words[0]}")
+        yield from command.needed_paths(
+            read_command_line(f"job.sh {words[0]}", command.__doc__, command.add_arguments, words[1:])
+        )
         return
-    command = importlib.import_module(f"src.cli.{words[0]}")
-    yield from command.needed_paths(
-        read_command_line(f"job.sh {words[0]}", command.__doc__, command.add_arguments, words[1:])
-    )
+    parser = ArgumentParser(prog=name, allow_abbrev=False)
+    parser.add_argument("config")
+    parser.add_argument("--override", action="append", default=[])
+    arguments, _ = parser.parse_known_args(words)
+    config = Config.from_yaml(arguments.config, arguments.override)
+    yield from needed_to_prepare(config) if name == "prepare_data.py" else needed_to_train(config)
 
 
 def main() -> int:
