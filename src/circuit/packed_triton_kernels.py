@@ -1,8 +1,7 @@
 """Triton kernels that run circuits on NVIDIA GPUs, on rows of words: one row per node, one bit per frame.
 
 All of them are bound by memory bandwidth, and deterministic. With TRITON_INTERPRET=1 at import, they run on CPU
-tensors, so they use no function of triton.language that is itself jitted: see
-`src.logic.backends.triton_dense_kernels`.
+tensors; see src/triton_common.py.
 """
 
 from functools import lru_cache
@@ -11,11 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-from src import triton_cache
+from src.triton_common import MIN_PROGRAMS, WARP, tile_offsets
 
-triton_cache.use()
-
-WARP = 32
 WARPS = 4  # per program
 # What a program transposes: whole sectors of 32 bytes on either side.
 TRANSPOSED_BYTES = 32
@@ -23,8 +19,6 @@ TRANSPOSED_WORDS = 8
 # A program counts the outputs of one class, one frame per thread; so many loads of a thread are under way at a time.
 COUNTED_FRAMES = WARPS * WARP
 COUNTED_TOGETHER = 16
-# Eight programs for each of an H200's 132 multiprocessors; tiles shrink in small levels to give as many.
-MIN_PROGRAMS = 1056
 
 
 def evaluate_packed(
@@ -145,12 +139,6 @@ def _tile(gates: int, words: int) -> tuple[int, int, int, int]:
     return rows, columns, vector, min(WARPS, max(1, rows * columns // (WARP * vector)))
 
 
-@triton.jit
-def _offsets(rows: tl.tensor, row_length: tl.tensor, columns: tl.tensor) -> tl.tensor:
-    # A layer's activations can number more than 2**31; its rows cannot, so that one wide multiplication is enough.
-    return rows.to(tl.int32).to(tl.int64)[:, None] * row_length + columns[None, :]
-
-
 @triton.jit(do_not_specialize=["out_dim", "num_vectors", "neuron_blocks"])
 def _evaluate_kernel(
     bits: tl.tensor,
@@ -173,8 +161,8 @@ def _evaluate_kernel(
 
     first = tl.load(indices + neurons, mask=in_layer, other=0)
     second = tl.load(indices + out_dim + neurons, mask=in_layer, other=0)
-    a = tl.load(bits + _offsets(first, words, columns), mask=mask, other=0)
-    b = tl.load(bits + _offsets(second, words, columns), mask=mask, other=0)
+    a = tl.load(bits + tile_offsets(first, words, columns), mask=mask, other=0)
+    b = tl.load(bits + tile_offsets(second, words, columns), mask=mask, other=0)
     gate = tl.load(gates + neurons, mask=in_layer, other=0).to(tl.int64)
     # The bilinear form over GF(2), where + is xor: its coefficients from the truth table, as masks of 64 equal bits.
     f00 = -(gate >> 3 & 1)
@@ -185,7 +173,7 @@ def _evaluate_kernel(
     c2 = f00 ^ f01
     c3 = c1 ^ f01 ^ f11
     value = f00[:, None] ^ (c1[:, None] & a) ^ ((c2[:, None] ^ (c3[:, None] & a)) & b)
-    tl.store(result + _offsets(neurons, words, columns), value, mask=mask)
+    tl.store(result + tile_offsets(neurons, words, columns), value, mask=mask)
 
 
 @triton.jit
@@ -199,7 +187,7 @@ def _store_words(
     result: tl.tensor, num_bits: tl.tensor, words: tl.tensor, rows: tl.tensor, columns: tl.tensor, value: tl.tensor
 ) -> None:
     mask = (rows < num_bits)[:, None] & (columns < words)[None, :]
-    tl.store(result + _offsets(rows, words, columns), value, mask=mask)
+    tl.store(result + tile_offsets(rows, words, columns), value, mask=mask)
 
 
 @triton.jit(do_not_specialize=["batch", "num_bits", "num_bytes", "words", "byte_blocks"])

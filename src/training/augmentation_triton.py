@@ -1,16 +1,14 @@
 """Augmentation on NVIDIA GPUs: one kernel that moves, turns, mirrors, thins and packs a batch of frames.
 
-With TRITON_INTERPRET=1 at import, it runs on CPU tensors; see logic/backends/triton_dense_kernels.py.
+With TRITON_INTERPRET=1 at import, it runs on CPU tensors; see src/triton_common.py.
 """
 
 import torch
 import triton
 import triton.language as tl
 
-from src import triton_cache
 from src.training import augmentation_kernels
-
-triton_cache.use()
+from src.triton_common import add, maximum
 
 ONE_BITS = tl.constexpr(augmentation_kernels.ONE_BITS)
 EVENTS_FROM = tl.constexpr(augmentation_kernels.EVENTS_FROM)
@@ -57,19 +55,6 @@ def augment_by_triton(
     return augmented
 
 
-# Kernels call only functions of their own module, since its interpreted copy has to interpret these too.
-
-
-@triton.jit
-def _add(x: tl.tensor, y: tl.tensor) -> tl.tensor:
-    return x + y
-
-
-@triton.jit
-def _larger(x: tl.tensor, y: tl.tensor) -> tl.tensor:
-    return tl.maximum(x, y)
-
-
 @triton.jit
 def _augment_kernel(
     packed: tl.tensor,
@@ -109,11 +94,11 @@ def _augment_kernel(
 
     kept = events
     if drop_below > 0:
-        for event in range(tl.reduce(tl.reduce(events, 1, _larger), 0, _larger)):
+        for event in range(tl.reduce(tl.reduce(events, 1, maximum), 0, maximum)):
             z = key + (source * MOST_COUNT + (event + EVENTS_FROM)).to(tl.uint64) * STEP
             z = (z ^ (z >> 30)) * FACTOR_1
             z = (z ^ (z >> 27)) * FACTOR_2
             number = ((z ^ (z >> 31)) >> 32).to(tl.int64)
             kept -= ((number < drop_below) & (event < events)).to(tl.int32)
-    result = tl.reduce(kept << pixel, 1, _add)
+    result = tl.reduce(kept << pixel, 1, add)
     tl.store(augmented + frame * size + byte, result.to(tl.uint8), mask=byte < size)

@@ -1,6 +1,7 @@
 """What tests of the Triton kernels share."""
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -19,9 +20,13 @@ def copy_of_module(name: str) -> ModuleType:
 
 
 def interpreted_copy(name: str) -> ModuleType:
-    """A copy of a module of kernels, for CPU tensors: a kernel is interpreted or not from its definition on."""
+    """A copy of a module of kernels, for CPU tensors: a kernel is interpreted or not from its definition on.
+
+    So are the functions of src.triton_common that it calls.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
+        patch.setitem(sys.modules, "src.triton_common", copy_of_module("src.triton_common"))
         return copy_of_module(name)
 
 

@@ -7,7 +7,7 @@ gather from the leaves that read them. That takes memory, as many times the outp
 layer's way back is done.
 
 Results are deterministic: there are no atomics, and block shapes are a pure function of shapes and dtypes. With
-TRITON_INTERPRET=1 at import, the kernels run on CPU tensors; see triton_dense_kernels.py.
+TRITON_INTERPRET=1 at import, the kernels run on CPU tensors; see src/triton_common.py.
 """
 
 # mypy: disable-error-code="assignment"
@@ -17,20 +17,16 @@ import torch
 import triton
 import triton.language as tl
 
-from src import triton_cache
 from src.logic import gates
 from src.logic.trees import Geometry
-
-triton_cache.use()
+from src.triton_common import MIN_PROGRAMS, WARP, add
 
 FORM, SIGMOID, STEP = (tl.constexpr(after) for after in (gates.FORM, gates.SIGMOID, gates.STEP))
 MOST_ELEMENTS = 4  # of a thread's access: more would take so many registers that few warps fit
-WARP = 32
 WARPS = 4
 # Outputs of a program's step on the way back: two a thread, since it keeps four sums a gate for each.
 BACKWARD_BLOCK = 2 * WARP * WARPS
 SLOPES_TILE = 8 * WARP * WARPS  # products of a program's step: candidates × outputs
-MIN_PROGRAMS = 1056  # eight for each of an H200's 132 multiprocessors
 
 
 def forward(
@@ -237,11 +233,6 @@ def _tile(batch: int) -> tuple[int, int, int]:
 
 
 # In the kernels, rows of activations have num_vectors * vector elements: so Triton knows how far they are aligned.
-
-
-@triton.jit
-def _add(x: tl.tensor, y: tl.tensor) -> tl.tensor:
-    return x + y
 
 
 @triton.jit
@@ -465,10 +456,10 @@ def _trees_kernel(
                 tl.store(out + outputs, grads[2 * leaves - 2 - leaf].to(grad_leaves.dtype.element_ty), mask=mask)
     for i in tl.static_range(leaves - 1):
         out = partial + ((part * kernels + kernel).to(tl.int64) * (leaves - 1) + (leaves - 2 - i)) * 4
-        tl.store(out, tl.reduce(sums[4 * i], 0, _add))
-        tl.store(out + 1, tl.reduce(sums[4 * i + 1], 0, _add))
-        tl.store(out + 2, tl.reduce(sums[4 * i + 2], 0, _add))
-        tl.store(out + 3, tl.reduce(sums[4 * i + 3], 0, _add))
+        tl.store(out, tl.reduce(sums[4 * i], 0, add))
+        tl.store(out + 1, tl.reduce(sums[4 * i + 1], 0, add))
+        tl.store(out + 2, tl.reduce(sums[4 * i + 2], 0, add))
+        tl.store(out + 3, tl.reduce(sums[4 * i + 3], 0, add))
 
 
 @triton.jit(
@@ -589,6 +580,6 @@ def _slopes_kernel(
         inside = mask & (row >= 0) & (row < height) & (column >= 0) & (column < width)
         offsets = ((channel * height + row) * width + column).to(tl.int64) * batch + outputs % batch
         products += grad * tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
-    sums = tl.reduce(products, 1, _add)
+    sums = tl.reduce(products, 1, add)
     i = tl.arange(0, padded)
     tl.store(partial + (part * count + of_leaf).to(tl.int64) * number + i, sums, mask=i < number)

@@ -1,14 +1,13 @@
-"""The `triton` implementation of a logic layer: kernels for NVIDIA GPUs, on feature-major activations.
+"""The `triton` backend's dense layers: kernels for NVIDIA GPUs, on feature-major activations.
 
 All of them are bound by memory bandwidth, so what counts is bytes. A row is one feature's (or neuron's) activations
 over the batch; a program handles a tile of rows × batch, gathers whole row segments, and reads a neuron's connections
-and coefficients once a segment. Programs that run side by side share the batch tile and differ in the rows, so that a
+and coefficients once per segment. Programs that run side by side share the batch tile and differ in the rows, so that a
 second reader of a row segment tends to find it in the L2 cache.
 
 Results are deterministic: there are no atomics, and block shapes are a pure function of shapes and dtypes.
 
-With TRITON_INTERPRET=1 at import, the kernels run on CPU tensors. They use no function of triton.language that is
-itself jitted (tl.sum, tl.zeros, …): those are interpreted only if the variable was set when triton was imported.
+With TRITON_INTERPRET=1 at import, the kernels run on CPU tensors; see src/triton_common.py.
 """
 
 from functools import lru_cache
@@ -18,26 +17,21 @@ import torch
 import triton
 import triton.language as tl
 
-from src import triton_cache
-
-triton_cache.use()
+from src.triton_common import MIN_PROGRAMS, WARP, add, maximum, tile_offsets
 
 ACCESS_BYTES = 16  # the widest access of a thread
-WARP = 32
 # A program of four warps, in which each thread makes this many accesses to each operand.
 WARPS = 4
 ACCESSES = 2
 # Registers for two consumers at a time leave room for fewer warps; smaller tiles make up for it.
 BACKWARD_ACCESSES = 1
-# Eight programs for each of an H200's 132 multiprocessors; tiles shrink in small layers to give as many.
-MIN_PROGRAMS = 1056
 
 
 def forward(x: torch.Tensor, coefficients: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """c0 + c1 a + c2 b + c3 ab for every neuron, computed in float32.
+    """Return c0 + c1 a + c2 b + c3 ab for every neuron, computed in float32.
 
-    Floor: 3 activations a neuron (a and b read, y written) + 32 bytes of connections and coefficients for each batch
-    tile.
+    Least traffic: 3 activations per neuron (a and b read, y written), and 32 bytes of connections and coefficients per
+    batch tile.
 
     Args:
         x: activations [in_dim, batch], float32, bfloat16 or float16.
@@ -78,12 +72,12 @@ def backward(
     need_grad_x: bool,
     grad_scale: float,
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Gradients with respect to x (times grad_scale) and to the coefficients, summed in float32.
+    """Return the gradients of x (times grad_scale) and of the coefficients, summed in float32.
 
-    Floor with grad_x: 4 activations a neuron + 2 a feature. For each of its consumers a feature gathers grad_y and the
-    partner's activations, which is all that the coefficients' gradients need too: the neuron's two inputs take two of
-    the four sums each, so that nothing is read or summed for them a second time. Without grad_x: 3 activations a
-    neuron.
+    Least traffic with grad_x: 4 activations per neuron and 2 per feature. For each of its consumers a feature gathers
+    grad_y and the partner's activations, which is all that the coefficients' gradients need too: the neuron's two
+    inputs take two of the four sums each, so that nothing is read or summed for them a second time. Without grad_x: 3
+    activations per neuron.
 
     Args:
         x: activations [in_dim, batch], as given to `forward`.
@@ -151,9 +145,9 @@ def candidate_slopes(
     candidates: torch.Tensor,
     grad_y: torch.Tensor,
 ) -> torch.Tensor:
-    """How the loss grows with the share that each candidate has in a neuron's input; see `reference.candidate_slopes`.
+    """Return what `Backend.candidate_slopes` asks for, summed in float32.
 
-    Floor: 2 k + 3 activations a neuron (its candidates, a, b and grad_y), as its candidates are many tiles' worth.
+    Least traffic: 2 k + 3 activations per neuron (candidates, a, b and grad_y), as candidates are many tiles' worth.
 
     Args:
         x: activations [in_dim, batch], float32, bfloat16 or float16.
@@ -193,9 +187,9 @@ def candidate_slopes(
 
 
 def unpack_frames(packed: torch.Tensor, num_bits: int, dtype: torch.dtype) -> torch.Tensor:
-    """Frames of packed bits -> feature-major activations 0 and 1.
+    """Return the bits of packed frames as feature-major activations, 0 and 1.
 
-    Floor: one activation written for a bit and frame + 1/8 byte read.
+    Least traffic per bit and frame: one activation written, 1/8 byte read.
 
     Args:
         packed: uint8 [batch, ceil(num_bits / 8)], in little-endian bit order.
@@ -262,22 +256,6 @@ def _tile(rows: int, columns: int, element_size: int, accesses: int, split_batch
 # is specialised on sizes.
 
 
-@triton.jit
-def _add(x: tl.tensor, y: tl.tensor) -> tl.tensor:
-    return x + y
-
-
-@triton.jit
-def _maximum(x: tl.tensor, y: tl.tensor) -> tl.tensor:
-    return tl.maximum(x, y)
-
-
-@triton.jit
-def _offsets(rows: tl.tensor, row_length: tl.tensor, columns: tl.tensor) -> tl.tensor:
-    # A layer's activations can number more than 2**31; its rows cannot, so that one wide multiplication is enough.
-    return rows.to(tl.int32).to(tl.int64)[:, None] * row_length + columns[None, :]
-
-
 @triton.jit(do_not_specialize=["out_dim", "num_vectors", "neuron_blocks"])
 def _forward_kernel(
     x: tl.tensor,
@@ -302,8 +280,8 @@ def _forward_kernel(
 
     first = tl.load(indices + neurons, mask=in_layer, other=0)
     second = tl.load(indices + out_dim + neurons, mask=in_layer, other=0)
-    a = tl.load(x + _offsets(first, batch, frames), mask=mask, other=0.0)
-    b = tl.load(x + _offsets(second, batch, frames), mask=mask, other=0.0)
+    a = tl.load(x + tile_offsets(first, batch, frames), mask=mask, other=0.0)
+    b = tl.load(x + tile_offsets(second, batch, frames), mask=mask, other=0.0)
     c = coefficients + neurons.to(tl.int64) * stride_n
     c0 = tl.load(c, mask=in_layer, other=0.0)
     c1 = tl.load(c + stride_c, mask=in_layer, other=0.0)
@@ -311,7 +289,7 @@ def _forward_kernel(
     c3 = tl.load(c + 3 * stride_c, mask=in_layer, other=0.0)
     a = a.to(tl.float32)
     result = c0[:, None] + c1[:, None] * a + (c2[:, None] + c3[:, None] * a) * b.to(tl.float32)
-    tl.store(y + _offsets(neurons, batch, frames), result.to(y.dtype.element_ty), mask=mask)
+    tl.store(y + tile_offsets(neurons, batch, frames), result.to(y.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=["out_dim", "num_vectors"])
@@ -338,16 +316,16 @@ def _grad_coefficients_kernel(
     for start in range(0, batch, block_batch):
         frames = start + tl.arange(0, block_batch)
         mask = in_layer[:, None] & (frames < batch)[None, :]
-        g = tl.load(grad_y + _offsets(neurons, batch, frames), mask=mask, other=0.0)
-        a = tl.load(x + _offsets(first, batch, frames), mask=mask, other=0.0)
-        b = tl.load(x + _offsets(second, batch, frames), mask=mask, other=0.0)
+        g = tl.load(grad_y + tile_offsets(neurons, batch, frames), mask=mask, other=0.0)
+        a = tl.load(x + tile_offsets(first, batch, frames), mask=mask, other=0.0)
+        b = tl.load(x + tile_offsets(second, batch, frames), mask=mask, other=0.0)
         g = g.to(tl.float32)
         b = b.to(tl.float32)
         ga = g * a.to(tl.float32)
-        sum_g += tl.reduce(g, 1, _add)
-        sum_ga += tl.reduce(ga, 1, _add)
-        sum_gb += tl.reduce(g * b, 1, _add)
-        sum_gab += tl.reduce(ga * b, 1, _add)
+        sum_g += tl.reduce(g, 1, add)
+        sum_ga += tl.reduce(ga, 1, add)
+        sum_gb += tl.reduce(g * b, 1, add)
+        sum_gab += tl.reduce(ga * b, 1, add)
     out = grad_coefficients + neurons.to(tl.int64) * 4
     tl.store(out, sum_g, mask=in_layer)
     tl.store(out + 1, sum_ga, mask=in_layer)
@@ -390,12 +368,12 @@ def _candidate_slopes_kernel(
         frames = start + tl.arange(0, block_batch)
         in_batch = frames < batch
         mask = in_layer[:, None] & in_batch[None, :]
-        g = tl.load(grad_y + _offsets(neurons, batch, frames), mask=mask, other=0.0)
-        other = tl.load(x + _offsets(partner, batch, frames), mask=mask, other=0.0)
+        g = tl.load(grad_y + tile_offsets(neurons, batch, frames), mask=mask, other=0.0)
+        other = tl.load(x + tile_offsets(partner, batch, frames), mask=mask, other=0.0)
         grad_input = g.to(tl.float32) * (slope[:, None] + cross[:, None] * other.to(tl.float32))
         offsets = rows[:, :, None] + frames[None, None, :]
         own = tl.load(x + offsets, mask=used[:, :, None] & in_batch[None, None, :], other=0.0)
-        total += tl.reduce(grad_input[:, None, :] * own.to(tl.float32), 2, _add)
+        total += tl.reduce(grad_input[:, None, :] * own.to(tl.float32), 2, add)
     tl.store(slopes + places, total, mask=used)
 
 
@@ -420,8 +398,8 @@ def _load_consumer(
     role = entry & 1
     partner = tl.load(indices + ((1 - role) * out_dim + neuron), mask=used, other=0)
     mask = used[:, None] & in_batch[None, :]
-    g = tl.load(grad_y + _offsets(neuron, batch, frames), mask=mask, other=0.0)
-    other = tl.load(x + _offsets(partner, batch, frames), mask=mask, other=0.0)
+    g = tl.load(grad_y + tile_offsets(neuron, batch, frames), mask=mask, other=0.0)
+    other = tl.load(x + tile_offsets(partner, batch, frames), mask=mask, other=0.0)
     c = coefficients + neuron.to(tl.int64) * stride_n
     slope = tl.load(c + (1 + role) * stride_c, mask=used, other=0.0)
     cross = tl.load(c + 3 * stride_c, mask=used, other=0.0)
@@ -445,7 +423,7 @@ def _add_consumer(
     other = other.to(tl.float32)
     # As a, a feature sums the neuron's ga and gab; as b, its gb and g.
     factor = tl.where((role == 0)[:, None], own * other, 1.0)
-    sums = tl.join(tl.reduce(g * own, 1, _add), tl.reduce(g * factor, 1, _add))
+    sums = tl.join(tl.reduce(g * own, 1, add), tl.reduce(g * factor, 1, add))
     second = tl.arange(0, 2)[None, :]
     column = (1 + role)[:, None] * (1 - second) + (3 - 3 * role)[:, None] * second
     tl.store(partial + (neuron.to(tl.int64)[:, None] * 4 + column), sums, mask=used[:, None])
@@ -485,10 +463,10 @@ def _backward_kernel(
 
     starts = tl.load(consumer_starts + features, mask=in_layer, other=0).to(tl.int32)
     ends = tl.load(consumer_starts + 1 + features, mask=in_layer, other=0).to(tl.int32)
-    offsets = _offsets(features, batch, frames)
+    offsets = tile_offsets(features, batch, frames)
     own = tl.load(x + offsets, mask=mask, other=0.0).to(tl.float32)
     total = tl.full([block_features, block_batch], 0.0, tl.float32)
-    most = tl.reduce(ends - starts, 0, _maximum)
+    most = tl.reduce(ends - starts, 0, maximum)
     # Two consumers at a time (the mean count where a layer is as wide as the one before), loaded before either is used.
     for k in range(0, most, 2):
         position = starts + k
@@ -567,4 +545,4 @@ def _unpack_kernel(
         features = columns * 8 + bit
         value = (tile >> bit & 1).to(tl.float32).to(x.dtype.element_ty)
         mask = (features < num_bits)[:, None] & in_batch
-        tl.store(x + _offsets(features, batch, frames), value, mask=mask)
+        tl.store(x + tile_offsets(features, batch, frames), value, mask=mask)
