@@ -24,11 +24,11 @@ from src.command_line import (
     run_command,
 )
 from src.config import Config
-from src.explain import explain
 from src.helpers import launched_rank
 from src.io_funcs import check_name
 from src.jobs.folders import Job, restart_noted
 from src.options import with_option
+from src.options.explain import explain
 
 
 class Explain(argparse.Action):

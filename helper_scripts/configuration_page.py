@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from src.config import Config
-from src.explain import reference
+from src.options.explain import reference
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 BEGINNING = """# Configuration

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src import option_checks as checks
 from src import options
 from src.command_line import UserError
 from src.frame_modes import FRAME_MODES, framing_errors
 from src.helpers import LOG
-from src.options import AutoOr, Reader, option, section, when, when_above, when_not, when_set
+from src.options import AutoOr, Reader, checks, option, section, when, when_above, when_not, when_set
+from src.options.yaml_text import dump_yaml
 from src.registry import BACKENDS, CONNECTIONS, DATASETS, MODEL_TYPES, PARAMETRISATIONS
-from src.yaml_text import dump_yaml
 
 MOST_SEED = 2**63 - 1
 

@@ -19,7 +19,7 @@ from src.command_line import UserError
 from src.config import Config, Data, overlap_of
 from src.events.datasets import DATASETS, get_dataset
 from src.options import differing_keys, with_option
-from src.yaml_text import parse_yaml
+from src.options.yaml_text import parse_yaml
 from tests.configs import changed
 from tests.small_job import REPOSITORY
 

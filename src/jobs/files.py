@@ -16,7 +16,7 @@ from typing import Any
 from src.helpers import LOG, one_line
 from src.io_funcs import read_bytes
 from src.jobs.folders import Job, evaluation_path, luts_path
-from src.yaml_text import decode, parse_yaml
+from src.options.yaml_text import decode, parse_yaml
 
 MOST_BYTES = 100_000_000  # of a file; nothing that a job writes is near it
 MOST_CHARACTERS = 100_000  # of a text in a file

@@ -19,7 +19,7 @@ from src.io_funcs import check_name, from_repository, project_root, write_atomic
 from src.jobs.files import read_job_config, read_result
 from src.jobs.folders import SWEEP_FILE, Job
 from src.options import Reader, find_option, option, option_type, read_config, shown, tree_of, value_of, with_option
-from src.yaml_text import parse_yaml
+from src.options.yaml_text import parse_yaml
 
 METRICS = tuple(f"{split}.{what}_accuracy" for split in ("val", "test") for what in ("frame", "recording"))
 LONGEST_LABEL = 60  # of a configuration, in job ids

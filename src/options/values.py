@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from src.helpers import match_choice
-from src.yaml_text import YamlError, parse_yaml
+from src.options.yaml_text import YamlError, parse_yaml
 
 _BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}  # words of YAML 1.1; the reader knows true and false
 _EXPECTED = {

@@ -8,9 +8,9 @@ import pytest
 from helper_scripts.configuration_page import PAGE, page
 from src.command_line import UserError
 from src.config import Config
-from src.explain import explain
 from src.options import options_of
-from src.yaml_text import parse_yaml
+from src.options.explain import explain
+from src.options.yaml_text import parse_yaml
 from tests import small_job
 
 

@@ -4,9 +4,9 @@ import textwrap
 from collections.abc import Collection
 from typing import Any
 
-from src.option_checks import all_needs
-from src.options import Field, find, is_section, option_type, options_of, plain, value_of
-from src.yaml_text import dump_yaml
+from src.options.checks import all_needs
+from src.options.machine import Field, find, is_section, option_type, options_of, plain, value_of
+from src.options.yaml_text import dump_yaml
 
 WIDTH = 100  # characters of a line
 

@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.yaml_text import MOST_BYTES, MOST_DIGITS, YamlError, decode, dump_yaml, parse_yaml
+from src.options.yaml_text import MOST_BYTES, MOST_DIGITS, YamlError, decode, dump_yaml, parse_yaml
 
 
 @pytest.mark.parametrize(

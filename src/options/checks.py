@@ -7,7 +7,7 @@ from typing import Any
 
 from src.command_line import UserError
 from src.io_funcs import expand_path
-from src.options import Need, options_of, plain, value_of
+from src.options.machine import Need, options_of, plain, value_of
 
 
 def all_needs(config: Any, key: str) -> list[Need]:

@@ -3,8 +3,8 @@
 import pytest
 
 from src.config import Config, load_config
-from src.option_checks import all_needs, reason_unused, unused_lines
 from src.options import find, options_of, plain, with_option
+from src.options.checks import all_needs, reason_unused, unused_lines
 from tests.small_job import REPOSITORY
 
 CONFIGS = sorted({*REPOSITORY.glob("configs/*.yaml")} - {*REPOSITORY.glob("configs/sweep_*.yaml")})

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src.command_line import UserError, ended_by_signals
-from src.option_values import choose, convert, limit, parse_override
-from src.yaml_text import MOST_BYTES, YamlError, decode, parse_yaml
+from src.options.values import choose, convert, limit, parse_override
+from src.options.yaml_text import MOST_BYTES, YamlError, decode, parse_yaml
 
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
