@@ -21,6 +21,7 @@ FLOORS = {
     "config": 1,
     "kernel_cache": 1,
     "triton_cache": 1,
+    "triton_common": 1,
     "drawing": 1,
     "bits": 2,
     "jobs": 2,
@@ -45,8 +46,8 @@ FLOORS = {
 # What a package that can be used by itself may import from the rest of src.
 STANDING_ALONE = {
     "events": {"bits", "command_line", "frame_modes", "helpers", "io_funcs", "kernel_cache", "registry"},
-    "logic": {"bits", "command_line", "helpers", "kernel_cache", "registry", "triton_cache"},
-    "circuit": {"bits", "command_line", "helpers", "kernel_cache", "logic.gates", "triton_cache"},
+    "logic": {"bits", "command_line", "helpers", "kernel_cache", "registry", "triton_cache", "triton_common"},
+    "circuit": {"bits", "command_line", "helpers", "kernel_cache", "logic.gates", "triton_cache", "triton_common"},
 }
 
 
