@@ -1,9 +1,12 @@
-"""What is drawn does not depend on the user's settings of matplotlib."""
+"""What is drawn does not depend on the user's settings of matplotlib; polarities have their colours."""
 
 import os
 import subprocess
 import sys
 
+import numpy as np
+
+from src import drawing
 from tests.small_job import REPOSITORY
 
 DRAW = """
@@ -30,3 +33,11 @@ def test_a_notebook_s_backend_and_the_user_s_matplotlibrc_change_nothing(tmp_pat
     )
     theirs = {"MATPLOTLIBRC": str(tmp_path), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     assert drawn(tmp_path, **theirs) == plain
+
+
+def test_polarities_have_their_colours():
+    from matplotlib.colors import to_hex
+
+    frame = np.array([[[0, 1, 0, 1]], [[0, 0, 1, 1]]], np.uint8)  # [P, H, W]: none, OFF, ON, both
+    colours = drawing.coloured(frame)[0]
+    assert [to_hex(colour).upper() for colour in colours] == [drawing.EMPTY, drawing.OFF, drawing.ON, drawing.BOTH]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.drawing import drawing
+from src.drawing import BOTH, OFF, ON, coloured, drawing
 from src.events.datasets.description import Dataset, Recording
 from src.events.formats.errors import CorruptRecordingError
 from src.frame_cache import cache
@@ -24,10 +24,7 @@ RECORDINGS_FOR_RATE = 40
 TIME_BINS = 100
 GAP = 0.06  # between frames, as a fraction of a frame's shorter side
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart too.
-ON, OFF, BOTH = "#0072B2", "#D55E00", "#4D4D4D"
-SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
-EMPTY = "#F4F4F2"  # a pixel without events
+SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}  # Okabe and Ito's, as those of events
 INK = "#333333"
 
 
@@ -138,20 +135,6 @@ def unpacked(frames: NDArray[np.uint8], shape: tuple[int, int, int], dtype: str)
     if dtype == "binary":
         frames = np.unpackbits(frames, axis=1, count=math.prod(shape), bitorder="little")
     return frames.reshape(-1, *shape)
-
-
-def coloured(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return a frame [P, H, W] as RGB [H, W, 3]: a colour per polarity, another for both, paler for low counts."""
-    from matplotlib.colors import to_rgb
-
-    events = frame.astype(float)
-    strength = np.sqrt(events.sum(0) / max(events.sum(0).max(), 1.0)) if frame.max(initial=0) > 1 else events.max(0)
-    colour = np.empty((*frame.shape[1:], 3))
-    colour[:] = to_rgb(BOTH)
-    if len(frame) == 2:
-        colour[(frame[1] > 0) & (frame[0] == 0)] = to_rgb(ON)
-        colour[(frame[0] > 0) & (frame[1] == 0)] = to_rgb(OFF)
-    return strength[..., None] * colour + (1 - strength[..., None]) * np.array(to_rgb(EMPTY))
 
 
 def _draw_frames(

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from src.drawing import drawing
-from src.frame_cache.preview import coloured
+from src.drawing import coloured, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,7 +204,7 @@ def distinct_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list[
 
 @_styled
 def frames_png(frames: NDArray[np.uint8], scale: int = 1) -> bytes:
-    """Frames [F, P, H, W] beside each other as a PNG, in the colours of `preview.coloured`, with see-through gaps.
+    """Frames [F, P, H, W] beside each other as a PNG, in the colours of `drawing.coloured`, with see-through gaps.
 
     Each pixel becomes scale x scale.
     """

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from src.command_line import UserError
-from src.frame_cache.preview import BOTH, OFF, ON
+from src.drawing import BOTH, OFF, ON
 from src.helpers import LOG
 from src.io_funcs import write_atomic
 from src.jobs.files import is_there

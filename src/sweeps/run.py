@@ -89,7 +89,7 @@ def _next(waiting: list[SweepJob], said: set[str]) -> SweepJob | None:
 
 
 def read_failures(sweep: Sweep) -> dict[str, str]:
-    """Of jobs that failed when the sweep ran last: job id -> reason."""
+    """Return the jobs that failed when the sweep ran last: job id -> reason."""
     return read_file(_failures_path(sweep), json_of(mapping(text)), "the next run of the sweep writes it again") or {}
 
 

@@ -104,14 +104,6 @@ def test_of_few_recordings_several_frames_are_chosen():
     assert set(split.recordings[chosen]) == {0, 1}
 
 
-def test_polarities_have_their_colours():
-    from matplotlib.colors import to_hex
-
-    frame = np.array([[[0, 1, 0, 1]], [[0, 0, 1, 1]]], np.uint8)  # [P, H, W]: none, OFF, ON, both
-    colours = preview.coloured(frame)[0]
-    assert [to_hex(colour).upper() for colour in colours] == [preview.EMPTY, preview.OFF, preview.ON, preview.BOTH]
-
-
 def test_an_unreadable_recording_is_passed_over(tmp_path, caplog):
     folder = make_cache(tmp_path / "made", (2, 34, 34), 4)
     small_job.write_recordings(tmp_path, train=1, test=1)

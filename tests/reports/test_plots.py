@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from src.frame_cache import preview
+from src import drawing
 from src.reports import plots
 from src.reports.plots import Line
 from tests.small_job import REPOSITORY
@@ -63,7 +63,7 @@ def test_pixels_of_a_frame_show_their_polarity():
     frame[0, 1, 0, 1] = 1  # ON
     frame[0, :, 1, 0] = 1  # both
     picture = imread(io.BytesIO(plots.frames_png(frame)))
-    expected = [[preview.OFF, preview.ON], [preview.BOTH, preview.EMPTY]]
+    expected = [[drawing.OFF, drawing.ON], [drawing.BOTH, drawing.EMPTY]]
     np.testing.assert_allclose(picture[..., :3], [[to_rgb(c) for c in row] for row in expected], atol=1 / 255)
 
 
