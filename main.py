@@ -113,7 +113,7 @@ def main() -> int:
         config = checked_config(arguments)
         if arguments.evaluate:
             from src.evaluation.evaluate import (
-                evaluate_job,  # PyTorch takes seconds to import: a mistake is told before
+                evaluate_job,  # late: importing PyTorch takes seconds, and mistakes come up before
             )
 
             evaluate_job(config, str(config.base.job_id), arguments.split or "test", arguments.model or "best", stop)

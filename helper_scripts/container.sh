@@ -88,8 +88,8 @@ _kept() {
   return 1
 }
 
-# _bind PATH MODE: has PATH be in the container, read-only (ro) or not (rw). A link is bound by its own name and by that
-# of what it leads to; only by the latter where a bound folder holds the link.
+# _bind PATH MODE: makes PATH visible in the container, read-only (ro) or not (rw). A link is bound by its own name and
+# by its target's; only by its target's if a bound folder holds the link.
 _bind() {
   local target name
   target=$(readlink -f -- "$1")

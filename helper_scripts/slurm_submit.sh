@@ -70,7 +70,7 @@ _check_signal() {
     fail "$2: the batch script would not hear it and save no checkpoint; use --signal=B:USR1@SECONDS" 2
 }
 
-# A job whose whole time is left for saving is told to stop as it begins, goes back to the queue, and so on for ever.
+# A job whose time limit is no longer than the time to save would be stopped as it begins, queued again, and so on.
 _check_time() {
   local limit=${given[time]:-${resources[time]:-}} signal=${given[signal]:-${resources[signal]:-}} seconds lead=90
   limit=${limit#--time=}
@@ -78,7 +78,7 @@ _check_time() {
   [[ $signal != *@* ]] || lead=${signal##*@}
   seconds=$(_seconds "$limit")
   [[ -z $seconds || $seconds -gt $lead ]] ||
-    fail "the time limit $limit is $seconds s, and jobs are told to stop $lead s before it; give a longer --time" 2
+    fail "the time limit $limit is $seconds s, and jobs get their stop signal $lead s before it; give a longer --time" 2
 }
 
 # _seconds TIME: prints what sbatch takes it for (M, M:S, H:M:S, D-H, D-H:M, D-H:M:S); nothing for anything else.

@@ -1,4 +1,4 @@
-"""Lists of jobs are read by the rules of a shell, files of resources as flat YAML; a mistake is told with its line."""
+"""Lists of jobs are read by the rules of a shell, files of resources as flat YAML; a message names a mistake's line."""
 
 import ast
 import shlex

@@ -16,7 +16,7 @@ WARPS = 4  # per program
 # What a program transposes: whole sectors of 32 bytes on either side.
 TRANSPOSED_BYTES = 32
 TRANSPOSED_WORDS = 8
-# A program counts the outputs of one class, one frame per thread; so many loads of a thread are under way at a time.
+# A program counts the outputs of one class, one frame per thread; this many loads of a thread are under way at a time.
 COUNTED_FRAMES = WARPS * WARP
 COUNTED_TOGETHER = 16
 
@@ -99,7 +99,7 @@ def count_packed(
     share the word that they read.
 
     Args:
-        bits: contiguous int64 [rows, words], 64 frames a word.
+        bits: contiguous int64 [rows, words], 64 frames per word.
         outputs: int32 [outputs], rows; those of class 0 first.
         starts: int32 [classes + 1]; class c counts outputs[starts[c] : starts[c + 1]].
         offsets: int32 [classes].

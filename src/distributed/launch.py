@@ -49,7 +49,7 @@ class Nodes:
 
 
 def require_divisible(options: Train, processes: int) -> None:
-    """Raise UserError if these options do not suit so many processes on all machines together."""
+    """Raise UserError if these options do not suit the number of processes on all machines together."""
     batch_size = options.dataloader.batch_size
     if batch_size < processes:
         raise UserError(f"train.dataloader.batch_size = {batch_size} is less than the {processes} processes")
@@ -58,7 +58,7 @@ def require_divisible(options: Train, processes: int) -> None:
 
 
 def launch(command: Sequence[str], processes: int, nodes: Nodes, stop: StopSignals) -> int:
-    """Run the Python command in so many processes of this machine until all have ended; return their exit code.
+    """Run the Python command in `processes` processes of this machine until all have ended; return their exit code.
 
     When one fails, the others get SIGTERM, and SIGKILL 30 s later.
 

@@ -186,7 +186,7 @@ def evaluation_content(
 
 
 def write_evaluation(path: Path, content: dict[str, Any]) -> None:
-    """Write an evaluation's file, whole or not at all; a confusion matrix has a line a row."""
+    """Write an evaluation's file, whole or not at all; a confusion matrix has one line per row."""
     text = json.dumps(content, indent=1)
     write_atomic(path, re.sub(r"\[\s+(-?\d+(?:,\s+-?\d+)*)\s+\]", lambda row: f"[{_joined(row[1])}]", text) + "\n")
 

@@ -74,7 +74,7 @@ def framing_parameters(framing: Framing) -> dict[str, Any]:
 
 
 def size_options(framing: Framing) -> dict[str, float]:
-    """Return the options that decide how many frames a recording gives, under the names of the data section."""
+    """Return the options that decide the number of frames per recording, under the names of the data section."""
     return {FRAME_MODES[framing.mode].size: framing.size, "overlap": framing.overlap}
 
 

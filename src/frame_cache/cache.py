@@ -101,7 +101,7 @@ def cache_identity(parameters: dict[str, Any], fingerprint: str) -> str:
 
 
 def split_bytes(num_frames: float, frame_bytes: int) -> int:
-    """Return about how many bytes a split of so many frames takes: a label and a number stand beside each."""
+    """Return about how many bytes a split takes: a label and a number stand beside each frame."""
     return round(num_frames * (frame_bytes + 16))
 
 

@@ -19,7 +19,7 @@ _LEFT_OUT = {  # reason, as in `MadeUnit`: what such recordings are, and what to
 
 
 def too_many(num_left_out: int, num_recordings: int) -> bool:
-    """Return whether a preparation must stop because it leaves out so many recordings."""
+    """Return whether a preparation leaves out too many recordings to go on."""
     return num_left_out > max(FEW_LEFT_OUT, MOST_LEFT_OUT_FRACTION * num_recordings)
 
 

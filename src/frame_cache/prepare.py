@@ -205,7 +205,7 @@ class _Estimate:
         return round(self.frames * self.frame_bytes * sum(len(unit.numbers) for unit in units))
 
     def cache_bytes(self, num_recordings: int) -> int:
-        """Return the bytes of a cache of so many recordings."""
+        """Return the bytes of a cache of this number of recordings."""
         return cache.split_bytes(self.frames * num_recordings, self.frame_bytes)
 
 

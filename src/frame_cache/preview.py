@@ -202,7 +202,7 @@ def _draw_rate(axes: "Axes", dataset: Dataset, recordings: Sequence[Recording]) 
     axes.set_xlim(0, seconds[-1])
     axes.set_ylim(0, 1.15 * highest)  # room for the legend
     axes.set_xlabel("seconds since the first event")
-    axes.set_ylabel("thousand events a second")
+    axes.set_ylabel("thousand events per second")
     axes.legend(frameon=False, loc="upper right", ncols=2)
 
 

@@ -40,7 +40,7 @@ class ConnectionScheme:
 
     @staticmethod
     def parameters(candidates: int) -> int:
-        """Return how many numbers per neuron a layer learns about its connections."""
+        """Return the number of values per neuron that a layer learns about its connections."""
         return 0
 
 

@@ -168,7 +168,7 @@ def confusion_chart(name: str, title: str, confusion: Sequence[Sequence[int]], c
 def gates_chart(
     name: str, title: str, shares: NDArray[np.float64], layers: Sequence[str], gates: Sequence[str]
 ) -> Chart:
-    """Shares of the gates [layers, gates], a row a layer, in percent."""
+    """Draw the shares of the gates [layers, gates] in percent, one row per layer."""
     figure, axes = _axes(2 * WIDTH, 1.6 + 0.34 * len(layers))
     texts = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares]
     _heat_map(axes, shares / max(float(shares.max()), 1e-9), texts, list(layers), list(gates))

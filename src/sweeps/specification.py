@@ -183,7 +183,7 @@ def keep_file(sweep: Sweep) -> None:
     copy = sweep.folder / SWEEP_FILE
     if copy.is_file() and copy.read_bytes() != sweep.content:
         LOG.warning(
-            "sweep %s has run with another file, or with this one before it was changed: its table is made anew; two "
+            "sweep %s has run with another file, or with this one before it was changed: its table is made again; two "
             "sweeps need two names",
             sweep.name,
         )

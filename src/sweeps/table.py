@@ -159,7 +159,7 @@ def _mean_and_spread(row: _Row, column: str) -> str:
 
 
 def _csv(rows: list[_Row], keys: list[str]) -> str:
-    """A row a configuration: accuracies as fractions in full precision, empty where there is none."""
+    """Return a row per configuration: accuracies as fractions in full precision, empty if there is none."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     statistics_of = [f"{column}_{what}" for column in COLUMNS for what in ("mean", "std")]

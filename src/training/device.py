@@ -70,7 +70,7 @@ def require_memory(
         options: dtype and batch size.
         device: the device that the model will be on.
         parameters: how many parameters the model learns, by the option that decides it.
-        activations: how many numbers per frame a step keeps.
+        activations: values per frame that a step keeps.
         frames: number of frames per batch, which all processes share.
     """
     most, whose = most_memory(device)

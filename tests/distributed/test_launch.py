@@ -44,7 +44,7 @@ def program(tmp_path):
 
 
 def start(path, processes, *before):
-    """Start a launcher of so many processes, whose output is text."""
+    """Start a launcher of several processes, whose output is text."""
     command = [*before, sys.executable, "-c", LAUNCH, str(path), str(processes)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=REPOSITORY, text=True, stdout=pipe, stderr=pipe)

@@ -19,7 +19,7 @@ PARAMETERS = cache.cache_parameters(Data(), DEMO)
 
 
 def write(folder, note="", frames=(3, 0, 2)):
-    """A small cache: so many frames in each split."""
+    """Return a small cache with these numbers of frames per split."""
     entries = {}
     rng = np.random.default_rng(0)
     for split, count in zip(cache.SPLITS, frames, strict=True):

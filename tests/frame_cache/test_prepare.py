@@ -139,7 +139,7 @@ def test_neither_processes_nor_parts_change_a_byte(config, monkeypatch):
 
 
 def interrupt(config, after):
-    """Prepare until so many recordings are read; then a signal comes."""
+    """Prepare until this number of recordings are read; then a signal comes."""
 
     class Later(StopSignals):
         asked = 0

@@ -311,7 +311,7 @@ def test_groups_divide_channels_and_kernels(channels, kernels, groups):
 
 
 def test_kernels_see_each_channel_equally_often():
-    channels = tree_connections(8, 24, 64, 5)[0]  # so many leaves that a tree uses both of its channels
+    channels = tree_connections(8, 24, 64, 5)[0]  # enough leaves for a tree to use both of its channels
     seen = torch.stack([torch.bincount(tree, minlength=8) > 0 for tree in channels])
     assert (seen.sum(0) == 6).all()
     few = tree_connections(8, 4, 64, 5)[0]

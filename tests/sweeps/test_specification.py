@@ -1,4 +1,4 @@
-"""A sweep's file becomes configurations and jobs; every mistake is told before anything runs."""
+"""A sweep's file becomes configurations and jobs; every mistake is reported before anything runs."""
 
 import math
 import os

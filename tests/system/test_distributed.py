@@ -58,7 +58,7 @@ def start(folder, job_id, options, *flags):
 
 
 def ranks_of(launcher, number=2):
-    """The process ids of so many ranks, once all have begun."""
+    """Return the ranks' process ids once all have begun."""
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
     found = {}
 

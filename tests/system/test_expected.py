@@ -29,7 +29,7 @@ TOLERANCES = {
     # Losses differed by 1e-6. No frame was classified differently. At five times the learning rate, rounding made votes
     # change, and losses differed by 1.5e-2.
     "difflogic_votes": Tolerance(first_loss=1e-5, loss=1e-5, accuracy=1e-12),
-    # Pixels are 0 or 1, so many values in a pooling window are nearly equal, and rounding decides which one learns:
+    # Pixels are 0 or 1, hence many values in a pooling window are nearly equal, and rounding decides which one learns:
     # 3e-9 in the first epoch's training loss, then 6e-4 in losses and at most 2 frames or 1 recording.
     "cnn": Tolerance(first_loss=1e-4, loss=5e-3, accuracy=0.01),
 }

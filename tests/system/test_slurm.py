@@ -1,4 +1,4 @@
-"""Jobs in a real SLURM: submitted, preempted, queued again, resumed to the same bits; mistakes are told early."""
+"""Jobs in a real SLURM: submitted, preempted, queued again, resumed to the same bits; messages name mistakes early."""
 
 import os
 import re
@@ -188,7 +188,7 @@ def test_variables_whose_options_the_scripts_give_themselves_have_no_effect(fold
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--time=1"], "the time limit 1 is 60 s, and jobs are told to stop 90 s before it"),
+        (["--time=1"], "the time limit 1 is 60 s, and jobs get their stop signal 90 s before it"),
         (["--time=1:08"], "the time limit 1:08 is 68 s"),
         (["--time=1:00:00", "--signal=B:USR1@3600"], "the time limit 1:00:00 is 3600 s"),
         (["--time=0-1:30", "--signal=B:USR1@5400"], "the time limit 0-1:30 is 5400 s"),

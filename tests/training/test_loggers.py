@@ -48,7 +48,7 @@ def tensorboard_values(folder):
 
 
 def wandb_runs(folder):
-    """Of each offline run in the folder: its id, and its history, values by step."""
+    """Return each offline run of the folder: its id, and its history, values by step."""
     return [wandb_run(path) for path in sorted((folder / "wandb").glob("offline-run-*/run-*.wandb"))]
 
 

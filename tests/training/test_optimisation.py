@@ -27,7 +27,7 @@ UPDATES = 7  # an epoch
 
 
 def rates_of(options):
-    """Of every update of the run."""
+    """Return the learning rate of every update of the run."""
     return [learning_rate(options, update, UPDATES) for update in range(options.epochs * UPDATES)]
 
 

@@ -82,7 +82,7 @@ def create(folder: Path, seed: int) -> None:
 def create_cifar10dvs(folder: Path, recordings_a_class: int, seed: int) -> None:
     """Simulate a stand-in for CIFAR10-DVS into `folder`, in its layout and format: <class>/*.aedat4, AEDAT 4 with LZ4.
 
-    The digit d stands in for the class of label d; from about 178 recordings a class on, images come again, before
+    The digit d stands in for the class of label d; from about 178 recordings per class on, images come again, before
     another sensor. A function of the seed and of nothing else; fewer recordings are the first of more. The folder
     appears whole, with a marker by which every preparation says that it is simulated.
 

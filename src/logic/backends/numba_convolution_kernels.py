@@ -1,12 +1,12 @@
 """CPU kernels of a convolutional logic layer: trees of gates at every position, and their pooling, in one pass.
 
-A chunk has a frame a lane, so that a pixel of its frames is a vector. A whole tree in a pooling window is one run of
-instructions on such vectors, which keeps in registers what is inside the tree; it is written with LLVM's own vectors,
-as neither numba nor LLVM finds them. Windows are worked on row by row, from a band of a chunk's frames, which holds
-the rows that they read, padded with zeros, and mostly stays in the second-level cache.
+A chunk has one frame per lane, so a pixel of its frames is a vector. A whole tree in a pooling window is one run of
+instructions on such vectors, which keeps the inside of the tree in registers. It is written with LLVM's own vectors,
+since neither numba nor LLVM finds them. Windows are worked on row by row, from a band of a chunk's frames. The band
+holds the rows that the windows read, padded with zeros, and mostly stays in the second-level cache.
 
-Every kernel is parallel over chunks, whose number depends on the batch alone, and sums over chunks are taken in their
-order: results do not depend on the number of threads. None uses fastmath, for the reason in numba_kernels.py.
+Every kernel is parallel over chunks. Their number depends on the batch alone, and sums over chunks are taken in order,
+so results do not depend on the number of threads. No kernel uses fastmath; numba_dense_kernels.py says why.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ _SIZES = {FLOAT: 4, INT: 4, BYTE: 1}  # bytes
 
 
 def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.int64]:
-    """Where in a band the first window's leaves are: int64 [kernels, pool * pool, leaves].
+    """Return where in a band the first window's leaves are, int64 [kernels, pool * pool, leaves].
 
     Args:
         connections: [3, kernels, leaves], the channel of each leaf, its row and its column in the receptive field.
@@ -50,9 +50,9 @@ Length = tuple[int, ...]
 
 
 def length(number: int) -> Length:
-    """A number as the length of a tuple, which its type tells numba: what takes it is compiled for that number.
+    """Return a tuple whose length stands for a number. Its type holds the length, so numba compiles for that number.
 
-    One longer than the number is, as numba's parallel loops take no empty tuples.
+    The tuple is longer by one than the number, since numba's parallel loops take no empty tuples.
     """
     return (0,) * (number + 1)
 
@@ -61,53 +61,53 @@ _intrinsic: Any = intrinsic  # whose type takes the typing context for an argume
 
 
 class _Vectors:
-    """Instructions on vectors of lanes, which numba's own code is not always vectorised to; and a tree made of them."""
+    """Instructions on vectors of lanes, and a tree made of them; numba does not always vectorise its own code."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder) -> None:
         self.context, self.builder = context, builder
 
     def unpack(self, signature: Any, arguments: list[ir.Value]) -> list[ir.Value]:
-        """The arguments, but of contiguous arrays where their first numbers are."""
+        """Return the arguments; for a contiguous array, the address of its first number."""
         return [
             make_array(kind)(self.context, self.builder, value).data if isinstance(kind, types.Array) else value
             for kind, value in zip(signature.args, arguments, strict=True)
         ]
 
     def load(self, pointer: ir.Value, index: ir.Value, element: ir.Type = FLOAT) -> ir.Value:
-        """The lanes from a number on; aligned like the number."""
+        """Load the lanes from a number on; they are aligned like the number."""
         address = self.builder.gep(pointer, [index])
         return self.builder.load(self.builder.bitcast(address, _vector(element).as_pointer()), align=_SIZES[element])
 
     def store(self, value: ir.Value, pointer: ir.Value, index: ir.Value) -> None:
-        """The lanes to a number on."""
+        """Store the lanes from a number on."""
         address = self.builder.bitcast(self.builder.gep(pointer, [index]), value.type.as_pointer())
         self.builder.store(value, address, align=_SIZES[value.type.element])
 
     def add(self, value: ir.Value, pointer: ir.Value, index: ir.Value) -> None:
-        """The lanes are added to those from a number on."""
+        """Add the lanes to those from a number on."""
         self.store(self.builder.fadd(self.load(pointer, index), value), pointer, index)
 
     def everywhere(self, scalar: ir.Value) -> ir.Value:
-        """A number in each lane."""
+        """Return a vector with a number in each lane."""
         first = self.builder.insert_element(ir.Constant(_vector(scalar.type), ir.Undefined), scalar, _index(0))
         return self.builder.shuffle_vector(first, first, ir.Constant(_vector(INT), [0] * LANES))
 
     def constant(self, number: float, element: ir.Type = FLOAT) -> ir.Value:
-        """A number that is known now in each lane."""
+        """Return a vector with a constant in each lane."""
         return ir.Constant(_vector(element), [number] * LANES)
 
     def call(self, name: str, *values: ir.Value) -> ir.Value:
-        """One of LLVM's own functions."""
+        """Call one of LLVM's own functions."""
         function = ir.FunctionType(values[0].type, [value.type for value in values])
         name = f"llvm.{name}.v{LANES}f32"
         return self.builder.call(get_or_insert_function(self.builder.module, function, name), values)
 
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """ab + c, rounded once, whatever the processor."""
+        """Return ab + c, rounded once on any processor."""
         return self.call("fma", a, b, c)
 
     def sigmoid(self, x: ir.Value) -> ir.Value:
-        """To float32 precision, with Cephes' expf."""
+        """Return the sigmoid to float32 precision, by Cephes' expf."""
         b, zero, one = self.builder, self.constant(0), self.constant(1)
         low = b.fneg(self.call("fabs", x))
         t = b.select(b.fcmp_ordered(">", low, self.constant(-87)), low, self.constant(-87))
@@ -124,11 +124,11 @@ class _Vectors:
         return b.select(b.fcmp_ordered("ord", x, x), y, x)  # what is not a number must be seen
 
     def form(self, a: ir.Value, b: ir.Value, c: list[ir.Value]) -> ir.Value:
-        """c0 + c1 a + c2 b + c3 ab."""
+        """Return c0 + c1 a + c2 b + c3 ab."""
         return self.multiply_add(self.multiply_add(c[3], a, c[2]), b, self.multiply_add(c[1], a, c[0]))
 
     def gate(self, a: ir.Value, b: ir.Value, c: list[ir.Value], after: int) -> ir.Value:
-        """The form, and what comes after it."""
+        """Return the form, and what comes after it."""
         form = self.form(a, b, c)
         if after == SIGMOID:
             return self.sigmoid(form)
@@ -138,32 +138,32 @@ class _Vectors:
         return form
 
     def row(self, pointer: ir.Value, number: ir.Value, length: int) -> list[ir.Value]:
-        """The numbers of a row of so many."""
+        """Load the numbers of a row."""
         first = self.builder.gep(pointer, [self.builder.mul(number, _index(length))])
         return [self.builder.load(self.builder.gep(first, [_index(i)])) for i in range(length)]
 
     def coefficients(self, pointer: ir.Value, tree: ir.Value, gates: int) -> list[list[ir.Value]]:
-        """Of a tree's gates, from [trees * gates, 4]."""
+        """Load the coefficients of a tree's gates from [trees * gates, 4]."""
         every = [self.everywhere(number) for number in self.row(pointer, tree, 4 * gates)]
         return [every[4 * g : 4 * g + 4] for g in range(gates)]
 
     def places(self, pointer: ir.Value, tree: ir.Value, start: ir.Value, count: int) -> list[ir.Value]:
-        """Of a tree, from [trees, count] offsets and a start."""
+        """Return the places of a tree from [trees, count] offsets and a start."""
         return [self.builder.add(start, offset) for offset in self.row(pointer, tree, count)]
 
     def folded(self, a: ir.Value, b: ir.Value, block: int) -> ir.Value:
-        """Of two vectors that are blocks of so many lanes, each block's first half and second half added."""
+        """Add each block's first half to its second half, in two vectors of blocks with `block` lanes each."""
         first = [lane for lane in range(2 * LANES) if lane % block < block // 2]
         halves = (ir.Constant(_vector(INT), [lane + more for lane in first]) for more in (0, block // 2))
         return self.builder.fadd(*(self.builder.shuffle_vector(a, b, half) for half in halves))
 
     def masks(self, pointer: ir.Value, index: ir.Value, positions: int) -> list[ir.Value]:
-        """For each position of a window, on which lanes it won."""
+        """Return, for each position of a window, the lanes on which it won."""
         winner = self.load(pointer, index, BYTE)
         return [self.builder.icmp_unsigned("==", winner, self.constant(p, BYTE)) for p in range(positions)]
 
     def of_winner(self, values: list[ir.Value], masks: list[ir.Value]) -> ir.Value:
-        """Of the positions' values the one that won."""
+        """Return the value of the position that won."""
         won = values[0]
         for value, mask in zip(values[1:], masks[1:], strict=True):
             won = self.builder.select(mask, value, won)
@@ -180,7 +180,7 @@ def _index(number: int) -> ir.Value:
 
 @_intrinsic
 def _move(_: Any, source: Any, source_at: Any, target: Any, target_at: Any, factor: Any) -> Any:
-    """The lanes from a number of one array on, times a factor, go to another array."""
+    """Copy lanes from one array to another, times a factor."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
         v = _Vectors(context, builder)
@@ -193,7 +193,7 @@ def _move(_: Any, source: Any, source_at: Any, target: Any, target_at: Any, fact
 
 @_intrinsic(prefer_literal=True)
 def _prefetch(_: Any, array: Any, at: Any, to_write: Any) -> Any:
-    """Ask for the cache line of a number that will be read (to_write 0) or written (1) soon; it need not exist."""
+    """Prefetch the cache line of a number that will soon be read, to_write 0, or written, 1; it need not exist."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
         first, number, _ = _Vectors(context, builder).unpack(signature, arguments)
@@ -221,7 +221,7 @@ def window(
     won: Any,
     won_at: Any,
 ) -> Any:
-    """A tree in a pooling window, on all lanes: the largest value of the positions, and the first that has it.
+    """Compute a tree in a pooling window on all lanes: the largest value, and the first position that has it.
 
     Args:
         band: of `_fill`.
@@ -274,7 +274,7 @@ def _window_gradient(
     sums: Any,
     leaf: Any,
 ) -> Any:
-    """From the gradient of a window's largest value to those of its tree, at the position that won.
+    """Compute a tree's gradients at the position that won from the gradient of the window's largest value.
 
     Args:
         band, start, tree, offsets, coefficients, sizes: as given to `window`.
@@ -318,7 +318,7 @@ def _window_gradient(
 def _add_to_winners(
     _: Any, grad_band: Any, start: Any, tree: Any, offsets: Any, sizes: Any, won: Any, won_at: Any, leaf: Any
 ) -> Any:
-    """Add the gradients of a tree's leaves to those of the band, where the window was won.
+    """Add the gradients of a tree's leaves to those of the band, at the positions that won.
 
     Args:
         grad_band: like a band.
@@ -345,7 +345,7 @@ def _add_to_winners(
 def _add_slope(
     _: Any, band: Any, start: Any, offsets: Any, sizes: Any, won: Any, won_at: Any, leaf: Any, at: Any, slopes: Any
 ) -> Any:
-    """Add to the slope of one candidate of a leaf the leaf's gradient times the candidate, where the window was won.
+    """Add a leaf's gradient times a candidate to the candidate's slope, at the positions that won.
 
     Args:
         band, start, sizes, won, won_at: as given to `_window_gradient`.
@@ -376,7 +376,7 @@ def _add_slope(
 
 @_intrinsic
 def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
-    """Add the sums of four vectors of lanes, the count-th such four of sums, to four numbers; the vectors become 0.
+    """Add the lanes of four vectors, group `count` of `sums`, to four numbers, and set the vectors to 0.
 
     Args:
         sums: [any, 4, lanes].
@@ -392,7 +392,7 @@ def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
         for row in rows:
             v.store(v.constant(0), sums, row)
         halves = v.folded(v.folded(a, b, LANES), v.folded(c, d, LANES), LANES // 2)
-        block = LANES // 4  # of each sum, so many lanes are left
+        block = LANES // 4  # lanes of each sum that are left
         while block > 1:
             halves = v.folded(halves, halves, block)
             block //= 2
@@ -406,7 +406,7 @@ def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
 
 @cached_njit(nogil=True)
 def _read(rows: Floats, row: int, first: int, count: int, lanes: Floats, at: int) -> None:
-    """Numbers first to first + count of a row, and zeros, go to the lanes from a number on."""
+    """Copy numbers first to first + count of a row, and zeros, to the lanes from a number on."""
     if count == LANES:
         _move(rows.reshape(-1), row * rows.shape[1] + first, lanes, at, np.float32(1))
     else:
@@ -418,7 +418,7 @@ def _read(rows: Floats, row: int, first: int, count: int, lanes: Floats, at: int
 
 @cached_njit(nogil=True)
 def _write(lanes: Floats, at: int, factor: np.float32, rows: Floats, row: int, first: int, count: int) -> None:
-    """The way back of `_read`, times a factor."""
+    """Copy lanes back to where `_read` took them from, times a factor."""
     if count == LANES:
         _move(lanes, at, rows.reshape(-1), row * rows.shape[1] + first, factor)
     else:
@@ -428,19 +428,19 @@ def _write(lanes: Floats, at: int, factor: np.float32, rows: Floats, row: int, f
 
 @cached_njit(nogil=True)
 def _rows_of_windows(shape: Geometry) -> int:
-    """How many rows of the padded frame a row of windows reads."""
+    """Return the number of rows of the padded frame that one row of windows reads."""
     return shape.pool + shape.padded_height - shape.height
 
 
 @cached_njit(nogil=True)
 def _row_size(shape: Geometry) -> int:
-    """How many numbers a row of a band has: [channels, padded width, lanes]."""
+    """Return the size of one row of a band: channels * padded width * lanes."""
     return shape.channels * shape.padded_width * LANES
 
 
 @cached_njit(nogil=True)
 def _advance(band: Floats, shape: Geometry) -> None:
-    """The rows that the next row of windows has too go to the band's front."""
+    """Move the rows that the next row of windows reads too to the front of the band."""
     moved = shape.pool * _row_size(shape)
     for i in range(0, len(band) - moved, LANES):
         _move(band, moved + i, band, i, np.float32(1))
@@ -448,7 +448,7 @@ def _advance(band: Floats, shape: Geometry) -> None:
 
 @cached_njit(nogil=True)
 def _fill(band: Floats, h: int, x: Floats, first: int, count: int, shape: Geometry) -> None:
-    """The band of row h of windows, of frames first to first + count of x [channels * height * width, batch].
+    """Fill the band of row h of windows from frames first to first + count of x [channels * height * width, batch].
 
     The band, [rows, channels, padded width, lanes] and flat, is that of row h - 1, or zeros.
     """
@@ -472,7 +472,7 @@ def _fill(band: Floats, h: int, x: Floats, first: int, count: int, shape: Geomet
 
 @cached_njit(nogil=True)
 def _drain(band: Floats, h: int, scale: np.float32, x: Floats, first: int, count: int, shape: Geometry) -> None:
-    """The way back of `_fill`, times scale: of the rows that no later row of windows reads, which leave the band."""
+    """Copy the rows that no later row of windows reads from the band to the gradient of x, times scale."""
     s = shape
     rows, size = _rows_of_windows(s), _row_size(s)
     zeros = np.zeros(LANES, np.float32)
@@ -506,7 +506,7 @@ def forward(
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
-    """All trees at all positions, and of each pooling window the largest.
+    """Compute all trees at all positions, and the largest value of each pooling window.
 
     Args:
         x: activations [channels * height * width, batch].
@@ -571,7 +571,7 @@ def backward(
     grad_coefficients: Floats,
     slopes: Floats,
 ) -> None:
-    """The gradients; a pooling window's goes to the position that won, whose tree alone is computed again.
+    """Compute the gradients. A window's goes to the position that won; only that position's tree is computed again.
 
     Args:
         x, coefficients, offsets, shape, leaves, positions, after, winners: as given to `forward`, and what it gave.
@@ -603,7 +603,7 @@ def backward(
 
 @cached_njit(nogil=True)
 def sum_chunks(partial: Floats, out: Floats) -> None:
-    """Add up what the chunks give, [chunks, n] -> [n], in their order."""
+    """Add up the chunks' results, [chunks, n] -> [n], in order."""
     out[:] = np.float32(0)
     for chunk in range(len(partial)):
         for i in range(len(out)):

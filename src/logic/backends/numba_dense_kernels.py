@@ -1,11 +1,11 @@
 """The `numba` implementation of a logic layer: CPU kernels over feature-major activations, compiled at first use.
 
-Every kernel is parallel over neurons or input features, and each of these is computed by one thread in a fixed order:
-results do not depend on the number of threads. The inner loops run along the batch, which is contiguous.
+Every kernel is parallel over neurons or input features. One thread computes each of them in a fixed order, so results
+do not depend on the number of threads. The inner loops run along the batch, which is contiguous.
 
-None uses fastmath: numba optimises a kernel differently when it has just compiled it and when it has loaded it from
-its cache, and a resumed run must not differ by that. So every operation is rounded as written, on any processor, and
-sums over the batch, which could not be vectorised in one chain, are written as sums in lanes.
+No kernel uses fastmath: numba would optimise a kernel that it has just compiled differently from one that it loads from
+its cache, and a resumed run must not differ by that. So every operation is rounded as written, on any processor. Sums
+over the batch are written as sums in lanes, because one chain of additions could not be vectorised.
 """
 
 import numba
@@ -28,7 +28,7 @@ _LN2_LOW = np.float32(-2.12194440e-4)
 
 @cached_njit(nogil=True, parallel=True)
 def unpack_features(packed: NDArray[np.uint8], features: Floats) -> None:
-    """Packed frames [batch, bytes] -> 0 and 1, feature-major [num_bits, batch]: unpacked and transposed in one go."""
+    """Unpack frames [batch, bytes] to 0 and 1, feature-major [num_bits, batch], in one pass."""
     for k in numba.prange((len(features) + 7) // 8):
         column = packed[:, k].copy()
         for bit in range(min(8, len(features) - 8 * k)):
@@ -39,9 +39,9 @@ def unpack_features(packed: NDArray[np.uint8], features: Floats) -> None:
 
 @cached_njit(nogil=True)
 def input_consumers(indices: NDArray[np.int64], in_dim: int) -> tuple[NDArray[np.int64], Ints]:
-    """The inverse connection list, by which an input's gradient is gathered instead of scattered.
+    """Return the inverse connection lists, by which an input's gradient is gathered instead of scattered.
 
-    A counting sort, quick enough to be done anew in every step where connections are learned.
+    This is a counting sort, quick enough for every step of a layer that learns its connections.
 
     Args:
         indices: [2, out_dim].
@@ -69,7 +69,7 @@ def input_consumers(indices: NDArray[np.int64], in_dim: int) -> tuple[NDArray[np
 
 @numba.njit(inline="always")
 def _exp(x: np.float32) -> np.float32:
-    """exp of a number from -87 to 0 to float32 precision (Cephes' expf), in operations that vectorise."""
+    """Return exp of a number from -87 to 0 to float32 precision, by Cephes' expf, in operations that vectorise."""
     k = np.floor(x * _LOG2_E + np.float32(0.5))
     r = x - k * _LN2_HIGH - k * _LN2_LOW
     p = np.float32(1.9875691500e-4)
@@ -83,7 +83,7 @@ def _exp(x: np.float32) -> np.float32:
 
 @numba.njit(inline="always")
 def _mix(weights: Floats, probabilities: Floats) -> tuple[np.float32, np.float32, np.float32, np.float32]:
-    """Softmax of a neuron's weights [16] to `probabilities`; returns their mixture's bilinear form."""
+    """Write the softmax of a neuron's weights [16] to `probabilities`; return the mixture's bilinear form."""
     w = weights  # the largest by a tree: one comparison after the other would take as long as all the rest
     low = max(max(max(w[0], w[1]), max(w[2], w[3])), max(max(w[4], w[5]), max(w[6], w[7])))
     most = max(low, max(max(max(w[8], w[9]), max(w[10], w[11])), max(max(w[12], w[13]), max(w[14], w[15]))))
@@ -109,9 +109,9 @@ def _mix(weights: Floats, probabilities: Floats) -> tuple[np.float32, np.float32
 def _weight_gradient(
     a: Floats, b: Floats, g: Floats, coefficients: Floats, probabilities: Floats, grad_weights: Floats, lanes: Floats
 ) -> None:
-    """Of one neuron: its rows a, b and grad_y [batch], and its mixture -> grad_weights [16]; `lanes` is for sums.
+    """Write one neuron's grad_weights [16] from its rows a, b and grad_y [batch] and its mixture; `lanes` is for sums.
 
-    Without probabilities (of length 0), grad_weights [4] is the gradient of the coefficients themselves.
+    If probabilities has length 0, grad_weights [4] is the gradient of the coefficients themselves.
     """
     g0, g1, g2, g3 = _coefficient_gradient(a, b, g, lanes)
     if len(probabilities) == 0:
@@ -131,7 +131,7 @@ def _weight_gradient(
 def _coefficient_gradient(
     a: Floats, b: Floats, g: Floats, lanes: Floats
 ) -> tuple[np.float32, np.float32, np.float32, np.float32]:
-    """Of one neuron: the sums over the batch of g, ga, gb and gab; `lanes` [4 * _LANES] is for partial sums."""
+    """Return one neuron's sums over the batch of g, ga, gb and gab; `lanes` [4 * _LANES] is for partial sums."""
     lane0, lane1 = lanes[:_LANES], lanes[_LANES : 2 * _LANES]
     lane2, lane3 = lanes[2 * _LANES : 3 * _LANES], lanes[3 * _LANES : 4 * _LANES]
     for i in range(4 * _LANES):
@@ -165,7 +165,7 @@ def _coefficient_gradient(
 
 @numba.njit(inline="always")
 def _before_sigmoid(outputs: Floats, g: Floats, row: Floats) -> Floats:
-    """The gradient of one neuron's mixture to `row`, of its outputs after the sigmoid and their gradient."""
+    """Write the gradient of one neuron's mixture to `row`, from its outputs after the sigmoid and their gradient."""
     for s in range(len(g)):
         row[s] = g[s] * (outputs[s] * (np.float32(1) - outputs[s]))
     return row
@@ -185,15 +185,15 @@ def _lane_sum(lane: Floats) -> np.float32:
 def forward_relaxed(
     x: Floats, weights: Floats, first: Ints, second: Ints, probabilities: Floats, coefficients: Floats, y: Floats
 ) -> None:
-    """The whole layer: softmax of the weights [out_dim, 16], their bilinear form, and the mixture of the inputs.
+    """Compute the whole layer: softmax of the weights [out_dim, 16], its bilinear form, and the mixture of the inputs.
 
     Args:
         x: activations [in_dim, batch].
         weights: [out_dim, 16].
         first, second: the inputs of each neuron, int32 [out_dim].
-        probabilities: out, [out_dim, 16]; the way back needs them.
+        probabilities: out, [out_dim, 16]; the backward needs them.
         coefficients: out, [out_dim, 4]; likewise.
-        y: out, [out_dim, batch]. Two activations are read and one is written a neuron and frame.
+        y: out, [out_dim, batch]. Per neuron and frame, two activations are read and one is written.
     """
     for n in numba.prange(len(y)):
         c0, c1, c2, c3 = _mix(weights[n], probabilities[n])
@@ -216,7 +216,7 @@ def forward_relaxed_sums(
     coefficients: Floats,
     partial_sums: Floats,
 ) -> None:
-    """Like `forward_relaxed`, but the outputs of equal groups of consecutive neurons are added up and not kept.
+    """Compute `forward_relaxed`, but add up the outputs of equal groups of consecutive neurons, and do not keep them.
 
     partial_sums is [groups, batch], zeros; their number is the caller's and not that of the threads, so that the order
     of additions is fixed.
@@ -237,7 +237,7 @@ def forward_relaxed_sums(
 
 @cached_njit(nogil=True, parallel=True)
 def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Floats) -> None:
-    """y[n] = c0 + c1 a + c2 b + c3 ab with given coefficients [out_dim, 4], such as those of discretised gates."""
+    """Compute y[n] = c0 + c1 a + c2 b + c3 ab with coefficients [out_dim, 4], such as those of discretised gates."""
     for n in numba.prange(len(y)):
         a, b, out = x[first[n]], x[second[n]], y[n]
         c0, c1, c2, c3 = coefficients[n, 0], coefficients[n, 1], coefficients[n, 2], coefficients[n, 3]
@@ -247,7 +247,7 @@ def forward(x: Floats, coefficients: Floats, first: Ints, second: Ints, y: Float
 
 @cached_njit(nogil=True, parallel=True)
 def forward_sums(x: Floats, coefficients: Floats, first: Ints, second: Ints, partial_sums: Floats) -> None:
-    """Like `forward`, but the outputs are added up as by `forward_relaxed_sums`."""
+    """Compute `forward`, but add up the outputs as `forward_relaxed_sums` does."""
     groups = len(partial_sums)
     for group in numba.prange(groups):
         out = partial_sums[group]
@@ -269,7 +269,7 @@ def backward_weights(
     grad_y: Floats,
     grad_weights: Floats,
 ) -> None:
-    """Gradient of the weights (or coefficients) alone, for a layer whose inputs need none; see `backward`."""
+    """Compute the gradient of the weights or coefficients alone, for a layer whose inputs need none; see `backward`."""
     group_size = len(first) // len(grad_y)
     for n in numba.prange(len(first)):
         g = grad_y[n // group_size]
@@ -294,7 +294,7 @@ def backward(
     grad_x: Floats,
     grad_weights: Floats,
 ) -> None:
-    """Both gradients in one pass over the inputs: grad_x [in_dim, batch] and grad_weights [out_dim, 16].
+    """Compute both gradients in one pass over the inputs: grad_x [in_dim, batch] and grad_weights [out_dim, 16].
 
     An input's row stays in the first-level cache while the rows of its consumers pass by: two a consumer, of which a
     neuron is two. The neuron's weights are dealt with where the input is its first, from the same rows. `scale`
@@ -325,7 +325,7 @@ def backward(
 
 @numba.njit(inline="always")
 def _product_sum(x: Floats, y: Floats, lanes: Floats) -> np.float32:
-    """The sum of x * y [batch]; `lanes` [_LANES] is for partial sums."""
+    """Return the sum of x * y [batch]; `lanes` [_LANES] is for partial sums."""
     for lane in range(_LANES):
         lanes[lane] = np.float32(0)
     block = _LANES * _UNROLLED
@@ -349,7 +349,7 @@ def _product_sum(x: Floats, y: Floats, lanes: Floats) -> np.float32:
 
 @cached_njit(nogil=True)
 def _product_sums(x: Floats, rows: Ints, y: Floats, lanes: Floats, out: Floats) -> None:
-    """Of each of these rows of x; inside a parallel loop, LLVM would vectorise nothing."""
+    """Write the product sum of each of these rows of x; LLVM would not vectorise it inside a parallel loop."""
     for j in range(len(rows)):
         out[j] = _product_sum(y, x[rows[j]], lanes)
 
@@ -364,7 +364,7 @@ def candidate_slopes(
     grad_y: Floats,
     slopes: Floats,
 ) -> None:
-    """How the loss grows with the share that each candidate has in a neuron's input.
+    """Compute how the loss grows with the share that each candidate has in a neuron's input.
 
     slopes[r, n, j] is the sum over the batch of dL/da (of input r: a or b) times the candidate's activation.
 

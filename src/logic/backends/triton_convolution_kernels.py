@@ -1,10 +1,9 @@
 """Kernels of a convolutional logic layer for NVIDIA GPUs, on feature-major activations.
 
-A program handles one kernel's trees at a tile of output positions × batch, so that connections and coefficients are
-scalars, and what is inside a tree stays in registers. The way back goes through the trees at the positions that won
-their pooling windows alone, once: it sums the coefficients' gradients and writes the leaves', which the inputs then
-gather from the leaves that read them. That takes memory, as many times the output's as a tree has leaves, until the
-layer's way back is done.
+A program handles one kernel's trees at a tile of output positions × batch. So connections and coefficients are
+scalars, and the inside of a tree stays in registers. The backward goes once through the trees at the positions that
+won their pooling windows. It sums the coefficients' gradients and writes the leaves', which the inputs then gather from
+the leaves that read them. Until the layer's backward is done, that takes the output's memory times a tree's leaves.
 
 Results are deterministic: there are no atomics, and block shapes are a pure function of shapes and dtypes. With
 TRITON_INTERPRET=1 at import, the kernels run on CPU tensors; see src/triton_common.py.
@@ -22,7 +21,7 @@ from src.logic.trees import Geometry
 from src.triton_common import MIN_PROGRAMS, WARP, add
 
 FORM, SIGMOID, STEP = (tl.constexpr(after) for after in (gates.FORM, gates.SIGMOID, gates.STEP))
-MOST_ELEMENTS = 4  # of a thread's access: more would take so many registers that few warps fit
+MOST_ELEMENTS = 4  # elements per access of a thread: with more, registers would leave room for few warps
 WARPS = 4
 # Outputs of a program's step on the way back: two a thread, since it keeps four sums a gate for each.
 BACKWARD_BLOCK = 2 * WARP * WARPS
@@ -37,7 +36,7 @@ def forward(
     shape: Geometry,
     keep_winners: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All trees at all positions, computed in float32, and of each pooling window the largest.
+    """Compute all trees at all positions in float32, and the largest value of each pooling window.
 
     Args:
         x: contiguous activations [channels * height * width, batch], float32, bfloat16 or float16.
@@ -95,7 +94,7 @@ def backward(
     grad_y: torch.Tensor,
     grad_scale: float,
 ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
-    """Gradients with respect to x (times grad_scale), to the coefficients and to the candidates' shares, in float32.
+    """Compute the gradients of x (times grad_scale), of the coefficients and of the candidates' shares, in float32.
 
     Args:
         x, coefficients, after, connections, shape, winners: as given to `forward`, and what it gave.
@@ -191,7 +190,7 @@ def _input_gradient(
 def _candidate_slopes(
     x: torch.Tensor, candidates: torch.Tensor, shape: Geometry, winners: torch.Tensor, grad_leaves: torch.Tensor
 ) -> torch.Tensor:
-    """Floor: a leaf's gradients once, and of each of its candidates as many activations."""
+    """Compute the candidates' slopes. Least traffic: a leaf's gradients once, and as many activations per candidate."""
     s, batch, number = shape, x.shape[1], candidates.shape[-1]
     padded = triton.next_power_of_2(number)
     block = max(1, SLOPES_TILE // padded)
@@ -226,7 +225,7 @@ def _candidate_slopes(
 
 
 def _tile(batch: int) -> tuple[int, int, int]:
-    """Elements of an access, which divide the batch, so that rows begin aligned; frames, and positions, of a tile."""
+    """Return the elements of an access, which divide the batch so that rows begin aligned, and a tile's size."""
     vector = min(batch & -batch, MOST_ELEMENTS)
     frames = min(triton.next_power_of_2(batch), WARP * vector)
     return vector, frames, WARP * WARPS * vector // frames
@@ -255,7 +254,7 @@ def _leaf(
     frames: tl.tensor,
     mask: tl.tensor,
 ) -> tl.tensor:
-    """What leaf `number` reads in receptive fields that begin at row and column; zeros outside the frame."""
+    """Load what leaf `number` reads in receptive fields that begin at row and column; zeros outside the frame."""
     channel = tl.load(connections + number).to(tl.int32)
     row = row + tl.load(connections + count + number).to(tl.int32)
     column = column + tl.load(connections + 2 * count + number).to(tl.int32)
@@ -281,7 +280,7 @@ def _nodes(
     after: tl.constexpr,
     leaves: tl.constexpr,
 ) -> tuple[tl.tensor, ...]:
-    """The values of a tree's nodes, leaves first."""
+    """Return the values of a tree's nodes, leaves first."""
     first = kernel * leaves
     count = kernels * leaves
     nodes = (_leaf(x, connections, first, count, row, column, height, width, batch, frames, mask),)

@@ -55,7 +55,7 @@ def check_layer(
     exact_x, exact_coefficients = x.double().requires_grad_(), coefficients.double().requires_grad_()
     exact_shares = torch.zeros(trees.candidates.shape[1:], dtype=torch.float64, device=device, requires_grad=True)
     windows = window_values(exact_x, exact_coefficients, trees, exact_shares, layer.gate_weights().outputs)
-    # Of values that are equal but for rounding either may win.
+    # Either of two values that differ by rounding alone may win.
     exact_y = windows.gather(1, winners.long()[:, None]).squeeze(1)
     torch.testing.assert_close(exact_y, windows.max(1).values, rtol=0, atol=2e-5)
     torch.testing.assert_close(y.double(), exact_y.detach(), rtol=eps, atol=2e-5)
