@@ -166,7 +166,7 @@ class StopSignals:
         return self
 
     def note(self, number: int, frame: FrameType | None = None) -> None:
-        """A signal has come, here or to another process of the job."""
+        """Note that a signal has come, here or to another process of the job."""
         if self.received is None:
             self.received, self.received_at = signal.Signals(number), time.monotonic()
 
@@ -177,7 +177,7 @@ class StopSignals:
 
     @property
     def exit_code(self) -> int:
-        """75 (preempted: run again) or, after SIGINT, 130."""
+        """Return 75, preempted, or 130 after SIGINT."""
         return EXIT_INTERRUPTED if self.received == signal.SIGINT else EXIT_PREEMPTED
 
 

@@ -162,7 +162,7 @@ def _choice(what: str, text: str, choices: tuple[str, ...]) -> str:
 def evaluation_content(
     evaluation: Evaluation, cache: FrameCache, split: str, job_id: str, model: str, model_type: str, step: int
 ) -> dict[str, Any]:
-    """What an evaluation's file holds: what was evaluated on what, then `Evaluation.classification`.
+    """Return what an evaluation's file holds: what was evaluated on what, then `Evaluation.classification`.
 
     Each misclassified recording has the name of its `file` too, if the cache knows the names.
     """
@@ -220,7 +220,7 @@ def _warn_of_another_model(config: Config, own: Config, job_id: str) -> None:
 
 
 def require_fitting_model(whose: str, about: dict[str, Any], frame_dtype: str, cache: FrameCache) -> None:
-    """UserError unless a model of this description (see `load_model`), called `whose`, takes the cache's frames."""
+    """Raise UserError unless a model of this description (see `load_model`) takes the cache's frames."""
     if (list(cache.frame_shape), cache.frame_dtype) != (about["input_shape"], frame_dtype):
         raise UserError(
             f"{whose} takes {frame_dtype} frames of shape {about['input_shape']} [P, H, W], {cache.folder} has "

@@ -60,7 +60,7 @@ def sums_by_recording(
 def classification(
     scores: torch.Tensor, labels: NDArray[np.int64], recordings: NDArray[np.int64], class_names: list[str]
 ) -> dict[str, Any]:
-    """How frames and recordings are classified, as JSON values.
+    """Return how frames and recordings are classified, as JSON values.
 
     Args:
         scores: float32 [F, classes] on the CPU.
@@ -134,7 +134,7 @@ def write_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def debug_entry(note: str | None) -> dict[str, Any]:
-    """What a debug run adds to a row of its metrics, its result and its evaluations; empty for any other run."""
+    """Return what a debug run adds to a row of its metrics, its result and its evaluations; empty for other runs."""
     return {} if note is None else {DEBUG: note}
 
 
@@ -149,6 +149,6 @@ def val_scores(rows: list[dict[str, Any]], metric: str) -> dict[int, float]:
 
 
 def best_epoch(rows: list[dict[str, Any]], metric: str = "frame_accuracy") -> int:
-    """The first epoch with the highest of `val_scores`; 0 without any."""
+    """Return the first epoch with the highest of `val_scores`; 0 if there are none."""
     scores = val_scores(rows, metric)
     return max(scores, key=scores.__getitem__, default=0)

@@ -205,7 +205,7 @@ def _classify_block(upper: str) -> str:
     load_frames(frames, num_frames, v);
     run_gates(v);
     for (int first = 0; first < {upper}_CLASSES; first += TOGETHER) {{
-        uint64_t numbers[64] = {{0}}; /* a row a bit, then, transposed, a row a frame */
+        uint64_t numbers[64] = {{0}}; /* a row per bit, then, transposed, a row per frame */
         for (int c = first; c < first + TOGETHER && c < {upper}_CLASSES; c++)
             count(v, outputs + starts[c], starts[c + 1] - starts[c], numbers + PLANES * (c - first));
         transpose(numbers);

@@ -229,7 +229,7 @@ def _require_space(plan: _Preparation, missing: list[WorkUnit], made: dict[WorkU
 
 @contextlib.contextmanager
 def _told_when_full(plan: _Preparation) -> Iterator[None]:
-    """If a disk is too full, say which, and what the preparation leaves there."""
+    """Raise NoSpaceError if a disk is too full; say which, and what the preparation leaves there."""
     try:
         yield
     except (NoSpaceError, OSError) as error:

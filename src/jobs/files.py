@@ -282,7 +282,7 @@ def read_file(path: Path, parse: Callable[[bytes], Any], remedy: str) -> Any:
 
 
 def is_there(path: Path) -> bool:
-    """Whether something lies at a path, a link that leads nowhere too; OSError if that cannot be looked at."""
+    """Return whether anything lies at a path, even a link that leads nowhere; OSError if that cannot be looked at."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

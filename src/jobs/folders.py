@@ -54,18 +54,18 @@ class Job:
 
 
 def is_path(text: str) -> bool:
-    """Whether what names a model is a file; else it is a job id."""
+    """Return whether a model's name is a file's path; if not, it is a job id."""
     return text.endswith(".safetensors") or "/" in text
 
 
 def list_checkpoints(*folders: Path) -> list[Path]:
-    """The checkpoints in these folders, the newest first; of the same step, that of the first folder first."""
+    """Return the checkpoints in these folders, the newest first; for the same step, in the order of the folders."""
     found = [path for folder in folders for path in folder.glob("step_*") if _CHECKPOINT.fullmatch(path.name)]
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def result_files(job: Job) -> list[Path]:
-    """What a job's work is in; some of them may not exist."""
+    """Return the files that hold a job's work; some of them may not exist."""
     return [
         *list_checkpoints(job.checkpoints, job.checkpoint_copies),
         *(path for folder in (job.checkpoints, job.checkpoint_copies) for path in folder.glob("damaged_step_*")),
@@ -158,11 +158,11 @@ def remove_results(job: Job) -> None:
 
 
 def evaluation_path(job: Job, split: str, model: str = "best", cache: str = "") -> Path:
-    """Where an evaluation lies: of the best model on the job's own cache (the report's), else named after both."""
+    """Return where an evaluation lies. The best model's on the job's own cache, the report's, has the shortest name."""
     words = ["evaluation", split, "" if model == "best" else model, cache]
     return job.logs / f"{'_'.join(filter(None, words))}.json"
 
 
 def luts_path(job: Job, target: str) -> Path:
-    """Where yosys's estimate of a job's circuit for an FPGA family is kept."""
+    """Return where yosys's estimate of a job's circuit for an FPGA family is kept."""
     return job.logs / f"luts_{target}.json"

@@ -92,7 +92,7 @@ class LogicConvolution(GateLayer):
             self.register_buffer("indices", indices.to(device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[batch, channels, height, width] -> [batch, *out_shape], values in 0 to 1."""
+        """Compute the layer: [batch, channels, height, width] -> [batch, *out_shape], values in 0 to 1."""
         return self.forward_features(x.flatten(1).T.contiguous()).T.reshape(len(x), *self.out_shape)
 
     def _features(self, backend: Backend, x: torch.Tensor) -> torch.Tensor:
@@ -120,7 +120,7 @@ class LogicConvolution(GateLayer):
         return None
 
     def extra_repr(self) -> str:
-        """What `print` shows."""
+        """Return what `print` shows."""
         s = self.shape
         return (
             f"{self.in_shape}, {self.out_shape}, receptive_field={self.receptive_field}, leaves={s.leaves}, "

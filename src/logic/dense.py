@@ -57,7 +57,7 @@ class LogicLayer(GateLayer):
             self.register_buffer("indices", indices.to(device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[batch, in_dim] -> [batch, out_dim], values in 0 to 1; there may be several batch dimensions, or none."""
+        """Compute the layer: [..., in_dim] -> [..., out_dim], values in 0 to 1."""
         y = self.forward_features(x.reshape(-1, x.shape[-1]).T.contiguous()).T
         return y.reshape(*x.shape[:-1], self.out_dim)
 
@@ -104,12 +104,12 @@ class GroupSum(nn.Module):
     """Class scores: the sum of each of k equal groups of features, divided by tau."""
 
     def __init__(self, k: int, tau: float = 1.0, device: torch.device | str | None = None) -> None:
-        """`device` is difflogic's argument; there is nothing to put on a device."""
+        """Take difflogic's arguments; `device` is ignored, since there is nothing to put on a device."""
         super().__init__()
         self.k, self.tau = k, tau
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[..., features] -> [..., k]; half-precision inputs are summed in float32."""
+        """Compute the sums: [..., features] -> [..., k]; half-precision inputs are summed in float32."""
         if x.shape[-1] % self.k:
             raise ValueError(f"{x.shape[-1]} features cannot be divided into {self.k} equal groups")
         groups = x.reshape(*x.shape[:-1], self.k, x.shape[-1] // self.k)

@@ -44,7 +44,7 @@ class GateLayer(nn.Module):
         self._connected: tuple[Backend | None, torch.Tensor | None, int, Any] = (None, None, -1, None)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """[in_dim, batch] -> [out_dim, batch]: feature-major, so that a gate reads whole rows."""
+        """Compute the layer feature-major, [in_dim, batch] -> [out_dim, batch], so that a gate reads whole rows."""
         return self._features(self._backend(x), x)
 
     def coefficients(self) -> torch.Tensor:

@@ -79,5 +79,5 @@ class Thermometer(nn.Module):
         return thresholds.float() + (0.5 if self.learnable else 0.0)
 
     def extra_repr(self) -> str:
-        """What `print` shows."""
+        """Return what `print` shows."""
         return f"levels={self.levels}, learnable={self.learnable}"

@@ -56,7 +56,7 @@ class VoteSum(nn.Module):
         return self.weights.detach().round().long()
 
     def extra_repr(self) -> str:
-        """What `print` shows."""
+        """Return what `print` shows."""
         return f"{self.in_dim}, k={self.k}, groups={self.groups}"
 
 

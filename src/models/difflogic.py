@@ -135,13 +135,13 @@ class DiffLogic(FrameModel):
         return self.votes.forward_groups(bits) * (self.votes.groups / self.tau)
 
     def _features(self, packed: torch.Tensor) -> torch.Tensor:
-        """[B, bytes] -> [P*H*W, B]."""
+        """Unpack frames, [B, bytes] -> [P*H*W, B]."""
         if self.thermometer is not None:
             return packed.T
         return unpack_features(packed, math.prod(self.frame_shape), _activation_dtype(packed.device))
 
     def _classify(self, features: torch.Tensor) -> torch.Tensor:
-        """[P*H*W, B] -> [B, classes]."""
+        """Return class scores, [P*H*W, B] -> [B, classes]."""
         layers = self.logic_layers()
         if self.votes is not None:
             return self.votes.forward_features(self._bits(features, layers)) / self.tau
@@ -150,7 +150,7 @@ class DiffLogic(FrameModel):
         return last.forward_sums(self._bits(features, layers), self.num_classes).T / self.tau
 
     def _bits(self, features: torch.Tensor, layers: list[LogicConvolution | LogicLayer]) -> torch.Tensor:
-        """[P*H*W, B] -> [out_dim, B], feature-major, through the thermometer and these layers."""
+        """Run the thermometer and these layers, feature-major, [P*H*W, B] -> [out_dim, B]."""
         if self.thermometer is not None:
             features = self.thermometer(features)
         x = features.to(_activation_dtype(features.device)).contiguous()

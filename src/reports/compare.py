@@ -72,7 +72,7 @@ def compare(job_ids: list[str]) -> list[Path]:
 
 
 def _name(job_ids: list[str]) -> str:
-    """The jobs' names; of many, the beginning and a hash of all."""
+    """Return the jobs' names; if there are many, the beginning and a hash of all."""
     name = "_".join(job_ids)
     if len(name) <= LONGEST_NAME:
         return name

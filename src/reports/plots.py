@@ -107,7 +107,7 @@ class Chart:
 
     @_styled
     def svg(self) -> str:
-        """An <svg> element without size or background; its colours are CSS variables."""
+        """Return an <svg> element without size or background, whose colours are CSS variables."""
         from matplotlib import rc_context
 
         file = io.StringIO()
@@ -150,7 +150,7 @@ def line_chart(
 
 @_styled
 def confusion_chart(name: str, title: str, confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Chart:
-    """A confusion matrix, its rows true classes, shaded by the share of the row."""
+    """Draw a confusion matrix whose rows are true classes, shaded by the share of the row."""
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(max(4.2, 0.36 * len(counts) + 1.2), 9.0)
@@ -204,7 +204,7 @@ def distinct_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list[
 
 @_styled
 def frames_png(frames: NDArray[np.uint8], scale: int = 1) -> bytes:
-    """Frames [F, P, H, W] beside each other as a PNG, in the colours of `drawing.coloured`, with see-through gaps.
+    """Draw frames [F, P, H, W] beside each other as a PNG in the colours of `drawing.coloured`, with see-through gaps.
 
     Each pixel becomes scale x scale.
     """

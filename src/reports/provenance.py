@@ -40,20 +40,20 @@ def record_start(job: Job, step: int, parameters: int, device: torch.device) -> 
 
 
 def describe_machine(device: torch.device) -> str:
-    """Host, operating system, processor, cores that may be used, and the GPU where there is one in use."""
+    """Return host, operating system, processor, cores that may be used, and the GPU if one is used."""
     gpu = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
     return f"{platform.node()}, {platform.system()}, {processor_name()}, {available_cores()} cores{gpu}"
 
 
 def processor_name() -> str:
-    """The processor's name, as Linux tells it; elsewhere Python's."""
+    """Return the processor's name by Linux; on other systems, by Python."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), platform.processor())
 
 
 def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """The versions of those packages that are installed."""
+    """Return the versions of those packages that are installed."""
     versions = {}
     for name in names:
         try:
@@ -64,7 +64,7 @@ def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the code, with '-dirty' if files differ from it; None without git."""
+    """Return the commit of the code, with '-dirty' if files differ from it; None without git."""
     command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
     # GIT_DIR and the like, which a hook of git sets, would name another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

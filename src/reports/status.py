@@ -63,7 +63,7 @@ class JobStatus:
 
 
 def find_jobs() -> list[str]:
-    """The ids of all jobs that have a folder on scratch or project storage, or are just starting."""
+    """Return the ids of all jobs that have a folder on scratch or project storage, or are just starting."""
     logs = project_root() / "logs"
     parents = (logs, project_root() / "models", scratch_root() / "checkpoints")
     folders = [path for parent in parents for path in parent.glob("*")]
@@ -85,12 +85,12 @@ def _is_job_id(name: str) -> bool:
 
 
 def _is_old_job(job: Job) -> bool:
-    """Whether this name, which `check_name` once allowed, is a job's that has left something."""
+    """Return whether a job of this name, which `check_name` once allowed, has left something."""
     return bool(_OLD_NAME.fullmatch(job.job_id)) and any(map(os.path.lexists, result_files(job)))
 
 
 def _is_running(job_id: str) -> bool | None:
-    """None: the lock cannot be tried."""
+    """Return whether the job is running; None if its lock cannot be tried."""
     try:
         return is_locked(Job(job_id).lock)
     except OSError:
@@ -98,7 +98,7 @@ def _is_running(job_id: str) -> bool | None:
 
 
 def job_status(job_id: str) -> JobStatus:
-    """Where one job is."""
+    """Return where one job is."""
     job = Job(job_id)
     status = JobStatus(job_id, {True: "running", False: "stopped", None: "unknown"}[_is_running(job_id)])
     sources = []
@@ -131,7 +131,7 @@ def job_status(job_id: str) -> JobStatus:
 
 
 def _checkpoints(job: Job) -> list[Path]:
-    """The job's checkpoints in those of its folders that may be looked into."""
+    """Return the job's checkpoints in those of its folders that can be read."""
     found = []
     for folder in (job.checkpoints, job.checkpoint_copies):
         with contextlib.suppress(OSError):
@@ -140,7 +140,7 @@ def _checkpoints(job: Job) -> list[Path]:
 
 
 def _read_checkpoint(path: Path) -> tuple[_Source, int]:
-    """A checkpoint's progress and its config's epochs, from the header of the safetensors file: no tensor is read.
+    """Return a checkpoint's progress and its config's epochs from the file's header; no tensor is read.
 
     Raises:
         OSError, ValueError, RecursionError: if the file cannot be read, or is no checkpoint.
@@ -157,7 +157,7 @@ def _read_checkpoint(path: Path) -> tuple[_Source, int]:
 
 
 def _source(rows: list[dict[str, Any]], debug: str | None) -> _Source:
-    """What metrics say."""
+    """Return where a job is by its metrics."""
     return _Source(max(row["step"] for row in rows), max(row["epoch"] for row in rows), _val_accuracies(rows), debug)
 
 
@@ -166,7 +166,7 @@ def _val_accuracies(rows: list[dict[str, Any]]) -> tuple[float, ...]:
 
 
 def status_table(job_ids: list[str]) -> str:
-    """A table of these jobs, or of all.
+    """Return a table of these jobs, or of all.
 
     Raises:
         UserError: if a job that is named is not there.

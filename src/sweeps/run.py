@@ -124,7 +124,7 @@ def write_slurm_array(sweep: Sweep) -> Path | None:
 
 @contextlib.contextmanager
 def _prepared_folder(sweep: Sweep) -> Iterator[None]:
-    """The sweep's folder, with a copy of its file, locked."""
+    """Hold the sweep's folder locked, with a copy of its file in it."""
     require_storages("PROJECT_STORAGE_DIR")
     require_own_folder(sweep)
     with contextlib.ExitStack() as stack:
@@ -139,7 +139,7 @@ def _prepared_folder(sweep: Sweep) -> Iterator[None]:
 
 
 def _require_caches(sweep: Sweep, jobs: list[SweepJob]) -> None:
-    """What jobs would say after their start is said before: the frame caches that are missing and that nobody makes."""
+    """Raise UserError before any job starts if frame caches are missing and no job would prepare them."""
     missing: dict[str, None] = {}  # command that prepares one
     checked = []
     for job in jobs:
@@ -200,7 +200,7 @@ def _stop(sweep: Sweep, running: list[_Running], number: signal.Signals, failure
 
 
 def _reason(sweep: Sweep, job: SweepJob, code: int) -> str:
-    """The last line of the job's output, and the signal that ended it."""
+    """Return the last line of the job's output, and the signal that ended it."""
     with open_regular(_output(sweep, job)) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines()

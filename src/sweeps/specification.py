@@ -191,7 +191,7 @@ def keep_file(sweep: Sweep) -> None:
 
 
 def finished_result(job: SweepJob) -> dict[str, Any] | None:
-    """The content of the job's result.json if it is that of this very config; None if the job has to run (on)."""
+    """Return the job's result.json if it is that of this config; None if the job has to run or to go on."""
     logs = Job(job.job_id).logs
     try:
         # Each start of a job writes its config first, and its result last.

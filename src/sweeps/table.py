@@ -91,7 +91,7 @@ def _row(sweep: Sweep, configuration: Configuration, results: dict[str, dict[str
 
 
 def _outcome(sweep: Sweep, job: SweepJob, result: dict[str, Any]) -> dict[str, float]:
-    """A finished job's values by COLUMNS, without those that its model or data do not have."""
+    """Return a finished job's values by COLUMNS, without those that its model or data do not have."""
     metrics = read_metrics(Job(job.job_id).logs / "metrics.csv")
     val = {row["epoch"]: row for row in metrics if row["split"] == "val"}
     epoch = result.get("best_epoch" if sweep.model == "best" else "epochs")
@@ -105,13 +105,13 @@ def _outcome(sweep: Sweep, job: SweepJob, result: dict[str, Any]) -> dict[str, f
 
 
 def _differing(sweep: Sweep) -> list[str]:
-    """The options in which configurations differ, in the order of the sweep's file."""
+    """Return the options in which configurations differ, in the order of the sweep's file."""
     keys = dict.fromkeys(key for configuration in sweep.configurations for key in configuration.settings)
     return [key for key in keys if len({repr(configuration.value(key)) for configuration in sweep.configurations}) > 1]
 
 
 def _heading(sweep: Sweep, keys: list[str]) -> str:
-    """What the table is of; `keys` are the options that differ."""
+    """Return the table's heading; `keys` are the options that differ."""
     seeds = [job.config.base.seed for job in sweep.configurations[0].jobs]
     lines = [
         f"sweep {sweep.name} of {sweep.base.name}: {len(sweep.configurations)} configurations, seed {_listed(seeds)}"
@@ -172,7 +172,7 @@ def _csv(rows: list[_Row], keys: list[str]) -> str:
 
 
 def _remarks(sweep: Sweep, results: dict[str, dict[str, Any] | None], failures: dict[str, str]) -> str:
-    """The jobs that are not done, with what is known of them, and those that --debug has cut short."""
+    """Return remarks on the jobs that are not done, and on those that --debug has cut short."""
     lines, debug = [], []
     for job in sweep.jobs:
         if (result := results[job.job_id]) is None:

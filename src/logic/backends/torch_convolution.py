@@ -33,7 +33,7 @@ def convolution(
     forms = coefficients.to(x.dtype).reshape(s.kernels, s.leaves - 1, 4, 1, 1, 1)
 
     def read(inputs: torch.Tensor) -> torch.Tensor:
-        """int64 [3, kernels] -> [kernels, height, width, batch]."""
+        """Return what these leaves read, int64 [3, kernels] -> [kernels, height, width, batch]."""
         channel, dy, dx = inputs[:, :, None, None]
         return padded[channel, rows[:, None] + dy, columns + dx]
 
