@@ -78,6 +78,7 @@ def _plan(config: Config, stop: StopSignals) -> _Preparation:
     require_storages()
     if dataset.note:
         LOG.info("%s", dataset.note)
+    _warn_of_unused(config.data, dataset)
     root, recordings = obtain_recordings(config.data, dataset, stop.check)
     parameters = cache.cache_parameters(config.data, dataset)
     fingerprint = cache.source_fingerprint(recordings, root)
@@ -87,6 +88,17 @@ def _plan(config: Config, stop: StopSignals) -> _Preparation:
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
     names = cache.relative_names(recordings, root)
     return _Preparation(dataset, framing_of(config.data), recordings, names, parameters, fingerprint, units, relative)
+
+
+def _warn_of_unused(data: Data, dataset: Dataset) -> None:
+    """Warn of options that are not at their defaults and that this dataset does not use."""
+    reasons = {
+        "test_split": "the dataset has a test split of its own" if dataset.own_test_split else None,
+        "url": None if dataset.archives else "the dataset has no archives to download",
+    }
+    for option, reason in reasons.items():
+        if reason is not None and getattr(data, option) != getattr(Data(), option):
+            LOG.warning("data.%s is not used with data.name = %s, since %s", option, dataset.name, reason)
 
 
 def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:

@@ -21,8 +21,10 @@ from src.frame_cache import cache, work_units
 from src.frame_cache.framing_options import framing_of
 from src.frame_cache.prepare import prepare, prepare_shard
 from src.frame_cache.splits import assign_splits
+from src.helpers import LOG
 from src.io_funcs import project_root, scratch_root
 from src.options import with_option
+from src.registry import DATASETS
 from tests import small_job
 from tests.configs import changed
 from tests.small_disk import small_disk
@@ -45,6 +47,20 @@ def test_the_cache_lies_on_both_storages(config):
     folder = prepare(config, StopSignals())
     assert folder.is_relative_to(scratch_root())
     assert content(folder) == content(project_root() / folder.relative_to(scratch_root()))
+
+
+def test_a_test_split_is_said_to_be_unused_if_the_dataset_has_its_own(config, caplog, monkeypatch):
+    monkeypatch.setattr(LOG, "propagate", True)
+    prepare(with_option(config, "data.test_split", 0.3), StopSignals())
+    assert "data.test_split is not used with data.name = NMNIST" in caplog.text
+    assert "data.url is not used" not in caplog.text
+
+
+def test_a_url_is_said_to_be_unused_if_there_is_nothing_to_download(config, caplog, monkeypatch):
+    monkeypatch.setattr(LOG, "propagate", True)
+    monkeypatch.setitem(DATASETS.entries, "NMNIST", "tests.toys.dataset:WITHOUT_ARCHIVES")
+    prepare(with_option(config, "data.url", "https://example.org"), StopSignals())
+    assert "data.url is not used with data.name = NMNIST, since the dataset has no archives" in caplog.text
 
 
 def test_frames_are_those_of_the_event_functions_in_the_order_of_the_recordings(config, tmp_path):

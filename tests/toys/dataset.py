@@ -1,11 +1,13 @@
 """A toy dataset: text files of two classes, left and right, of a sensor of 8 x 6 pixels."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from src.events import Events, read_recording
 from src.events.datasets.description import Dataset, Recording, recordings_in_class_folders
+from src.events.datasets.nmnist import NMNIST
 from tests.toys.file_format import encode
 
 CLASSES = ("left", "right")
@@ -37,3 +39,5 @@ TOY = Dataset(
     find_recordings=find_recordings,
     read=read_recording,
 )
+
+WITHOUT_ARCHIVES = dataclasses.replace(NMNIST, archives=())
