@@ -112,8 +112,8 @@ _is_visible() {
   return 1
 }
 
-# _bind_folder FOLDER: has a folder be in the container, writable, and what links in it, or in its folders, lead to: a
-# dataset's folder may be a link to where the recordings lie.
+# _bind_folder FOLDER: binds a folder, writable, and the targets of all links in it and in its folders. A dataset's
+# folder may be a link to where the recordings lie.
 _bind_folder() {
   local link target
   _bind "$1" rw

@@ -28,7 +28,7 @@ source "$repository/helper_scripts/container.sh"
 # shellcheck source=helper_scripts/image_on_scratch.sh
 source "$repository/helper_scripts/image_on_scratch.sh"
 
-extras=() # of pyproject.toml, that the active environment must have
+extras=() # the extras in pyproject.toml that the active environment must have
 config="" # the command's, if it has one: its absolute path
 names_files="" # not empty: the command reads or writes files that its arguments name
 
@@ -80,7 +80,7 @@ run_python() {
   fi
   local python
   find_environment || _make_venv
-  [[ $python == python3 ]] || unset PYTHONPATH # of another environment
+  [[ $python == python3 ]] || unset PYTHONPATH # it belongs to another environment
   exec "$python" "$@"
 }
 
@@ -115,7 +115,8 @@ _make_venv() {
   exec {lock}>&- # the lock must not live on in Python
 }
 
-# _set_up_venv PYTHON: makes .venv anew. What fails or is killed leaves no mark, so the next command begins again.
+# _set_up_venv PYTHON: makes a new .venv. A set-up that fails or is killed leaves no mark, so the next command begins
+# again.
 _set_up_venv() {
   local free quiet=(--quiet) stopped="set-up was stopped; the same command begins it again"
   # shellcheck disable=SC2064 # the text is that of now

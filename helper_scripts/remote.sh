@@ -8,8 +8,8 @@ source "${repository:?}/helper_scripts/launch.sh"
 
 dry_run='' # not empty: change nothing
 
-# set_up_remote VARIABLE...: ends with 2 and names them where some are not set, or cannot be what they are for; else sets
-# $temporary, a folder that ends with the script, and has all that follows share one connection.
+# set_up_remote VARIABLE...: ends with 2 if a variable is not set or not valid, and names it. Sets $temporary, a folder
+# that is removed when the script ends, and makes all later commands share one connection.
 set_up_remote() {
   local variable lacking=''
   for variable in REMOTE_HOST "$@"; do
@@ -21,7 +21,7 @@ set_up_remote() {
   command -v rsync >/dev/null || fail "rsync is not on PATH; install it" 2
   temporary=$(mktemp -d /tmp/difflogic.XXXXXX) # a short path, as a socket's must be
   trap _clean_up EXIT
-  # One log-in a script, not one a command: clusters ask for passwords and codes. What REMOTE_SSH says of it comes first.
+  # One log-in per script, not per command: clusters ask for passwords and codes. REMOTE_SSH's own settings come first.
   REMOTE_SSH="$REMOTE_SSH -o ControlMaster=auto -o ControlPath=$temporary/ssh -o ControlPersist=60"
   read -r -a ssh_command <<<"$REMOTE_SSH"
   for variable in "$@"; do
@@ -34,7 +34,7 @@ _clean_up() {
   rm -rf -- "$temporary"
 }
 
-# _set_target VARIABLE: has the variable be a folder's path there. ~ and $NAME in it are those of REMOTE_HOST.
+# _set_target VARIABLE: sets the variable to the folder's path there. ~ and $NAME in it are those of REMOTE_HOST.
 _set_target() {
   local path=${!1} status=0
   [[ $path != \~ && $path != \~/ ]] || fail "$1 = $path: give a folder of this project's own, further down" 2
@@ -48,7 +48,7 @@ _set_target() {
   _check_target "$1" "$path"
 }
 
-# _check_target VARIABLE PATH: a remote folder's path is absolute, without . and .., and of two parts or more.
+# _check_target VARIABLE PATH: a remote folder's path is absolute, without . and .., and has at least two parts.
 _check_target() {
   local rest=$2/ part count=0
   [[ $2 == /* ]] || fail "$1 = $2: give an absolute path" 2

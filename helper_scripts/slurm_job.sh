@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The batch script of every SLURM job: slurm_job.sh REPOSITORY {COUNT WRAPPER ARGUMENT...}...
-# Runs the wrapper (train.sh, prepare_data.sh) with its arguments; an array holds one such group a task, each led by the
-# number of its words. SLURM copies this file when a job is submitted, so it sources nothing.
+# Runs the wrapper (train.sh, prepare_data.sh) with its arguments; an array holds one such group per task, each led by
+# the number of its words. SLURM copies this file when a job is submitted, so it sources nothing.
 #
 # The wrapper is a direct child of this shell, not a step of srun: SLURM signals this shell (--signal=B:), the wrappers
 # exec, so one kill reaches Python, or the container's runtime, which passes signals on if there is no terminal.

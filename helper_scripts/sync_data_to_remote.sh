@@ -27,7 +27,7 @@ say() {
   printf '%s: %s\n' "$cache" "$1" >&2
 }
 
-# checksums MANIFEST: what sha256sum --check reads; fails where it is no cache's whole manifest.
+# checksums MANIFEST: prints what sha256sum --check reads; fails if the file is not a cache's whole manifest.
 checksums() {
   python3 "$repository/helper_scripts/manifest_checksums.py" "$1"
 }
@@ -41,7 +41,7 @@ verified_on_remote() {
   return "$status"
 }
 
-# send_cache: sends $cache (data/NAME/IDENTITY); fails, saying so, where it is not whole on both sides then.
+# send_cache: sends $cache (data/NAME/IDENTITY); fails with a message if it is not whole on both sides afterwards.
 send_cache() {
   local here=$PROJECT_STORAGE_DIR/$cache there=$REMOTE_PROJECT_STORAGE_DIR/$cache ours theirs files
   local upload=${there%/*}/.${there##*/}.upload status=0

@@ -14,7 +14,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Escape what UTF-8 lacks in a report: names of files that are not UTF-8 end pytest-xdist otherwise."""
+    """Escape what UTF-8 lacks in a report: a file name that is not UTF-8 would end pytest-xdist."""
     report = yield
     report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     return report

@@ -244,7 +244,7 @@ def test_a_debug_run_says_so_wherever_its_results_are_shown(folder, run, monkeyp
     assert re.search(note, capsys.readouterr().out)
     assert "No result" in (folder / "project/logs/debug/report.html").read_text()
     (folder / "project/logs/debug/metrics.csv").unlink()
-    assert re.search(note, status_table(["debug"]))  # of the checkpoint
+    assert re.search(note, status_table(["debug"]))  # read from the checkpoint
 
 
 def test_a_debug_run_is_resumed_with_debug_alone_and_no_other_is(run, monkeypatch):
@@ -369,7 +369,7 @@ def test_a_run_that_stops_early_keeps_the_temperature_of_its_last_epoch(folder, 
 def test_the_gap_of_straight_through_training_is_reported_and_that_of_the_relaxed_network(run, caplog):
     caplog.set_level("INFO", LOG.name)
     train_row, val, _ = run("hard", f"{GATES} model.difflogic.forward_sampling=hard train.epochs=1")
-    assert "frame_accuracy" in train_row  # of discretised gates
+    assert "frame_accuracy" in train_row  # with discretised gates
     assert "relaxed_frame_accuracy" not in train_row
     assert val["relaxed_loss"] != val["loss"]
     assert val["discretisation_gap"] == val["relaxed_frame_accuracy"] - val["frame_accuracy"]

@@ -28,10 +28,10 @@ def make(parametrisation, in_dim=20, out_dim=30, implementation="torch", grad_fa
 
 
 def table(weights, parametrisation, temperature):
-    """The relaxed truth table of light gates; the logits of walsh gates: [4, out_dim]."""
+    """Return the relaxed truth table of light gates, or the logits of walsh gates: [4, out_dim]."""
     if parametrisation == "light":
         return torch.sigmoid(weights / temperature).T
-    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]  # of A and B, for (a, b) = (0,0), (0,1), (1,0), (1,1)
+    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]  # A and B, for (a, b) = (0,0), (0,1), (1,0), (1,1)
     w0, w1, w2, w3 = weights.T
     return torch.stack([-(w0 + w1 * b + w2 * a + w3 * a * b) / temperature for a, b in signs])
 

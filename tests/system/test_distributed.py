@@ -25,7 +25,7 @@ from tests import small_job
 from tests.processes import MOST_SECONDS, handles_sigterm, has_loaded, wait_until
 from tests.system.test_resume import wait_for_step
 
-TOLERANCE = 1e-3  # of weights, whose learning rate is 0.05 for some 200 steps
+TOLERANCE = 1e-3  # for weights, whose learning rate is 0.05 for some 200 steps
 WAITS = """
 import time
 from src.command_line import StopSignals

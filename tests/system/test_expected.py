@@ -10,9 +10,9 @@ from tests.expected import regenerate
 class Tolerance(NamedTuple):
     """The largest difference from the expected numbers that is no change of the program."""
 
-    first_loss: float  # of the first epoch's training loss, relative
-    loss: float  # of the other losses, relative
-    accuracy: float  # of accuracies and the gap between two, absolute
+    first_loss: float  # for the first epoch's training loss, relative
+    loss: float  # for the other losses, relative
+    accuracy: float  # for accuracies and the gap between two, absolute
 
 
 # On one type of processor the runs are equal to the last digit. Other instruction sets round differently: the losses
