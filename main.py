@@ -23,8 +23,8 @@ from src.command_line import (
     print_result,
     run_command,
 )
-from src.config import Config
-from src.helpers import launched_rank
+from src.config import Config, load_config
+from src.helpers import LOG, launched_rank
 from src.io_funcs import check_name
 from src.jobs.folders import Job, restart_noted
 from src.options import with_option
@@ -75,9 +75,13 @@ def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> ar
     return parser.parse_args(words)
 
 
-def checked_config(arguments: argparse.Namespace) -> Config:
-    """Return the config with its overrides and its job id; UserError for what no machine can do."""
-    config = Config.from_yaml(arguments.config, arguments.override)
+def checked_config(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
+    """Return the config with its overrides and its job id, and lines that name the options that have no effect.
+
+    Raises:
+        UserError: for what no machine can do.
+    """
+    config, unused = load_config(arguments.config, arguments.override)
     if arguments.job_id is not None:
         config = with_option(config, "base.job_id", arguments.job_id)
     if config.base.job_id is not None:
@@ -99,7 +103,7 @@ def checked_config(arguments: argparse.Namespace) -> Config:
     if arguments.nodes > 1 and not re.fullmatch(r"\S+:\d+", arguments.endpoint or ""):
         given = "" if arguments.endpoint is None else f" {arguments.endpoint}"
         raise UserError(f"--endpoint{given}: several machines need HOST:PORT of machine 0")
-    return config
+    return config, unused
 
 
 def main() -> int:
@@ -110,11 +114,12 @@ def main() -> int:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
     def command(stop: StopSignals) -> int:
-        config = checked_config(arguments)
+        config, unused = checked_config(arguments)
+        if not _starts_others(arguments):  # else the first of the others warns
+            for line in unused:
+                LOG.warning("%s", line)
         if arguments.evaluate:
-            from src.evaluation.evaluate import (
-                evaluate_job,  # late: importing PyTorch takes seconds, and mistakes come up before
-            )
+            from src.evaluation.evaluate import evaluate_job  # late: PyTorch's import takes seconds
 
             evaluate_job(config, str(config.base.job_id), arguments.split or "test", arguments.model or "best", stop)
             return 0
@@ -134,8 +139,13 @@ def main() -> int:
     return run_command(command, arguments.debug)
 
 
+def _starts_others(arguments: argparse.Namespace) -> bool:
+    """Return whether this process starts those that train, and does not train itself."""
+    return launched_rank() is None and (arguments.nproc is not None or arguments.nodes > 1)
+
+
 def _train(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
-    if launched_rank() is None and (arguments.nproc is not None or arguments.nodes > 1):
+    if _starts_others(arguments):
         return _launch(arguments, config, stop)
     from src.train import train
 

@@ -19,12 +19,12 @@ def test_several_processes_read_a_copy_of_a_config_from_a_pipe(monkeypatch):
 
     def launch(command, processes, nodes, stop):
         arguments = main.read_arguments(command[1:])
-        read.append((main.checked_config(arguments), Config.from_yaml(arguments.config)))
+        read.append((main.checked_config(arguments)[0], Config.from_yaml(arguments.config)))
         return 0
 
     monkeypatch.setattr(src.distributed.launch, "launch", launch)
     arguments = main.read_arguments(words[1:])
-    assert main._launch(arguments, main.checked_config(arguments), StopSignals()) == 0
+    assert main._launch(arguments, main.checked_config(arguments)[0], StopSignals()) == 0
     ((config, again),) = read
     assert config == again
     assert (config.train.epochs, config.train.log_interval, config.base.job_id) == (7, 3, "piped")
