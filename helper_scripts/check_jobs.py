@@ -10,7 +10,7 @@ import sys
 import main
 import prepare_data
 from src.command_line import StopSignals, UserError, read_command_line, run_command
-from src.config import Config
+from src.config import load_config
 from src.jobs.folders import Job, refuse_existing
 
 
@@ -18,7 +18,7 @@ def check(wrapper: str, config: str, *words: str) -> None:
     """Check a wrapper's arguments; UserError, or the end of the process, with a line that names the job."""
     if wrapper == "prepare_data.sh":
         preparation = read_command_line(wrapper, prepare_data.__doc__, prepare_data.add_arguments, [config, *words])
-        Config.from_yaml(preparation.config, preparation.override)
+        load_config(preparation.config, preparation.override)  # the job itself warns of options without effect
         return
     job_id, *options = words
     try:
