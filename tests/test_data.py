@@ -129,6 +129,12 @@ def test_a_damaged_cache_is_not_read_where_scratch_cannot_take_it(unusable_scrat
         open_cache(unusable_scratch)
 
 
+# The quick tier trains once.
+@pytest.mark.parametrize(
+    "unusable_scratch",
+    [full, *(pytest.param(other, marks=pytest.mark.slow) for other in (parent_is_a_file, read_only))],
+    indirect=True,
+)
 def test_a_job_trains_and_saves_all_where_scratch_cannot_take_anything(unusable_scratch, caplog):
     config = with_option(unusable_scratch, "train.checkpoint_interval_minutes", 0)
     train(config, "j", StopSignals(), resume=False, restart=False, debug=False)
