@@ -23,7 +23,9 @@ ENTRY_POINTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
     [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
-        ["mypy", "src", *ENTRY_POINTS, "helper_scripts", "singularity", "benchmarks"],
+        pytest.param(
+            ["mypy", "src", *ENTRY_POINTS, "helper_scripts", "singularity", "benchmarks"], marks=pytest.mark.slow
+        ),
         ["shellcheck", "-x", *map(str, SCRIPTS)],
     ],
     ids=lambda command: " ".join(command[:2]),
