@@ -13,6 +13,7 @@ if [[ ${1:-} == --all ]]; then
 fi
 cd -- "$repository"
 extras=(test)
+locks+=(requirements-extras.lock requirements-test.lock)
 # One process per core. Each begins with a half, a third or a quarter of the tests in their order, so that most files stay
 # in one process and prepare what they share once; a process that is done takes tests from another one.
 run_python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal "${selection[@]}" "$@"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the wrappers, which set $repository: run_python ARGUMENT... replaces the shell by Python with these
 # arguments, in the container that SINGULARITY_CONTAINER names, else in the active environment if it has the packages,
-# else in .venv, which is made from requirements.lock.
+# else in .venv, which is made from requirements.lock, and completed from other lock files for what needs more.
 
 # A stream that the caller has closed becomes /dev/null: the next file to be opened would get its number.
 { : <&0; } 2>/dev/null || exec </dev/null
@@ -28,7 +28,8 @@ source "$repository/helper_scripts/container.sh"
 # shellcheck source=helper_scripts/image_on_scratch.sh
 source "$repository/helper_scripts/image_on_scratch.sh"
 
-extras=() # the extras in pyproject.toml that the active environment must have
+extras=() # the extras in pyproject.toml that the environment must have
+locks=(requirements.lock) # what .venv must hold; each file begins with `-r` and the one before it
 config="" # the command's, if it has one: its absolute path
 names_files="" # not empty: the command reads or writes files that its arguments name
 
@@ -94,10 +95,16 @@ find_environment() {
   _venv_is_whole
 }
 
-# The copy of the lock file marks a .venv that was checked; the Python behind it may have gone since.
 _venv_is_whole() {
-  cmp -s "$repository/requirements.lock" "$repository/.venv/requirements.lock" &&
-    "$python" "$repository/helper_scripts/check_environment.py" 2>/dev/null
+  _venv_holds "${locks[@]}" && "$python" "$repository/helper_scripts/check_environment.py" "${extras[@]}" 2>/dev/null
+}
+
+# _venv_holds LOCK...: the copy of a lock file marks a .venv in which its packages were checked.
+_venv_holds() {
+  local lock
+  for lock in "$@"; do
+    cmp -s "$repository/$lock" "$repository/.venv/$lock" || return
+  done
 }
 
 _make_venv() {
@@ -105,7 +112,7 @@ _make_venv() {
   [[ -z $config || -e $config ]] || fail "$config: there is no such config" 2
   base=$(_python_311) || fail "Python 3.11 or newer is needed; found none on PATH" 2
   [[ -w $repository ]] ||
-    fail "cannot write to $repository to make .venv; activate an environment that has the packages of requirements.lock" 2
+    fail "cannot write to $repository to make .venv; activate an environment that has the packages of ${locks[-1]}" 2
   exec {lock}>"$repository/.venv.lock"
   if command -v flock >/dev/null && ! flock --nonblock "$lock"; then # two first jobs at once: one installs
     note "Waiting for another command that sets up $repository/.venv"
@@ -115,26 +122,35 @@ _make_venv() {
   exec {lock}>&- # the lock must not live on in Python
 }
 
-# _set_up_venv PYTHON: makes a new .venv. A set-up that fails or is killed leaves no mark, so the next command begins
-# again.
+# _set_up_venv PYTHON: makes a new .venv, or completes one that has the packages of requirements.lock. A set-up that fails
+# or is killed leaves no mark of what it was to install, so the next command begins again. A .venv with all marks may still
+# have lost its Python.
 _set_up_venv() {
-  local free quiet=(--quiet) stopped="set-up was stopped; the same command begins it again"
+  local needs free more=("${locks[@]:1}") quiet=(--quiet) stopped="set-up was stopped; the same command begins it again"
   # shellcheck disable=SC2064 # the text is that of now
   trap "note '$stopped'; exit 130" INT
   # shellcheck disable=SC2064
   trap "note '$stopped'; exit 143" TERM HUP
-  free=$(df -Pk -- "$repository" | awk 'NR == 2 { print int($4 / 1048576) }')
-  [[ ${free:-9} -ge 3 ]] || fail "$repository has $free GiB free; .venv takes 3 GB, with CUDA about 8 GB" 2
-  note "Setting up $repository/.venv from requirements.lock, once: 3 GB on disk, with CUDA about 8 GB ($free GiB are free)."
-  note "PyTorch alone is a download of 0.2 GB, with CUDA about 3 GB; expect 2 to 15 minutes."
   [[ ! -t 2 ]] || quiet=() # pip shows its progress
-  "$1" -m venv --clear "$repository/.venv" >&2 ||
-    fail "cannot make .venv, see above; on Debian and Ubuntu, install the package python3-venv"
-  env -u PYTHONPATH "$python" -m pip install "${quiet[@]}" --disable-pip-version-check -r "$repository/requirements.lock" >&2 ||
-    fail "installing requirements.lock into .venv failed, see pip's message above; the same command begins again"
-  env -u PYTHONPATH "$python" "$repository/helper_scripts/check_environment.py" --import ||
+  free=$(df -Pk -- "$repository" | awk 'NR == 2 { print int($4 / 1048576) }')
+  if _venv_holds requirements.lock && "$python" "$repository/helper_scripts/check_environment.py" 2>/dev/null; then
+    [[ ${free:-9} -ge 2 ]] || fail "$repository has $free GiB free; completing .venv takes 1 GB" 2
+    note "Completing $repository/.venv from ${locks[-1]}, once: 1 GB on disk ($free GiB are free)."
+    rm -f -- "${more[@]/#/"$repository/.venv/"}"
+  else
+    needs="2 GB on disk, with CUDA about 8 GB"
+    [[ ${#locks[@]} -eq 1 ]] || needs="3 GB on disk, with CUDA about 8 GB"
+    [[ ${free:-9} -ge ${needs%% *} ]] || fail "$repository has $free GiB free; .venv takes $needs" 2
+    note "Setting up $repository/.venv from ${locks[-1]}, once: $needs ($free GiB are free)."
+    note "PyTorch alone is a download of 0.2 GB, with CUDA about 3 GB; expect 2 to 15 minutes."
+    "$1" -m venv --clear "$repository/.venv" >&2 ||
+      fail "cannot make .venv, see above; on Debian and Ubuntu, install the package python3-venv"
+  fi
+  env -u PYTHONPATH "$python" -m pip install "${quiet[@]}" --disable-pip-version-check -r "$repository/${locks[-1]}" >&2 ||
+    fail "installing ${locks[-1]} into .venv failed, see pip's message above; the same command begins again"
+  env -u PYTHONPATH "$python" "$repository/helper_scripts/check_environment.py" "${extras[@]}" --import ||
     fail "the packages in .venv cannot be used, see above; the same command installs them again"
-  cp -- "$repository/requirements.lock" "$repository/.venv/requirements.lock" ||
+  cp -- "${locks[@]/#/"$repository/"}" "$repository/.venv/" ||
     fail "cannot write to .venv, see above; the same command begins again"
   trap - INT TERM HUP
 }

@@ -10,10 +10,25 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 
-def locked_requirements(lock: str) -> list[tuple[str, str]]:
-    """Return (name, version) of each line `NAME==VERSION [; marker]` of a lock file's text; markers are ignored."""
-    lines = [line.split("#")[0].split(";")[0].strip() for line in lock.splitlines()]
-    return [(name, version) for name, _, version in (line.partition("==") for line in lines if line)]
+def locked_requirements(lock: Path) -> list[tuple[str, str]]:
+    """Return (name, version) of each line `NAME==VERSION [; marker]` of a lock file and of those that it names by `-r`.
+
+    Markers are ignored.
+    """
+    found = []
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        requirement = line.split("#")[0].split(";")[0].strip()
+        if requirement.startswith("-r "):
+            found += locked_requirements(lock.parent / requirement.removeprefix("-r ").strip())
+        elif requirement:
+            found.append(name_and_version(requirement))
+    return found
+
+
+def name_and_version(requirement: str) -> tuple[str, str]:
+    """Split `NAME==VERSION`."""
+    name, _, version = requirement.partition("==")
+    return name, version
 
 
 def module_names(package: Distribution) -> list[str]:
@@ -48,7 +63,7 @@ def problems(requirements: list[tuple[str, str]]) -> list[str]:
 def main() -> int:
     """Check the lock file and the requirements of the command line; print what is wrong."""
     lock, *more = sys.argv[1:]
-    requirements = locked_requirements("\n".join([Path(lock).read_text(encoding="utf-8"), *more]))
+    requirements = [*locked_requirements(Path(lock)), *map(name_and_version, more)]
     found = problems(requirements)
     print("\n".join(found) or f"{len(requirements)} packages are there, and all of their modules import")
     return 1 if found else 0

@@ -119,6 +119,14 @@ def import_optional(module: str, wanted: str, remedy: str) -> Any:
         raise ImportError(f"{wanted}, but its package cannot be imported ({reason}): {remedy}") from error
 
 
+def how_to_install(package: str) -> str:
+    """Return the command that installs an optional package into the environment of this process."""
+    repository = Path(__file__).resolve().parents[1]
+    if Path(sys.prefix) == repository / ".venv":  # the one that the wrappers make; its versions are those of the locks
+        return f"{sys.prefix}/bin/python -m pip install -r {repository}/requirements-extras.lock"
+    return f"pip install --upgrade {package}"
+
+
 def one_line(error: Exception) -> str:
     """Return an error's text without its line breaks."""
     return " ".join(str(error).split())

@@ -11,11 +11,11 @@ import tomllib
 import pytest
 from spython.main.parse.parsers import get_parser
 
-from singularity.check_image import locked_requirements, module_names, problems
+from singularity.check_image import locked_requirements, module_names, name_and_version, problems
 from tests.small_job import REPOSITORY
 
 DEFINITION = REPOSITORY / "singularity" / "difflogic.def"
-LOCK = (REPOSITORY / "requirements.lock").read_text()
+LOCK = REPOSITORY / "requirements-extras.lock"
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def pip_requirements(stage):
         if words[1:4] == ["-m", "pip", "install"]:
             while "-r" in words:
                 at = words.index("-r")
-                packages += locked_requirements((REPOSITORY / from_host[words[at + 1]]).read_text())
+                packages += locked_requirements(REPOSITORY / from_host[words[at + 1]])
                 del words[at : at + 2]
-            packages += locked_requirements("\n".join(word for word in words if "==" in word))
+            packages += [name_and_version(word) for word in words if "==" in word]
     return packages
 
 
@@ -81,9 +81,12 @@ def test_the_test_checks_every_package_and_stops_at_the_first_failure(stages):
     script = DEFINITION.read_text().split("\n%test\n")[1].split("\n%")[0]
     lines = [line.strip() for line in script.splitlines()]
     assert lines[0] == "set -e"
-    assert any("check_image.py /opt/difflogic-tonic/requirements.lock difflogic==0.1.0" in line for line in lines)
+    assert any(
+        "check_image.py /opt/difflogic-tonic/requirements-extras.lock difflogic==0.1.0" in line for line in lines
+    )
     targets = [line.split()[1] for line in stages["runtime"].files]
-    assert {"/opt/difflogic-tonic/check_image.py", "/opt/difflogic-tonic/requirements.lock"} == set(targets)
+    names = ["check_image.py", "requirements.lock", "requirements-extras.lock"]
+    assert {f"/opt/difflogic-tonic/{name}" for name in names} == set(targets)
 
 
 def test_every_file_that_the_definition_brings_is_there(stages):
@@ -96,7 +99,7 @@ def test_the_user_s_own_packages_do_not_hide_the_image_s(stages):
 
 @pytest.mark.slow
 def test_this_environment_passes_the_check_of_the_image():
-    command = [sys.executable, REPOSITORY / "singularity" / "check_image.py", REPOSITORY / "requirements.lock"]
+    command = [sys.executable, REPOSITORY / "singularity" / "check_image.py", LOCK]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     assert f"{len(locked_requirements(LOCK))} packages are there" in result.stdout
@@ -117,7 +120,7 @@ def test_the_check_names_what_is_missing_other_or_broken(tmp_path, monkeypatch):
     install(tmp_path, "brokenpackage", "1.0", "import nothing_of_this_name")
     monkeypatch.syspath_prepend(tmp_path)
     names = ["soundpackage==1.0", "oldpackage==2.0", "brokenpackage==1.0", "nopackage==1.0"]
-    assert problems(locked_requirements("\n".join(names))) == [
+    assert problems([name_and_version(name) for name in names]) == [
         "oldpackage==2.0 is locked, 1.0 is installed",
         "brokenpackage: import brokenpackage: ModuleNotFoundError: No module named 'nothing_of_this_name'",
         "nopackage==1.0 is not installed",

@@ -31,6 +31,7 @@ from src.helpers import (
     format_duration,
     format_size,
     format_table,
+    how_to_install,
     log_to_file,
     seed_everything,
     set_up_logging,
@@ -265,3 +266,14 @@ def test_a_table_s_columns_are_aligned():
         "long    1",
         "b     200",
     ]
+
+
+def test_an_optional_package_is_installed_from_the_lock_into_the_wrappers_environment(monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(REPOSITORY / ".venv"))
+    python, lock = REPOSITORY / ".venv/bin/python", REPOSITORY / "requirements-extras.lock"
+    assert how_to_install("onnx") == f"{python} -m pip install -r {lock}"
+
+
+def test_an_optional_package_is_installed_by_pip_into_any_other_environment(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert how_to_install("onnx") == "pip install --upgrade onnx"

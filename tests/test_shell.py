@@ -19,12 +19,13 @@ SCRIPTS = sorted(
     for path in REPOSITORY.glob(pattern)
     if "# Usage:" in path.read_text() and path.name != "job.sh"  # tests/cli is about its help
 )
+LOCKS = ("requirements.lock", "requirements-extras.lock", "requirements-test.lock")
 # Has too few packages, and makes environments whose Python says what it is asked to run, and by whom.
 FAKE_PYTHON = """#!/bin/bash
 case "$*" in
   "-c import sys"*) exit 0 ;;
   "-m venv --clear "*)
-    mkdir -p "$4/bin" && rm -f "$4/requirements.lock" && cp "$(dirname "$0")/venv_python" "$4/bin/python" ;;
+    mkdir -p "$4/bin" && rm -f "$4"/*.lock && cp "$(dirname "$0")/venv_python" "$4/bin/python" ;;
   *) exit 1 ;;
 esac
 """
@@ -37,7 +38,7 @@ case "$*" in
     [[ ! $STOPPED ]] || { kill -"$STOPPED" $PPID; exit 1; } # as pip ends after Ctrl-C
     exit ${STATUS_OF_PIP:-0} ;;
   *--import) [[ ! $BROKEN ]] || { echo "lacking: torch cannot be imported" >&2; exit 1; } ;;
-  *check_environment.py) ;;
+  *check_environment.py | *"check_environment.py test") ;;
   *) echo "ran $1"; env ;;
 esac
 """
@@ -50,7 +51,7 @@ def clone(tmp_path):
     folder.mkdir()
     for name in ("helper_scripts", "src/cli"):
         shutil.copytree(REPOSITORY / name, folder / name)
-    for name in ("job.sh", "requirements.lock"):
+    for name in ("job.sh", "test.sh", *LOCKS):
         shutil.copy(REPOSITORY / name, folder)
     for name, text in {"python3": FAKE_PYTHON, "venv_python": FAKE_VENV_PYTHON}.items():
         path = tmp_path / "tools" / name
@@ -241,6 +242,41 @@ def test_a_set_up_that_failed_is_not_taken_for_whole_and_the_next_begins_again(c
     assert "Setting up" in status(clone)
 
 
+def run_tests(clone, expect=0, **variables):
+    """Run test.sh in the clone; return what it and the stand-ins say."""
+    environment = {"PATH": f"{clone.parent / 'tools'}:/usr/bin:/bin", "HOME": str(clone), **variables}
+    result = subprocess.run([clone / "test.sh"], env=environment, capture_output=True, text=True)
+    assert result.returncode == expect, result
+    return result.stdout + result.stderr
+
+
+def test_the_tests_complete_the_environment_of_a_run_and_do_not_make_it_again(clone):
+    assert "-r " + str(clone / "requirements.lock") in status(clone)
+    (clone / ".venv" / "kept").touch()
+    output = run_tests(clone)
+    assert "Completing" in output
+    assert "-r " + str(clone / "requirements-test.lock") in output
+    assert (clone / ".venv" / "kept").exists()
+    assert all((clone / ".venv" / lock).read_bytes() == (clone / lock).read_bytes() for lock in LOCKS)
+    assert "Completing" not in run_tests(clone)
+
+
+@pytest.mark.parametrize("variables", [{"STATUS_OF_PIP": "1"}, {"BROKEN": "1"}])
+def test_a_completion_that_failed_leaves_the_environment_of_the_run(clone, variables):
+    status(clone)
+    run_tests(clone, expect=1, **variables)
+    assert [lock for lock in LOCKS if (clone / ".venv" / lock).exists()] == ["requirements.lock"]
+    assert "Setting up" not in status(clone)
+    assert "Completing" in run_tests(clone)
+
+
+def test_tests_alone_set_up_everything_at_once(clone):
+    output = run_tests(clone)
+    assert "Setting up" in output
+    assert "once: 3 GB on disk" in output
+    assert status(clone).startswith(f"ran {clone}/src/cli")
+
+
 def test_a_venv_whose_python_is_gone_is_set_up_again(clone):
     status(clone)
     (clone / ".venv" / "bin" / "python").unlink()
@@ -249,9 +285,9 @@ def test_a_venv_whose_python_is_gone_is_set_up_again(clone):
 
 def test_too_little_space_for_an_environment_is_told_before_it_is_made(clone):
     df = clone.parent / "tools" / "df"
-    df.write_text("#!/bin/sh\nprintf 'Filesystem\\nx 9 9 2097152 9%% /\\n'\n")
+    df.write_text("#!/bin/sh\nprintf 'Filesystem\\nx 9 9 1048576 9%% /\\n'\n")
     df.chmod(0o755)
-    assert "has 2 GiB free; .venv takes 3 GB" in status(clone, expect=2)
+    assert "has 1 GiB free; .venv takes 2 GB" in status(clone, expect=2)
     assert not (clone / ".venv").exists()
 
 

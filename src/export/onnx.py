@@ -5,7 +5,7 @@ import json
 from src.command_line import UserError
 from src.export.description import mark_of
 from src.export.exported import Export, ExportedModel
-from src.helpers import import_optional
+from src.helpers import how_to_install, import_optional
 from src.models.frame_model import FrameModel
 from src.models.onnx_graph import Graph
 
@@ -27,7 +27,7 @@ def to_onnx(model: FrameModel, name: str, class_names: list[str], source: str = 
         UserError: if the package onnx cannot be imported, the file would be too large, or the model has no ONNX.
     """
     try:
-        onnx = import_optional("onnx", "--to onnx asks for ONNX", "install it with pip install --upgrade onnx")
+        onnx = import_optional("onnx", "--to onnx asks for ONNX", f"install it with {how_to_install('onnx')}")
     except ImportError as error:
         raise UserError(str(error)) from error
     graph = Graph()

@@ -175,7 +175,7 @@ def test_a_logger_whose_package_cannot_be_imported_is_refused(options, module, t
     with pytest.raises(UserError) as told:
         asking_for(**options)
     assert str(told.value).startswith(f"{text}, but its package cannot be imported (")
-    assert "Descriptors cannot be created directly): install it with pip install --upgrade " in str(told.value)
+    assert "Descriptors cannot be created directly): install it with " in str(told.value)
 
 
 def test_nothing_is_written_where_no_logger_is_asked_for(tmp_path):

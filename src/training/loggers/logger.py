@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from src.command_line import UserError
 from src.config import Config
-from src.helpers import import_optional
+from src.helpers import how_to_install, import_optional
 
 
 class Logger(ABC):
@@ -34,7 +34,7 @@ class Logger(ABC):
         """Raise UserError if the logger's package cannot be imported."""
         if not cls.module:
             return
-        remedy = f"install it with pip install --upgrade {cls.package}, or leave the option out"
+        remedy = f"install it with {how_to_install(cls.package)}, or leave the option out"
         try:
             import_optional(cls.module, f"{cls.option} asks for {cls.name}", remedy)
         except ImportError as error:
