@@ -34,7 +34,7 @@ def _load(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-# A dataset is a `Dataset` of events/datasets/description.py; data.name chooses it.
+# Datasets: instances of `Dataset` in src/events/datasets/description.py. data.name chooses one.
 DATASETS = Registry(
     {
         "NMNIST": "src.events.datasets.nmnist:NMNIST",
@@ -43,7 +43,7 @@ DATASETS = Registry(
     }
 )
 
-# A file format is a `Format` of events/formats/format.py; the first one that knows a file reads it.
+# File formats: instances of `Format` in src/events/formats/format.py. The first one that knows a file reads it.
 FILE_FORMATS = Registry(
     {
         "AEDAT 4": "src.events.formats.aedat4:FORMAT",
@@ -52,7 +52,7 @@ FILE_FORMATS = Registry(
     }
 )
 
-# A model type is a `FrameModel` of models/frame_model.py; model.model_type chooses it.
+# Model types: subclasses of `FrameModel` in src/models/frame_model.py. model.model_type chooses one.
 MODEL_TYPES = Registry(
     {
         "difflogic": "src.models.difflogic:DiffLogic",
@@ -61,8 +61,8 @@ MODEL_TYPES = Registry(
     }
 )
 
-# How a gate's weights become a gate: a `Parametrisation` of logic/parametrisation.py; model.difflogic.parametrisation
-# chooses it.
+# How a gate's weights become a gate: subclasses of `Parametrisation` in src/logic/parametrisation.py.
+# model.difflogic.parametrisation chooses one.
 PARAMETRISATIONS = Registry(
     {
         "softmax": "src.logic.parametrisations.softmax:Softmax",
@@ -71,8 +71,8 @@ PARAMETRISATIONS = Registry(
     }
 )
 
-# How the neurons of dense layers are connected: a `ConnectionScheme` of logic/connection_schemes.py;
-# model.difflogic.connections chooses it.
+# How the neurons of dense layers are connected: subclasses of `ConnectionScheme` in src/logic/connection_schemes.py.
+# model.difflogic.connections chooses one.
 CONNECTIONS = Registry(
     {
         "random": "src.logic.connection_schemes:Random",
@@ -82,8 +82,8 @@ CONNECTIONS = Registry(
     }
 )
 
-# What computes logic layers: an instance of a `Backend` of logic/backends/backend.py; model.difflogic.implementation
-# chooses it, and "auto" takes the first one that suits. Interpreted, Triton suits the CPU too, so numba comes first.
+# What computes logic layers: instances of `Backend` in src/logic/backends/backend.py. model.difflogic.implementation
+# chooses one, and "auto" takes the first that suits. numba comes first because Triton suits the CPU when interpreted.
 BACKENDS = Registry(
     {
         "numba": "src.logic.backends.numba:NUMBA",
@@ -93,7 +93,7 @@ BACKENDS = Registry(
     }
 )
 
-# What `job.sh export --to` can write: functions ExportedModel -> Export, see export/exported.py.
+# What `job.sh export --to` can write: functions ExportedModel -> Export, see src/export/exported.py.
 EXPORT_TARGETS = Registry(
     {
         "c": "src.export.c99:export",
@@ -103,7 +103,8 @@ EXPORT_TARGETS = Registry(
     }
 )
 
-# Where a run's numbers go beside metrics.csv: a `Logger` of training/loggers/logger.py, which says if it is asked for.
+# Where a run's numbers go besides metrics.csv: subclasses of `Logger` in src/training/loggers/logger.py. Each says
+# itself whether a config asks for it.
 LOGGERS = Registry(
     {
         "tensorboard": "src.training.loggers.tensorboard:TensorBoard",
