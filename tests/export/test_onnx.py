@@ -81,7 +81,7 @@ def test_onnx_counts_votes_as_the_model_does(model_type):
 
 def test_a_missing_onnx_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match=r"asks for ONNX, but its package cannot be imported .*: install it with pip"):
+    with pytest.raises(UserError, match=r"ONNX, but its package cannot be imported .*: install it with .*pip install"):
         to_onnx(small_model("mlp"), "net", CLASS_NAMES)
 
 
