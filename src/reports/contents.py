@@ -309,6 +309,12 @@ def _add_circuit(contents: Contents, job: Job, most_gates: int | None) -> None:
     simplified = circuit.simplified()
     remark = f"of {len(circuit.gates):,} before simplification; {parameters:,} parameters"
     contents.tiles.append(Tile("Gates", f"{len(simplified.gates):,}", remark))
+    chart, table = _sizes(job, circuit, simplified, about["step"])
+    contents.circuit = LearnedCircuit(path.stem, gates, chart, table)
+
+
+def _sizes(job: Job, circuit: Circuit, simplified: Circuit, step: int) -> tuple[Chart, Table]:
+    """Return the gates by kind before and after simplification, as a chart and, with the LUTs, as a table."""
     before, after = circuit.gate_counts(), simplified.gate_counts()
     kinds = [name for name in GATE_NAMES if name in before or name in after]
     groups = {
@@ -316,20 +322,14 @@ def _add_circuit(contents: Contents, job: Job, most_gates: int | None) -> None:
         "after": [after.get(kind, 0) for kind in kinds],
     }
     chart = plots.bars_chart("circuit_size", "Gates of the circuit, by kind", kinds, groups)
-    contents.circuit = LearnedCircuit(path.stem, gates, chart, _size_table(job, circuit, simplified, about["step"]))
-
-
-def _size_table(job: Job, circuit: Circuit, simplified: Circuit, step: int) -> Table:
-    before, after = circuit.gate_counts(), simplified.gate_counts()
-    kinds = [name for name in GATE_NAMES if name in before or name in after]
-    rows = [[kind, f"{before.get(kind, 0):,}", f"{after.get(kind, 0):,}"] for kind in kinds]
+    rows = [[kind, *(f"{count:,}" for count in counts)] for kind, *counts in zip(kinds, *groups.values(), strict=True)]
     rows.append(["all gates", f"{len(circuit.gates):,}", f"{len(simplified.gates):,}"])
     rows.append(["depth", f"{circuit.depth():,}", f"{simplified.depth():,}"])
     for target in sorted(TARGETS):
         cells = read_luts(job, target)
         if cells and cells["step"] == step:  # those of an older model do not count
             rows.append([f"LUTs, {target} (yosys)", "", f"{cells['luts']:,}"])
-    return Table(["", "before simplification", "after"], rows)
+    return chart, Table(["", *groups], rows)
 
 
 def _origin(files: JobFiles) -> list[tuple[str, str]]:
