@@ -85,9 +85,9 @@ fi
 child=$!
 [[ -z $received ]] || kill -s "${to_srun:-$received}" "$child" # it came before there was a child
 # A signal that comes as the child ends can lose the exit code that `wait "$child"` is about to give (bash 5.2), so what
-# signals break off is the wait for a pause. Then nothing disturbs the wait for the exit code.
+# signals break off is the wait for a process that ends with the child. Then nothing disturbs the wait for the exit code.
 while kill -0 "$child" 2>/dev/null; do
-  sleep 0.5 &>/dev/null &
+  tail --pid="$child" --sleep-interval=0.1 -f /dev/null &>/dev/null &
   wait "$!"
 done
 trap '' USR1 TERM HUP

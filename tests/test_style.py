@@ -26,7 +26,7 @@ ENTRY_POINTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
         pytest.param(
             ["mypy", "src", *ENTRY_POINTS, "helper_scripts", "singularity", "benchmarks"], marks=pytest.mark.slow
         ),
-        ["shellcheck", "-x", *map(str, SCRIPTS)],
+        pytest.param(["shellcheck", "-x", *map(str, SCRIPTS)], marks=pytest.mark.slow),
     ],
     ids=lambda command: " ".join(command[:2]),
 )

@@ -4,10 +4,16 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.small_job import REPOSITORY
 
 # Depth of trees, and pooling: the convolutions' kernels for the CPU are compiled for each, which takes seconds.
-TREES_AND_WINDOWS = [(2, 2), (1, 1), (3, 2), (4, 3)]
+# The quick tier has one of them everywhere.
+TREES_AND_WINDOWS = [(3, 2), (1, 1), (2, 2), (4, 3)]
+FEW_OR_ALL = pytest.mark.parametrize(
+    "trees", [TREES_AND_WINDOWS[:1], pytest.param(TREES_AND_WINDOWS, marks=pytest.mark.slow)], ids=["few", "all"]
+)
 
 
 def printed_by_each(script, cache, *variables):

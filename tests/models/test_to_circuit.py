@@ -21,8 +21,9 @@ def test_a_convolutional_circuit_counts_what_the_layers_give(tree_and_window, re
     tree_depth, pool = tree_and_window
     torch.manual_seed(seed)
     gates = GateOptions(initialisation="normal")
-    first = LogicConvolution((2, 7, 5), 3, receptive_field, tree_depth, pool, gates=gates)
-    second = LogicConvolution(first.out_shape, 4, 2, 2, 1, gates=gates)
+    torch_alone = {"gates": gates, "implementation": "torch"}  # kernels would be compiled for each depth
+    first = LogicConvolution((2, 7, 5), 3, receptive_field, tree_depth, pool, **torch_alone)
+    second = LogicConvolution(first.out_shape, 4, 2, 2, 1, **torch_alone)
     layers = [first, second, LogicLayer(second.out_dim, 3 * second.out_dim)]
     circuit = circuit_of_layers(layers, 3)
     assert len(circuit.gates) == sum(

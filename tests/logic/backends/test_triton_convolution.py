@@ -86,7 +86,10 @@ def check_layer(
     return y, winners, grad_x, grad_coefficients, slopes
 
 
-@pytest.mark.parametrize(("in_shape", "kernels", "receptive_field", "tree_depth", "pool", "batch"), SHAPES)
+@pytest.mark.parametrize(
+    ("in_shape", "kernels", "receptive_field", "tree_depth", "pool", "batch"),
+    [*SHAPES[:2], *(pytest.param(*shape, marks=pytest.mark.slow) for shape in SHAPES[2:])],
+)
 def test_layer(interpreted, in_shape, kernels, receptive_field, tree_depth, pool, batch):
     check_layer(interpreted, in_shape, kernels, receptive_field, tree_depth, pool, batch, torch.float32)
 

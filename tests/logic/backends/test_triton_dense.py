@@ -11,6 +11,10 @@ from src.logic.backends.torch_dense import candidate_slopes, mixture
 pytest.importorskip("triton", reason="the kernels need triton, which is there for Linux only")
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+FLOAT32_AND_SLOWLY_HALF = [
+    torch.float32,
+    *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in (torch.bfloat16, torch.float16)),
+]
 # (in_dim, out_dim, batch): the widest and the narrowest accesses, one and several tiles in each direction.
 SHAPES = [(1, 1, 1), (4, 9, 1), (5, 3, 33), (5, 6, 70), (12, 6, 16), (2, 1, 264)]
 
@@ -61,12 +65,18 @@ def check_layer(kernels, x, coefficients, indices, grad_y, grad_scale=2.5):
     return y, grad_x, grad_coefficients, same_grad_coefficients
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", FLOAT32_AND_SLOWLY_HALF)
 @pytest.mark.parametrize(("in_dim", "out_dim", "batch"), SHAPES)
 def test_layer(kernels, in_dim, out_dim, batch, dtype):
     torch.manual_seed(0)
     x, grad_y = torch.rand(in_dim, batch).to(dtype), torch.randn(out_dim, batch).to(dtype)
     check_layer(kernels, x, torch.randn(4, out_dim), connect(in_dim, out_dim), grad_y)
+
+
+def test_layer_in_half_precision(kernels):
+    torch.manual_seed(7)
+    x, grad_y = torch.rand(5, 33).bfloat16(), torch.randn(6, 33).bfloat16()
+    check_layer(kernels, x, torch.randn(4, 6), connect(5, 6), grad_y)
 
 
 def test_layer_with_a_hub(kernels):
@@ -103,7 +113,7 @@ def check_slopes(kernels, in_dim, out_dim, batch, count, dtype, device="cpu"):
     assert torch.equal(kernels.candidate_slopes(x, coefficients, indices, candidates, grad_y), found)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", FLOAT32_AND_SLOWLY_HALF)
 @pytest.mark.parametrize(("in_dim", "out_dim", "batch", "count"), [(1, 1, 1, 1), (5, 4, 35, 3), (6, 2, 136, 5)])
 def test_slopes_of_candidates(kernels, in_dim, out_dim, batch, count, dtype):
     torch.manual_seed(8)
