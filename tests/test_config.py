@@ -393,7 +393,7 @@ def test_a_whole_number_with_leading_zeros_is_decimal(load):
     assert load("base:", "base.seed=010").base.seed == 10
 
 
-@pytest.mark.parametrize("value", ["1:30", "2024-13-45", "2024-01-01", "9" * 500_000, "0x" + "f" * 500_000])
+@pytest.mark.parametrize("value", ["1:30", "2024-13-45", "2024-01-01", "9" * 5000, "0x" + "f" * 5000])
 def test_what_only_older_yaml_takes_for_a_number_is_told_with_key_and_value(load, value):
     for told in (error_of(load, f"train: {{epochs: {value}}}"), error_of(load, "base:", f"train.epochs={value}")):
         assert f"train.epochs = '{value[:70]}" in told

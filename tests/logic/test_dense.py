@@ -284,6 +284,7 @@ def test_the_difflogic_implementation_gives_the_package_s_kernels_what_they_expe
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_triton_implementation_trains_in_the_interpreter():
     script = """
 import torch

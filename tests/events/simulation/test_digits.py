@@ -12,11 +12,13 @@ from src.events.simulation import digits
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """All 1797 recordings of the demo, which takes seconds."""
     folder = tmp_path_factory.mktemp("data") / "DEMO"
     digits.create(folder, seed=0)
     return folder
 
 
+@pytest.mark.slow
 def test_all_digits_are_recorded_and_a_fifth_of_each_class_is_for_the_test(folder):
     recordings = DEMO.find_recordings(folder)
     assert len(recordings) == DEMO.full_size
@@ -24,17 +26,20 @@ def test_all_digits_are_recorded_and_a_fifth_of_each_class_is_for_the_test(folde
     assert 0.19 < np.mean([recording.is_test for recording in recordings]) < 0.21
 
 
+@pytest.mark.slow
 def test_the_files_are_readable_and_about_as_long_as_n_mnist_s(folder):
     lengths = [len(read_recording(recording.path)) for recording in DEMO.find_recordings(folder)[::100]]
     assert 2000 < np.median(lengths) < 8000
 
 
+@pytest.mark.slow
 def test_the_folder_is_current_for_its_seed_only(folder):
     assert digits.is_current(folder, 0)
     assert not digits.is_current(folder, 1)
     assert not digits.is_current(folder.parent, 0)
 
 
+@pytest.mark.slow
 def test_nothing_temporary_is_left(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["DEMO"]
 
