@@ -117,7 +117,7 @@ def _scale(nmnist_folder: Path, scratch: Path) -> None:
     print(f"\nfrom files to a cache, {describe_machine()}")
     print("repeating the N-MNIST recordings and simulating CIFAR10-DVS", file=sys.stderr)
     _repeat(nmnist_folder, scratch / "recordings" / "NMNIST")
-    digits.create_cifar10dvs(scratch / "recordings" / "CIFAR10DVS", recordings_a_class=20, seed=0)
+    digits.create_cifar10dvs(scratch / "recordings" / "CIFAR10DVS", recordings_per_class=20, seed=0)
     rows = []
     for config, parts, read in (
         ("prepare_nmnist", 200, lambda path: read_mnist_file(path, datasets.NMNIST.dtype)),

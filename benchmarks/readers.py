@@ -36,7 +36,7 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        digits.create_cifar10dvs(folder / "CIFAR10DVS", recordings_a_class=1, seed=0)
+        digits.create_cifar10dvs(folder / "CIFAR10DVS", recordings_per_class=1, seed=0)
         digits.create(folder / "DEMO", seed=0)
         lz4 = [recording.path for recording in CIFAR10DVS.find_recordings(folder / "CIFAR10DVS")]
         files = {

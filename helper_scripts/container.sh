@@ -18,7 +18,7 @@ make_storage() {
 # Makes project storage, without which no command can work.
 make_project_storage() {
   make_storage PROJECT_STORAGE_DIR ||
-    fail "PROJECT_STORAGE_DIR = $PROJECT_STORAGE_DIR: cannot make this folder" 2
+    fail "PROJECT_STORAGE_DIR = $PROJECT_STORAGE_DIR: this folder cannot be made; name one that you may write to" 2
 }
 
 exec_in_container() {
@@ -112,8 +112,8 @@ _is_visible() {
   return 1
 }
 
-# _bind_folder FOLDER: binds a folder, writable, and the targets of all links in it and in its folders. A dataset's
-# folder may be a link to where the recordings lie.
+# _bind_folder FOLDER: binds a folder, writable, and what the links in it and in its subfolders lead to. A dataset's folder
+# may be a link to where the recordings lie.
 _bind_folder() {
   local link target
   _bind "$1" rw

@@ -132,16 +132,16 @@ _set_up_venv() {
   # shellcheck disable=SC2064
   trap "note '$stopped'; exit 143" TERM HUP
   [[ ! -t 2 ]] || quiet=() # pip shows its progress
-  free=$(df -Pk -- "$repository" | awk 'NR == 2 { print int($4 / 1048576) }')
+  free=$(df -Pk -- "$repository" | awk 'NR == 2 { print int($4 * 1024 / 1e9) }')
   if _venv_holds requirements.lock && "$python" "$repository/helper_scripts/check_environment.py" 2>/dev/null; then
-    [[ ${free:-9} -ge 2 ]] || fail "$repository has $free GiB free; completing .venv takes 1 GB" 2
-    note "Completing $repository/.venv from ${locks[-1]}, once: 1 GB on disk ($free GiB are free)."
+    [[ ${free:-9} -ge 2 ]] || fail "$repository has $free GB free, and completing .venv takes 1 GB" 2
+    note "Completing $repository/.venv from ${locks[-1]}, once: 1 GB on disk ($free GB are free)."
     rm -f -- "${more[@]/#/"$repository/.venv/"}"
   else
     needs="2 GB on disk, with CUDA about 8 GB"
     [[ ${#locks[@]} -eq 1 ]] || needs="3 GB on disk, with CUDA about 8 GB"
-    [[ ${free:-9} -ge ${needs%% *} ]] || fail "$repository has $free GiB free; .venv takes $needs" 2
-    note "Setting up $repository/.venv from ${locks[-1]}, once: $needs ($free GiB are free)."
+    [[ ${free:-9} -ge ${needs%% *} ]] || fail "$repository has $free GB free, and .venv takes $needs" 2
+    note "Setting up $repository/.venv from ${locks[-1]}, once: $needs ($free GB are free)."
     note "PyTorch alone is a download of 0.2 GB, with CUDA about 3 GB; expect 2 to 15 minutes."
     "$1" -m venv --clear "$repository/.venv" >&2 ||
       fail "cannot make .venv, see above; on Debian and Ubuntu, install the package python3-venv"

@@ -8,8 +8,8 @@ source "${repository:?}/helper_scripts/launch.sh"
 
 dry_run='' # not empty: change nothing
 
-# set_up_remote VARIABLE...: ends with 2 if a variable is not set or not valid, and names it. Sets $temporary, a folder
-# that is removed when the script ends, and makes all later commands share one connection.
+# set_up_remote VARIABLE...: ends with exit code 2 and names the variables that are not set, or the first that is not
+# valid. Sets $temporary, a folder that is removed when the script ends. All later commands share one connection.
 set_up_remote() {
   local variable lacking=''
   for variable in REMOTE_HOST "$@"; do
@@ -37,12 +37,12 @@ _clean_up() {
 # _set_target VARIABLE: sets the variable to the folder's path there. ~ and $NAME in it are those of REMOTE_HOST.
 _set_target() {
   local path=${!1} status=0
-  [[ $path != \~ && $path != \~/ ]] || fail "$1 = $path: give a folder of this project's own, further down" 2
+  [[ $path != \~ && $path != \~/ ]] || fail "$1 = $path: give this project a folder of its own, such as ~/difflogic_tonic" 2
   if [[ $path == \~/* || $path == *\$* ]]; then
     path=$(on_remote "$(declare -f difflogic_expand_path)"'
       difflogic_expand_path "$@"' "$1 on $REMOTE_HOST" "$path") || status=$?
     [[ $status -ne 2 ]] || exit 2
-    [[ $status -eq 0 ]] || fail "cannot get to $1 = ${!1} on $REMOTE_HOST, see above"
+    [[ $status -eq 0 ]] || fail "cannot reach $1 = ${!1} on $REMOTE_HOST, see above"
     printf -v "$1" '%s' "$path"
   fi
   _check_target "$1" "$path"
@@ -61,7 +61,7 @@ _check_target() {
       *) count=$((count + 1)) ;;
     esac
   done
-  [[ $count -ge 2 ]] || fail "$1 = $2: give a folder of this project's own, further down" 2
+  [[ $count -ge 2 ]] || fail "$1 = $2: give this project a folder of its own, such as ~/difflogic_tonic" 2
 }
 
 # on_remote SCRIPT ARGUMENT...: runs a bash script on REMOTE_HOST, whatever the login shell there is.
@@ -78,7 +78,7 @@ exit
 END
 }
 
-# make_remote_folder VARIABLE: makes the folder that the variable names; refuses the home folder there and those above.
+# make_remote_folder VARIABLE: makes the folder that the variable names; refuses the home folder there and any folder above it.
 make_remote_folder() {
   local status=0
   # shellcheck disable=SC2016 # the remote shell expands it
@@ -88,8 +88,8 @@ make_remote_folder() {
     home=$(cd && pwd -P)
     [[ $home/ != "$folder"/* && $HOME/ != "$folder"/* ]] || exit 3
     [[ -n $2 ]] || mkdir -p -- "$1"' "${!1}" "$dry_run" || status=$?
-  [[ $status -ne 3 ]] || fail "$1 = ${!1}: that is the home folder on $REMOTE_HOST, or above it; go further down" 2
-  [[ $status -eq 0 ]] || fail "cannot get to $1 = ${!1} on $REMOTE_HOST, see above"
+  [[ $status -ne 3 ]] || fail "$1 = ${!1}: this is the home folder on $REMOTE_HOST, or above it; give a folder inside it" 2
+  [[ $status -eq 0 ]] || fail "cannot reach $1 = ${!1} on $REMOTE_HOST, see above"
 }
 
 # transfer OPTION... SOURCE... TARGET: rsync over ssh; with $dry_run, only says what it would do.

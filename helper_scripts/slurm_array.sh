@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Usage: slurm_array.sh [--dry-run] [--resources=FILE] [--SBATCH_OPTION=VALUE]... LIST
-# Submits an array, a job as of slurm_train.sh for each line 'CONFIG JOB_ID [options of train.sh]' of LIST.
+# Submits an array with one training per line 'CONFIG JOB_ID [options of train.sh]' of LIST.
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=helper_scripts/slurm_submit.sh
@@ -10,7 +10,7 @@ read_options "$@"
 set -- "${rest[@]}"
 [[ $# == 1 ]] || usage 2 >&2
 list=$1
-[[ -f $list && -r $list ]] || fail "list $list cannot be read (options of sbatch are given as --name=value)" 2
+[[ -f $list && -r $list ]] || fail "list $list cannot be read (sbatch's options take the form --name=value)" 2
 
 groups=() # for slurm_job.sh
 first_word=() # in groups, of each job; then where the next would begin
@@ -25,14 +25,14 @@ for ((i = 0; i < ${#items[@]}; i += 2 + items[i + 1])); do
 done
 jobs=${#first_word[@]}
 first_word+=("${#groups[@]}")
-[[ $jobs -gt 0 ]] || fail "$list has no jobs" 2
+[[ $jobs -gt 0 ]] || fail "$list has no jobs; a job is a line 'CONFIG JOB_ID [options of train.sh]'" 2
 
-# Tasks are counted as the jobs in the list are. A task that is not there would fail only in SLURM.
+# Task N is the list's Nth job. SLURM would take a task that the list does not have, and the task would fail.
 : "${given[array]:=--array=1-$jobs}"
 tasks=${given[array]#*=}
 tasks=${tasks%%\%*}
 number_of_task='[1-9][0-9]{0,8}'
-chosen=() # their words: others of the list may have run before
+chosen=() # the words of the chosen tasks; the list's other jobs may have run before
 for range in ${tasks//,/ }; do
   [[ $range =~ ^($number_of_task)(-($number_of_task)(:($number_of_task))?)?$ ]] &&
     first=${BASH_REMATCH[1]} last=${BASH_REMATCH[3]:-${BASH_REMATCH[1]}} step=${BASH_REMATCH[5]:-1} &&
@@ -42,7 +42,7 @@ for range in ${tasks//,/ }; do
     chosen+=("${groups[@]:first_word[task - 1]:first_word[task] - first_word[task - 1]}")
   done
 done
-[[ ${#chosen[@]} -gt 0 ]] || fail "${given[array]}: no task" 2
+[[ ${#chosen[@]} -gt 0 ]] || fail "${given[array]}: this names no task; $list has the tasks 1 to $jobs" 2
 check_jobs "${chosen[@]}"
 name=$(basename -- "${list%.*}")
 submit "$name" "slurm/slurm-%A_%a.out" "${groups[@]}"

@@ -84,8 +84,8 @@ fi
 "${command[@]}" &
 child=$!
 [[ -z $received ]] || kill -s "${to_srun:-$received}" "$child" # it came before there was a child
-# A signal that comes as the child ends can lose the exit code that `wait "$child"` is about to give (bash 5.2), so what
-# signals break off is the wait for a process that ends with the child. Then nothing disturbs the wait for the exit code.
+# If a signal arrives just as the child ends, `wait "$child"` can lose the exit code (bash 5.2). So signals interrupt only
+# the wait for tail, which ends soon after the child; then the traps are off, and nothing interrupts the wait for the code.
 while kill -0 "$child" 2>/dev/null; do
   tail --pid="$child" --sleep-interval=0.1 -f /dev/null &>/dev/null &
   wait "$!"
@@ -105,8 +105,8 @@ if [[ $code != 75 ]]; then
   exit "$code"
 fi
 
-# Who cancels a job does not want it back. SLURM ends a job at its time limit or for preemption in the same way, but notes
-# it; a job that it has queued again by itself, it refuses to queue twice.
+# A job that its user cancels must not be queued again. SLURM ends a job in the same way at its time limit and for a
+# preemption, but records which it was. If SLURM has already queued the job again, it refuses to do so twice.
 job=$(scontrol show job "$id")
 if [[ $job =~ JobState=(COMPLETING|CANCELLED) && ! $job =~ Reason=TimeLimit|PreemptTime=[0-9] ]]; then
   say "cancelled; $again to go on"

@@ -23,7 +23,7 @@ declare -A refusals=(
   [get-user-env]="the job needs this shell's variables"
   [requeue]="jobs always go back to the queue" [no-requeue]="a preempted job must go back to the queue"
   [no-kill]="SLURM must queue a job again if a node fails"
-  [kill-on-bad-exit]="it is srun's, which the batch script starts as it needs it"
+  [kill-on-bad-exit]="it is an option of srun, which the batch script starts itself"
   [parsable]="the scripts read sbatch's answer" [wait]="the scripts read sbatch's answer at once"
   [test-only]="it submits nothing; use --dry-run" [usage]="it submits nothing; use --help"
   [version]="it submits nothing; use --help"
@@ -67,7 +67,7 @@ _check_option() {
 _check_signal() {
   local heard='^(B:(SIG)?(USR1|TERM|HUP|10|15|1)(@[1-9][0-9]*)?)?$'
   [[ ${1^^} =~ $heard ]] ||
-    fail "$2: the batch script would not hear it and save no checkpoint; use --signal=B:USR1@SECONDS" 2
+    fail "$2: the batch script would not receive this signal, so no checkpoint would be saved; use --signal=B:USR1@SECONDS" 2
 }
 
 # A job whose time limit is no longer than the time to save would be stopped as it begins, queued again, and so on.
@@ -113,7 +113,7 @@ read_items() {
 # Reads $resources_file: a flat YAML of sbatch's long option names; values are text, empty ones are skipped.
 _read_resources() {
   local i items
-  [[ -f $resources_file && -r $resources_file ]] || fail "$resources_file: cannot read this file of resources" 2
+  [[ -f $resources_file && -r $resources_file ]] || fail "$resources_file: cannot be read; --resources=FILE names a YAML file of sbatch's options" 2
   read_items resources "$resources_file"
   for ((i = 0; i < ${#items[@]}; i += 4)); do
     local name=${items[i + 2]} value=${items[i + 3]}
@@ -134,11 +134,12 @@ check_config() {
   local path
   path=$(absolute_config "$1")
   [[ ! -p $path && ! -c $path ]] || fail "$2config $1: the job reads it later, so it must be a file" 2
-  [[ -f $path ]] || fail "$2config $1 does not exist (options of sbatch are given as --name=value)" 2
+  [[ -f $path ]] || fail "$2config $1 does not exist (sbatch's options take the form --name=value)" 2
   printf '%s' "$path"
 }
 
-# check_jobs WORD...: what slurm_job.sh's WORDs say, where there is Python: mistakes that would show only after the queue.
+# check_jobs WORD...: finds mistakes in what slurm_job.sh is to run, before the job waits in the queue for nothing. Needs a
+# Python that has the packages.
 check_jobs() {
   local python
   if find_environment 2>/dev/null; then
@@ -148,7 +149,8 @@ check_jobs() {
   fi
 }
 
-# submit NAME LOG WORD...: one job for slurm_job.sh's WORDs. LOG is relative to project storage; sbatch fills in %j.
+# submit NAME LOG WORD...: submits the job in which slurm_job.sh runs these words. LOG is relative to project storage;
+# sbatch fills in %j.
 submit() {
   local name=$1 log=$2 option id
   shift 2
@@ -170,10 +172,10 @@ submit() {
     fail "sbatch is not on PATH: run this where SLURM is, such as a cluster's login node; --dry-run needs no SLURM" 2
   local folder
   folder=$(dirname -- "$PROJECT_STORAGE_DIR/$log")
-  mkdir -p -- "$folder" || fail "PROJECT_STORAGE_DIR = $PROJECT_STORAGE_DIR: cannot write there" 2
+  mkdir -p -- "$folder" || fail "PROJECT_STORAGE_DIR = $PROJECT_STORAGE_DIR: cannot write to this folder, see above" 2
   if ! id=$("${command[@]}"); then
     rmdir -- "$folder" 2>/dev/null || true # only if it was made just now
-    fail "sbatch refused the job"
+    fail "sbatch refused the job, see its message above"
   fi
   id=${id%%;*}
   log=${log//%[jA]/$id}

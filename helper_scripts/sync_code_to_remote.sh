@@ -18,7 +18,7 @@ done
 set_up_remote REMOTE_PROJECT_DIR
 make_remote_folder REMOTE_PROJECT_DIR
 
-# Only a folder that is empty, or holds this project by this script's mark or its pyproject.toml, is written to.
+# Write only to a folder that is empty or, by this script's mark or its pyproject.toml, holds this project.
 status=0
 # shellcheck disable=SC2016 # the remote shell expands it
 on_remote '
@@ -26,7 +26,7 @@ on_remote '
   [[ -e .difflogic_tonic || -z $(ls -A) ]] || grep -qsx "name = \"difflogic-tonic\"" pyproject.toml || exit 3
   [[ -n $2 ]] || : >.difflogic_tonic' "$REMOTE_PROJECT_DIR" "$dry_run" || status=$?
 [[ $status -ne 3 ]] ||
-  fail "REMOTE_PROJECT_DIR = $REMOTE_PROJECT_DIR on $REMOTE_HOST holds something else than this project; nothing was sent" 2
+  fail "REMOTE_PROJECT_DIR = $REMOTE_PROJECT_DIR on $REMOTE_HOST holds something other than this project, so nothing was sent; give another folder" 2
 [[ $status -eq 0 ]] || fail "cannot write to $REMOTE_PROJECT_DIR on $REMOTE_HOST, see above"
 
 for storage in "$PROJECT_STORAGE_DIR" "$SCRATCH_STORAGE_DIR"; do

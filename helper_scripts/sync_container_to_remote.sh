@@ -16,7 +16,7 @@ done
 [[ $# -le 1 ]] || usage 2 >&2
 SINGULARITY_CONTAINER=${1:-$SINGULARITY_CONTAINER}
 set_up_remote SINGULARITY_CONTAINER REMOTE_PROJECT_STORAGE_DIR
-[[ -f $SINGULARITY_CONTAINER ]] || fail "$SINGULARITY_CONTAINER is not an image file" 2
+[[ -f $SINGULARITY_CONTAINER ]] || fail "$SINGULARITY_CONTAINER: there is no such image file" 2
 
 image=$(cd -- "$(dirname -- "$SINGULARITY_CONTAINER")" && pwd)/$(basename -- "$SINGULARITY_CONTAINER")
 name=$(basename -- "$image")
@@ -39,7 +39,7 @@ if [[ -n $dry_run ]]; then
   echo "would send $image to $folder/$name on $REMOTE_HOST"
   exit
 fi
-# In place under a temporary name: what breaks off, however it does, goes on there.
+# The file grows in place under a temporary name, so an interrupted transfer goes on where it stopped.
 transfer --append-verify "$image" "$REMOTE_HOST:$folder/.$name.upload"
 # shellcheck disable=SC2016
 on_remote '
@@ -49,5 +49,5 @@ on_remote '
     exit 3
   fi
   mv -fT -- ".$2.upload" "$2"' "$folder" "$name" "$checksum" ||
-  fail "$name did not arrive on $REMOTE_HOST as it is here; run the same command again"
+  fail "$name did not arrive whole on $REMOTE_HOST; run the same command again"
 echo "sent $folder/$name to $REMOTE_HOST, verified"

@@ -46,7 +46,7 @@ send_cache() {
   local here=$PROJECT_STORAGE_DIR/$cache there=$REMOTE_PROJECT_STORAGE_DIR/$cache ours theirs files
   local upload=${there%/*}/.${there##*/}.upload status=0
   if ! ours=$(checksums "$here/manifest.json") || ! (cd -- "$here" && sha256 --check - <<<"$ours" >&2); then
-    say "not whole here, so it is not sent; ./check_and_sync_data.sh says more"
+    say "damaged here, so it is not sent; ./check_and_sync_data.sh tells what is wrong"
     return 1
   fi
   # shellcheck disable=SC2016
@@ -64,7 +64,7 @@ send_cache() {
     say "would be sent"
     return
   fi
-  # Into a folder of its own, in place: what breaks off, however it does, goes on there, and is no cache.
+  # The files grow in a folder that is no cache yet, so an interrupted transfer goes on where it stopped.
   # shellcheck disable=SC2016
   on_remote 'mkdir -p -- "$1"' "$upload" || fail "cannot write to $upload on $REMOTE_HOST, see above"
   files=()
@@ -73,7 +73,7 @@ send_cache() {
   verified_on_remote "$upload" "$ours" || {
     # shellcheck disable=SC2016
     on_remote 'rm -rf -- "$1"' "$upload" || true
-    say "did not arrive as it is here and was removed there; run the same command again"
+    say "did not arrive whole and was removed there; run the same command again"
     return 1
   }
   transfer "$here/manifest.json" "$REMOTE_HOST:$upload/"
@@ -111,8 +111,8 @@ done
 [[ ${#caches[@]} -gt 0 ]] ||
   fail "no frame cache${dataset:+ of dataset $dataset} under $PROJECT_STORAGE_DIR/data; there: ${datasets:-none}" 2
 make_remote_folder REMOTE_PROJECT_STORAGE_DIR
-well=0
+status=0
 for cache in "${caches[@]}"; do
-  send_cache || well=1
+  send_cache || status=1
 done
-exit "$well"
+exit "$status"

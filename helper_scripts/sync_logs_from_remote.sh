@@ -26,7 +26,7 @@ has_remote() {
     0) return 0 ;;
     3) fail "REMOTE_PROJECT_STORAGE_DIR = $REMOTE_PROJECT_STORAGE_DIR: there is no such folder on $REMOTE_HOST" 2 ;;
     4) return 1 ;;
-    *) fail "cannot get to REMOTE_PROJECT_STORAGE_DIR = $REMOTE_PROJECT_STORAGE_DIR on $REMOTE_HOST, see above" ;;
+    *) fail "cannot reach REMOTE_PROJECT_STORAGE_DIR = $REMOTE_PROJECT_STORAGE_DIR on $REMOTE_HOST, see above" ;;
   esac
 }
 

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by launch.sh: sets aside what the user's shell and files tell bash, Python, numba, pip, git and rsync, so that a
-# command does the same for everybody. It holds for wrappers, SLURM jobs and containers alike, and runs in any bash.
+# Sourced by launch.sh: unsets the user's own settings of bash, Python, numba, pip, git and rsync, so that a command does the
+# same for everybody, in wrappers, SLURM jobs and containers. It must run in any version of bash.
 #
-# What counts: where to run (PATH, CUDA_VISIBLE_DEVICES, LD_LIBRARY_PATH, PYTHONPATH of an active environment), how much
-# (OMP_*, NUMBA_NUM_THREADS, PYTORCH_ALLOC_CONF), where files go (TMPDIR, NUMBA_CACHE_DIR, XDG_*, umask), where pip looks
-# for packages, how a terminal looks, and the configuration of ssh.
+# It keeps what says where to run (PATH, CUDA_VISIBLE_DEVICES, LD_LIBRARY_PATH, PYTHONPATH of an active environment), how
+# much to use (OMP_*, NUMBA_NUM_THREADS, PYTORCH_ALLOC_CONF), where files go (TMPDIR, NUMBA_CACHE_DIR, XDG_*, umask), where
+# pip looks for packages, how a terminal looks, and the configuration of ssh.
 
 # Functions that the user's shell exports would stand in for commands.
 # shellcheck disable=SC2046 # names have no blanks

@@ -6,15 +6,15 @@ repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." &&
 # shellcheck source=helper_scripts/launch.sh
 source "$repository/helper_scripts/launch.sh"
 
-# The image takes about 5 GiB. A build here also unpacks both PyTorch images.
-image_gib=8
-unpacked_gib=40
+# The image takes about 5 GB. A build on this machine also unpacks both PyTorch images.
+image_gb=8
+unpacked_gb=40
 
-# require_space FOLDER GIB ADVICE
+# require_space FOLDER GB ADVICE
 require_space() {
   local free
-  free=$(df --output=avail -B1G -- "$1" | tail -n 1) || fail "cannot tell the free space of $1"
-  ((free >= $2)) || fail "$1 has $((free)) GiB free, the build needs $2; $3" 2
+  free=$(df --output=avail -B1GB -- "$1" | tail -n 1) || fail "cannot tell the free space of $1"
+  ((free >= $2)) || fail "$1 has $((free)) GB free, and the build needs $2 GB; $3" 2
 }
 
 case $#:${1:-} in 0: | 1:--fakeroot | 1:--remote) ;; *) usage 2 >&2 ;; esac
@@ -23,11 +23,11 @@ runtime=$(container_runtime) || fail "neither apptainer nor singularity is on PA
 make_project_storage
 folder=$PROJECT_STORAGE_DIR/singularity
 image=$folder/difflogic.sif
-mkdir -p -- "$folder" || fail "$folder: cannot make this folder" 2
-require_space "$folder" "$image_gib" "set PROJECT_STORAGE_DIR to a folder with more"
+mkdir -p -- "$folder" || fail "$folder: this folder cannot be made, see above" 2
+require_space "$folder" "$image_gb" "set PROJECT_STORAGE_DIR to a folder with more"
 if [[ ${1:-} != --remote ]]; then
   unpack_in=${APPTAINER_TMPDIR:-${SINGULARITY_TMPDIR:-${TMPDIR:-/tmp}}}
-  require_space "$unpack_in" "$unpacked_gib" "set APPTAINER_TMPDIR (or SINGULARITY_TMPDIR) to a folder with more, or use --remote"
+  require_space "$unpack_in" "$unpacked_gb" "set APPTAINER_TMPDIR (or SINGULARITY_TMPDIR) to a folder with more, or use --remote"
 fi
 
 exec {lock}>"$folder/.difflogic.sif.lock"

@@ -34,7 +34,7 @@ def _load(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-# Datasets: instances of `Dataset` in src/events/datasets/description.py. data.name chooses one.
+# Datasets: instances of `Dataset` in src/events/datasets/dataset.py. data.name chooses one.
 DATASETS = Registry(
     {
         "NMNIST": "src.events.datasets.nmnist:NMNIST",

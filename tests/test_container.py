@@ -148,7 +148,7 @@ exit "${TEST_STATUS:-0}"
 """
 FAKE_DF = """#!/bin/sh
 echo Avail
-echo "${FREE_GIB:-100}"
+echo "${FREE_GB:-100}"
 """
 
 
@@ -227,9 +227,9 @@ def test_a_second_build_at_the_same_time_is_refused(build):
 
 
 def test_too_little_space_is_told_before_the_build(build):
-    assert re.search(r"has 7 GiB free, the build needs 8; set PROJECT_STORAGE_DIR", build(FREE_GIB="7", expect=2))
-    assert re.search(r"has 39 GiB free, the build needs 40; set APPTAINER_TMPDIR", build(FREE_GIB="39", expect=2))
-    build("--remote", FREE_GIB="39")
+    assert re.search(r"has 7 GB free, and the build needs 8 GB; set PROJECT_STORAGE_DIR", build(FREE_GB="7", expect=2))
+    assert re.search(r"has 39 GB free, and the build needs 40 GB; set APPTAINER_TMPDIR", build(FREE_GB="39", expect=2))
+    build("--remote", FREE_GB="39")
 
 
 def test_a_missing_runtime_is_one_line(build):

@@ -3,10 +3,10 @@
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
+from tests.processes import wait_until
 from tests.small_job import REPOSITORY
 
 SCRIPT = """
@@ -72,9 +72,7 @@ class Storages:
     def start_copy_that_stops_half_way(self):
         self.replace_program("tee", STOPS_HALF_WAY)
         process = self.start()
-        while not self.started.exists():
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_until(self.started.exists, process=process)
         self.restore_programs()
         return process
 

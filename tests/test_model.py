@@ -31,7 +31,7 @@ def random_packed(batch=5):
 
 
 @pytest.mark.parametrize("model_type", ["difflogic", "cnn", "mlp"])
-def test_scores_have_a_column_a_class(model_type):
+def test_scores_have_a_column_per_class(model_type):
     model = create_model(options(model_type), SHAPE, 10)
     assert model(random_packed()[1]).shape == (5, 10)
 

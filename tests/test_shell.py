@@ -287,7 +287,7 @@ def test_too_little_space_for_an_environment_is_told_before_it_is_made(clone):
     df = clone.parent / "tools" / "df"
     df.write_text("#!/bin/sh\nprintf 'Filesystem\\nx 9 9 1048576 9%% /\\n'\n")
     df.chmod(0o755)
-    assert "has 1 GiB free; .venv takes 2 GB" in status(clone, expect=2)
+    assert "has 1 GB free, and .venv takes 2 GB" in status(clone, expect=2)
     assert not (clone / ".venv").exists()
 
 

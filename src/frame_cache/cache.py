@@ -22,7 +22,7 @@ from tqdm import tqdm
 from src.command_line import UserError
 from src.config import Data
 from src.events.datasets import get_dataset
-from src.events.datasets.description import Dataset, Recording
+from src.events.datasets.dataset import Dataset, Recording
 from src.events.framing import NAME_PATTERN, framing_name, framing_parameters
 from src.frame_cache.framing_options import framing_of, require_fitting_dataset
 from src.helpers import LOG

@@ -2,7 +2,7 @@
 
 from src.command_line import UserError
 from src.config import Data, overlap_of, size_of
-from src.events.datasets.description import Dataset
+from src.events.datasets.dataset import Dataset
 from src.events.framing import Framing
 from src.frame_modes import framing_errors
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from src.command_line import StopSignals, UserError
 from src.config import Config, Data
 from src.events.datasets import get_dataset
-from src.events.datasets.description import Dataset, Recording
+from src.events.datasets.dataset import Dataset, Recording
 from src.events.framing import Framing, frame_bytes, frame_shape
 from src.frame_cache import cache
 from src.frame_cache.framing_options import framing_of

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.drawing import BOTH, OFF, ON, coloured, drawing
-from src.events.datasets.description import Dataset, Recording
+from src.events.datasets.dataset import Dataset, Recording
 from src.events.formats.errors import CorruptRecordingError
 from src.frame_cache import cache
 from src.helpers import LOG

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from src.command_line import UserError
 from src.config import Data
-from src.events.datasets.description import Dataset, Recording, broken_links
+from src.events.datasets.dataset import Dataset, Recording, broken_links
 from src.events.download.archives import fetch, strange_folders
 from src.helpers import LOG, format_size
 from src.io_funcs import file_lock, from_repository, remove_if_empty

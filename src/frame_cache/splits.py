@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import Data
-from src.events.datasets.description import Recording
+from src.events.datasets.dataset import Recording
 from src.frame_cache.cache import SPLITS
 from src.helpers import LOG
 

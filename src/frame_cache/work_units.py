@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from src.command_line import RunError, Stopped, UserError, ignore_stop_signals, stop_signals_blocked
 from src.config import Data
 from src.events.datasets import get_dataset
-from src.events.datasets.description import Dataset, Recording
+from src.events.datasets.dataset import Dataset, Recording
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.frames import OutsideSensorError, keep_inside

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from src.command_line import UserError
 from src.config import Data
+from src.events.datasets.dataset import Recording
 from src.events.datasets.demo import DEMO
-from src.events.datasets.description import Recording
 from src.events.datasets.nmnist import NMNIST
 from src.frame_cache import cache
 

@@ -12,7 +12,7 @@ import pytest
 from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Data
 from src.events import denoise, read_recording, to_frames
-from src.events.datasets.description import UNPACKED, Recording
+from src.events.datasets.dataset import UNPACKED, Recording
 from src.events.datasets.nmnist import NMNIST
 from src.events.events import Events
 from src.events.formats import nmnist_bin

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import small_job
+from tests.processes import wait_until
 from tests.small_job import REPOSITORY
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
@@ -89,11 +89,12 @@ class Slurm:
 
     def wait(self, job: str, ready: Callable[[dict[str, str]], bool], seconds: float = 90) -> dict[str, str]:
         """Wait until the job's fields are as asked for; return them."""
-        last = time.monotonic() + seconds
-        while not ready(fields := self.job(job)):
-            assert time.monotonic() < last, fields
-            time.sleep(0.2)
-        return fields
+
+        def fields() -> dict[str, str]:
+            found = self.job(job)
+            return found if ready(found) else {}
+
+        return wait_until(fields, seconds, situation=lambda: self.job(job))
 
     def wait_for_end(self, job: str, seconds: float = 90) -> dict[str, str]:
         """Wait until the job has ended for good; return its fields."""
@@ -164,13 +165,12 @@ def _ask(cluster: Slurm, *command: str) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True).stdout
 
 
-def _wait_for(ready: Callable[[], bool], folder: Path, seconds: float = 30) -> None:
-    last = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > last:
-            logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in folder.glob("*.log"))
-            raise TimeoutError(f"SLURM is not as it should be after {seconds:.0f} s:\n{logs}")
-        time.sleep(0.1)
+def _wait_for(ready: Callable[[], bool], folder: Path) -> None:
+    wait_until(
+        ready,
+        seconds=30,
+        situation=lambda: "\n".join(path.read_text(errors="replace")[-2000:] for path in folder.glob("*.log")),
+    )
 
 
 def _free_ports(number: int) -> list[int]:

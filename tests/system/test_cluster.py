@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from src.reports.outcome import outcome
 from tests import small_job
+from tests.processes import wait_until
 from tests.small_job import REPOSITORY
 from tests.system.ssh_server import ssh_server
 from tests.system.test_container import BWRAP_WORKS, FAKE_SINGULARITY
@@ -85,10 +85,8 @@ def test_the_readme_s_way_from_a_laptop_through_a_cluster_and_back(laptop, slurm
         metrics = project / "logs" / "job_004" / "metrics.csv"
         rows = 0
         for preemption in (1, 2):
-            end = time.monotonic() + 120
-            while rows_of(metrics) < rows + 20:
-                assert time.monotonic() < end, slurm.job(job)
-                time.sleep(0.1)
+            least = rows + 20
+            wait_until(lambda least=least: rows_of(metrics) >= least, situation=lambda: slurm.job(job))
             slurm.control("scancel", "--batch", "--signal=USR1", job)
             slurm.wait(job, lambda fields, count=preemption: fields["Restarts"] == str(count))
             rows = rows_of(metrics)

@@ -6,14 +6,13 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
 from src.checkpoint import list_checkpoints
 from src.reports.outcome import outcome
 from tests import small_job
-from tests.processes import handles_sigterm, has_loaded
+from tests.processes import handles_sigterm, has_loaded, wait_until
 from tests.small_disk import small_disk
 
 LONG = "train.epochs=12 train.checkpoint_interval_minutes=0"
@@ -48,14 +47,6 @@ def kill_until_done(folder, job_id, options, rng, most_kills):
     return most_kills
 
 
-def wait_for(condition, process, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @contextlib.contextmanager
 def paused(process):
     """Keep a job from going on meanwhile: what happens to it then does not depend on how fast it is."""
@@ -81,7 +72,7 @@ def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(prepared, mod
 def test_a_wiped_scratch_does_not_stop_a_run(prepared):
     job = start(prepared, "wiped", LONG)
     checkpoints = prepared / "scratch" / "checkpoints" / "wiped"
-    wait_for(lambda: list_checkpoints(checkpoints), job)
+    wait_until(lambda: list_checkpoints(checkpoints), process=job)
     with paused(job):
         shutil.rmtree(prepared / "scratch")
     output, _ = job.communicate(timeout=120)
@@ -94,7 +85,7 @@ def test_a_wiped_scratch_does_not_stop_a_run(prepared):
 @pytest.mark.slow
 def test_where_scratch_is_gone_a_run_resumes_from_project_storage(prepared):
     job = start(prepared, "moved", LONG + " train.project_checkpoint_interval_minutes=0")
-    wait_for(lambda: list_checkpoints(prepared / "project" / "models" / "moved" / "checkpoints"), job)
+    wait_until(lambda: list_checkpoints(prepared / "project" / "models" / "moved" / "checkpoints"), process=job)
     job.send_signal(signal.SIGKILL)
     job.communicate()
     shutil.rmtree(prepared / "scratch")
@@ -107,7 +98,7 @@ def test_where_scratch_is_gone_a_run_resumes_from_project_storage(prepared):
 @pytest.mark.slow
 def test_a_second_process_on_a_job_is_refused_and_the_first_goes_on(prepared):
     job = start(prepared, "twice", LONG)
-    wait_for(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "twice"), job)
+    wait_until(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "twice"), process=job)
     with paused(job):
         for flag in ("--resume", "--restart"):
             assert "job twice is running already" in train(prepared, "twice", LONG, flag, expect=2)
@@ -126,7 +117,7 @@ def test_two_preparations_of_one_cache_at_once_both_succeed(prepared):
 @pytest.mark.slow
 def test_a_second_signal_does_not_spoil_the_checkpoint(prepared):
     job = start(prepared, "signals", LONG)
-    wait_for(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "signals"), job)
+    wait_until(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "signals"), process=job)
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM):
         job.send_signal(number)
     output, _ = job.communicate(timeout=60)
@@ -154,7 +145,7 @@ def test_a_signal_to_the_whole_group_with_workers_saves_a_checkpoint(prepared):
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    wait_for(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "group"), job)
+    wait_until(lambda: list_checkpoints(prepared / "scratch" / "checkpoints" / "group"), process=job)
     os.killpg(job.pid, signal.SIGTERM)
     output, _ = job.communicate(timeout=60)
     assert job.returncode == 75, output
@@ -167,9 +158,9 @@ def test_a_signal_during_set_up_ends_cleanly(prepared, moment):
     job_id = f"early_{moment.replace(' ', '_')}"
     job = small_job.start(prepared, "main.py", "small.yaml", f"--job_id={job_id}", "--override", LONG)
     if moment == "handler":
-        wait_for(lambda: handles_sigterm(job.pid), job)
+        wait_until(lambda: handles_sigterm(job.pid), process=job)
     elif moment == "import":
-        wait_for(lambda: has_loaded(job.pid, "libtorch_cpu"), job)
+        wait_until(lambda: has_loaded(job.pid, "libtorch_cpu"), process=job)
     else:
         assert any(f"INFO    {moment}" in line for line in job.stdout)
     job.send_signal(signal.SIGTERM)
@@ -224,9 +215,10 @@ def test_a_full_project_storage_fails_the_run_but_keeps_its_checkpoint(own, disk
 def test_a_scratch_that_turns_read_only_is_a_warning(own, disks):
     disks.enter_context(small_disk(own / "scratch" / "checkpoints", "64m"))
     job = start(own, "read_only", LONG)
-    wait_for(lambda: list_checkpoints(own / "scratch" / "checkpoints" / "read_only"), job)
+    wait_until(lambda: list_checkpoints(own / "scratch" / "checkpoints" / "read_only"), process=job)
     remount = ["mount", "-o", "remount,ro", own / "scratch" / "checkpoints"]
-    wait_for(lambda: subprocess.run(remount, capture_output=True).returncode == 0, job)  # busy while it is written to
+    # It cannot be remounted in the moments in which it is written to.
+    wait_until(lambda: subprocess.run(remount, capture_output=True).returncode == 0, process=job)
     output, _ = job.communicate(timeout=120)
     assert job.returncode == 0, output
     assert "cannot save a checkpoint on scratch" in output
@@ -262,7 +254,7 @@ def test_a_killed_preparation_goes_on_and_gives_the_same_bytes(tmp_path, threads
     for root in ("scratch", "project"):
         shutil.rmtree(tmp_path / root)
     killed = small_job.start(tmp_path, *words)
-    wait_for(lambda: len(list(tmp_path.glob("scratch/data/NMNIST/.*.parts/*.json"))) >= 1, killed)
+    wait_until(lambda: len(list(tmp_path.glob("scratch/data/NMNIST/.*.parts/*.json"))) >= 1, process=killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert not cache()

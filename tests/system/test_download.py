@@ -3,13 +3,13 @@
 import hashlib
 import io
 import signal
-import time
 import zipfile
 
 import pytest
 
 from tests import http_server, small_job
 from tests.http_server import running_server
+from tests.processes import wait_until
 
 # prepare_data.py with small archives in N-MNIST's place: the real ones are a gigabyte, with an MD5 that is known.
 COMMAND = """
@@ -18,7 +18,7 @@ sys.path.insert(0, {repository!r})
 import prepare_data
 from src.command_line import run_command_line
 from src.events.datasets import nmnist
-from src.events.datasets.description import Archive
+from src.events.datasets.dataset import Archive
 archives = tuple(Archive(*words) for words in {archives!r})
 nmnist.NMNIST = dataclasses.replace(nmnist.NMNIST, archives=archives)
 sys.exit(run_command_line("prepare_data", None, prepare_data.add_arguments, prepare_data.run))
@@ -63,11 +63,7 @@ def recordings(folder):
 
 def wait_for_part(folder, size, process):
     part = folder / "recordings" / "NMNIST" / "train.zip.part"
-    end = time.monotonic() + 60
-    while not part.exists() or part.stat().st_size < size:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: part.exists() and part.stat().st_size >= size, process=process)
     return part
 
 

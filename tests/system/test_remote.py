@@ -105,7 +105,7 @@ def test_a_missing_variable_is_named_in_one_line(run, script, laptop):
 
 def test_a_container_that_is_not_named_or_not_there_is_refused(run):
     assert "not set: SINGULARITY_CONTAINER;" in run("sync_container_to_remote.sh", expect=2)
-    assert "/no.sif is not an image file" in run("sync_container_to_remote.sh", "/no.sif", expect=2)
+    assert "/no.sif: there is no such image file" in run("sync_container_to_remote.sh", "/no.sif", expect=2)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_wrong_key_is_a_clear_failure(run, server, cluster):
     variables = server.variables(key=server.key.with_name("wrong_key"))
     output = run("sync_code_to_remote.sh", expect=1, **variables)
     assert "Permission denied" in output
-    assert "cannot get to REMOTE_PROJECT_DIR" in output
+    assert "cannot reach REMOTE_PROJECT_DIR" in output
     assert not cluster.exists()
-    assert "cannot get to" in run("sync_logs_from_remote.sh", expect=1, **variables)
+    assert "cannot reach" in run("sync_logs_from_remote.sh", expect=1, **variables)
 
 
 # Code
@@ -217,7 +217,7 @@ def test_a_folder_that_holds_something_else_is_not_written_to(run, cluster):
     (cluster / "code" / "thesis.tex").touch()
     for option in ("--delete", "--dry-run"):
         output = run("sync_code_to_remote.sh", option, expect=2)
-        assert "holds something else than this project; nothing was sent" in output
+        assert "holds something other than this project, so nothing was sent" in output
     assert files(cluster) == {"code/thesis.tex": b""}
 
 
@@ -345,7 +345,7 @@ def test_what_is_damaged_on_the_way_gets_no_manifest(run, data, data_there):
     upload.mkdir(parents=True)
     size = (data / "test.safetensors").stat().st_size
     (upload / "test.safetensors").write_bytes(b"x" * size)
-    assert "did not arrive as it is here" in run("sync_data_to_remote.sh", expect=1)
+    assert "did not arrive whole" in run("sync_data_to_remote.sh", expect=1)
     assert files(data_there.parent) == {}
     run("sync_data_to_remote.sh")
     assert files(data_there) == files(data)
@@ -355,7 +355,7 @@ def test_what_is_damaged_on_the_way_gets_no_manifest(run, data, data_there):
 def test_a_damaged_cache_is_not_sent(run, data, cluster, name):
     content = (data / name).read_bytes()
     (data / name).write_bytes(content[:-9] + b"damaged!\n")
-    assert "not whole here, so it is not sent" in run("sync_data_to_remote.sh", expect=1)
+    assert "damaged here, so it is not sent" in run("sync_data_to_remote.sh", expect=1)
     assert not any((cluster / "store").rglob("*.safetensors"))
 
 

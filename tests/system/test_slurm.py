@@ -133,9 +133,12 @@ def test_what_is_wrong_is_told_before_anything_is_submitted(folder, arguments, m
 
 
 BREAKING = [
-    ("--signal=B:USR2@120", "the batch script would not hear it and save no checkpoint; use --signal=B:USR1@SECONDS"),
-    ("--signal=USR1@90", "the batch script would not hear it"),
-    ("--signal=KILL", "the batch script would not hear it"),
+    (
+        "--signal=B:USR2@120",
+        "not receive this signal, so no checkpoint would be saved; use --signal=B:USR1@SECONDS",
+    ),
+    ("--signal=USR1@90", "the batch script would not receive this signal"),
+    ("--signal=KILL", "the batch script would not receive this signal"),
     ("--no-requeue", "a preempted job must go back to the queue"),
     ("--open-mode=truncate", "a later start must go on in the log"),
     ("--export=NONE", "the job needs this shell's variables"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.events import Events, read_recording
-from src.events.datasets.description import Dataset, Recording, recordings_in_class_folders
+from src.events.datasets.dataset import Dataset, Recording, recordings_in_class_folders
 from src.events.datasets.nmnist import NMNIST
 from tests.toys.file_format import encode
 

@@ -7,7 +7,6 @@ import resource
 import struct
 import sys
 import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +18,7 @@ from src.config import Config
 from src.helpers import LOG
 from src.training.loggers import Loggers, require_packages, row_entry
 from tests.configs import changed
+from tests.processes import wait_until
 
 pytest.importorskip("tensorboard")
 pytest.importorskip("wandb")
@@ -55,11 +55,11 @@ def wandb_runs(folder):
 def wandb_run(path):
     from wandb.proto.wandb_internal_pb2 import Record
 
-    for _ in range(6000):  # the package ends a run in a process of its own
+    def all_records():
         records = [Record.FromString(content) for content in leveldb_records(path.read_bytes())]
-        if any(record.HasField("exit") for record in records):
-            break
-        time.sleep(0.02)
+        return records if any(record.HasField("exit") for record in records) else []
+
+    records = wait_until(all_records)  # the package ends a run in a process of its own
     history = {}
     for record in records:
         if record.HasField("history"):

@@ -3,7 +3,7 @@
 import difflib
 
 from src.command_line import UserError
-from src.events.datasets.description import Dataset
+from src.events.datasets.dataset import Dataset
 from src.registry import DATASETS
 
 

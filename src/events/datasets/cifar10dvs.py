@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from src.command_line import UserError
-from src.events.datasets.description import UNPACKED, Archive, Dataset, Recording, recordings_in_class_folders
+from src.events.datasets.dataset import UNPACKED, Archive, Dataset, Recording, recordings_in_class_folders
 from src.events.formats.reading import read_recording
 from src.helpers import LOG
 

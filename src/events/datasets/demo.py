@@ -1,7 +1,7 @@
 """The built-in demo dataset: simulated recordings of handwritten digits."""
 
 from src.events.datasets import nmnist
-from src.events.datasets.description import Dataset
+from src.events.datasets.dataset import Dataset
 from src.events.simulation.digits import DEMO_SETUP, create, is_current
 
 DEMO = Dataset(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from src.events.datasets.description import Archive, Dataset, Recording, recordings_in_class_folders
+from src.events.datasets.dataset import Archive, Dataset, Recording, recordings_in_class_folders
 from src.events.formats.nmnist_bin import read
 
 FULL_SIZE = 70_000

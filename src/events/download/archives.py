@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 from tqdm import tqdm
 
 from src.command_line import UserError
-from src.events.datasets.description import UNPACKED, Archive, is_hidden
+from src.events.datasets.dataset import UNPACKED, Archive, is_hidden
 from src.events.download.http import Check, DownloadError, download, md5_of, part_of
 from src.helpers import LOG, format_size
 from src.io_funcs import CHUNK_BYTES, expand_path, from_repository, open_regular, require_free_space, sync_directory

@@ -79,7 +79,7 @@ def create(folder: Path, seed: int) -> None:
             list(pool.map(write, range(len(images))))
 
 
-def create_cifar10dvs(folder: Path, recordings_a_class: int, seed: int) -> None:
+def create_cifar10dvs(folder: Path, recordings_per_class: int, seed: int) -> None:
     """Simulate a stand-in for CIFAR10-DVS into `folder`, in its layout and format: <class>/*.aedat4, AEDAT 4 with LZ4.
 
     The digit d stands in for the class of label d; from about 178 recordings per class on, images come again, before
@@ -92,7 +92,7 @@ def create_cifar10dvs(folder: Path, recordings_a_class: int, seed: int) -> None:
     if folder.exists() and not (folder / SIMULATION_MARKER).exists():
         raise UserError(f"{folder} is there and no simulation: not replaced")
     images, labels = _digits()
-    LOG.info("simulating %d recordings in the manner of CIFAR10-DVS in %s", len(CLASSES) * recordings_a_class, folder)
+    LOG.info("simulating %d recordings in the manner of CIFAR10-DVS in %s", len(CLASSES) * recordings_per_class, folder)
 
     def write(recording: tuple[int, int]) -> None:
         label, number = recording
@@ -104,11 +104,11 @@ def create_cifar10dvs(folder: Path, recordings_a_class: int, seed: int) -> None:
         path = temporary / CLASSES[label] / f"cifar10_{CLASSES[label]}_{number}.aedat4"
         path.write_bytes(aedat4.encode(events, SENSOR_SIZE[:2]))
 
-    with _whole_folder(folder, _marker(seed) | {"recordings_a_class": recordings_a_class}) as temporary:
+    with _whole_folder(folder, _marker(seed) | {"recordings_a_class": recordings_per_class}) as temporary:
         for name in CLASSES:
             (temporary / name).mkdir(parents=True)
         with ThreadPoolExecutor(available_cores()) as pool:
-            list(pool.map(write, np.ndindex(len(CLASSES), recordings_a_class)))
+            list(pool.map(write, np.ndindex(len(CLASSES), recordings_per_class)))
 
 
 def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -6,7 +6,7 @@ from tonic import datasets
 from src.command_line import UserError
 from src.events import Events
 from src.events.datasets.cifar10dvs import CIFAR10DVS, CLASSES
-from src.events.datasets.description import UNPACKED
+from src.events.datasets.dataset import UNPACKED
 from src.events.download.archives import fetch
 from tests.recordings import same
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.command_line import Stopped, UserError
-from src.events.datasets.description import UNPACKED, Archive
+from src.events.datasets.dataset import UNPACKED, Archive
 from src.events.download import archives as module
 from src.events.download import http as downloads
 from src.events.download.archives import fetch, source_of, unpack

@@ -58,7 +58,7 @@ def test_a_larger_stand_in_of_the_same_seed_begins_with_the_same_recordings(
     simulated_cifar10dvs, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(digits, "CLASSES", ("airplane",))
-    digits.create_cifar10dvs(tmp_path / "CIFAR10DVS", recordings_a_class=2, seed=0)
+    digits.create_cifar10dvs(tmp_path / "CIFAR10DVS", recordings_per_class=2, seed=0)
     again, other = sorted((tmp_path / "CIFAR10DVS").glob("*/*.aedat4"))
     assert again.read_bytes() == (simulated_cifar10dvs / "airplane" / again.name).read_bytes()
     assert again.read_bytes() != other.read_bytes()
@@ -66,13 +66,13 @@ def test_a_larger_stand_in_of_the_same_seed_begins_with_the_same_recordings(
 
 def test_recordings_that_are_not_simulated_are_never_replaced(tmp_path):
     with pytest.raises(UserError, match="no simulation: not replaced"):
-        digits.create_cifar10dvs(tmp_path, recordings_a_class=1, seed=0)
+        digits.create_cifar10dvs(tmp_path, recordings_per_class=1, seed=0)
 
 
 def test_a_stand_in_is_replaced_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "CLASSES", ("frog",))
     folder = tmp_path / "CIFAR10DVS"
     for number in (2, 1):
-        digits.create_cifar10dvs(folder, recordings_a_class=number, seed=0)
+        digits.create_cifar10dvs(folder, recordings_per_class=number, seed=0)
     assert sorted(path.name for path in folder.rglob("*")) == ["cifar10_frog_0.aedat4", "frog", "simulation.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["CIFAR10DVS"]
