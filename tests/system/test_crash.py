@@ -61,9 +61,9 @@ def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(prepared, mod
     options = f"{EVERY_BATCH} model.model_type={model_type} train.dataloader.num_workers={workers}"
     train(prepared, f"whole_{model_type}", options)
     rng, kills, run = random.Random(model_type), 0, 0
-    while kills < 7:
+    while kills < 4:
         job_id = f"killed_{model_type}_{run}"
-        kills += kill_until_done(prepared, job_id, options, rng, most_kills=7)
+        kills += kill_until_done(prepared, job_id, options, rng, most_kills=4)
         assert outcome(prepared, job_id) == outcome(prepared, f"whole_{model_type}")
         run += 1
 

@@ -215,7 +215,8 @@ def test_a_bare_clone_sets_itself_up_and_trains_the_demo(tmp_path):
     bare["PATH"] = os.pathsep.join(
         part for part in bare["PATH"].split(os.pathsep) if part != str(Path(sys.executable).parent)
     )
-    subprocess.run([tmp_path / "clone/train.sh", "configs/demo_difflogic.yaml", "demo"], env=bare, check=True, cwd="/")
+    train = [tmp_path / "clone/train.sh", "configs/demo_difflogic.yaml"]
+    subprocess.run([*train, "demo"], env=bare, check=True, cwd="/")
     assert (tmp_path / "clone/project_storage/logs/demo/result.json").exists()
-    subprocess.run([tmp_path / "clone/train.sh", "configs/demo_difflogic.yaml", "again"], env=bare, check=True, cwd="/")
+    subprocess.run([*train, "again", "--override", "train.epochs=1"], env=bare, check=True, cwd="/")
     assert (tmp_path / "clone/project_storage/logs/again/result.json").exists()

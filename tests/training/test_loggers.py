@@ -49,7 +49,12 @@ def tensorboard_values(folder):
 
 def wandb_runs(folder):
     """Return each offline run of the folder: its id, and its history, values by step."""
-    return [wandb_run(path) for path in sorted((folder / "wandb").glob("offline-run-*/run-*.wandb"))]
+    # The package writes and ends a run in a process of its own.
+    paths = wait_until(
+        lambda: sorted((folder / "wandb").glob("offline-run-*/run-*.wandb")),
+        situation=lambda: sorted((folder / "wandb").rglob("*")),
+    )
+    return [wandb_run(path) for path in paths]
 
 
 def wandb_run(path):
@@ -59,7 +64,7 @@ def wandb_run(path):
         records = [Record.FromString(content) for content in leveldb_records(path.read_bytes())]
         return records if any(record.HasField("exit") for record in records) else []
 
-    records = wait_until(all_records)  # the package ends a run in a process of its own
+    records = wait_until(all_records)
     history = {}
     for record in records:
         if record.HasField("history"):
