@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Sourced by the wrappers, which set $repository: run_python ARGUMENT... replaces the shell by Python with these
 # arguments, in the container that SINGULARITY_CONTAINER names, else in the active environment if it has the packages,
-# else in .venv, which is made from requirements.lock, and completed from other lock files for what needs more.
+# else in .venv, which is made from requirements.lock, and extended from the other lock files if a command needs more.
 
-# A stream that the caller has closed becomes /dev/null: the next file to be opened would get its number.
+# A stream that the caller has closed becomes /dev/null. Otherwise the next file to be opened would get its number.
 { : <&0; } 2>/dev/null || exec </dev/null
 { : >&1; } 2>/dev/null || exec >/dev/null
 : >&2 || exec 2>/dev/null
@@ -31,7 +31,7 @@ source "$repository/helper_scripts/image_on_scratch.sh"
 extras=() # the extras in pyproject.toml that the environment must have
 locks=(requirements.lock) # what .venv must hold; each file begins with `-r` and the one before it
 config="" # the command's, if it has one: its absolute path
-names_files="" # not empty: the command reads or writes files that its arguments name
+names_files="" # set if the command's arguments name files that it reads or writes
 
 # note TEXT: a line on stderr; a full disk or a reader that is gone does not end the script.
 note() {
@@ -46,7 +46,7 @@ fail() {
   exit "${2:-1}"
 }
 
-# usage STATUS: the wrapper's own first lines say it.
+# usage STATUS: prints the wrapper's lines 2 and 3.
 usage() {
   sed -n '2,3s/^# //p' "$0"
   exit "$1"
@@ -64,7 +64,7 @@ done
 # absolute_config FILE: the config's absolute path; a file that is not in the current folder may be in the repository's.
 absolute_config() {
   local path=$1 folder
-  if [[ -p $path || -c $path ]]; then # a pipe, such as <(COMMAND), has its name in this process only
+  if [[ -p $path || -c $path ]]; then # a pipe, such as <(COMMAND), exists in this process only
     printf '%s' "$path"
     return
   fi
@@ -75,7 +75,7 @@ absolute_config() {
 }
 
 run_python() {
-  # Inside a running container its runtime sets SINGULARITY_CONTAINER itself: there, Python is at hand.
+  # Inside a running container its runtime sets SINGULARITY_CONTAINER itself: so its Python is the one to use.
   if [[ -n $SINGULARITY_CONTAINER && -z ${SINGULARITY_NAME:-}${APPTAINER_NAME:-} ]]; then
     exec_in_container "$@"
   fi
@@ -99,7 +99,7 @@ _venv_is_whole() {
   _venv_holds "${locks[@]}" && "$python" "$repository/helper_scripts/check_environment.py" "${extras[@]}" 2>/dev/null
 }
 
-# _venv_holds LOCK...: the copy of a lock file marks a .venv in which its packages were checked.
+# _venv_holds LOCK...: a copy of the lock file in .venv says that its packages are installed and checked.
 _venv_holds() {
   local lock
   for lock in "$@"; do

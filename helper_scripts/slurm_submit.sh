@@ -5,7 +5,7 @@
 source "${repository:?}/helper_scripts/launch.sh"
 
 for variable in PROJECT_STORAGE_DIR SCRATCH_STORAGE_DIR SINGULARITY_CONTAINER; do
-  # The job may start elsewhere (--chdir).
+  # --chdir may start the job in another folder, so paths must be absolute.
   [[ -z ${!variable} || ${!variable} == /* ]] || printf -v "$variable" '%s/%s' "$PWD" "${!variable}"
   export "${variable?}"
 done
@@ -15,7 +15,7 @@ dry_run=
 declare -A given=() # option name -> the whole option of the command line
 declare -A resources=()  # option name -> value, from the YAML
 
-# Options of sbatch that would break what a job relies on, and why.
+# Options of sbatch that would cost a job its checkpoint, its log or its place in the queue, and why.
 declare -A refusals=(
   [output]="the log's place is known to the scripts" [error]="errors belong in the log"
   [open-mode]="a later start must go on in the log of the first"
@@ -24,7 +24,7 @@ declare -A refusals=(
   [requeue]="jobs always go back to the queue" [no-requeue]="a preempted job must go back to the queue"
   [no-kill]="SLURM must queue a job again if a node fails"
   [kill-on-bad-exit]="it is an option of srun, which the batch script starts itself"
-  [parsable]="the scripts read sbatch's answer" [wait]="the scripts read sbatch's answer at once"
+  [parsable]="the scripts read sbatch's answer" [wait]="the script would wait for the job's end"
   [test-only]="it submits nothing; use --dry-run" [usage]="it submits nothing; use --help"
   [version]="it submits nothing; use --help"
   [wrap]="the batch script is slurm_job.sh" [input]="jobs read nothing from it"
@@ -53,24 +53,24 @@ read_options() {
   _check_variables
 }
 
-# _check_option NAME VALUE WHERE: refuses what would break the job. sbatch also takes the beginning of a name.
+# _check_option NAME VALUE WHERE: refuses what would break the job. sbatch accepts abbreviated names.
 _check_option() {
   local refused
   [[ -z ${1:+${refusals[$1]:-}} ]] || fail "$3: this option cannot be set: ${refusals[$1]}" 2
   for refused in "${!refusals[@]}" signal; do
-    [[ $refused != "$1"?* ]] || fail "$3: sbatch could take it for --$refused; write the option's name out" 2
+    [[ $refused != "$1"?* ]] || fail "$3: sbatch may take it for an abbreviation of --$refused; write the full name" 2
   done
   [[ $1 != signal ]] || _check_signal "$2" "$3"
 }
 
-# The signal before the time limit must be one that slurm_job.sh passes on, and go to it (B:), not to steps of srun.
+# The signal before the time limit must be one that slurm_job.sh passes on, sent to the batch script (B:) and not to srun's steps.
 _check_signal() {
   local heard='^(B:(SIG)?(USR1|TERM|HUP|10|15|1)(@[1-9][0-9]*)?)?$'
   [[ ${1^^} =~ $heard ]] ||
     fail "$2: the batch script would not receive this signal, so no checkpoint would be saved; use --signal=B:USR1@SECONDS" 2
 }
 
-# A job whose time limit is no longer than the time to save would be stopped as it begins, queued again, and so on.
+# If the time limit is no longer than the signal's lead, a job would be stopped as it begins, queued again, and so on.
 _check_time() {
   local limit=${given[time]:-${resources[time]:-}} signal=${given[signal]:-${resources[signal]:-}} seconds lead=90
   limit=${limit#--time=}
@@ -138,8 +138,8 @@ check_config() {
   printf '%s' "$path"
 }
 
-# check_jobs WORD...: finds mistakes in what slurm_job.sh is to run, before the job waits in the queue for nothing. Needs a
-# Python that has the packages.
+# check_jobs WORD...: finds mistakes in what slurm_job.sh is to run, so that a job does not wait in the queue only to fail.
+# Needs a Python that has the packages.
 check_jobs() {
   local python
   if find_environment 2>/dev/null; then
@@ -149,7 +149,7 @@ check_jobs() {
   fi
 }
 
-# submit NAME LOG WORD...: submits the job in which slurm_job.sh runs these words. LOG is relative to project storage;
+# submit NAME LOG WORD...: submits a job that runs slurm_job.sh with these words. LOG is relative to project storage;
 # sbatch fills in %j.
 submit() {
   local name=$1 log=$2 option id
@@ -160,7 +160,7 @@ submit() {
     [[ -n ${given[$option]:-} || -z ${resources[$option]} ]] || options+=("--$option=${resources[$option]}")
   done
   for option in "${given[@]}"; do
-    [[ $option == *= ]] || options+=("$option") # an empty value only takes the YAML's away
+    [[ $option == *= ]] || options+=("$option") # an empty value only removes the YAML's
   done
   local command=(sbatch "${options[@]}" "$repository/helper_scripts/slurm_job.sh" "$repository" "$@")
   if [[ -n $dry_run ]]; then

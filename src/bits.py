@@ -1,4 +1,7 @@
-"""Packing of binary frames: eight bits per byte, the first one lowest."""
+"""Packing and unpacking of binary frames: eight bits per byte, the first one lowest.
+
+The kernel that frames events (src/events/kernels.py) writes packed frames itself, in this order.
+"""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Checkpoints and model files: write a run's state and read it back exactly.
+"""Checkpoints and model files: write a run's state and read it back exactly. src/training/state.py says what it holds.
 
 A checkpoint is a safetensors file. It holds tensors by their path in the state, everything else as JSON in the header,
 and a SHA-256 of both. Nothing is unpickled.

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Registry:
-    """Names in the order in which people see them, each with the place of its code, "module:attribute"."""
+    """Names, in the order in which messages list them, each with the place of its code, "module:attribute"."""
 
     entries: dict[str, str]
 
@@ -43,7 +43,7 @@ DATASETS = Registry(
     }
 )
 
-# File formats: instances of `Format` in src/events/formats/format.py. The first one that knows a file reads it.
+# File formats: instances of `Format` in src/events/formats/format.py. The first one that recognises a file reads it.
 FILE_FORMATS = Registry(
     {
         "AEDAT 4": "src.events.formats.aedat4:FORMAT",
@@ -83,7 +83,7 @@ CONNECTIONS = Registry(
 )
 
 # What computes logic layers: instances of `Backend` in src/logic/backends/backend.py. model.difflogic.implementation
-# chooses one, and "auto" takes the first that suits. numba comes first because Triton suits the CPU when interpreted.
+# chooses one, and "auto" takes the first that suits. numba comes before Triton, whose interpreter takes CPU tensors.
 BACKENDS = Registry(
     {
         "numba": "src.logic.backends.numba:NUMBA",
@@ -103,8 +103,8 @@ EXPORT_TARGETS = Registry(
     }
 )
 
-# Where a run's numbers go besides metrics.csv: subclasses of `Logger` in src/training/loggers/logger.py. Each says
-# itself whether a config asks for it.
+# Where a run's numbers go besides metrics.csv: subclasses of `Logger` in src/training/loggers/logger.py. Each
+# decides from the config whether it is active.
 LOGGERS = Registry(
     {
         "tensorboard": "src.training.loggers.tensorboard:TensorBoard",

@@ -47,7 +47,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         job_id: name of the job's folders, checked by `check_name`.
         stop: asked at every batch.
         resume: go on from the newest checkpoint; if there is none, begin.
-        restart: begin although the job has checkpoints or models, and replace them.
+        restart: start over, replacing the job's checkpoints and models.
         debug: take only `setup.DEBUG_BATCHES` batches per epoch.
 
     Raises:
@@ -63,7 +63,7 @@ def train(config: Config, job_id: str, stop: StopSignals, resume: bool, restart:
         explain_memory_errors(),
     ):
         if resume and from_rank_zero(job.restarting.exists):
-            LOG.warning("job %s begins again: its --restart was stopped before the first step", job_id)
+            LOG.warning("job %s starts over: its --restart was stopped before the first step", job_id)
             resume, restart = False, True
         run = set_up(config, job, loggers, stop, resume, restart, debug)
         if resume:
@@ -96,7 +96,7 @@ def train_epoch(run: TrainingRun, stop: StopSignals) -> None:
     began = time.perf_counter()
     with progress_bar(run) as bar:
         for share in shares:
-            # An update takes the gradients of a group of batches, and is numbered from 0 over the whole run.
+            # An update uses the gradients of a group of batches. Updates are numbered from 0 over the whole run.
             update = progress.epoch * updates_per_epoch + progress.batch // options.accumulate_batches
             set_learning_rate(run.optimizer, learning_rate(options, update, updates_per_epoch, scores_so_far))
 
@@ -105,7 +105,7 @@ def train_epoch(run: TrainingRun, stop: StopSignals) -> None:
                 scores = run.forward(packed)
                 taught = run.teacher.scores(packed) if run.teacher is not None else None
                 loss = training_loss(scores, share.labels, options, taught)
-            # Weighted so that the mean of all processes' gradients belongs to the mean loss of the group's frames.
+            # Weighted so that the mean of all processes' gradients is that of the mean loss over the group's frames.
             part_of_group = share.batch_frames / frames_of_group(progress.batch, len(order), options)
             run.scaler.scale(loss * (share.weight * part_of_group)).backward()
 
@@ -139,7 +139,7 @@ def train_epoch(run: TrainingRun, stop: StopSignals) -> None:
 
 
 def update_weights(run: TrainingRun, number: int) -> None:
-    """Step by the gradients of a group of batches, and take the new weights into their average.
+    """Step by the gradients of a group of batches, and add the new weights to their moving average.
 
     Nothing here waits for a GPU. If the scaler skips a step, because gradients overflow, the old weights are averaged.
     """
@@ -155,7 +155,7 @@ def update_weights(run: TrainingRun, number: int) -> None:
 
 
 def end_epoch(run: TrainingRun, stop: StopSignals) -> None:
-    """Evaluate on val, keep the best model, write metrics, and turn to the next epoch."""
+    """Evaluate on val, keep the best model, write metrics, and go on to the next epoch."""
     progress = run.progress
     number, relaxed = progress.epoch + 1, "relaxed" if run.model.trains_relaxed else ""
     if progress.frames:

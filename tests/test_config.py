@@ -243,9 +243,9 @@ def test_a_mistake_in_a_file_is_told_with_file_key_and_value(load, text, message
         ("train.epochs.more=3", "unknown key train.epochs"),
         ("train.lr=3", "unknown key train.lr"),
         ("train.epochs='3", "No closing quotation"),
-        ("train.epochs = 3", "--override 'train.epochs = 3': leave out the blanks around ="),
-        ("train.epochs =3", "leave out the blanks around ="),
-        ("train.epochs= 3", "leave out the blanks around ="),
+        ("train.epochs = 3", "--override 'train.epochs = 3': leave out the spaces around ="),
+        ("train.epochs =3", "leave out the spaces around ="),
+        ("train.epochs= 3", "leave out the spaces around ="),
         ("train.epochs=[1", "train.epochs = '[1': expected a whole number"),
     ],
 )

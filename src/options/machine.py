@@ -33,7 +33,7 @@ class Need:
     Attributes:
         key: the other option, such as train.scheduler.
         is_met: whether a value of it is enough.
-        words: the other option's key and what is enough, as a sentence names it.
+        words: the requirement as messages say it, such as `train.scheduler = step`.
     """
 
     key: str
@@ -63,7 +63,7 @@ def when_set(key: str) -> Need:
 
 @dataclass(frozen=True)
 class AutoOr:
-    """The choices "auto" and those of a registry, which may grow."""
+    """`auto` and the names of a registry, read when they are needed, since names can be added."""
 
     registry: Iterable[str]
 
@@ -94,9 +94,9 @@ def option(
         help_text: a phrase that says what it is or does.
         unit: what a number counts.
         least, most: the smallest and the largest number allowed.
-        above, below: limits that are not allowed themselves. A limit from above may be another option's key.
-        choices: names, of which the value is one, whatever its case; a registry's are looked up when they are needed.
-        spelling: gives the one spelling of a text that may be written in several.
+        above, below: limits that are not allowed themselves. `most` and `below` may be another option's key.
+        choices: the allowed names, in any case; those of a registry are looked up when they are needed.
+        spelling: turns a text that can be written in several ways into one of them.
         path: `expand_path` reads it.
         may_change: a job may be resumed with another value.
         needs: what other options must be for it to have an effect.
@@ -106,7 +106,7 @@ def option(
 
 
 def section(kind: type[Section], needs: Sequence[Need] = ()) -> Section:
-    """Return a dataclass's field that is a section of options; `needs` are those of all its options."""
+    """Return a dataclass's field that is a section of options; `needs` apply to every option in it."""
     return dataclasses.field(default_factory=kind, metadata={"needs": needs})
 
 
@@ -164,7 +164,7 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -
 
 def read_config(path: Path) -> bytes:
     """Return the bytes of a YAML file, which may be a pipe; UserError if it cannot be read or is too large."""
-    # Whatever writes to a pipe may never do so.
+    # Nobody may ever write to a pipe; signals must end the wait.
     waiting = contextlib.nullcontext() if path.is_file() else ended_by_signals()
     try:
         with waiting, path.open("rb") as file:
@@ -201,7 +201,7 @@ class Reader:
 
     Attributes:
         errors: a line for each mistake.
-        given: the keys of all options that were set, in this order.
+        given: the keys of all options that were set, in the order in which they were.
     """
 
     def __init__(self) -> None:
@@ -239,13 +239,13 @@ class Reader:
         return config
 
     def forget_defaults(self, config: Any) -> None:
-        """Leave of `given` only what is not the default, if a file gives all options, as a job's config.yaml does."""
+        """Keep in `given` only what differs from the defaults, if a file gives all options, as a job's does."""
         defaults = {key: field.default for key, field, _ in options_of(config)}
         if len(self.given) == len(defaults):
             self.given = {key: None for key in self.given if value_of(config, key) != defaults[key]}
 
     def _checked(self, config: Any, field: Field, key: str, value: Any, where: str) -> Any:
-        """Return an option's value; the one that it had, if this one cannot be."""
+        """Return an option's new value, or the one that it had if the new one is not valid."""
         self.given[key] = None
         try:
             if "choices" in field.metadata:
@@ -256,7 +256,7 @@ class Reader:
             return getattr(config, field.name)
 
     def _pairs(self, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Yield key and value of overrides; a text holds several, apart by spaces, which quotes and brackets keep."""
+        """Yield key and value of overrides. Spaces separate them, but not within quotes and brackets."""
         for text in texts:
             try:
                 words = shlex.split(text)
@@ -271,7 +271,7 @@ class Reader:
                     word += f" {words.pop(0)}"
                 if words and (words[0].startswith("=") or (word.endswith("=") and "=" not in words[0])):
                     self.errors.append(
-                        f"--override {shown(text)}: leave out the blanks around =, as in train.epochs=10"
+                        f"--override {shown(text)}: leave out the spaces around =, as in train.epochs=10"
                     )
                     break
                 key, equals, value = word.partition("=")
@@ -320,7 +320,7 @@ def plain(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it: as Python writes it, but null, and cut if it is long."""
+    """Return a value as messages show it: its repr, but null for None, and cut if it is long."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 

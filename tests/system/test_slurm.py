@@ -150,10 +150,10 @@ BREAKING = [
     ("--no-kill=on", "SLURM must queue a job again if a node fails"),
     ("--container=/oci", "SINGULARITY_CONTAINER names the image"),
     ("--get-user-env=1", "the job needs this shell's variables"),
-    ("--wait", "the scripts read sbatch's answer"),
+    ("--wait", "the script would wait for the job's end"),
     ("--test-only", "use --dry-run"),
-    ("--sig=B:USR2@120", "sbatch could take it for --signal; write the option's name out"),
-    ("--no-req", "sbatch could take it for --no-requeue"),
+    ("--sig=B:USR2@120", "sbatch may take it for an abbreviation of --signal; write the full name"),
+    ("--no-req", "sbatch may take it for an abbreviation of --no-requeue"),
 ]
 
 
@@ -172,7 +172,7 @@ def test_an_option_that_a_job_could_not_survive_is_refused_with_its_reason(folde
     [
         ("SBATCH_ARRAY_INX", "slurm_array.sh submits several jobs"),
         ("SBATCH_ERROR", "errors belong in the log"),
-        ("SBATCH_WAIT", "the scripts read sbatch's answer"),
+        ("SBATCH_WAIT", "the script would wait for the job's end"),
         ("SBATCH_GET_USER_ENV", "the job needs this shell's variables"),
         ("SBATCH_NO_KILL", "SLURM must queue a job again"),
     ],

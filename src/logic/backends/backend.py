@@ -1,4 +1,4 @@
-"""Backend: what an implementation of logic layers must offer, and which one computes a tensor.
+"""Backend: what an implementation of logic layers must offer, and which one a tensor gets.
 
 Implementations are listed in src/registry.py.
 """
@@ -14,17 +14,17 @@ from src.logic.parametrisation import GateWeights
 from src.logic.trees import Geometry, Trees
 from src.registry import BACKENDS
 
-AUTO = "auto"  # the name that stands for the first backend that suits
+AUTO = "auto"  # the name that stands for the first backend that suits a tensor
 
 
 class Backend(Protocol):
     """An implementation of logic layers.
 
-    Activations are feature-major, [features, batch]; what comes out has their dtype. A neuron's bilinear form is
+    Activations are feature-major, [features, batch]; outputs have the same dtype. A neuron's bilinear form is
     c0 + c1 a + c2 b + c3 ab. `grad_factor` multiplies the gradient that goes back to the inputs.
 
     Attributes:
-        runs_on: which tensors it can compute, as error messages say it.
+        runs_on: which tensors it can compute, for error messages.
         chosen_by_auto: whether the implementation `auto` may be this one.
         has_convolution: whether it computes convolutional layers.
     """
@@ -63,7 +63,7 @@ class Backend(Protocol):
         candidates: torch.Tensor,
         grad_y: torch.Tensor,
     ) -> torch.Tensor:
-        """Return how the loss grows with the share that each candidate has in a neuron's input.
+        """Return the loss's derivative in the share of each candidate in a neuron's input.
 
         Args:
             x: activations [in_dim, batch].
@@ -85,11 +85,11 @@ class Backend(Protocol):
     def convolution(
         self, x: torch.Tensor, gates: GateWeights, trees: Any, grad_factor: float, shares: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the trees of gates at every position, and of each pooling window the largest, the first of equal ones.
+        """Return the outputs of trees of gates, the largest of each pooling window; of equal ones, the first wins.
 
         Args:
             x: activations [channels * height * width, batch].
-            gates: kernels * (leaves - 1) of them, kernel by kernel.
+            gates: [kernels * (leaves - 1)], all gates of the first kernel first.
             trees: from `trees`.
             grad_factor: multiplies the gradient of x.
             shares: [kernels, leaves, candidates], which get the gradient that they would have if a leaf were the
@@ -109,7 +109,7 @@ _Result = TypeVar("_Result")
 
 
 def not_compiled(function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Have torch.compile leave a function alone; its compiler, a second to import, is imported only if it runs."""
+    """Exclude a function from torch.compile, without importing the compiler, which takes a second."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> _Result:
@@ -122,7 +122,7 @@ def not_compiled(function: Callable[..., _Result]) -> Callable[..., _Result]:
 
 
 def require_backend(name: str, convolution: bool = False) -> None:
-    """Raise ValueError if this is no backend's name, nor `auto`, or names one that has no convolution."""
+    """Raise ValueError if there is no such backend, or if a convolution is asked for and it has none."""
     if name == AUTO:
         return
     if name not in BACKENDS:
