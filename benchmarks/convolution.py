@@ -237,7 +237,7 @@ def main() -> None:
             )
         print(f"\nbatch {batch}, kernels {kernels}: {evaluations / 1e6:.1f} M gate evaluations, ", end="")
         print(f"{operations / 1e9:.2f} G operations, {least_bytes / 1e6:.0f} MB{difference}")
-        header = ["", "forward ms", "backward ms", "quartiles", "ns a gate", "of gates' rate", "of copying"]
+        header = ["", "forward ms", "backward ms", "quartiles", "ns per gate", "of gates' rate", "of copying"]
         print(format_table([*header, f"times {found[0].name}"], rows))
 
 

@@ -69,7 +69,7 @@ def main() -> None:
         rows.append([name, *(f"{1e9 * value / num_events:.1f}" for value in (theirs, ours)), f"{theirs / ours:.0f}"])
     print(describe_machine())
     print(f"{len(recordings)} recordings of {folder.name}, {num_events:,} events, one core, equal in every byte")
-    print(format_table(["", "tonic, ns an event", "ours, ns an event", "times tonic"], rows))
+    print(format_table(["", "tonic, ns per event", "ours, ns per event", "times tonic"], rows))
 
 
 def _with_tonic(events: Events, framing: Framing) -> NDArray[np.int16]:

@@ -107,7 +107,7 @@ def main() -> None:
     ]
     print(describe_machine())
     print(f"{len(paths)} recordings of {folder.name}, {num_events:,} events, one core, equal bit by bit")
-    print(format_table(["", "million events/s", "ns an event", "spread", "times tonic"], rows))
+    print(format_table(["", "million events/s", "ns per event", "spread", "times tonic"], rows))
     if arguments.scale:
         with tempfile.TemporaryDirectory() as scratch:
             _scale(folder, Path(scratch))

@@ -45,7 +45,7 @@ model:
 
 
 def write_recordings(root: Path, train: int = 12, test: int = 3) -> None:
-    """`train` and `test` recordings a class under root/NMNIST: a blob of events whose place is the class."""
+    """`train` and `test` recordings per class under root/NMNIST: a blob of events whose place is the class."""
     rng = np.random.default_rng(0)
     for split, count in (("Train", train), ("Test", test)):
         for label in range(10):

@@ -136,7 +136,7 @@ def _head(circuit: Circuit, name: str, upper: str) -> str:
 
 #define COLUMNS (({upper}_FRAME_BYTES + 7) / 8) /* of 64 bits of a frame */
 #define PLANES {count_bits(circuit.starts)} /* bits of a count */
-#define TOGETHER (64 / PLANES) /* counts of so many classes fit in 64 bits */
+#define TOGETHER (64 / PLANES) /* counts of this many classes fit in 64 bits */
 """
 
 

@@ -190,7 +190,7 @@ def _test_bench(circuit: Circuit, description: Description, num_frames: int, fra
     module = f"{description.name}_classify"
     outputs = _output_width(circuit)
     return f"""\
-// Test bench of {module}: {frames_are}. Run it in this folder; it writes what comes out, a line a frame, to
+// Test bench of {module}: {frames_are}. Run it in this folder; it writes what comes out, one line per frame, to
 // {module}_outputs.hex, which is to be equal to {module}_expected.hex.
 // Written by {mark_of(description.source)}.
 module {module}_test;

@@ -75,7 +75,7 @@ def test_training_leaves_the_best_model_s_evaluation_on_test(folder):
     evaluation = logs(folder, "evaluation_test.json")
     assert evaluation["model"] == "best"
     assert_same(evaluation, logs(folder, "result.json")["best_test"])
-    assert np.array(evaluation["recordings"]["confusion"]).sum(1).tolist() == [3] * 10  # recordings a class
+    assert np.array(evaluation["recordings"]["confusion"]).sum(1).tolist() == [3] * 10  # recordings per class
 
 
 def test_evaluate_prints_tables_and_writes_one_file(folder):
