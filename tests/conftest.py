@@ -8,8 +8,9 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a test process per core already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# What is started in the background ignores SIGINT, and so would everything that the tests start.
+# What is started in the background ignores SIGINT, what nohup starts ignores SIGHUP, and so would what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)
