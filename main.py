@@ -35,12 +35,12 @@ class Explain(argparse.Action):
     """Prints what options are, as --help prints what arguments are, and ends the process."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **others: Any) -> None:
-        super().__init__(option_strings, dest, nargs="?", **others)
+        super().__init__(option_strings, dest, nargs="*", **others)
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, key: Any, option_string: Any = None) -> None:
-        """Print the options with this key, or all."""
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, keys: Any, option_string: Any = None) -> None:
+        """Print the options with these keys, or all."""
         try:
-            print_result(explain(Config(), key))
+            print_result("\n".join(explain(Config(), key) for key in keys or [None]))
         except UserError as error:
             parser.error(str(error))
         parser.exit()
@@ -91,8 +91,9 @@ def checked_config(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
         raise UserError("--nproc and --nodes are for training, not for --evaluate")
     if arguments.evaluate and config.base.job_id is None:
         raise UserError("--evaluate: which job? Give --job_id")
-    if not arguments.evaluate and (arguments.split is not None or arguments.model is not None):
-        raise UserError("--split and --model belong to --evaluate")
+    for name, value in (("--split", arguments.split), ("--model", arguments.model)):
+        if value is not None and not arguments.evaluate:
+            raise UserError(f"{name} {value}: only with --evaluate")
     for name, value, least, below in (
         ("--nproc", 1 if arguments.nproc is None else arguments.nproc, 1, 10**4),
         ("--nodes", arguments.nodes, 1, 10**4),

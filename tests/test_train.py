@@ -31,7 +31,7 @@ EVERY_OPTION = (
     "train.weight_decay=0.1 train.label_smoothing=0.1 train.clip_gradient_norm=0.1 train.accumulate_batches=2 "
     "train.ema_decay=0.8 train.best_metric=loss train.early_stopping_patience=2"
 )
-GATES = "model.model_type=difflogic train.epochs=2 train.dataloader.batch_size=48"  # three batches an epoch
+GATES = "model.model_type=difflogic train.epochs=2 train.dataloader.batch_size=48"  # three batches per epoch
 EVERY_UPDATE = "train.checkpoint_interval_minutes=0 train.project_checkpoint_interval_minutes=1000"
 
 
@@ -167,6 +167,13 @@ def test_a_first_run_takes_back_the_note_of_a_restart_that_had_nothing_to_replac
 def test_a_restart_of_a_job_that_has_left_nothing_trains(folder, run):
     assert run("never_begun", "train.epochs=1 train.save_model=false", restart=True)
     assert not Job("never_begun").restarting.exists()
+
+
+def test_a_batch_larger_than_the_training_split_is_told(run, caplog):
+    caplog.set_level("INFO", LOG.name)
+    run("large_batch", "train.epochs=1 train.dataloader.batch_size=100000")
+    assert "train.dataloader.batch_size = 100000 is more than the 101 training frames: each epoch is one" in caplog.text
+    assert "1 batch of 101 frames per epoch" in caplog.text
 
 
 def test_a_stopped_restart_tells_how_to_keep_the_old_run(folder, run, caplog):

@@ -76,14 +76,20 @@ def _create_run(config: Config, job: Job, loggers: Loggers, stop: StopSignals, d
     model = _create_model(config, cache, device)
     cache = place_splits(cache, config.train.dataloader, device)
     batches = math.ceil(num_frames / batch_size)
+    if batch_size > num_frames:
+        LOG.warning(
+            "train.dataloader.batch_size = %d is more than the %s training frames: each epoch is one batch",
+            batch_size,
+            f"{num_frames:,}",
+        )
     LOG.info(
-        "job %s: %s with %s parameters on %s, %d batches of %d frames per epoch",
+        "job %s: %s with %s parameters on %s, %s of %s frames per epoch",
         job.job_id,
         config.model.model_type,
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
         device,
-        batches,
-        batch_size,
+        f"{batches:,} batches" if batches > 1 else "1 batch",
+        f"{min(batch_size, num_frames):,}",
     )
     run = TrainingRun(
         config=config,

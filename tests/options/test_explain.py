@@ -39,6 +39,12 @@ def test_main_explains_without_a_config(tmp_path):
     assert "did you mean model?" in small_job.run(tmp_path, "main.py", "--explain", "modle", expect=2)
 
 
+def test_main_explains_several_options(tmp_path):
+    output = small_job.run(tmp_path, "main.py", "--explain", "train.step_factor", "train.epochs")
+    assert "step_factor: 0.1" in output
+    assert "epochs: 40" in output
+
+
 def test_the_wrapper_explains_without_a_config_and_a_job_id():
     command = ["./train.sh", "--explain", "model.mlp"]
     result = subprocess.run(command, cwd=small_job.REPOSITORY, capture_output=True, text=True, check=True)

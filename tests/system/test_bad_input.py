@@ -131,7 +131,7 @@ def test_an_impossible_override(prepared, override, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--split=val"], "--split and --model belong to --evaluate"),
+        (["--split=val"], "--split val: only with --evaluate"),
         (["--evaluate", "--split=all"], "--split all: there is no such split; allowed: train, val, test"),
         (["--evaluate", "--job_id=none"], "there is no job none"),
         (["--evaluate", "--nproc=2"], "--nproc and --nodes are for training, not for --evaluate"),
