@@ -12,7 +12,7 @@ if [[ ${1:-} == --all ]]; then
   shift
 fi
 cd -- "$repository"
-extras=(test)
+extras=(test docs)
 locks+=(requirements-extras.lock requirements-test.lock)
 # One process per core. Each begins with a half, a third or a quarter of the tests in their order, so that most files stay
 # in one process and prepare what they share once; a process that is done takes tests from another one.

@@ -24,7 +24,8 @@ ENTRY_POINTS = sorted(path.name for path in REPOSITORY.glob("*.py"))
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         pytest.param(
-            ["mypy", "src", *ENTRY_POINTS, "helper_scripts", "singularity", "benchmarks"], marks=pytest.mark.slow
+            ["mypy", "src", *ENTRY_POINTS, "helper_scripts", "singularity", "benchmarks", "examples"],
+            marks=pytest.mark.slow,
         ),
         pytest.param(["shellcheck", "-x", *map(str, SCRIPTS)], marks=pytest.mark.slow),
     ],

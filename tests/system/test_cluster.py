@@ -1,4 +1,4 @@
-"""The README's way through a cluster, as a new user goes it: laptop, ssh, SLURM, container, preemptions, and back."""
+"""docs/clusters.md as a new user follows it: laptop, ssh, SLURM, container, preemptions, and back."""
 
 import csv
 import json
@@ -13,22 +13,21 @@ import pytest
 
 from src.reports.outcome import outcome
 from tests import small_job
+from tests.docs.pages import blocks
 from tests.processes import wait_until
-from tests.small_job import REPOSITORY
 from tests.system.ssh_server import ssh_server
 from tests.system.test_container import BWRAP_WORKS, FAKE_SINGULARITY
-from tests.system.test_readme import copy_of_the_repository
+from tests.system.test_pages import copy_of_the_repository
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BWRAP_WORKS, reason="needs bubblewrap and its rights")]
 
-SECTION = (REPOSITORY / "README.md").read_text().split("\n## On a cluster\n")[1].split("\n## ")[0]
-TO_CLUSTER, ON_CLUSTER, FROM_CLUSTER = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+TO_CLUSTER, ON_CLUSTER, FROM_CLUSTER = blocks("sh", "docs/clusters.md")[:3]
 EPOCHS = 500  # each takes a fraction of a second: time to be preempted twice
 
 
 @pytest.fixture
 def laptop(tmp_path):
-    """A clone with recordings, prepared as the README says."""
+    """A clone with recordings, prepared as README says."""
     folder = tmp_path / "laptop"
     copy_of_the_repository(folder)
     small_job.write_recordings(folder / "data")
@@ -36,7 +35,7 @@ def laptop(tmp_path):
 
 
 def run(script, folder, **variables):
-    """Run lines of the README in a shell; return what they print."""
+    """Run lines of the page in a shell; return what they print."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **variables}
     for name in ("PROJECT_STORAGE_DIR", "SCRATCH_STORAGE_DIR", "SINGULARITY_CONTAINER"):
         environment.pop(name, None)
@@ -60,7 +59,7 @@ def test_the_readme_s_way_from_a_laptop_through_a_cluster_and_back(laptop, slurm
     path = f"{FAKE_SINGULARITY}:{Path(sys.executable).parent}:{os.environ['PATH']}"
 
     def here(lines):
-        """The README's lines with this cluster's names."""
+        """The page's lines with this cluster's names."""
         for theirs, ours in {
             "/home/me/difflogic": f"{home}/difflogic",
             "/project/me": str(project),
