@@ -164,8 +164,7 @@ submit() {
   done
   local command=(sbatch "${options[@]}" "$repository/helper_scripts/slurm_job.sh" "$repository" "$@")
   if [[ -n $dry_run ]]; then
-    printf '%s\n\n' "${command[*]@Q}"
-    cat -- "$repository/helper_scripts/slurm_job.sh"
+    printf '%s\n' "${command[*]@Q}"
     return
   fi
   command -v sbatch >/dev/null ||

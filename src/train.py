@@ -25,7 +25,7 @@ from src.training.optimisation import (
     training_loss,
     update_average,
 )
-from src.training.records import add_row, describe_scores, log_progress, progress_bar
+from src.training.records import add_row, log_progress, progress_bar, scores_in_columns
 from src.training.resuming import resume_from_checkpoint
 from src.training.setup import begin, lock_of_job, set_up
 from src.training.state import (
@@ -157,32 +157,26 @@ def update_weights(run: TrainingRun, number: int) -> None:
 def end_epoch(run: TrainingRun, stop: StopSignals) -> None:
     """Evaluate on val, keep the best model, write metrics, and go on to the next epoch."""
     progress = run.progress
-    number, relaxed = progress.epoch + 1, "relaxed" if run.model.trains_relaxed else ""
+    number = progress.epoch + 1
     if progress.frames:
-        prefix = f"{relaxed}_" if relaxed else ""
+        prefix = "relaxed_" if run.model.trains_relaxed else ""
         row = {
             f"{prefix}loss": progress.loss_sum / progress.frames,
             f"{prefix}frame_accuracy": progress.correct / progress.frames,
         }
         add_row(run, "train", row, epoch=number)
-    val_text = ""
+    accuracy = f"train frames {100 * progress.correct / max(progress.frames, 1):6.2f} %"
     if len(run.cache.splits["val"]):
         with averaged_weights(run.model, run.average):
             scores = evaluate_split(run, run.model, "val", stop).accuracies()
             add_row(run, "val", scores, epoch=number)
-            val_text = f"; val {describe_scores(scores)}"
+            accuracy = f"val {scores_in_columns(scores)}"
             val = val_scores(progress.rows, run.config.train.best_metric)
             if val[number] > val.get(progress.best_epoch, -math.inf) and save_model(run, "best"):
                 progress.best_epoch = number
-    LOG.info(
-        "epoch %d/%d: train loss %.4f, %s%.2f %%%s",
-        number,
-        run.config.train.epochs,
-        progress.loss_sum / max(progress.frames, 1),
-        f"{relaxed} " if relaxed else "",
-        100 * progress.correct / max(progress.frames, 1),
-        val_text,
-    )
+    epochs = run.config.train.epochs
+    loss = progress.loss_sum / max(progress.frames, 1)
+    LOG.info("epoch %*d/%d: loss %.4f; %s", len(str(epochs)), number, epochs, loss, accuracy)
     progress.count_epoch()
     save_metrics(run)
 

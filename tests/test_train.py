@@ -381,4 +381,5 @@ def test_the_gap_of_straight_through_training_is_reported_and_that_of_the_relaxe
     assert val["relaxed_loss"] != val["loss"]
     assert val["discretisation_gap"] == val["relaxed_frame_accuracy"] - val["frame_accuracy"]
     (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("epoch 1/1")]
-    assert f"gap {100 * val['discretisation_gap']:.2f} %" in line
+    assert f"gap {100 * val['discretisation_gap']:6.2f} %" in line
+    assert len(f"00:00:00 INFO    {line}") <= 100

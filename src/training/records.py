@@ -71,6 +71,14 @@ def log_progress(run: TrainingRun, bar: tqdm) -> None:  # type: ignore[type-arg]
     )
 
 
+def scores_in_columns(scores: dict[str, float]) -> str:
+    """Return accuracies as text of one width, and the discretisation gap if there is a relaxed form."""
+    text = f"frames {100 * scores['frame_accuracy']:6.2f} %, recordings {100 * scores['recording_accuracy']:6.2f} %"
+    if "discretisation_gap" in scores:
+        text += f", gap {100 * scores['discretisation_gap']:6.2f} %"
+    return text
+
+
 def describe_scores(scores: dict[str, float]) -> str:
     """Return accuracies as text; if there is a relaxed form, its accuracies and the discretisation gap as well."""
     text = f"{100 * scores['frame_accuracy']:.2f} % of frames, {100 * scores['recording_accuracy']:.2f} % of recordings"

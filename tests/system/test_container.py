@@ -300,7 +300,7 @@ def test_a_signal_to_the_wrapper_saves_a_checkpoint_that_resumes_to_the_same_bit
     prepared.run("train.sh", "small.yaml", "whole", *many)
     stopped = prepared.start("train.sh", "small.yaml", "stopped", *many)
     for line in stopped.stdout:
-        if "epoch 1/" in line:
+        if re.search(r"epoch +1/", line):
             break
     stopped.send_signal(signal.SIGUSR1)
     output, _ = stopped.communicate(timeout=60)

@@ -62,15 +62,15 @@ def dry_run(folder, name, *arguments, resources="", **options):
     """The words of the sbatch command."""
     (folder / "resources.yaml").write_text(resources)
     output = script(folder, name, "--dry-run", "--resources=resources.yaml", *arguments, **options)
-    line = output.split("\n\n#!")[0]
+    line = output.splitlines()[0]  # a note may follow
     return subprocess.check_output(["bash", "-c", f"printf '%s\\0' {line}"], text=True).split("\0")[:-1]
 
 
-def test_dry_run_shows_command_and_script_and_writes_nothing(folder):
+def test_dry_run_shows_the_command_and_writes_nothing(folder):
     before = sorted(folder.rglob("*"))
     output = script(folder, "slurm_train.sh", "--dry-run", "small.yaml", "job")
     assert output.startswith("'sbatch' ")
-    assert (REPOSITORY / "helper_scripts/slurm_job.sh").read_text() in output
+    assert len(output.splitlines()) == 1
     assert sorted(folder.rglob("*")) == before
 
 

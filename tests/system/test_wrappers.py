@@ -118,7 +118,7 @@ def test_a_signal_to_the_wrapper_reaches_python(folder):
         stderr=subprocess.PIPE,
     )
     for line in process.stderr:
-        if "epoch 1/" in line:
+        if re.search(r"epoch +1/", line):
             break
     process.send_signal(signal.SIGTERM)
     output = process.stderr.read()
