@@ -44,8 +44,7 @@ BOXES = [
 ]
 # from x, y, to x, y, label and its place
 ARROWS = [
-    (210, 100, 400, 100, "sync_code, sync_data,", 305, 75),
-    (210, 100, 400, 100, "sync_container", 305, 92),
+    (210, 100, 400, 100, "sync_code, _data, _container", 305, 90),
     (400, 150, 210, 150, "sync_logs", 305, 170),
     (620, 90, 780, 60, "the first job copies", 700, 52),
     (780, 185, 620, 150, "models, logs", 700, 192),
@@ -93,7 +92,7 @@ def _events(events: Events) -> list[str]:
     chosen = np.linspace(0, len(events) - 1, EVENTS_DRAWN).astype(int)
     t = (events.t[chosen] - events.t[0]) / (events.t[-1] - events.t[0])
     x = 24 + 150 * t + 1.6 * events.x[chosen]
-    y = TOP + 10 + 3.4 * events.y[chosen] + 1.0 * (34 - events.x[chosen].astype(float))
+    y = TOP + 10 + 3.4 * events.y[chosen] + (34 - events.x[chosen].astype(float))
     names = np.where(events.p[chosen] > 0, "on", "off")
     return [f'<circle class="{c}" cx="{a:.1f}" cy="{b:.1f}" r="1"/>' for a, b, c in zip(x, y, names, strict=True)]
 
@@ -119,18 +118,14 @@ def _gates() -> list[str]:
     for layer, (names, wires) in enumerate(zip(GATES, WIRES, strict=True)):
         x, gap = 82.0 + 90 * layer, SIZE / len(names)
         places = [(x, TOP + gap * (number + 0.5)) for number in range(len(names))]
-        for name, (left, top), pair in zip(names, places, pair_of(wires, below), strict=True):
-            for shift, (from_x, from_y) in zip((-6, 6), pair, strict=True):
+        for name, (left, top), inputs_of_gate in zip(names, places, wires, strict=True):
+            for shift, wire in zip((-6, 6), inputs_of_gate, strict=True):
+                from_x, from_y = below[wire]
                 parts.append(f'<path class="line" d="M{from_x} {from_y:.0f}L{left} {top + shift:.0f}"/>')
             parts.append(f'<rect class="box" x="{left}" y="{top - 13:.0f}" width="52" height="26" rx="6"/>')
             parts.append(f'<text class="small" x="{left + 26}" y="{top + 4:.0f}">{name}</text>')
         below = [(left + 52, top) for left, top in places]
     return parts
-
-
-def pair_of(wires: list[tuple[int, int]], below: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    """Return where both wires of each gate begin."""
-    return [[below[first], below[second]] for first, second in wires]
 
 
 def _classes() -> list[str]:

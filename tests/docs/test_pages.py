@@ -17,13 +17,13 @@ from helper_scripts import check_jobs
 from src.command_line import read_command_line
 from src.config import Config
 from src.options.machine import options_of
-from tests.docs.pages import PAGES, blocks, commands
+from tests.docs.pages import PAGES, THESE_TESTS, blocks, commands
 from tests.small_job import REPOSITORY
 
-THESE_TESTS = "./test.sh"
+SUBMITTED = {"helper_scripts/slurm_train.sh": "train.sh", "helper_scripts/slurm_prepare.sh": "prepare_data.sh"}
 FILE_ENDINGS = (".sh", ".py", ".log", ".zip")  # of words such as train.sh, which are no options
 OPTIONS = {key for key, _, _ in options_of(Config())}
-SECTIONS = {key.rpartition(".")[0] for key in OPTIONS} | {"model"}
+SECTIONS = {key.rpartition(".")[0] for key in OPTIONS}
 SOURCES = "".join(
     path.read_text(encoding="utf-8")
     for pattern in ("src/**/*.py", "helper_scripts/*.sh", "*.sh")
@@ -65,9 +65,9 @@ def test_a_command_has_a_script_and_arguments_that_it_takes(command, tmp_path, m
         read_command_line(script, module.__doc__, module.add_arguments, words)
     elif script == "./check_and_sync_data.sh":
         read_command_line(script, check_and_sync_data.__doc__, check_and_sync_data.add_arguments, words)
-    elif script.endswith(("slurm_train.sh", "slurm_prepare.sh")):
+    elif script in SUBMITTED:
         words = [word for word in words if not re.match(r"--(time|nodes|gpus|gpus-per-node)=", word)]
-        check_jobs.check({"slurm_train.sh": "train.sh"}.get(Path(script).name, "prepare_data.sh"), *words)
+        check_jobs.check(SUBMITTED[script], *words)
     else:
         assert Path(script).name.startswith("sync_")
 

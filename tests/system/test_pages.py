@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import small_job
-from tests.docs.pages import blocks, commands
-from tests.docs.test_pages import THESE_TESTS
+from tests.docs.pages import THESE_TESTS, blocks, commands
 from tests.small_job import REPOSITORY
 
 # All epochs of the demo are run where a bare clone sets itself up; those of the committee take minutes.
