@@ -5,5 +5,6 @@ set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 # shellcheck source=helper_scripts/launch.sh
 source "$repository/helper_scripts/launch.sh"
+answer_help check_and_sync_data.py "$@"
 
 run_python "$repository/check_and_sync_data.py" "$@"

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Usage: job.sh COMMAND [ARGUMENT]...
 # Looks at jobs, exports them, and runs many at once; job.sh COMMAND --help explains a command.
+#
+# Examples:
+#   ./job.sh status
+#   ./job.sh compare job_001 job_002
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 # shellcheck source=helper_scripts/launch.sh
-source "$repository/helper_scripts/launch.sh" "" # without the arguments: --help is answered here
+source "$repository/helper_scripts/launch.sh"
 
 cli=$repository/src/cli # a file per command
 
@@ -21,20 +25,14 @@ commands() {
   done
 }
 
-# overview STATUS: prints the usage and a line per command.
+# Prints the usage with a line per command.
 overview() {
   local name
-  (usage 0)
+  usage
+  printf '\nCommands:\n'
   for name in $(commands); do
     printf '  %-9s %s\n' "$name" "$(summary "$name")"
   done
-  exit "$1"
-}
-
-# explain COMMAND: prints its help. That takes a Python, but none of its packages, so nothing is set up for it.
-explain() {
-  python3 "$cli" "$1" --help 2>/dev/null || summary "$1"
-  exit 0
 }
 
 # Prints the command whose name is nearest to another word, if one is near.
@@ -46,15 +44,26 @@ nearest() {
 
 command=${1:-}
 case $command in
-  -h | --help) overview 0 ;;
-  "" | -*) overview 2 >&2 ;;
+  -h | --help)
+    overview
+    exit
+    ;;
+  "" | -*)
+    names=$(commands)
+    misused "${command:+$command: }a command comes first, one of: ${names//$'\n'/, }"
+    ;;
 esac
 if [[ $command == *[!a-z_]* || ! -f $cli/$command.py ]]; then
   near=$(nearest "$command")
   fail "$command: there is no such command${near:+; did you mean $near?} (see job.sh --help)" 2
 fi
 for word in "$@"; do
-  case $word in -h | --help) explain "$command" ;; esac
+  case $word in
+    -h | --help)
+      explain src/cli "$command"
+      exit
+      ;;
+  esac
 done
 ! grep -q '^def needed_paths' "$cli/$command.py" || names_files=yes
 run_python "$cli" "$@"

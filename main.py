@@ -1,5 +1,14 @@
 #!/usr/bin/env python3
-"""Train, resume or evaluate one job: ./train.sh CONFIG JOB_ID, or python main.py CONFIG --job_id JOB_ID."""
+"""Train, resume or evaluate one job.
+
+Examples:
+  ./train.sh configs/demo_difflogic.yaml demo
+  ./train.sh configs/nmnist_difflogic.yaml job_001 --resume --override "train.epochs=20 train.device=cuda"
+  ./train.sh configs/nmnist_difflogic.yaml job_001 --evaluate --split val
+  ./train.sh --explain train.dataloader
+"""
+
+from __future__ import annotations
 
 import argparse
 import os
@@ -9,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.command_line import (
     EXIT_DONE,
@@ -23,12 +32,13 @@ from src.command_line import (
     print_result,
     run_command,
 )
-from src.config import Config, load_config
 from src.helpers import LOG, launched_rank
-from src.io_funcs import check_name
-from src.jobs.folders import Job, restart_noted
-from src.options import with_option
-from src.options.explain import explain
+
+if TYPE_CHECKING:  # --help runs without packages, so functions import what needs one
+    from src.config import Config
+
+USAGE = """train.sh CONFIG JOB_ID [OPTION]...
+       python main.py CONFIG [--job_id JOB_ID] [OPTION]..."""
 
 
 class Explain(argparse.Action):
@@ -39,6 +49,9 @@ class Explain(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, keys: Any, option_string: Any = None) -> None:
         """Print the options with these keys, or all."""
+        from src.config import Config
+        from src.options.explain import explain
+
         try:
             print_result("\n".join(explain(Config(), key) for key in keys or [None]))
         except UserError as error:
@@ -46,31 +59,49 @@ class Explain(argparse.Action):
         parser.exit()
 
 
-def read_arguments(words: Sequence[str] | None = None, prog: str = "main") -> argparse.Namespace:
+def read_arguments(words: Sequence[str] | None = None, prog: str = "train.sh") -> argparse.Namespace:
     """Return the arguments of the command line, or of `words`; a mistake ends the process with a line of `prog`."""
-    parser = CommandLine(prog=prog, description=__doc__)
-    parser.add_argument("config", help="YAML config, such as configs/demo_difflogic.yaml")
-    parser.add_argument("--explain", action=Explain, metavar="KEY", help="print all options, or a section, or one")
-    parser.add_argument("--job_id", help="names the job's folders; default: base.job_id, else config name and time")
-    going_on = parser.add_mutually_exclusive_group()
+    parser = CommandLine(prog, __doc__, USAGE)
+    parser.add_argument("config", metavar="CONFIG", help="YAML config, such as configs/demo_difflogic.yaml")
+
+    which = parser.add_argument_group("which job")
+    which.add_argument(
+        "--job_id",
+        help="names the job's folders; train.sh takes it after CONFIG; default: base.job_id, else config name and time",
+    )
+    going_on = which.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     going_on.add_argument("--restart", action="store_true", help="begin again, replacing the job's checkpoints")
     going_on.add_argument("--evaluate", action="store_true", help="evaluate a model that the job has saved")
-    parser.add_argument("--split", help="with --evaluate: train, val or test (default: test)")
-    parser.add_argument("--model", help="with --evaluate: best or final (default: best)")
-    parser.add_argument(
+
+    evaluation = parser.add_argument_group("with --evaluate")
+    evaluation.add_argument("--split", metavar="NAME", help="train, val or test (default: test)")
+    evaluation.add_argument("--model", metavar="NAME", help="best or final (default: best)")
+
+    options = parser.add_argument_group("options of the config")
+    options.add_argument(
         "--override",
         action="append",
         default=[],
         metavar='"KEY=VALUE ..."',
         help='such as "train.epochs=10 train.learning_rate=0.001"; may be given more than once',
     )
-    parser.add_argument("--nproc", type=int, help="processes on this machine, each with a GPU or a share of the CPU")
-    parser.add_argument(
-        "--nodes", type=int, default=1, help="machines of the job, each started with these three (SLURM jobs are)"
+    options.add_argument("--explain", action=Explain, metavar="KEY", help="print all options, a section, or one")
+
+    processes = parser.add_argument_group("several processes")
+    processes.add_argument(
+        "--nproc", metavar="N", type=int, help="processes on this machine, each with a GPU or a share of the CPU"
     )
-    parser.add_argument("--node_rank", type=int, default=0, help="this machine's number, from 0")
-    parser.add_argument("--endpoint", help="HOST:PORT on machine 0, where the machines find each other")
+    processes.add_argument(
+        "--nodes",
+        metavar="N",
+        type=int,
+        default=1,
+        help="machines of the job, each started with these three (SLURM jobs are)",
+    )
+    processes.add_argument("--node_rank", metavar="I", type=int, default=0, help="this machine's number, from 0")
+    processes.add_argument("--endpoint", metavar="HOST:PORT", help="on machine 0, where the machines find each other")
+
     parser.add_argument("--debug", action="store_true", help="debug logging, 20 batches per epoch, tracebacks")
     return parser.parse_args(words)
 
@@ -81,6 +112,10 @@ def checked_config(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
     Raises:
         UserError: for what no machine can do.
     """
+    from src.config import load_config
+    from src.io_funcs import check_name
+    from src.options import with_option
+
     config, unused = load_config(arguments.config, arguments.override)
     if arguments.job_id is not None:
         config = with_option(config, "base.job_id", arguments.job_id)
@@ -124,6 +159,10 @@ def main() -> int:
 
             evaluate_job(config, str(config.base.job_id), arguments.split or "test", arguments.model or "best", stop)
             return 0
+        from src.io_funcs import check_name
+        from src.jobs.folders import Job, restart_noted
+        from src.options import with_option
+
         if config.base.job_id is None and launched_rank() is not None:
             raise UserError("several processes need a job id that they share: give --job_id")
         if config.base.job_id is None:

@@ -1,25 +1,31 @@
 #!/usr/bin/env python3
-"""Turn a dataset's recordings into a frame cache on scratch and project storage."""
+"""Turn a dataset's recordings into a frame cache on scratch and project storage.
+
+Examples:
+  ./prepare_data.sh configs/prepare_nmnist.yaml
+  ./prepare_data.sh configs/prepare_nmnist.yaml --override "data.overlap=500"
+  ./prepare_data.sh configs/prepare_nmnist.yaml --preview
+"""
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from src.command_line import EXIT_DONE, StopSignals, run_command_line
-from src.config import Config
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("config", help="YAML config, such as configs/prepare_nmnist.yaml")
-    parser.add_argument(
+    parser.add_argument("config", metavar="CONFIG", help="YAML config, such as configs/prepare_nmnist.yaml")
+    options = parser.add_argument_group("options of the config")
+    options.add_argument(
         "--override",
         action="append",
         default=[],
         metavar='"KEY=VALUE ..."',
-        help='such as "data.overlap=500"',
+        help='such as "data.overlap=500"; may be given more than once',
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--preview", action="store_true", help="draw the cache again, as each preparation does")
+    what = parser.add_argument_group("less than the whole cache").add_mutually_exclusive_group()
+    what.add_argument("--preview", action="store_true", help="only draw the cache's picture again")
     what.add_argument(
         "--shard",
         metavar="I/N",
@@ -37,6 +43,8 @@ def _shard(text: str) -> tuple[int, int]:
 
 def run(arguments: Namespace, stop: StopSignals) -> int:
     """Prepare the cache, some of its parts, or its pictures."""
+    from src.config import Config
+
     config = Config.from_yaml(arguments.config, arguments.override)
     from src.frame_cache.prepare import prepare, prepare_shard  # imports numba, after the check of the config
 
@@ -49,4 +57,4 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command_line("prepare_data", __doc__, add_arguments, run))
+    sys.exit(run_command_line("prepare_data.sh", __doc__, add_arguments, run))

@@ -5,8 +5,10 @@ set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 # shellcheck source=helper_scripts/launch.sh
 source "$repository/helper_scripts/launch.sh"
+answer_help prepare_data.py "$@"
 
-[[ $# -ge 1 && $1 != -* ]] || usage 2 >&2
+[[ $# -ge 1 && $1 != -* ]] ||
+  misused "a CONFIG comes first, such as: ./prepare_data.sh configs/prepare_nmnist.yaml"
 config=$(absolute_config "$1")
 shift
 run_python "$repository/prepare_data.py" "$config" "$@"

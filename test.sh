@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # Usage: test.sh [--all] [pytest options]
 # Runs the tests; --all adds the long system tests.
+#
+# Examples:
+#   ./test.sh
+#   ./test.sh --all --exitfirst
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 # shellcheck source=helper_scripts/launch.sh
 source "$repository/helper_scripts/launch.sh"
+answer_help "" "$@"
 
 selection=(-m "not slow")
 if [[ ${1:-} == --all ]]; then

@@ -46,19 +46,44 @@ fail() {
   exit "${2:-1}"
 }
 
-# usage STATUS: prints the wrapper's lines 2 and 3.
+# usage: prints the comment that the wrapper begins with.
 usage() {
-  sed -n '2,3s/^# //p' "$0"
-  exit "$1"
+  sed -n '2,${/^#/!q; s/^# \{0,1\}//p}' "$0"
+}
+
+# misused TEXT: ends with a line that says what is wrong with the arguments.
+misused() {
+  fail "$1 (see $(basename -- "$0") --help)" 2
+}
+
+# answer_help PROGRAM ARGUMENT...: prints the help of a wrapper's PROGRAM, or its own if that is empty, if -h or --help is
+# among its arguments, and ends.
+answer_help() {
+  local word
+  for word in "${@:2}"; do
+    case $word in
+      -h | --help)
+        if [[ -n $1 ]]; then explain "$1"; else usage; fi
+        exit
+        ;;
+    esac
+  done
+}
+
+# explain PROGRAM ARGUMENT...: prints the help of a command of Python. That takes a Python, but none of its packages, so nothing is
+# set up for it; without a Python, it is the usage.
+explain() {
+  local python
+  if python=$(_python_311); then
+    "$python" "$repository/$1" "${@:2}" --help
+  else
+    usage
+  fi
 }
 
 for name in OMP_NUM_THREADS NUMBA_NUM_THREADS; do
   [[ ${!name:-1} =~ ^[1-9][0-9]{0,3}(,[1-9][0-9]*)*$ ]] || fail "$name = ${!name}: give a whole number from 1 to 9999, or unset it" 2
   [[ -n ${!name:-} ]] || unset "$name"
-done
-
-for word in "$@"; do
-  case $word in -h | --help) usage 0 ;; esac # needs no Python
 done
 
 # absolute_config FILE: the config's absolute path; a file that is not in the current folder may be in the repository's.

@@ -5,6 +5,7 @@
 
 # shellcheck source=helper_scripts/launch.sh
 source "${repository:?}/helper_scripts/launch.sh"
+answer_help "" "$@"
 
 dry_run='' # not empty: change nothing
 

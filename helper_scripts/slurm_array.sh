@@ -1,6 +1,15 @@
 #!/usr/bin/env bash
-# Usage: slurm_array.sh [--dry-run] [--resources=FILE] [--SBATCH_OPTION=VALUE]... LIST
+# Usage: slurm_array.sh [OPTION]... LIST
 # Submits an array with one training per line 'CONFIG JOB_ID [options of train.sh]' of LIST.
+#
+# Options:
+#   --dry-run                print the command of sbatch, submit nothing
+#   --resources=FILE         sbatch's options in a YAML file; default: helper_scripts/slurm_resources.yaml
+#   --SBATCH_OPTION=VALUE    any option of sbatch by its long name, such as --partition=gpu; an empty value drops the file's
+#
+# Examples:
+#   helper_scripts/slurm_array.sh jobs.txt
+#   helper_scripts/slurm_array.sh --array=1-8%2 --partition=gpu jobs.txt
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=helper_scripts/slurm_submit.sh
@@ -8,7 +17,7 @@ source "$repository/helper_scripts/slurm_submit.sh"
 
 read_options "$@"
 set -- "${rest[@]}"
-[[ $# == 1 ]] || usage 2 >&2
+[[ $# == 1 ]] || misused "one LIST follows the options of sbatch"
 list=$1
 [[ -f $list && -r $list ]] || fail "list $list cannot be read (sbatch's options take the form --name=value)" 2
 

@@ -3,6 +3,7 @@
 
 # shellcheck source=helper_scripts/launch.sh
 source "${repository:?}/helper_scripts/launch.sh"
+answer_help "" "$@"
 
 for variable in PROJECT_STORAGE_DIR SCRATCH_STORAGE_DIR SINGULARITY_CONTAINER; do
   # --chdir may start the job in another folder, so paths must be absolute.

@@ -1,6 +1,14 @@
 #!/usr/bin/env bash
 # Usage: sync_code_to_remote.sh [--dry-run] [--delete]
-# Sends the code to REMOTE_PROJECT_DIR on REMOTE_HOST; --delete removes there, inside the code's folders, what is gone here.
+# Sends the code to REMOTE_PROJECT_DIR on REMOTE_HOST.
+#
+# Options:
+#   --dry-run    say what would be sent, change nothing
+#   --delete     remove there, inside the code's folders, what is gone here
+#
+# Examples:
+#   helper_scripts/sync_code_to_remote.sh --dry-run
+#   helper_scripts/sync_code_to_remote.sh --delete
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=helper_scripts/remote.sh
@@ -12,7 +20,7 @@ for argument in "$@"; do
     --dry-run) dry_run=yes ;;
     # What lies beside the code's folders, such as results, storages and environments, is never deleted.
     --delete) options+=(--delete --filter='protect /*') ;;
-    *) usage 2 >&2 ;;
+    *) misused "$argument: unknown option" ;;
   esac
 done
 set_up_remote REMOTE_PROJECT_DIR

@@ -1,6 +1,13 @@
 #!/usr/bin/env bash
 # Usage: sync_container_to_remote.sh [--dry-run] [IMAGE]
 # Sends an image (default: SINGULARITY_CONTAINER) to singularity/ of REMOTE_PROJECT_STORAGE_DIR on REMOTE_HOST, verified.
+#
+# Options:
+#   --dry-run    say what would be sent, change nothing
+#
+# Examples:
+#   helper_scripts/sync_container_to_remote.sh
+#   helper_scripts/sync_container_to_remote.sh --dry-run project_storage/singularity/difflogic.sif
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=helper_scripts/remote.sh
@@ -9,11 +16,11 @@ source "$repository/helper_scripts/remote.sh"
 while [[ ${1:-} == -* ]]; do
   case $1 in
     --dry-run) dry_run=yes ;;
-    *) usage 2 >&2 ;;
+    *) misused "$1: unknown option" ;;
   esac
   shift
 done
-[[ $# -le 1 ]] || usage 2 >&2
+[[ $# -le 1 ]] || misused "$2: only one IMAGE can be sent"
 SINGULARITY_CONTAINER=${1:-$SINGULARITY_CONTAINER}
 set_up_remote SINGULARITY_CONTAINER REMOTE_PROJECT_STORAGE_DIR
 [[ -f $SINGULARITY_CONTAINER ]] || fail "$SINGULARITY_CONTAINER: there is no such image file" 2

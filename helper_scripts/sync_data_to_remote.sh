@@ -1,6 +1,14 @@
 #!/usr/bin/env bash
 # Usage: sync_data_to_remote.sh [--dry-run] [--dataset NAME]
 # Sends the frame caches of PROJECT_STORAGE_DIR to REMOTE_PROJECT_STORAGE_DIR on REMOTE_HOST, verified here and there.
+#
+# Options:
+#   --dry-run         say what would be sent, change nothing
+#   --dataset NAME    send the caches of this dataset only
+#
+# Examples:
+#   helper_scripts/sync_data_to_remote.sh
+#   helper_scripts/sync_data_to_remote.sh --dataset NMNIST --dry-run
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=helper_scripts/remote.sh
@@ -11,11 +19,11 @@ while [[ $# -gt 0 ]]; do
   case $1 in
     --dry-run) dry_run=yes ;;
     --dataset)
-      [[ -n ${2:-} ]] || usage 2 >&2
+      [[ -n ${2:-} ]] || misused "--dataset: give the name of a dataset"
       dataset=$2
       shift
       ;;
-    *) usage 2 >&2 ;;
+    *) misused "$1: unknown option" ;;
   esac
   shift
 done

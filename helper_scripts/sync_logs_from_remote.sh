@@ -1,6 +1,14 @@
 #!/usr/bin/env bash
 # Usage: sync_logs_from_remote.sh [--dry-run] [--models]
 # Brings logs/ (and the final and best models) of REMOTE_PROJECT_STORAGE_DIR to PROJECT_STORAGE_DIR; deletes nothing.
+#
+# Options:
+#   --dry-run    say what would be brought, change nothing
+#   --models     bring the final and best models, too
+#
+# Examples:
+#   helper_scripts/sync_logs_from_remote.sh
+#   helper_scripts/sync_logs_from_remote.sh --models --dry-run
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=helper_scripts/remote.sh
@@ -11,7 +19,7 @@ for argument in "$@"; do
   case $argument in
     --dry-run) dry_run=yes ;;
     --models) folders=(logs models) ;;
-    *) usage 2 >&2 ;;
+    *) misused "$argument: unknown option" ;;
   esac
 done
 set_up_remote REMOTE_PROJECT_STORAGE_DIR

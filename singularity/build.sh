@@ -1,10 +1,19 @@
 #!/usr/bin/env bash
 # Usage: singularity/build.sh [--fakeroot | --remote]
 # Builds the container, tests it, and moves it to $PROJECT_STORAGE_DIR/singularity/difflogic.sif.
+#
+# Options:
+#   --fakeroot    build without root, by apptainer's fake root
+#   --remote      build on a remote service, which `apptainer remote login` sets up
+#
+# Examples:
+#   singularity/build.sh
+#   singularity/build.sh --fakeroot
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=helper_scripts/launch.sh
 source "$repository/helper_scripts/launch.sh"
+answer_help "" "$@"
 
 # The image takes about 5 GB. A build on this machine also unpacks both PyTorch images.
 image_gb=8
@@ -17,7 +26,7 @@ require_space() {
   ((free >= $2)) || fail "$1 has $((free)) GB free, and the build needs $2 GB; $3" 2
 }
 
-case $#:${1:-} in 0: | 1:--fakeroot | 1:--remote) ;; *) usage 2 >&2 ;; esac
+case $#:${1:-} in 0: | 1:--fakeroot | 1:--remote) ;; *) misused "$*: give nothing, --fakeroot or --remote" ;; esac
 
 runtime=$(container_runtime) || fail "neither apptainer nor singularity is on PATH; one of them builds the image" 2
 make_project_storage

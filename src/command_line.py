@@ -111,12 +111,42 @@ def print_result(text: str) -> bool:
     return False
 
 
-class CommandLine(argparse.ArgumentParser):
-    """A parser whose errors are one line, and which takes no option by half of its name."""
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of a command's examples, and gives options' names room beside their explanation."""
 
-    def __init__(self, prog: str, description: str | None) -> None:
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
+class CommandLine(argparse.ArgumentParser):
+    """A parser whose errors are one line, and which takes no option by half of its name.
+
+    Args:
+        prog: the name that errors begin with.
+        description: the command's purpose; what follows "Examples:" is shown below the options.
+        usage: what `--help` shows after "usage:"; None: what argparse makes of the arguments.
+    """
+
+    def __init__(self, prog: str, description: str | None, usage: str | None = None) -> None:
         secure_streams()  # every command begins here
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
+        purpose, _, examples = (description or "").partition("\n\nExamples:\n")
+        super().__init__(
+            prog=prog,
+            usage=usage,
+            description=purpose,
+            epilog=f"examples:\n{examples}".rstrip() if examples else None,
+            formatter_class=_HelpFormatter,
+            add_help=False,
+            allow_abbrev=False,
+        )
+        self.add_argument("-h", "--help", action="help", help="print this and exit")
+        self._positionals.title = "arguments"
+        self._optionals.title = "general"
+
+    def format_help(self) -> str:
+        """Return the help, the command's own options before those of every command."""
+        self._action_groups.sort(key=lambda group: group is self._optionals)
+        return super().format_help()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; refuse `--option=--`, of which argparse makes an empty list."""
@@ -281,7 +311,7 @@ def run_command_line(
 
     Args:
         prog: the name that usage and errors begin with.
-        description: what the command does; the docstring of its module.
+        description: what the command does, and examples; the docstring of its module.
         add_arguments: adds the command's own arguments; every command has `--debug`.
         command: does the work. It imports what is slow itself, after it has found the user's mistakes.
         words: the arguments; None: those of this process.

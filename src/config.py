@@ -200,7 +200,8 @@ class Train:
     dtype: str = option(
         "float32", "type of activations; weights stay float32", choices=("float32", "bfloat16", "float16"))
     log_interval: int = option(
-        50, "distance between progress lines", unit="batches", least=1, most=10**9, may_change=True)
+        50, "distance between points of the loggers' curves, and between updates of the progress bar", unit="batches",
+        least=1, most=10**9, may_change=True)
     checkpoint_interval_minutes: float = option(
         10.0, "time between checkpoints, and the most that a crash costs; 0: after every batch", unit="minutes",
         least=0.0, most=1e6, may_change=True)

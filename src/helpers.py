@@ -158,12 +158,26 @@ def format_percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
-def format_table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a plain-text table: the first column aligned left, the others right."""
+def format_table(header: list[str], rows: list[list[str]], groups: dict[str, int] | None = None) -> str:
+    """Return a plain-text table: the first column aligned left, the others right.
+
+    Args:
+        header: the columns' names.
+        rows: as many cells each.
+        groups: titles above the columns, in order, each with the number of its columns.
+    """
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    titles = ""
+    first = 0
+    for title, columns in (groups or {}).items():
+        end = first + columns
+        widths[first] += max(0, len(title) - sum(widths[first:end]) - 2 * (columns - 1))
+        titles += title.center(sum(widths[first:end]) + 2 * (columns - 1)) + "  "
+        first = end
 
     def line(row: list[str]) -> str:
         cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         return "  ".join(cells).rstrip()
 
-    return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, rows)])
+    lines = [line(header), "  ".join("-" * width for width in widths), *map(line, rows)]
+    return "\n".join([titles.rstrip(), *lines] if groups else lines)

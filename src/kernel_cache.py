@@ -4,16 +4,19 @@ import functools
 import hashlib
 import multiprocessing
 import pickle
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
+from src import compiling
 from src.helpers import LOG
 
 _FOLDER = "NUMBA_CACHE_DIR"
@@ -53,6 +56,28 @@ def warn_not_kept(error: Exception, variable: str) -> None:
     LOG.debug("no cache of compiled kernels: %s", error)
     if multiprocessing.parent_process() is None:  # else each process of a preparation would warn
         _warn_once(variable)
+
+
+class _CompileTimer(event.Listener):
+    """Times what numba compiles; a kernel's time holds that of the kernels that it calls."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._began = 0.0
+
+    def on_start(self, event: event.Event) -> None:
+        if self._depth == 0:
+            compiling.tell()
+            self._began = time.perf_counter()
+        self._depth += 1
+
+    def on_end(self, event: event.Event) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            compiling.count(time.perf_counter() - self._began)
+
+
+event.register("numba:compile", _CompileTimer())
 
 
 class _KernelCache(FunctionCache):

@@ -6,6 +6,7 @@ import time
 import torch
 
 from src.command_line import RunError, Stopped, StopSignals
+from src.compiling import working_clock
 from src.config import Config
 from src.data import train_order
 from src.distributed.batches import load_shares
@@ -93,7 +94,7 @@ def train_epoch(run: TrainingRun, stop: StopSignals) -> None:
     sums = EpochSums(progress, run.device)
     run.model.train()
     run.model.begin_epoch(progress.epoch, options.epochs)
-    began = time.perf_counter()
+    began = working_clock()
     with progress_bar(run) as bar:
         for share in shares:
             # An update uses the gradients of a group of batches. Updates are numbered from 0 over the whole run.
@@ -116,13 +117,13 @@ def train_epoch(run: TrainingRun, stop: StopSignals) -> None:
 
             correct = (scores.mean(1).argmax(1) == share.labels)[: share.frames].sum()
             sums.add(loss.detach() * share.frames, correct)
-            now = time.perf_counter()
+            now = working_clock()
             progress.count_batch(share.batch_frames, now - began)
             began = now
             bar.update()
             if group_ends and not run.begun:
                 begin(run)
-                began = time.perf_counter()
+                began = working_clock()
 
             if progress.step % options.log_interval == 0:
                 sums.read()

@@ -5,12 +5,14 @@ import functools
 import hashlib
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import triton
 from triton.runtime.cache import FileCacheManager
 
+from src import compiling
 from src.command_line import AT_LEAVING
 from src.kernel_cache import warn_not_kept
 
@@ -33,6 +35,8 @@ class LastingCache(FileCacheManager):
     What a disk does not take lies in a temporary folder until the process ends.
     """
 
+    _compiling_since: float | None = None  # time.perf_counter()
+
     def __init__(self, key: str, override: bool = False, dump: bool = False) -> None:
         try:
             super().__init__(key, override, dump)
@@ -54,11 +58,22 @@ class LastingCache(FileCacheManager):
         return path if path is not None and _is_sound(path) else None
 
     def get_group(self, filename: str) -> dict[str, str] | None:
-        """Return the paths of a kernel's files by name; None if one is not there, or damaged."""
-        if self.get_file(f"__grp__{filename}") is None:
-            return None
-        group: dict[str, str] | None = super().get_group(filename)
-        return group if group is not None and all(map(_is_sound, group.values())) else None
+        """Return the paths of a kernel's files by name; None if one is not there, or damaged: Triton compiles it."""
+        if self.get_file(f"__grp__{filename}") is not None:
+            group: dict[str, str] | None = super().get_group(filename)
+            if group is not None and all(map(_is_sound, group.values())):
+                return group
+        compiling.tell()
+        self._compiling_since = time.perf_counter()
+        return None
+
+    def put_group(self, filename: str, group: dict[str, str]) -> str:
+        """Keep the paths of the files of a kernel that has been compiled."""
+        if self._compiling_since is not None:
+            compiling.count(time.perf_counter() - self._compiling_since)
+            self._compiling_since = None
+        path: str = super().put_group(filename, group)
+        return path
 
     def _put_both(self, content: bytes, filename: str) -> str:
         path: str = super().put(content, filename)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -81,10 +82,22 @@ def status(clone, expect=0, **variables):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
-def test_help_needs_no_python_wherever_it_stands(script):
-    name = script if script.parts[0] == "singularity" else script.name
+def test_help_names_the_purpose_options_in_groups_and_two_examples(script):
+    name = str(script) if script.parts[0] == "singularity" else script.name
     for words in (["--help"], ["config.yaml", "job", "-h"]):
-        assert f"Usage: {name}" in shell(REPOSITORY / script, *words, PATH="/usr/bin:/bin")
+        text = shell(REPOSITORY / script, *words, PATH="/usr/bin:/bin")
+        usage, _, examples = text.lower().partition("\nexamples:\n")
+        assert usage.startswith(f"usage: {name} ".lower())
+        assert re.search(r"^[a-z].*\.$", usage, re.MULTILINE)
+        assert "--debug" not in usage or usage.count("\n\n") >= 4  # groups
+        assert len([line for line in examples.splitlines() if name in line]) >= 2
+
+
+@pytest.mark.parametrize("name", ["train.sh", "prepare_data.sh", "check_and_sync_data.sh"])
+def test_help_without_a_python_is_the_wrapper_s_first_lines(tmp_path, name):
+    for tool in ("bash", "basename", "dirname", "readlink", "sed"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    assert shell(REPOSITORY / name, "--help", PATH=str(tmp_path)).startswith(f"Usage: {name} ")
 
 
 @pytest.mark.parametrize(
@@ -305,5 +318,5 @@ def test_a_clone_made_with_autocrlf_has_no_carriage_returns(tmp_path):
     subprocess.run(command, check=True)
     files = subprocess.check_output(["git", "-C", tmp_path / "clone", "ls-files", "-z", "--eol"], text=True).split("\0")
     assert not [line for line in files if "w/crlf" in line or "w/mixed" in line]
-    assert "Usage: train.sh" in shell(tmp_path / "clone" / "train.sh", "--help")
+    assert "usage: train.sh" in shell(tmp_path / "clone" / "train.sh", "--help").lower()
     assert (Path(tmp_path) / "clone" / ".gitattributes").exists()

@@ -16,7 +16,8 @@ KEY = "ab" * 32
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """TRITON_CACHE_DIR; the warning has not been given, and there is no temporary folder yet."""
+    """TRITON_CACHE_DIR, used; the warning has not been given, and there is no temporary folder yet."""
+    triton_cache.use()
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     kernel_cache._warn_once.cache_clear()
     triton_cache._temporary_folder.cache_clear()

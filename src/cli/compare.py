@@ -1,4 +1,9 @@
-"""Compare jobs in one table and one chart, also written to logs/compare_JOB_JOB….csv and .png."""
+"""Compare jobs in one table and one chart, also written to logs/compare_JOB_JOB….csv and .png.
+
+Examples:
+  ./job.sh compare job_001 job_002
+  ./job.sh compare nmnist_difflogic nmnist_cnn nmnist_mlp
+"""
 
 from argparse import ArgumentParser, Namespace
 

@@ -1,4 +1,10 @@
-"""Write a trained model as C, Verilog, ONNX or JSON, with frames that test it."""
+"""Write a trained model as C, Verilog, ONNX or JSON, with frames that test it.
+
+Examples:
+  ./job.sh export job_001 --to c
+  ./job.sh export job_001 --to verilog --estimate ice40
+  ./job.sh export models/job_001/best.safetensors --to onnx --out here
+"""
 
 import contextlib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -16,22 +22,24 @@ from src.registry import EXPORT_TARGETS
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `job.sh export`."""
     parser.add_argument("model", metavar="JOB_OR_MODEL", help="a job id or a .safetensors file")
-    parser.add_argument(
+    written = parser.add_argument_group("what is written")
+    written.add_argument(
         "--to",
         required=True,
         type=str.lower,
         choices=list(EXPORT_TARGETS),
         help="what to write; a model that is not made of gates has ONNX only",
     )
-    parser.add_argument("--out", metavar="FOLDER", help="default: export/ beside the job's models or the file")
-    parser.add_argument(
+    written.add_argument("--out", metavar="FOLDER", help="default: export/ beside the job's models or the file")
+    checks = parser.add_argument_group("tests and size")
+    checks.add_argument(
         "--frames",
         metavar="N",
         type=_positive,
         default=100,
         help="test C and Verilog with this number of frames of the model's test split (default: 100)",
     )
-    parser.add_argument(
+    checks.add_argument(
         "--estimate",
         type=str.lower,
         choices=list(TARGETS),

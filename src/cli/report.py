@@ -1,4 +1,9 @@
-"""Write a job's report: logs/JOB_ID/report.html and plots, from the files that the job has left."""
+"""Write a job's report: logs/JOB_ID/report.html and plots, from the files that the job has left.
+
+Examples:
+  ./job.sh report job_001
+  ./job.sh report demo
+"""
 
 from argparse import ArgumentParser, Namespace
 

@@ -1,4 +1,9 @@
-"""Show where jobs are: state, step, epoch, validation accuracy and age of the last checkpoint."""
+"""Show where jobs are: state, step, epoch, validation accuracy and age of the last checkpoint.
+
+Examples:
+  ./job.sh status
+  ./job.sh status job_001 job_002
+"""
 
 from argparse import ArgumentParser, Namespace
 

@@ -1,4 +1,9 @@
-"""Train a grid, random draws or variants of a config with several seeds, and make one table of all."""
+"""Train a grid, random draws or variants of a config with several seeds, and make one table of all.
+
+Examples:
+  ./job.sh sweep configs/sweep_example.yaml --parallel 2
+  ./job.sh sweep configs/sweep_example.yaml --table
+"""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
@@ -11,7 +16,7 @@ from src.helpers import LOG
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `job.sh sweep`."""
     parser.add_argument("sweep", metavar="SWEEP.yaml", help="the sweep's file, such as configs/sweep_example.yaml")
-    how = parser.add_mutually_exclusive_group()
+    how = parser.add_argument_group("how the jobs run").add_mutually_exclusive_group()
     how.add_argument(
         "--parallel", metavar="N", type=_count, default=1, help="jobs at once on this machine (default: 1)"
     )

@@ -25,7 +25,7 @@ from src.io_funcs import write_atomic
 from src.jobs.folders import Job, evaluation_path
 from src.model import FrameModel
 from src.options import differing_keys
-from src.reports.evaluation_tables import evaluation_tables
+from src.reports.evaluation_tables import evaluation_summary, evaluation_tables
 from src.training.device import autocast, choose_device, explain_memory_errors
 
 FORMAT_VERSION = 1
@@ -105,7 +105,7 @@ def _class_scores(
 
 @explain_memory_errors()
 def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: StopSignals) -> None:
-    """Evaluate a saved model, print tables, and write `logs/<job_id>/evaluation_<split>….json`.
+    """Evaluate a saved model, print a summary, and write `logs/<job_id>/evaluation_<split>….json` and `.txt`.
 
     The job needs no lock: its model files are replaced whole, and nothing else of it is touched.
 
@@ -148,8 +148,8 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     except OSError as error:
         raise UserError(f"{path}: cannot write there: {error.strerror}; see PROJECT_STORAGE_DIR") from error
     finally:
-        print_result(evaluation_tables(content))
-    LOG.info("evaluation in %s", path)
+        print_result(evaluation_summary(content))
+    LOG.info("tables by class and confusions: %s; as JSON: %s", path.with_suffix(".txt"), path.name)
 
 
 def _choice(what: str, text: str, choices: tuple[str, ...]) -> str:
@@ -186,8 +186,9 @@ def evaluation_content(
 
 
 def write_evaluation(path: Path, content: dict[str, Any]) -> None:
-    """Write an evaluation's file, whole or not at all; a confusion matrix has one line per row."""
+    """Write an evaluation as JSON, a confusion matrix a line per row, and its tables as .txt beside it."""
     text = json.dumps(content, indent=1)
+    write_atomic(path.with_suffix(".txt"), evaluation_tables(content))
     write_atomic(path, re.sub(r"\[\s+(-?\d+(?:,\s+-?\d+)*)\s+\]", lambda row: f"[{_joined(row[1])}]", text) + "\n")
 
 

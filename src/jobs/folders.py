@@ -71,7 +71,7 @@ def result_files(job: Job) -> list[Path]:
         *(path for folder in (job.checkpoints, job.checkpoint_copies) for path in folder.glob("damaged_step_*")),
         *(job.models / f"{name}.safetensors" for name in ("final", "best")),
         *(job.logs / name for name in ("metrics.csv", "result.json", "report.html")),
-        *job.logs.glob("evaluation_*.json"),
+        *(path for suffix in ("json", "txt") for path in job.logs.glob(f"evaluation_*.{suffix}")),
         *job.logs.glob("luts_*.json"),
         *job.logs.glob("plots/*.png"),
     ]

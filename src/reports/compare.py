@@ -11,7 +11,7 @@ from src.command_line import UserError, print_result
 from src.evaluation.metrics import best_epoch
 from src.helpers import format_duration, format_percent, format_table
 from src.io_funcs import project_root, write_atomic
-from src.jobs.files import is_there, read_job
+from src.jobs.files import is_there, read_evaluation, read_job
 from src.jobs.folders import Job
 from src.reports import plots
 
@@ -28,6 +28,7 @@ COLUMNS = (
     "train_seconds",
     "frames_per_second",
     "debug",
+    "cache",
 )
 LONGEST_NAME = 100  # of a comparison's files
 
@@ -85,6 +86,7 @@ def _summary(job: Job) -> _Summary:
     train: dict[str, Any] = next((row for row in reversed(files.metrics) if row["split"] == "train"), {})
     result = files.result or {}
     tested = result.get("best_test") or result.get("test") or {}
+    evaluation = read_evaluation(job)
     best = best_epoch(files.metrics, files.config.best_metric)
     row = {
         "job": job.job_id,
@@ -98,6 +100,7 @@ def _summary(job: Job) -> _Summary:
         "train_seconds": train.get("train_seconds"),
         "frames_per_second": train.get("frames_per_second"),
         "debug": files.debug,
+        "cache": None if evaluation is None else evaluation["cache"],
     }
     return _Summary(row, sorted(val.items()))
 
@@ -107,8 +110,9 @@ def _is_val(row: dict[str, Any]) -> bool:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    header = ["job", "dataset", "model", "parameters", "epochs", "best", "val frames %"]
-    header += ["test frames %", "recordings %", "relaxed frames %", "recordings %", "time", "frames/s"]
+    header = ["job", "dataset", "model", "parameters", "epochs", "best epoch", "frames"]
+    header += ["frames", "recordings", "frames", "recordings", "time", "frames/s"]
+    groups = {"": 6, "val, %": 1, "test, %": 2, "test, relaxed, %": 2, "training": 2}
 
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f}"
@@ -127,4 +131,17 @@ def _table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     remarks = [f"{row['job']}: {row['debug']}" for row in rows if row["debug"]]
-    return "\n".join([format_table(header, cells), *remarks])
+    return "\n".join([format_table(header, cells, groups), *remarks, *_different_data(rows)])
+
+
+def _different_data(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a line that says what keeps the jobs' accuracies from being compared, if anything does."""
+    for what, name in (("datasets", "dataset"), ("frame caches", "cache")):
+        jobs_by_value: dict[str, list[str]] = {}
+        for row in rows:
+            if row[name] is not None:
+                jobs_by_value.setdefault(row[name], []).append(row["job"])
+        if len(jobs_by_value) > 1:
+            parts = "; ".join(f"{value}: {', '.join(jobs)}" for value, jobs in jobs_by_value.items())
+            return [f"different {what}, whose accuracies cannot be compared: {parts}"]
+    return []

@@ -339,8 +339,13 @@ def _origin(files: JobFiles) -> list[tuple[str, str]]:
         step = f"resumed after step {start['step']}" if start["step"] else "begun"
         rows += [
             (f"{step} at", start["started"]),
-            ("command", shlex.join(["python", *start["command"]])),
+            ("command", shlex.join(_with_python(start["command"]))),
             ("machine", start["machine"]),
             ("versions", ", ".join(f"{name} {number}" for name, number in start["versions"].items() if number)),
         ]
     return rows
+
+
+def _with_python(command: list[str]) -> list[str]:
+    """Return a command that can be typed: version 0.1.0 recorded what Python was given, without `python`."""
+    return ["python", *command] if command[:1] == ["main.py"] or command[:1][0].endswith("/main.py") else command

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from src.io_funcs import REPOSITORY, write_json
 from src.jobs.files import read_starts
 from src.jobs.folders import Job
 
+TYPED = "DIFFLOGIC_TYPED"  # set by train.sh: its command line, quoted as shlex reads it
 PACKAGES = ("torch", "numpy", "numba", "triton", "tonic", "safetensors", "matplotlib")
 
 
@@ -30,13 +32,18 @@ def record_start(job: Job, step: int, parameters: int, device: torch.device) -> 
     starts = read_starts(job) if step else []
     start = {
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "command": sys.argv,
+        "command": _typed_command(),
         "step": step,
         "parameters": parameters,
         "machine": describe_machine(device),
         "versions": {"python": platform.python_version(), **package_versions(), "commit": _commit()},
     }
     write_json(job.logs / "runs.json", [*starts, start])
+
+
+def _typed_command() -> list[str]:
+    """Return the words of the command as the user typed it: train.sh hands on others to Python."""
+    return shlex.split(os.environ[TYPED]) if TYPED in os.environ else ["python", *sys.argv]
 
 
 def describe_machine(device: torch.device) -> str:

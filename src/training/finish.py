@@ -16,7 +16,7 @@ from src.logic.temperature import set_temperature
 from src.model import FrameModel
 from src.reports.report import try_to_write_report
 from src.training.optimisation import averaged_weights
-from src.training.records import add_row, describe_scores
+from src.training.records import add_row, scores_in_columns
 from src.training.state import (
     TrainingRun,
     reason_to_stop_early,
@@ -117,9 +117,11 @@ def _log_accuracies(run: TrainingRun, tests: dict[str, ModelTest]) -> None:
     if not tests:
         LOG.warning("the test split of %s is empty: there is no test accuracy", run.cache.folder)
     note = f" ({run.debug_note})" if run.debug_note else ""
+    best_epoch = run.progress.best_epoch or run.progress.epoch
+    names = {"final": "final model:", "best": f"best model (epoch {best_epoch}):"}
     for test in tests.values():
-        epoch = f" (epoch {run.progress.best_epoch or run.progress.epoch})" if test.model == "best" else ""
-        LOG.info("test accuracy of the %s model%s: %s%s", test.model, epoch, describe_scores(test.accuracies), note)
+        name = names[test.model].ljust(max(map(len, names.values())))
+        LOG.info("test, %s %s%s", name, scores_in_columns(test.accuracies), note)
 
 
 def _write_evaluation(run: TrainingRun, test: ModelTest) -> None:

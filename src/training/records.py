@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from typing import Any
 
 from tqdm import tqdm
@@ -11,6 +12,8 @@ from src.evaluation.metrics import debug_entry
 from src.helpers import LOG, format_duration
 from src.training.loggers import Entry, row_entry
 from src.training.state import Progress, TrainingRun
+
+SECONDS_BETWEEN_LINES = 60.0  # of progress within an epoch, in the log
 
 
 def add_row(run: TrainingRun, split: str, values: dict[str, float], epoch: int) -> None:
@@ -37,12 +40,12 @@ def logged_entries(progress: Progress) -> list[Entry]:
 
 
 def progress_bar(run: TrainingRun) -> tqdm:  # type: ignore[type-arg]
-    """Return a bar over the batches of all epochs; only rank 0 shows it, and only on a terminal."""
+    """Return a bar over the batches of the epoch; only rank 0 shows it, and only on a terminal."""
     return tqdm(
-        total=run.batches_per_epoch * run.config.train.epochs,
-        initial=run.progress.step,
+        total=run.batches_per_epoch,
+        initial=run.progress.batch,
         desc=f"epoch {run.progress.epoch + 1}/{run.config.train.epochs}",
-        unit="batch",
+        bar_format="{desc} {bar} {n_fmt}/{total_fmt} batches{postfix}",
         disable=True if rank() else None,
         leave=False,
     )
@@ -56,34 +59,20 @@ def log_progress(run: TrainingRun, bar: tqdm) -> None:  # type: ignore[type-arg]
     progress.running.append((progress.step, loss, accuracy))
     run.loggers.log(*_running_entry(*progress.running[-1]))
     speed = progress.frames_seen / progress.train_seconds
-    bar.set_postfix_str(f"loss {loss:.4f}, {100 * accuracy:.1f} %, {speed:,.0f} frames/s")
     left = (run.batches_per_epoch * run.config.train.epochs - progress.step) * progress.train_seconds / progress.step
-    LOG.log(
-        logging.DEBUG if sys.stderr.isatty() else logging.INFO,  # on a terminal the bar says it already
-        "epoch %d, batch %d/%d: loss %.4f, accuracy %.1f %%, %s frames/s, %s left",
-        progress.epoch + 1,
-        progress.batch,
-        run.batches_per_epoch,
-        loss,
-        100 * accuracy,
-        f"{speed:,.0f}",
-        format_duration(left),
-    )
+    text = f"loss {loss:.4f}, accuracy {100 * accuracy:.1f} %, {speed:,.0f} frames/s, {format_duration(left)} left"
+    bar.set_postfix_str(text)
+    # On a terminal the bar says it already; in a log, a line per minute shows that the run is alive.
+    quiet = sys.stderr.isatty() or time.monotonic() - run.last_progress_line < SECONDS_BETWEEN_LINES
+    level = logging.DEBUG if quiet else logging.INFO
+    if not quiet:
+        run.last_progress_line = time.monotonic()
+    LOG.log(level, "epoch %d, batch %d/%d: %s", progress.epoch + 1, progress.batch, run.batches_per_epoch, text)
 
 
 def scores_in_columns(scores: dict[str, float]) -> str:
-    """Return accuracies as text of one width, and the discretisation gap if there is a relaxed form."""
+    """Return accuracies as text of one width, with the discretisation gap if there is a relaxed form."""
     text = f"frames {100 * scores['frame_accuracy']:6.2f} %, recordings {100 * scores['recording_accuracy']:6.2f} %"
     if "discretisation_gap" in scores:
         text += f", gap {100 * scores['discretisation_gap']:6.2f} %"
-    return text
-
-
-def describe_scores(scores: dict[str, float]) -> str:
-    """Return accuracies as text; if there is a relaxed form, its accuracies and the discretisation gap as well."""
-    text = f"{100 * scores['frame_accuracy']:.2f} % of frames, {100 * scores['recording_accuracy']:.2f} % of recordings"
-    if "relaxed_frame_accuracy" in scores:
-        relaxed = (100 * scores[f"relaxed_{name}_accuracy"] for name in ("frame", "recording"))
-        text += " (discretised; relaxed {:.2f} % and {:.2f} %; ".format(*relaxed)
-        text += f"gap {100 * scores['discretisation_gap']:.2f} %)"
     return text

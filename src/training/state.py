@@ -93,6 +93,7 @@ class TrainingRun:
         resume: whether the run goes on from a checkpoint.
         restart: whether the run replaces an old one.
         begun: whether the run has written its first files; see `setup.begin`.
+        last_progress_line: when the log last told of progress within an epoch; time.monotonic().
         last_checkpoint, last_copy: when checkpoints were written to scratch and project storage; time.monotonic().
         scratch_works: whether scratch could take the last checkpoint.
     """
@@ -114,6 +115,7 @@ class TrainingRun:
     restart: bool = False
     begun: bool = False
     progress: Progress = field(default_factory=Progress)
+    last_progress_line: float = field(default_factory=time.monotonic)
     last_checkpoint: float = field(default_factory=time.monotonic)
     last_copy: float = field(default_factory=time.monotonic)
     scratch_works: bool = True

@@ -35,15 +35,16 @@ def test_a_command_has_a_line_for_the_overview_arguments_and_a_function(name):
 
 
 def test_help_lists_every_command_with_the_first_line_of_its_docstring():
-    usage, _, *lines = job("--help").splitlines()
-    assert usage == "Usage: job.sh COMMAND [ARGUMENT]..."
+    usage, _, lines = job("--help").partition("Commands:\n")
+    assert usage.startswith("Usage: job.sh COMMAND [ARGUMENT]...\n")
     expected = [[name, importlib.import_module(f"src.cli.{name}").__doc__.splitlines()[0]] for name in COMMANDS]
-    assert [line.split(maxsplit=1) for line in lines] == expected
+    assert [line.split(maxsplit=1) for line in lines.splitlines()] == expected
 
 
 @pytest.mark.parametrize("words", [[], ["--debug"]])
-def test_without_a_command_the_usage_is_shown(words):
-    assert job(*words, expect=2) == job("--help")
+def test_without_a_command_a_line_names_the_commands(words):
+    (line,) = job(*words, expect=2).splitlines()
+    assert line.endswith(f"a command comes first, one of: {', '.join(COMMANDS)} (see job.sh --help)")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -54,10 +55,10 @@ def test_help_on_a_command_needs_no_packages(name):
     assert result.stdout.startswith(f"usage: job.sh {name} "), result.stderr
 
 
-def test_help_on_a_command_without_python_is_its_first_line(tmp_path):
+def test_help_on_a_command_without_python_is_that_of_job_sh(tmp_path):
     for tool in ("bash", "basename", "dirname", "readlink", "sed", "sort"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
-    assert job("status", "-h", path=str(tmp_path)) == f"{importlib.import_module('src.cli.status').__doc__}\n"
+    assert job("status", "-h", path=str(tmp_path)).startswith("Usage: job.sh COMMAND [ARGUMENT]...\n")
 
 
 @pytest.mark.parametrize(("name", "near"), [("reprot", "; did you mean report?"), ("xyz", ""), ("../evil", "")])

@@ -20,10 +20,16 @@ def test_a_start_holds_command_machine_and_versions(job, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["main.py", "my config.yaml"])
     record_start(job, 0, 100, torch.device("cpu"))
     (start,) = read_starts(job)
-    assert start["command"] == ["main.py", "my config.yaml"]
+    assert start["command"] == ["python", "main.py", "my config.yaml"]
     assert start["parameters"] == 100
     assert start["versions"]["torch"] == torch.__version__
     assert "cores" in start["machine"]
+
+
+def test_a_start_by_train_sh_holds_the_words_that_were_typed(job, monkeypatch):
+    monkeypatch.setenv("DIFFLOGIC_TYPED", " './train.sh' 'it'\\''s mine.yaml' 'job'")
+    record_start(job, 0, 100, torch.device("cpu"))
+    assert read_starts(job)[0]["command"] == ["./train.sh", "it's mine.yaml", "job"]
 
 
 def test_a_resume_adds_to_the_starts_and_a_beginning_replaces_them(job):

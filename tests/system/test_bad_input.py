@@ -167,7 +167,7 @@ def not_understood(folder, *words, message):
 
 @pytest.mark.parametrize("words", [(), ("small.yaml", "--nonsense"), ("small.yaml", "--resume", "--restart")])
 def test_impossible_arguments(prepared, words):
-    not_understood(prepared, "main.py", *words, message="main: error: ")
+    not_understood(prepared, "main.py", *words, message="train.sh: error: ")
 
 
 def test_overrides_without_quotes(prepared):

@@ -23,7 +23,7 @@ def main(folder, *arguments, expect=0):
 
 
 def test_the_test_accuracies_are_printed(jobs):
-    assert "test accuracy of the final model" in (jobs / "output").read_text()
+    assert "test, final model:" in (jobs / "output").read_text()
 
 
 def test_result_json_holds_fractions_discretised_and_relaxed(jobs):

@@ -17,6 +17,7 @@ from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Model
 from src.evaluation.evaluate import evaluate_job
 from src.helpers import LOG
+from src.io_funcs import write_json
 from src.jobs.folders import Job
 from src.model import create_model
 from src.reports.compare import compare
@@ -78,18 +79,24 @@ def test_training_leaves_the_best_model_s_evaluation_on_test(folder):
     assert np.array(evaluation["recordings"]["confusion"]).sum(1).tolist() == [3] * 10  # recordings per class
 
 
-def test_evaluate_prints_tables_and_writes_one_file(folder):
+def test_evaluate_prints_a_summary_and_writes_tables_and_json(folder):
     before = files(folder / "project") | files(folder / "scratch")
     words = ("--job_id=logic", "--evaluate", "--split=val", "--override", "model.difflogic.num_neurons=2000")
     output = small_job.run(folder, "main.py", "small.yaml", *words)
     path = folder / "project/logs/logic/evaluation_val.json"
     after = files(folder / "project") | files(folder / "scratch")
     evaluation = json.loads(after.pop(path))
+    tables = after.pop(path.with_suffix(".txt")).decode()
     path.unlink()
+    path.with_suffix(".txt").unlink()
     assert after == before
-    assert "best model of job logic" in output
-    assert "frames, relaxed, by class" in output
-    assert "frames: true (down), predicted (across)" in output
+    summary = tables.partition(", by class")[0].rpartition("\n\n")[0]
+    assert summary.startswith("best model of job logic")
+    assert summary in output
+    assert output.count("\n") < 20
+    assert f"tables by class and confusions: {path.with_suffix('.txt')}" in output
+    assert "frames, relaxed, by class" in tables
+    assert "frames: true (down), predicted (across)" in tables
     assert "not taken: model.difflogic.num_neurons = 2000 (the job's is 1500)" in output
     best = logs(folder, "result.json")["best_epoch"]
     with (folder / "project/logs/logic/metrics.csv").open() as file:
@@ -295,6 +302,30 @@ def test_jobs_are_compared_in_a_table_a_csv_and_a_picture(folder, copy):
     assert second["test_frame_accuracy"] == ""
     assert float(first["val_frame_accuracy"]) == float(second["val_frame_accuracy"]) > 0
     assert (folder / "project/logs/compare_logic_copy.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("config", "cache", "told"),
+    [
+        ("data: {name: DEMO}\nmodel: {model_type: mlp}", "NMNIST/frames", "different datasets, "),
+        (None, "NMNIST/others", "different frame caches, "),
+    ],
+)
+def test_jobs_that_cannot_be_compared_are_told_apart(copy, capsys, config, cache, told):
+    if config is not None:
+        (copy.logs / "config.yaml").write_text(config)
+    evaluation = logs(copy.logs.parents[2], "evaluation_test.json", "copy")
+    write_json(copy.logs / "evaluation_test.json", evaluation | {"cache": cache})
+    compare(["logic", "copy"])
+    *_, remark = capsys.readouterr().out.splitlines()
+    assert remark.startswith(told)
+    assert "logic" in remark
+    assert "copy" in remark
+
+
+def test_jobs_of_one_cache_are_compared_without_a_remark(copy, capsys):
+    compare(["logic", "copy"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("copy ")
 
 
 def test_a_job_whose_files_are_damaged_is_compared_by_what_is_sound(copy, caplog):

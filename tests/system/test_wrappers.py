@@ -1,5 +1,6 @@
 """The shell wrappers: any directory, any characters, environment or container, signals."""
 
+import json
 import os
 import re
 import shutil
@@ -64,7 +65,14 @@ def test_a_command_whose_streams_are_closed_does_its_work(folder, closed):
 
 def test_train_sh_trains_from_any_directory(folder):
     output = wrapper(folder, "train.sh", str(folder / "small.yaml"), "any", cwd="/")
-    assert "test accuracy of the final model" in output
+    assert "test, final model:" in output
+
+
+def test_a_job_s_record_holds_the_command_as_it_was_typed(folder):
+    words = [str(folder / "small.yaml"), "typed", "--override", "train.epochs=1", "--debug"]
+    wrapper(folder, "train.sh", *words, cwd="/")
+    (start,) = json.loads((folder / "project/logs/typed/runs.json").read_text())
+    assert start["command"] == [str(REPOSITORY / "train.sh"), *words]
 
 
 def test_a_config_of_the_repository_is_found_from_elsewhere(folder):
@@ -101,12 +109,14 @@ def test_an_argument_reaches_python_as_it_is(folder, value):
 
 
 @pytest.mark.parametrize("arguments", [[], ["small.yaml"], ["--resume", "job"], ["small.yaml", "--resume"]])
-def test_train_sh_without_config_and_job_id_shows_its_usage(folder, arguments):
-    assert "Usage: train.sh CONFIG JOB_ID" in wrapper(folder, "train.sh", *arguments, expect=2)
+def test_train_sh_without_config_and_job_id_gives_an_example(folder, arguments):
+    (line,) = wrapper(folder, "train.sh", *arguments, expect=2).splitlines()
+    assert line.startswith("train.sh: a CONFIG and a JOB_ID come first, such as: ./train.sh ")
 
 
-def test_prepare_data_sh_without_config_shows_its_usage(folder):
-    assert "Usage: prepare_data.sh CONFIG" in wrapper(folder, "prepare_data.sh", expect=2)
+def test_prepare_data_sh_without_config_gives_an_example(folder):
+    (line,) = wrapper(folder, "prepare_data.sh", expect=2).splitlines()
+    assert line.startswith("prepare_data.sh: a CONFIG comes first, such as: ./prepare_data.sh ")
 
 
 def test_a_signal_to_the_wrapper_reaches_python(folder):

@@ -1,0 +1,31 @@
+"""Kernels that are compiled while a command works: told once, and timed, so that it does not count as work."""
+
+import functools
+import multiprocessing
+import time
+
+from src.helpers import LOG
+
+_seconds = 0.0  # that this process has compiled
+
+
+@functools.cache
+def _tell_once() -> None:
+    LOG.info("compiling kernels, once per installation; this takes seconds to a minute")
+
+
+def tell() -> None:
+    """Say that kernels are compiled, the first time and in a command's main process only."""
+    if multiprocessing.parent_process() is None:
+        _tell_once()
+
+
+def count(seconds: float) -> None:
+    """Add the time that a kernel took to compile."""
+    global _seconds
+    _seconds += seconds
+
+
+def working_clock() -> float:
+    """Return seconds, as time.perf_counter() does, on a clock that stands still while kernels are compiled."""
+    return time.perf_counter() - _seconds
