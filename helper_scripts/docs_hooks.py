@@ -12,5 +12,9 @@ BLOCK = re.compile(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', re.DOTALL)
 
 def on_page_content(content: str, **_: Any) -> str:
     """Replace the equations of a page's HTML, which pymdownx.arithmatex has marked."""
-    content = BLOCK.sub(lambda equation: convert(html.unescape(equation[1]).strip(), display="block"), content)
-    return INLINE.sub(lambda equation: convert(html.unescape(equation[1]).strip()), content)
+    content = BLOCK.sub(lambda equation: f'<div class="equation">{_mathml(equation[1], "block")}</div>', content)
+    return INLINE.sub(lambda equation: _mathml(equation[1], "inline"), content)
+
+
+def _mathml(equation: str, display: str) -> str:
+    return convert(html.unescape(equation).strip(), display=display)
