@@ -1,4 +1,8 @@
-"""MkDocs hooks: equations become MathML, which browsers draw without scripts or fonts from other hosts."""
+"""MkDocs hooks.
+
+Equations become MathML, which browsers draw without scripts or fonts from other hosts. Tables of options get a class,
+by which docs/site.css stacks their cells on a phone, and the width of the site's list of pages.
+"""
 
 import html
 import re
@@ -7,11 +11,15 @@ from typing import Any
 from latex2mathml.converter import convert
 
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
+OPTIONS = re.compile(r"(<table>\s*<thead>\s*<tr>\s*<th>option</th>\s*<th>default</th>.*?</table>)", re.DOTALL)
 BLOCK = re.compile(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', re.DOTALL)
 
 
-def on_page_content(content: str, **_: Any) -> str:
-    """Replace the equations of a page's HTML, which pymdownx.arithmatex has marked."""
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    """Replace the equations of a page's HTML, which pymdownx.arithmatex has marked, and mark the tables of options."""
+    content, tables = OPTIONS.subn(r'<div class="options-table">\1</div>', content)
+    if tables:
+        page.meta["hide"] = ["navigation"]
     content = BLOCK.sub(lambda equation: f'<div class="equation">{_mathml(equation[1], "block")}</div>', content)
     return INLINE.sub(lambda equation: _mathml(equation[1], "inline"), content)
 
