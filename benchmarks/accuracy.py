@@ -13,6 +13,7 @@ nothing is chosen by the test. Jobs are run<number>_<seed>, and each fold has a 
 
 import argparse
 import json
+import math
 import os
 import shlex
 import statistics
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -109,20 +110,27 @@ def main() -> None:
         of_run = [(seed, r) for (n, seed, _), r in zip(tasks, results, strict=True) if n == number]
         row = [title]
         for metric in METRICS:
-            # Folds are parts of one test, so the spread is taken over the seeds' means.
+            # Folds are parts of one test, so the error is taken over the seeds' means.
             by_seed = [
                 statistics.mean(100 * r[metric] for s, r in of_run if s == seed)
                 for seed in range(arguments.seeds)
                 if metric in of_run[0][1]
             ]
-            spread = f" ± {statistics.stdev(by_seed):.2f}" if len(by_seed) > 1 else ""
-            row.append(f"{statistics.mean(by_seed):.2f}{spread}" if by_seed else "")
+            row.append(mean_with_error(by_seed))
         rows.append([*row, f"{statistics.mean(r['seconds'] for _, r in of_run):.0f}"])
     print(describe_machine())
     data = f"{len(roots)} of {arguments.folds} folds" if arguments.folds else "Train and Test as they lie"
     print(f"{data}, {arguments.seeds} seeds, {arguments.parallel} jobs at once")
-    print("final models; mean and standard deviation of the seeds' means")
+    print("final models; mean of the seeds' means ± its standard error, if there are several seeds")
     print(format_table(["run", *METRICS.values(), "seconds a job"], rows))
+
+
+def mean_with_error(values: Sequence[float]) -> str:
+    """Return the mean and its standard error, the sample's standard deviation / sqrt(n); one value has no error."""
+    if not values:
+        return ""
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.2f}" if len(values) > 1 else mean
 
 
 def write_folds(folder: Path, folds: int, storage: Path) -> Iterator[Path]:

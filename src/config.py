@@ -180,7 +180,8 @@ class Train:
         0.0, "part of a training target that is spread over all classes; the validation loss has none", least=0.0,
         below=1.0)
     clip_gradient_norm: float | None = option(
-        None, "largest norm of all gradients together; larger ones are scaled down to it", above=0.0, most=1e9)
+        None, "largest norm of all gradients together; larger ones are scaled down to it; null: no limit", above=0.0,
+        most=1e9)
     accumulate_batches: int = option(
         1, "batches per update of the weights; those left at the end of an epoch make one too", unit="batches", least=1,
         most=10**6)
@@ -192,10 +193,10 @@ class Train:
         "validation metric by which a model is the best, and which plateau and early stopping wait for",
         choices=("frame_accuracy", "recording_accuracy", "loss"))
     early_stopping_patience: int | None = option(
-        None, "end after this time without a better train.best_metric", unit="epochs", least=1, most=10**6,
+        None, "end after this time without a better train.best_metric; null: never", unit="epochs", least=1, most=10**6,
         may_change=True)
     device: str = option(
-        "cuda", "cuda, cuda:N or cpu; without a GPU, cuda is the CPU, with a warning", spelling=str.lower,
+        "cuda", "processor: cuda, cuda:N or cpu; without a GPU, cuda is the CPU, with a warning", spelling=str.lower,
         may_change=True)
     dtype: str = option(
         "float32", "type of activations; weights stay float32", choices=("float32", "bfloat16", "float16"))

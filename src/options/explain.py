@@ -1,11 +1,11 @@
-"""Explain options in words: as YAML with comments, and as the tables of a reference page."""
+"""Explain options in words, and print them as YAML with comments."""
 
 import textwrap
 from collections.abc import Collection
 from typing import Any
 
 from src.options.checks import all_needs
-from src.options.machine import Field, find, is_section, option_type, options_of, plain, value_of
+from src.options.machine import Field, find, is_section, option_type, plain
 from src.options.yaml_text import dump_yaml
 
 WIDTH = 100  # characters of a line
@@ -75,28 +75,42 @@ def values(section: Any, field: Field) -> str:
     facts = field.metadata
     if facts.get("choices") is not None:
         return f"One of {', '.join(facts['choices'])}"
-    kind = str(option_type(section, field))
-    words = "Text"
-    if "tuple" in kind:
-        words = "Whole numbers in brackets"
-    elif "bool" in kind:
-        words = "true or false"
-    elif "float" in kind:
-        words = "Number"
-    elif "int" in kind:
-        words = "Whole number"
-    elif facts["path"]:
-        words = "Path"
+    words = type_in_words(section, field)
     if facts.get("unit"):
         words += f" of {facts['unit']}"
+    words = ", ".join([words[0].upper() + words[1:], *limits(field)]) if words != "true or false" else words
+    return f"{words}; or null" if may_be_null(section, field) else words
+
+
+def type_in_words(section: Any, field: Field) -> str:
+    """Return what kind of value an option takes, null aside."""
+    kind = str(option_type(section, field))
+    if "tuple" in kind:
+        return "whole numbers in brackets"
+    if "bool" in kind:
+        return "true or false"
+    if "float" in kind:
+        return "number"
+    if "int" in kind:
+        return "whole number"
+    return "path" if field.metadata["path"] else "text"
+
+
+def may_be_null(section: Any, field: Field) -> bool:
+    """Return whether an option may be null."""
+    return "None" in str(option_type(section, field))
+
+
+def limits(field: Field) -> list[str]:
+    """Return the limits of a number in words, the lower one first."""
     signs = {"least": "at least", "above": "above", "most": "at most", "below": "below"}
-    limits = [f"{sign} {_number(facts[name])}" for name, sign in signs.items() if facts.get(name) is not None]
-    words = ", ".join([words, *limits])
-    return f"{words}; or null" if "None" in kind else words
+    return [f"{sign} {_number(field.metadata[name])}" for name, sign in signs.items() if name in field.metadata]
 
 
 def _number(limit: Any) -> str:
-    return limit if isinstance(limit, str) else f"{limit:,}"
+    if isinstance(limit, str):
+        return limit
+    return f"{int(limit) if limit == int(limit) else limit:,}"
 
 
 def yaml_value(value: Any) -> str:
@@ -104,34 +118,3 @@ def yaml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return plain(value)
     return dump_yaml(value).removesuffix("...\n").strip()
-
-
-def reference(config: Any) -> str:
-    """Return a table of options in Markdown for each section that has any."""
-    parts: list[str] = []
-    for key in _sections(config):
-        section = value_of(config, key)
-        options = [f"{key}.{name}" for name, value in vars(section).items() if not is_section(value)]
-        if not options:
-            continue
-        parts += [f"## {key}", "", " ".join([purpose(section), *needs_in_words(config, key)]), ""]
-        parts += ["| option | default | meaning | values |", "|---|---|---|---|"]
-        own = {need.words for need in all_needs(config, key)}
-        parts += [_row(config, option, own) for option in options]
-        parts.append("")
-    return "\n".join(parts)
-
-
-def _sections(config: Any) -> list[str]:
-    keys: dict[str, None] = {}
-    for key, _, _ in options_of(config):
-        names = key.split(".")[:-1]
-        keys |= dict.fromkeys(".".join(names[:i]) for i in range(1, len(names) + 1))
-    return list(keys)
-
-
-def _row(config: Any, key: str, known: set[str]) -> str:
-    """Return an option's row; what its whole section needs is not said again."""
-    meaning, allowed, *others = describe(config, key, known)
-    default = yaml_value(value_of(config, key))
-    return f"| `{key}` | `{default}` | {' '.join([meaning, *others])} | {allowed.rstrip('.')} |"

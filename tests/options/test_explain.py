@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from helper_scripts.configuration_page import PAGE, page
+from helper_scripts.configuration_page import GUIDES, PAGE, page
 from src.command_line import UserError
 from src.config import Config
 from src.options import options_of
@@ -23,7 +23,7 @@ def test_a_section_or_an_option_is_explained_by_itself():
     assert explain(Config(), "train.warmup_epochs").splitlines() == [
         "train:",
         "  # Length of a linear rise to the learning rate, with any scheduler; may be a part of an epoch.",
-        "  # Number of epochs, at least 0.0, below train.epochs.",
+        "  # Number of epochs, at least 0, below train.epochs.",
         "  warmup_epochs: 0.0",
     ]
 
@@ -66,3 +66,15 @@ def test_every_option_has_a_phrase_of_help(key, field):
 
 def test_the_page_of_options_is_up_to_date():
     assert PAGE.read_text() == page(), "run python -m helper_scripts.configuration_page"
+
+
+def test_every_section_with_options_has_a_page_that_teaches_it():
+    assert {key.rpartition(".")[0] for key, _, _ in options_of(Config())} == set(GUIDES)
+
+
+def test_a_row_has_default_type_unit_limits_and_help():
+    assert "| `batch_size` | 128 | whole number | frames | at least 1, at most 10,000,000 | Size of a batch" in page()
+    assert "| `device` | cuda | text | | | " in page()
+    assert "| `time_window` | null | whole number or null | microseconds | at least 1" in page()
+    assert "Write logs/&lt;job_id>/report.html" in page()
+    assert "| `dtype` | float32 | name | | float32, bfloat16, float16 | " in page()
