@@ -24,6 +24,7 @@ from src.logic.gates import GATE_NAMES
 from src.reports import plots
 from src.reports.plots import Chart, Line
 
+UNITS = ("recordings", "frames")
 MOST_PICTURES = 12  # misclassified recordings
 FRAMES_PER_PICTURE = 4
 MOST_LAYERS = 32  # shown; if there are more, evenly chosen ones
@@ -48,11 +49,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Test:
-    """An evaluation on a split: what was evaluated, confusions, and a row per class."""
+    """An evaluation on a split: what was evaluated, and for recordings and frames, confusions and a row per class."""
 
     what: str
     charts: list[Chart]
-    classes: Table
+    classes: dict[str, Table]
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def _rate_charts(rows: list[dict[str, Any]]) -> list[Chart]:
 
 def _add_evaluation(contents: Contents, evaluation: dict[str, Any]) -> None:
     names, relaxed = evaluation["class_names"], evaluation.get("relaxed")
-    for place, unit in enumerate(("recordings", "frames")):
+    for place, unit in enumerate(UNITS):
         remark = f"of {evaluation[unit]['count']:,} {unit}"
         if relaxed is not None:
             remark = f"discretised, {remark}; relaxed {format_percent(relaxed[unit]['accuracy'])}\N{NO-BREAK SPACE}%"
@@ -217,26 +218,28 @@ def _add_evaluation(contents: Contents, evaluation: dict[str, Any]) -> None:
         contents.tiles.insert(place, Tile(f"Test accuracy, {unit}", percent, remark))
     charts = [
         plots.confusion_chart(f"confusion_{unit}", f"Confusion of {unit}", evaluation[unit]["confusion"], names)
-        for unit in ("recordings", "frames")
+        for unit in UNITS
     ]
     what = "The {model} model, step {step}, on the {split} split of {cache}".format(**evaluation)
     contents.kind = evaluation["model_type"] + " on " + evaluation["cache"]
-    contents.test = Test(what + ("; discretised" if relaxed is not None else ""), charts, _class_table(evaluation))
+    contents.test = Test(
+        what + ("; discretised" if relaxed is not None else ""),
+        charts,
+        {unit: _class_table(evaluation, unit) for unit in UNITS},
+    )
     contents.misclassified = _misclassified(contents, evaluation)
 
 
-def _class_table(evaluation: dict[str, Any]) -> Table:
-    header = ["class"]
-    for unit in ("recordings", "frames"):
-        header += [unit, "precision", "recall", "F1"] + (["relaxed F1"] if "relaxed" in evaluation else [])
+def _class_table(evaluation: dict[str, Any], unit: str) -> Table:
+    """Return how well each class is told from the others, per recording or per frame."""
+    relaxed = evaluation.get("relaxed")
+    header = ["class", "number", "precision", "recall", "F1"] + (["relaxed F1"] if relaxed is not None else [])
     rows = []
     for c, name in enumerate(evaluation["class_names"]):
-        row = [name]
-        for unit in ("recordings", "frames"):
-            values = evaluation[unit]["classes"][c]
-            row += [f"{values['support']:,}", *(format_percent(values[key]) for key in ("precision", "recall", "f1"))]
-            if "relaxed" in evaluation:
-                row.append(format_percent(evaluation["relaxed"][unit]["classes"][c]["f1"]))
+        values = evaluation[unit]["classes"][c]
+        row = [name, f"{values['support']:,}", *(format_percent(values[key]) for key in ("precision", "recall", "f1"))]
+        if relaxed is not None:
+            row.append(format_percent(relaxed[unit]["classes"][c]["f1"]))
         rows.append(row)
     return Table(header, rows)
 

@@ -37,7 +37,7 @@ ROLES = {
 LINES = ("blue", "orange", "green", "pink", "amber", "sky")
 STYLES = ("-", "--", ":", "-.")
 MOST_TEXT_CELLS = 20 * 20  # of a heat map, in which the values can be read
-WIDTH = 4.4  # inches
+WIDTH = 3.4  # inches, of which a phone's 340 pixels make letters of 11 pixels
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 _SETTINGS: dict[str, Any] = {
@@ -98,6 +98,11 @@ class Chart:
     alt: str
     figure: "Figure" = field(repr=False)
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether a phone shows it in parts, to be scrolled to."""
+        return bool(self.figure.get_figwidth() > 1.5 * WIDTH)
+
     @_styled
     def png(self) -> bytes:
         """On white, 150 dots an inch."""
@@ -130,7 +135,7 @@ def line_chart(
     name: str, title: str, unit: str, lines: Sequence[Line], alt: str, zero: bool = False, x_label: str = "epoch"
 ) -> Chart:
     """Lines over epochs; `unit` labels the y axis, which `zero` makes begin at 0 or show it."""
-    figure, axes = _axes(WIDTH, 2.7)
+    figure, axes = _axes(WIDTH, 2.4)
     for line in lines:
         marker = "o" if len(line.points) <= 12 else ""
         x, y = zip(*line.points, strict=True) if line.points else ((), ())
@@ -153,7 +158,7 @@ def confusion_chart(name: str, title: str, confusion: Sequence[Sequence[int]], c
     """Draw a confusion matrix whose rows are true classes, shaded by the share of the row."""
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = min(max(4.2, 0.36 * len(counts) + 1.2), 9.0)
+    side = min(max(WIDTH, 0.27 * len(counts) + 0.9), 9.0)
     figure, axes = _axes(side, side)
     texts = [[str(count) if count else "" for count in row] for row in counts.tolist()]
     _heat_map(axes, shares, texts, list(class_names), list(class_names))
