@@ -22,6 +22,7 @@ from src.events.datasets import get_dataset
 from src.frame_cache.cache import SPLITS, Split, cache_parameters, read_manifest, recording_names
 from src.helpers import LOG, keep_freed_memory, match_choice
 from src.io_funcs import write_atomic
+from src.jobs.find import require_jobs
 from src.jobs.folders import Job, evaluation_path
 from src.model import FrameModel
 from src.options import differing_keys
@@ -200,8 +201,7 @@ def _model_path(job: Job, model: str) -> Path:
     path = job.models / f"{model}.safetensors"
     if path.exists():
         return path
-    if not any(folder.is_dir() for folder in (job.models, job.logs, job.checkpoints)):
-        raise UserError(f"there is no job {job.job_id}: none of {job.models}, {job.logs} and {job.checkpoints} exists")
+    require_jobs([job.job_id])
     when = {"best": "after the first epoch", "final": "when the training is done"}[model]
     there = ", ".join(name for name in MODEL_NAMES if (job.models / f"{name}.safetensors").is_file()) or "none"
     raise UserError(

@@ -14,6 +14,7 @@ from src.command_line import UserError
 from src.config import Config
 from src.helpers import one_line
 from src.io_funcs import check_name, expand_path, open_regular
+from src.jobs.find import require_jobs, require_model_file
 from src.jobs.folders import Job, is_path, list_checkpoints
 from src.logic.temperature import set_temperature
 from src.model import FrameModel, create_model
@@ -64,15 +65,14 @@ def find_model(path_or_job: str | Path) -> Path:
     text = str(path_or_job)
     if is_path(text):
         path = Path(expand_path(text, "model"))
-        if not path.is_file():
-            what = "it is not a file" if path.exists() else "there is no such file"
-            raise UserError(f"{path}: {what}; give a model's .safetensors file or a job id")
+        require_model_file(path)
         return path
     job = Job(check_name(text, "job id"))
     models = [job.models / f"{name}.safetensors" for name in ("best", "final")]
     for path in [*models, *list_checkpoints(job.checkpoints, job.checkpoint_copies)]:
         if path.exists():
             return path
+    require_jobs([text])
     raise UserError(f"job {text} has no model and no checkpoint: looked in {job.models} and {job.checkpoints}")
 
 

@@ -1,1 +1,1 @@
-"""A job's folders, and the readers of every file that a run leaves in them."""
+"""A job's folders, which jobs there are, and the readers of every file that a run leaves in them."""

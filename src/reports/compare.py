@@ -12,6 +12,7 @@ from src.evaluation.metrics import best_epoch
 from src.helpers import format_duration, format_percent, format_table
 from src.io_funcs import project_root, write_atomic
 from src.jobs.files import is_there, read_evaluation, read_job
+from src.jobs.find import require_jobs
 from src.jobs.folders import Job
 from src.reports import plots
 
@@ -47,13 +48,17 @@ def compare(job_ids: list[str]) -> list[Path]:
     Accuracies on test are the best model's; jobs that are not done have none yet.
 
     Raises:
-        UserError: naming every job that is not there.
+        UserError: naming every job that is not there, or has no metrics yet.
         OSError: if a file cannot be written.
     """
     job_ids = list(dict.fromkeys(job_ids))
-    missing = [job_id for job_id in job_ids if not is_there(Job(job_id).logs / "metrics.csv")]
-    if missing:
-        raise UserError(f"no metrics.csv of {', '.join(missing)} under {project_root() / 'logs'}: no such job, or new")
+    without = [job_id for job_id in job_ids if not is_there(Job(job_id).logs / "metrics.csv")]
+    if without:
+        require_jobs(without)
+        raise UserError(
+            f"{' and '.join(without)}: nothing to compare; metrics.csv in {project_root() / 'logs'}/JOB, which is "
+            f"written after the first epoch, does not exist"
+        )
     summaries = [_summary(Job(job_id)) for job_id in job_ids]
     print_result(_table([summary.row for summary in summaries]))
     stem = project_root() / "logs" / f"compare_{_name(job_ids)}"

@@ -13,6 +13,7 @@ from src.drawing import BOTH, OFF, ON
 from src.helpers import LOG
 from src.io_funcs import write_atomic
 from src.jobs.files import is_there
+from src.jobs.find import require_jobs
 from src.jobs.folders import Job
 from src.reports.contents import FRAMES_PER_PICTURE, Contents, collect
 from src.reports.plots import Chart
@@ -44,6 +45,7 @@ def write_report(job: Job, most_gates: int | None = None) -> Path:
         OSError: if a file cannot be written.
     """
     if not is_there(job.logs / "metrics.csv"):
+        require_jobs([job.job_id])
         raise UserError(
             f"job {job.job_id} has nothing to report: {job.logs / 'metrics.csv'}, which is written after the first "
             f"epoch, does not exist"

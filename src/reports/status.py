@@ -2,20 +2,17 @@
 
 import contextlib
 import json
-import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.command_line import UserError
 from src.helpers import format_duration, format_table
-from src.io_funcs import check_name, is_locked, project_root, read_bytes, scratch_root
+from src.io_funcs import project_root, read_bytes, scratch_root
 from src.jobs.files import METRICS_ROW, MOST_BYTES, listing, optional, read_job, record, text, whole
-from src.jobs.folders import SWEEP_FILE, Job, list_checkpoints, result_files
+from src.jobs.find import find_jobs, is_job_id, is_running, require_jobs
+from src.jobs.folders import Job, list_checkpoints
 
-_OLD_NAME = re.compile(r"[._-][A-Za-z0-9._-]{0,127}")
 _PROGRESS = record(
     {
         "progress": record({"step": whole(), "epoch": whole(), "rows": listing(METRICS_ROW)}),
@@ -62,45 +59,10 @@ class JobStatus:
     debug: str | None = None
 
 
-def find_jobs() -> list[str]:
-    """Return the ids of all jobs that have a folder on scratch or project storage, or are just starting."""
-    logs = project_root() / "logs"
-    parents = (logs, project_root() / "models", scratch_root() / "checkpoints")
-    folders = [path for parent in parents for path in parent.glob("*")]
-    found = {path.name for path in folders if path.is_dir() and (_is_job_id(path.name) or _is_old_job(Job(path.name)))}
-    found -= {path.parent.name for path in logs.glob(f"*/{SWEEP_FILE}")}
-    for lock in logs.glob(".*.lock"):
-        job_id = lock.name[1 : -len(".lock")]
-        if job_id not in found and _is_job_id(job_id) and _is_running(job_id):
-            found.add(job_id)
-    return sorted(found)
-
-
-def _is_job_id(name: str) -> bool:
-    try:
-        check_name(name, "job id")
-    except UserError:
-        return False
-    return True
-
-
-def _is_old_job(job: Job) -> bool:
-    """Return whether a job of this name, which `check_name` once allowed, has left something."""
-    return bool(_OLD_NAME.fullmatch(job.job_id)) and any(map(os.path.lexists, result_files(job)))
-
-
-def _is_running(job_id: str) -> bool | None:
-    """Return whether the job is running; None if its lock cannot be tried."""
-    try:
-        return is_locked(Job(job_id).lock)
-    except OSError:
-        return None
-
-
 def job_status(job_id: str) -> JobStatus:
     """Return where one job is."""
     job = Job(job_id)
-    status = JobStatus(job_id, {True: "running", False: "stopped", None: "unknown"}[_is_running(job_id)])
+    status = JobStatus(job_id, {True: "running", False: "stopped", None: "unknown"}[is_running(job_id)])
     sources = []
     for path in _checkpoints(job):
         try:
@@ -171,15 +133,13 @@ def status_table(job_ids: list[str]) -> str:
     Raises:
         UserError: if a job that is named is not there.
     """
+    require_jobs(job_ids)
     there = find_jobs()
-    for job_id in job_ids:
-        if job_id not in there:
-            raise UserError(f"no job {job_id!r}; there: {', '.join(there) or 'none'}")
     if not there:
         return f"no jobs under {project_root()} or {scratch_root()}"
     header = ["job", "state", "step", "epoch", "last val accuracy", "best", "last checkpoint"]
     shown = job_ids or there
-    old = [job_id for job_id in shown if not _is_job_id(job_id)]
+    old = [job_id for job_id in shown if not is_job_id(job_id)]
     remarks = [f"{job_id}: to use it again, rename its folders: begin with a letter or a digit" for job_id in old]
     if not project_root().is_dir():
         remarks.append(f"PROJECT_STORAGE_DIR = {project_root()}: there is no such folder, so only scratch is shown")

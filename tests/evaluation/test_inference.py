@@ -89,7 +89,7 @@ def test_a_model_without_gates_is_no_circuit(model_type):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nobody", "job nobody has no model and no checkpoint"),
+        ("nobody", "there is no job nobody"),
         ("../a", "there is no such file"),
         ("a b", "job id 'a b' is not allowed"),
         ("", "job id '' is not allowed"),

@@ -10,8 +10,8 @@ import pytest
 from src.command_line import StopSignals, UserError
 from src.helpers import LOG
 from src.io_funcs import file_lock, write_atomic, write_json
+from src.jobs.find import find_jobs
 from src.jobs.folders import Job
-from src.reports.status import find_jobs
 from src.sweeps.run import run_sweep, write_slurm_array
 from src.sweeps.specification import finished_result, load_sweep
 from src.sweeps.table import write_table

@@ -80,7 +80,7 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
 BAD = [
     (("cnn", "--to", "c"), "a CNN is no circuit of gates"),
     (("gates", "--to", "c", "--out", "/proc/nowhere"), "/proc/nowhere: cannot write there"),
-    (("nobody", "--to", "onnx"), "job nobody has no model and no checkpoint"),
+    (("nobody", "--to", "onnx"), "there is no job nobody"),
     (("damaged.safetensors", "--to", "json"), "damaged.safetensors: cannot read the model"),
 ]
 

@@ -62,7 +62,7 @@ def test_there_is_no_teacher_unless_one_is_named(folder):
 def test_only_a_model_that_takes_the_frames_can_teach(folder):
     with pytest.raises(UserError, match=r"teacher.model = teacher: .*takes binary frames.* has counts frames"):
         teacher_of(folder, "teacher", frame_dtype="counts")
-    with pytest.raises(UserError, match=r"train.teacher.model = nobody: job nobody has no model"):
+    with pytest.raises(UserError, match=r"train.teacher.model = nobody: there is no job nobody"):
         teacher_of(folder, "nobody")
     config = config_of(folder, "train.teacher.model=teacher")
     cache = open_cache(config, lambda: None)
