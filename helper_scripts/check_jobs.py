@@ -25,7 +25,7 @@ def check(wrapper: str, config: str, *words: str) -> None:
         arguments = main.read_arguments([config, f"--job_id={job_id}", *options], f"job {job_id}")
         main.checked_config(arguments)
     except UserError as error:
-        raise UserError(f"job {job_id}: {error}") from error
+        raise UserError("\n".join(f"job {job_id}: {line}" for line in str(error).split("\n"))) from error
     if not (arguments.resume or arguments.restart or arguments.evaluate):
         refuse_existing(Job(job_id))
 

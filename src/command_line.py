@@ -155,6 +155,10 @@ class CommandLine(argparse.ArgumentParser):
             value = getattr(found, action.dest, None)
             if action.nargs is None and (value == [] != action.default or (isinstance(value, list) and [] in value)):
                 self.error(f"argument {'/'.join(action.option_strings) or action.dest}: expected one argument")
+        for text in (getattr(found, "override", None) or []) if others else []:
+            key = text.rstrip("=")
+            if key and not set("= ") & set(key):
+                self.error(f'argument --override: {text}: no blank between key and value: --override "{key}=VALUE"')
         return found, others
 
     def error(self, message: str) -> NoReturn:
@@ -282,7 +286,10 @@ def run_command(command: Callable[[StopSignals], int], debug: bool) -> int:
         LOG.debug("%s", error)
         return error.exit_code
     except UserError as error:
-        LOG.error("%s", error, exc_info=debug)
+        *lines, last = str(error).split("\n")
+        for line in lines:  # a mistake each
+            LOG.error("%s", line)
+        LOG.error("%s", last, exc_info=debug)
         return EXIT_USER_ERROR
     except RunError as error:
         LOG.error("%s", error, exc_info=debug)

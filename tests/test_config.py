@@ -247,10 +247,23 @@ def test_a_mistake_in_a_file_is_told_with_file_key_and_value(load, text, message
         ("train.epochs =3", "leave out the spaces around ="),
         ("train.epochs= 3", "leave out the spaces around ="),
         ("train.epochs=[1", "train.epochs = '[1': expected a whole number"),
+        ("train={epochs: 3}", "train is a section; override one of its keys"),
+        ("train={epochs: 3, dataloader: {batch_size: 4}}", "train is a section; override one of its keys"),
+        ("train.epochs 3", "--override 'train.epochs 3': write train.epochs=3"),
+        ("train.epochs: 3", "--override 'train.epochs: 3': write train.epochs=3"),
+        ("data.data_root my data", "write 'data.data_root=my data'"),
+        ("base.job_id=my long job", "--override 'long job': expected key=value, such as train.epochs=10; quote"),
+        ("train.epoch 3", "--override 'train.epoch 3': expected key=value"),
     ],
 )
-def test_a_mistake_in_an_override_is_told(load, override, message):
-    assert message in error_of(load, "base:", override)
+def test_a_mistake_in_an_override_is_told_once(load, override, message):
+    told = error_of(load, "base:", override)
+    assert message in told
+    assert "\n" not in told
+
+
+def test_an_override_after_one_that_is_not_understood_is_read(load):
+    assert "train.dtype = 'tpu'" in error_of(load, "base:", "train.epochs 3 train.dtype=tpu")
 
 
 def test_an_overlap_may_be_a_fraction_and_whole_ones_stay_whole(load):

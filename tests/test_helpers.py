@@ -108,6 +108,24 @@ def test_two_dashes_as_an_option_s_value_are_refused(capsys):
     assert parser.parse_args([]).job_id is None
 
 
+@pytest.mark.parametrize("text", ["train.epochs", "train.epochs="])
+def test_a_blank_within_an_override_is_refused_with_how_to_write_it(capsys, text):
+    parser = CommandLine("p", None)
+    parser.add_argument("--override", action="append")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--override", text, "3"])
+    assert 'no blank between key and value: --override "train.epochs=VALUE"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_each_of_several_mistakes_is_an_error_in_the_log(capsys, debug):
+    run_command(raises(UserError("first\nsecond")), debug)
+    first, second, *traceback = capsys.readouterr().err.splitlines()
+    assert first.endswith("ERROR   first")
+    assert second.endswith("ERROR   second")
+    assert bool(traceback) == debug
+
+
 @pytest.mark.parametrize("error", [UserError("a"), RunError("b"), RuntimeError("c")])
 def test_debug_shows_the_traceback(capsys, error):
     run_command(raises(error), debug=True)

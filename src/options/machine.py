@@ -228,7 +228,7 @@ class Reader:
 
     def override(self, config: Section, texts: Sequence[str], where: str) -> Section:
         """Return the config with overrides such as "train.epochs=10 train.learning_rate=1e-3"."""
-        for key, text in self._pairs(texts):
+        for key, text in self._pairs(config, texts):
             try:
                 found, field = find_option(config, key)
             except UserError as error:
@@ -255,7 +255,7 @@ class Reader:
             self.errors.append(f"{where}: {key} = {shown(value)}: {error}")
             return getattr(config, field.name)
 
-    def _pairs(self, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    def _pairs(self, config: Any, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Yield key and value of overrides. Spaces separate them, but not within quotes and brackets."""
         for text in texts:
             try:
@@ -267,7 +267,7 @@ class Reader:
                 self.errors.append(f"--override {shown(text)}: expected key=value, such as train.epochs=10")
             while words:
                 word = words.pop(0)
-                while words and "=[" in word and "]" not in word:
+                while words and _is_open(word):
                     word += f" {words.pop(0)}"
                 if words and (words[0].startswith("=") or (word.endswith("=") and "=" not in words[0])):
                     self.errors.append(
@@ -277,8 +277,25 @@ class Reader:
                 key, equals, value = word.partition("=")
                 if equals and key:
                     yield key, value
-                else:
-                    self.errors.append(f"--override {shown(word)}: expected key=value, such as train.epochs=10")
+                    continue
+                while words and "=" not in words[0]:  # all that are not understood make one error
+                    word += f" {words.pop(0)}"
+                self.errors.append(f"--override {shown(word)}: {_how_to_write(word, config)}")
+
+
+def _is_open(word: str) -> bool:
+    """Return whether the value of an override is a list or a mapping whose end is still to come."""
+    value = word.partition("=")[2]
+    return value[:1] in ("[", "{") and sum(map(value.count, "[{")) > sum(map(value.count, "]}"))
+
+
+def _how_to_write(words: str, config: Any) -> str:
+    """Say how an override without = is written: the one that is meant, if it is an option and a value."""
+    key, blank, value = words.partition(" ")
+    key = key.removesuffix(":")
+    if blank and any(key == name for name, _, _ in options_of(config)):
+        return f"write {shlex.quote(f'{key}={value}')}"
+    return "expected key=value, such as train.epochs=10; quote a value that has blanks"
 
 
 def find_option(config: Any, key: str) -> tuple[Any, Field]:

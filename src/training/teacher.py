@@ -52,6 +52,7 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
         require_fitting_model(str(path), about, own.data.frame_dtype, cache)
         warn_of_other_frames(f"train.teacher.model = {name}", about, cache)
     except UserError as error:
-        raise UserError(f"train.teacher.model = {name}: {error}") from error
+        lines = str(error).split("\n")
+        raise UserError("\n".join(f"train.teacher.model = {name}: {line}" for line in lines)) from error
     digest = checksum("", model.state_dict())
     return Teacher(model.to(device), digest)
