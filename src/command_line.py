@@ -173,8 +173,12 @@ class CommandLine(argparse.ArgumentParser):
             near = difflib.get_close_matches(option, self._option_string_actions, n=1, cutoff=0.7)
             if near and option.startswith("-"):
                 return f"; did you mean {near[0]}?"
-        quotes = '; all overrides stand in one pair of quotes: --override "KEY=VALUE KEY=VALUE"'
-        return quotes if any("=" in word or word.endswith("]") for word in words) else ""
+        if any("=" in word or word.endswith("]") for word in words):
+            return '; all overrides stand in one pair of quotes: --override "KEY=VALUE KEY=VALUE"'
+        if any(word.startswith("-") for word in words):
+            return ""
+        names = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
+        return f"; it takes one {' and one '.join(names)}" if names else "; it takes options only"
 
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)

@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 
 import pytest
 
+import check_and_sync_data
 from src.cli import export
 from src.command_line import read_command_line
 from tests.small_job import REPOSITORY
@@ -45,6 +46,28 @@ def test_help_lists_every_command_with_the_first_line_of_its_docstring():
 def test_without_a_command_a_line_names_the_commands(words):
     (line,) = job(*words, expect=2).splitlines()
     assert line.endswith(f"a command comes first, one of: {', '.join(COMMANDS)} (see job.sh --help)")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "takes"),
+    [
+        ("report", ["a", "b"], "one JOB_ID"),
+        ("export", ["a", "b", "--to", "c"], "one JOB_OR_MODEL"),
+        ("sweep", ["a.yaml", "b.yaml"], "one SWEEP.yaml"),
+    ],
+)
+def test_a_word_too_many_is_refused_with_what_the_command_takes(capsys, name, words, takes):
+    command = importlib.import_module(f"src.cli.{name}")
+    with pytest.raises(SystemExit):
+        read_command_line(f"job.sh {name}", command.__doc__, command.add_arguments, words)
+    refused = f"job.sh {name}: error: unrecognized arguments: {words[1]}; it takes {takes} (see --help)\n"
+    assert capsys.readouterr().err == refused
+
+
+def test_a_word_for_a_command_that_takes_options_only_is_refused_with_that(capsys):
+    with pytest.raises(SystemExit):
+        read_command_line("check", None, check_and_sync_data.add_arguments, ["NMNIST"])
+    assert capsys.readouterr().err.endswith("unrecognized arguments: NMNIST; it takes options only (see --help)\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
