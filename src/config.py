@@ -340,7 +340,7 @@ class Config:
         Args:
             path: the file.
             overrides: texts of `key=value`.
-            overrides_of: where the overrides come from, in a UserError's text.
+            overrides_of: where the overrides come from, for errors and warnings.
 
         Raises:
             UserError: naming every mistake of the file and of the overrides, not only the first.
@@ -383,13 +383,17 @@ class Config:
 def load_config(
     path: str | Path, overrides: Sequence[str] = (), overrides_of: str = "--override"
 ) -> tuple[Config, list[str]]:
-    """Return what `Config.from_yaml` does, and lines that name the options which were set and have no effect."""
+    """Return what `Config.from_yaml` does, and lines that name the options which were set and have no effect.
+
+    The lines of the overrides come first and begin with `overrides_of`; those of the file begin with its path.
+    """
     reader = Reader()
     tree = options.tree_of(options.read_config(Path(path)), Path(path), Config())
     if "config" in tree and not {"base", "data", "train"} & set(tree):
         raise UserError(f"{path}: this is the file of a sweep, which names a config; run ./job.sh sweep {path}")
     config = reader.fill(Config(), tree, str(path))
     reader.forget_defaults(config)
+    of_file, reader.given = reader.given, {}
     config = reader.override(config, overrides, overrides_of)
     where = f"{path} with {overrides_of}" if overrides else str(path)
     size, overlap = size_of(config.data), overlap_of(config.data)
@@ -397,7 +401,9 @@ def load_config(
     rules += [*checks.limit_errors(config), *checks.path_errors(config)]
     if errors := [*reader.errors, *(f"{where}: {error}" for error in rules)]:
         raise UserError("\n".join(errors))
-    return config, checks.unused_lines(config, reader.given)
+    of_file = {key: None for key in of_file if key not in reader.given}
+    unused = checks.unused_lines(config, reader.given, overrides_of)
+    return config, unused + checks.unused_lines(config, of_file, str(path))
 
 
 def may_change(key: str) -> bool:

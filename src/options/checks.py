@@ -31,17 +31,19 @@ def reason_unused(config: Any, key: str) -> str | None:
     return None
 
 
-def unused_lines(config: Any, keys: Iterable[str]) -> list[str]:
-    """Return a line for each reason why some of these options have no effect; it names the options."""
+def unused_lines(config: Any, keys: Iterable[str], where: str) -> list[str]:
+    """Return a line for each reason why some of these options have no effect; it names the options and `where`."""
     unused: dict[str, list[str]] = {}
     for key in keys:
         if (reason := reason_unused(config, key)) is not None:
             unused.setdefault(reason, []).append(key)
-    lines = []
-    for reason, found in unused.items():
-        names = " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
-        lines.append(f"{names} {'is' if len(found) == 1 else 'are'} not used, since {reason}")
-    return lines
+    return [unused_line(found, reason, where) for reason, found in unused.items()]
+
+
+def unused_line(keys: list[str], reason: str, where: str) -> str:
+    """Return the line which says that options, set in the place `where`, have no effect for this reason."""
+    names = " and ".join(filter(None, [", ".join(keys[:-1]), keys[-1]]))
+    return f"{where}: {names} {'is' if len(keys) == 1 else 'are'} not used, since {reason}"
 
 
 def limit_errors(config: Any) -> list[str]:

@@ -168,7 +168,7 @@ def load_sweep(path: str | Path) -> Sweep:
     if errors:
         raise UserError("\n".join(dict.fromkeys(errors)))
     for line in warnings:
-        LOG.warning("%s: %s", path, line)
+        LOG.warning("%s", line)
     return Sweep(name, path, content, base, file.metric, file.model, configurations, overrides)
 
 

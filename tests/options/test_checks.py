@@ -23,7 +23,7 @@ def test_an_option_without_what_it_needs_is_named_with_the_reason(key, need):
     config, value = with_option(Config(), need.key, unmet(need)), unmet(need)
     reason = reason_unused(config, key)
     assert reason is not None
-    assert unused_lines(config, [key]) == [f"{key} is not used, since {reason}"]
+    assert unused_lines(config, [key], "a.yaml") == [f"a.yaml: {key} is not used, since {reason}"]
     if reason_unused(config, need.key) is None and len(all_needs(config, key)) == 1:
         assert reason == f"{need.key} = {plain(value)}"
 
@@ -32,7 +32,8 @@ def test_an_option_without_what_it_needs_is_named_with_the_reason(key, need):
 def unused(tmp_path):
     def unused(overrides, text="base:"):
         (tmp_path / "config.yaml").write_text(text)
-        return load_config(tmp_path / "config.yaml", [overrides] if overrides else [])[1]
+        lines = load_config(tmp_path / "config.yaml", [overrides] if overrides else [])[1]
+        return [line.replace(str(tmp_path / "config.yaml"), "config.yaml") for line in lines]
 
     return unused
 
@@ -69,13 +70,24 @@ def unused(tmp_path):
     ],
 )
 def test_an_option_that_is_set_in_vain_is_named_in_a_line(unused, overrides, line):
-    assert unused(overrides) == [line]
+    assert unused(overrides) == [f"--override: {line}"]
+
+
+def test_overrides_in_vain_are_named_apart_from_the_file_s_options_and_before_them(unused):
+    text = "{train: {step_epochs: 3, step_factor: 0.2}, model: {mlp: {hidden_size: 8}}}"
+    assert unused("train.step_factor=0.5", text) == [
+        "--override: train.step_factor is not used, since train.scheduler = constant",
+        "config.yaml: train.step_epochs is not used, since train.scheduler = constant",
+        "config.yaml: model.mlp.hidden_size is not used, since model.model_type = difflogic",
+    ]
 
 
 def test_what_is_set_to_its_default_is_set_too_and_what_is_not_set_is_not_named(unused):
-    assert unused("train.step_epochs=10") == ["train.step_epochs is not used, since train.scheduler = constant"]
+    assert unused("train.step_epochs=10") == [
+        "--override: train.step_epochs is not used, since train.scheduler = constant"
+    ]
     assert unused("train.scheduler=cosine", "train: {step_factor: 0.1}") == [
-        "train.step_factor is not used, since train.scheduler = cosine"
+        "config.yaml: train.step_factor is not used, since train.scheduler = cosine"
     ]
     assert unused("train.scheduler=step") == []
 
@@ -83,7 +95,9 @@ def test_what_is_set_to_its_default_is_set_too_and_what_is_not_set_is_not_named(
 def test_a_job_s_whole_config_names_only_what_is_not_the_default(unused):
     assert unused("", Config().to_yaml()) == []
     changed = with_option(Config(), "train.step_epochs", 3)
-    assert unused("", changed.to_yaml()) == ["train.step_epochs is not used, since train.scheduler = constant"]
+    assert unused("", changed.to_yaml()) == [
+        "config.yaml: train.step_epochs is not used, since train.scheduler = constant"
+    ]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
