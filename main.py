@@ -112,7 +112,7 @@ def checked_config(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
     Raises:
         UserError: for what no machine can do.
     """
-    from src.config import load_config
+    from src.config import load_config, unread_overrides
     from src.io_funcs import check_name
     from src.options import with_option
 
@@ -126,6 +126,10 @@ def checked_config(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
         raise UserError("--nproc and --nodes are for training, not for --evaluate")
     if arguments.evaluate and config.base.job_id is None:
         raise UserError("--evaluate: which job? Give --job_id")
+    if arguments.evaluate:
+        reads = ("base.job_id", "data", "train.device", "train.dataloader")
+        reason = "--evaluate takes the job's model as it is, and reads only data, train.device and train.dataloader"
+        unused += unread_overrides(arguments.override, reads, reason)
     for name, value in (("--split", arguments.split), ("--model", arguments.model)):
         if value is not None and not arguments.evaluate:
             raise UserError(f"{name} {value}: only with --evaluate")

@@ -11,6 +11,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from src.command_line import EXIT_DONE, StopSignals, run_command_line
+from src.helpers import LOG
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -43,9 +44,11 @@ def _shard(text: str) -> tuple[int, int]:
 
 def run(arguments: Namespace, stop: StopSignals) -> int:
     """Prepare the cache, some of its parts, or its pictures."""
-    from src.config import Config
+    from src.config import Config, unread_overrides
 
     config = Config.from_yaml(arguments.config, arguments.override)
+    for line in unread_overrides(arguments.override, ["data"], "a preparation reads only data"):
+        LOG.warning("%s", line)
     from src.frame_cache.prepare import prepare, prepare_shard  # imports numba, after the check of the config
 
     if arguments.shard is None:

@@ -406,6 +406,20 @@ def load_config(
     return config, unused + checks.unused_lines(config, of_file, str(path))
 
 
+def unread_overrides(overrides: Sequence[str], reads: Sequence[str], reason: str) -> list[str]:
+    """Return a line that names the overrides which a command does not read, and why; none if it reads all.
+
+    Args:
+        overrides: texts of `key=value` that `load_config` has taken.
+        reads: the sections and options that the command reads.
+        reason: a clause.
+    """
+    reader = Reader()
+    reader.override(Config(), overrides, "--override")
+    unread = [key for key in reader.given if not f"{key}.".startswith(tuple(f"{name}." for name in reads))]
+    return [checks.unused_line(unread, reason, "--override")] if unread else []
+
+
 def may_change(key: str) -> bool:
     """Return whether a job may be resumed with another value of the option `key`, such as train.epochs."""
     return bool(options.find_option(Config(), key)[1].metadata["may_change"])

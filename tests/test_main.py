@@ -1,7 +1,9 @@
-"""main.py: what it hands on to several processes."""
+"""main.py: what it hands on to several processes, and what it warns of."""
 
 import os
 import sys
+
+import pytest
 
 import main
 import src.distributed.launch
@@ -28,3 +30,28 @@ def test_several_processes_read_a_copy_of_a_config_from_a_pipe(monkeypatch):
     ((config, again),) = read
     assert config == again
     assert (config.train.epochs, config.train.log_interval, config.base.job_id) == (7, 3, "piped")
+
+
+@pytest.fixture
+def unused(tmp_path):
+    """The lines of main.py about options of a command line that have no effect."""
+    (tmp_path / "a.yaml").write_text("train: {device: cpu}")
+
+    def unused(*words):
+        return main.checked_config(main.read_arguments([str(tmp_path / "a.yaml"), "--job_id=a", *words]))[1]
+
+    return unused
+
+
+def test_an_override_that_an_evaluation_does_not_read_is_named(unused):
+    (line,) = unused("--evaluate", "--override", "train.epochs=99 data.overlap=500", "--override", "base.seed=3")
+    assert line.startswith("--override: train.epochs and base.seed are not used, since --evaluate takes")
+
+
+def test_what_an_evaluation_reads_is_not_named(unused):
+    reads = "data.overlap=500 train.device=cpu train.dataloader.batch_size=8 base.job_id=a"
+    assert unused("--evaluate", "--override", reads) == []
+
+
+def test_a_training_reads_all_overrides(unused):
+    assert unused("--override", "train.epochs=99 base.seed=3") == []
