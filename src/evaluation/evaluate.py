@@ -127,7 +127,10 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     network, about = load_model(_model_path(job, model))
     own = Config.from_dict(about["config"], f"job {job_id}")
     if own.data.name != config.data.name:
-        raise UserError(f"job {job_id} was trained on {own.data.name}, not on {config.data.name}: give its config")
+        raise UserError(
+            f"job {job_id} was trained on {own.data.name}, not on {config.data.name}: give its config, "
+            f"{job.logs / 'config.yaml'}"
+        )
     _warn_of_another_model(config, own, job_id)
     device = choose_device(config.train.device)
     if device.type == "cpu":
@@ -225,7 +228,7 @@ def require_fitting_model(whose: str, about: dict[str, Any], frame_dtype: str, c
     if (list(cache.frame_shape), cache.frame_dtype) != (about["input_shape"], frame_dtype):
         raise UserError(
             f"{whose} takes {frame_dtype} frames of shape {about['input_shape']} [P, H, W], {cache.folder} has "
-            f"{cache.frame_dtype} frames of shape {list(cache.frame_shape)}"
+            f"{cache.frame_dtype} frames of shape {list(cache.frame_shape)}; give the data options of its training"
         )
     if cache.class_names != about["class_names"]:
         raise UserError(

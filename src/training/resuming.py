@@ -1,5 +1,6 @@
 """Going on from a job's newest checkpoint, once its config and its frames are known to be the same."""
 
+import shlex
 from typing import Any
 
 from src import checkpoint
@@ -88,6 +89,10 @@ def require_same_config(run: TrainingRun, state: dict[str, Any]) -> None:
             refused.append(f"{key} = {now}, but {state['progress']['epoch']} epochs are done")
         else:
             changes.append(f"resuming with {key} = {now!r}, it was {then!r}")
+    remedy = ""
+    if refused:
+        own = shlex.join(["./train.sh", str(run.job.logs / "config.yaml"), run.job.job_id, "--resume"])
+        remedy = f"Leave out the --override that changes it, or take the job's own config: {own}. "
     then, now = state["debug"], run.debug_note
     if then and not now:
         refused.append(f"it was run with --debug ({then}): give --debug")
@@ -99,8 +104,8 @@ def require_same_config(run: TrainingRun, state: dict[str, Any]) -> None:
         refused.append(f"train.teacher.model = {run.config.train.teacher.model} is not the model that it was")
     if refused:
         raise UserError(
-            f"job {run.job.job_id} cannot be resumed with this config: " + "; ".join(refused) + ". Take the config of "
-            f"{run.job.logs / 'config.yaml'}, another job id, or --restart to begin again"
+            f"job {run.job.job_id} cannot be resumed with this config: {'; '.join(refused)}. {remedy}--restart begins "
+            f"the job again, another job id leaves it alone"
         )
     for change in changes:
         LOG.info(change)

@@ -11,18 +11,42 @@ from src.options import with_option
 from src.training.resuming import require_same_config
 
 
-def test_a_checkpoint_from_before_an_option_was_there_is_one_of_its_default():
+def resumed(job_id, debug=None):
+    """A run of the default config, and the state of its checkpoint, of a run with or without --debug."""
     config = Config()
     state = {
         "config": config.to_dict(),
         "batches_an_epoch": 3,
         "progress": {"epoch": 0},
-        "debug": None,
+        "debug": debug,
         "teacher": None,
     }
+    run = SimpleNamespace(config=config, job=Job(job_id), batches_per_epoch=3, debug_note=None, teacher_digest=None)
+    return run, state
+
+
+def test_a_checkpoint_from_before_an_option_was_there_is_one_of_its_default():
+    run, state = resumed("old")
     del state["config"]["train"]["augmentation"]
-    run = SimpleNamespace(config=config, job=Job("old"), batches_per_epoch=3, debug_note=None, teacher_digest=None)
     require_same_config(run, state)
-    run.config = with_option(config, "train.augmentation.shift", 1)
+    run.config = with_option(run.config, "train.augmentation.shift", 1)
     with pytest.raises(UserError, match=r"train.augmentation.shift was 0, is 1"):
+        require_same_config(run, state)
+
+
+def test_a_config_that_differs_is_refused_with_how_to_go_on(storages):
+    run, state = resumed("a_job")
+    run.config = with_option(run.config, "train.learning_rate", 0.5)
+    with pytest.raises(UserError) as error:
+        require_same_config(run, state)
+    assert str(error.value) == (
+        "job a_job cannot be resumed with this config: train.learning_rate was 0.01, is 0.5. Leave out the --override "
+        f"that changes it, or take the job's own config: ./train.sh {run.job.logs}/config.yaml a_job --resume. "
+        "--restart begins the job again, another job id leaves it alone"
+    )
+
+
+def test_a_run_without_debug_of_one_with_it_is_not_told_of_overrides():
+    run, state = resumed("a_job", debug="20 batches per epoch")
+    with pytest.raises(UserError, match=r"give --debug\. --restart begins the job again"):
         require_same_config(run, state)
