@@ -351,4 +351,5 @@ def _origin(files: JobFiles) -> list[tuple[str, str]]:
 
 def _with_python(command: list[str]) -> list[str]:
     """Return a command that can be typed: version 0.1.0 recorded what Python was given, without `python`."""
-    return ["python", *command] if command[:1] == ["main.py"] or command[:1][0].endswith("/main.py") else command
+    name = command[0].rpartition("/")[2] if command else ""
+    return ["python", *command] if name == "main.py" else command

@@ -180,6 +180,7 @@ class _Picture:
     """Takes the place of matplotlib, which is slow."""
 
     name = alt = "picture"
+    is_wide = False
 
     def svg(self):
         return '<svg role="img"></svg>'

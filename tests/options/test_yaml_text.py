@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src.options.yaml_text import MOST_BYTES, MOST_DIGITS, YamlError, decode, dump_yaml, parse_yaml
@@ -100,6 +100,8 @@ def test_bytes_that_are_not_utf_8_or_too_many_are_refused():
             decode(content)
 
 
+@example("\x85")
+@example("a\u2028 b\u2029")
 @given(
     st.one_of(
         st.text(),
