@@ -1,6 +1,7 @@
 """Frame cache -> the cache of a run on scratch, its place in memory, order of batches, loaders."""
 
 import dataclasses
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -143,7 +144,8 @@ def place_splits(opened: FrameCache, options: DataLoader, device: torch.device) 
     else:
         fits = options.placement == "device"
     if not fits:
-        LOG.info("frames: %s, read from the mapped files", format_size(size))
+        level = logging.INFO if device.type == "cuda" else logging.DEBUG  # on a CPU that is how it always is
+        LOG.log(level, "frames: %s, read from the mapped files", format_size(size))
         return opened
     try:
         splits: dict[str, cache.Split] = {name: _resident(split, device) for name, split in opened.splits.items()}
