@@ -71,15 +71,23 @@ _check_signal() {
     fail "$2: the batch script would not receive this signal, so no checkpoint would be saved; use --signal=B:USR1@SECONDS" 2
 }
 
-# If the time limit is no longer than the signal's lead, a job would be stopped as it begins, queued again, and so on.
+# If a time limit is no longer than the signal's lead, a job would be stopped as it begins, queued again, and so on. SLURM may
+# lower --time to --time-min.
 _check_time() {
-  local limit=${given[time]:-${resources[time]:-}} signal=${given[signal]:-${resources[signal]:-}} seconds lead=90
-  limit=${limit#--time=}
+  local name limit signal=${given[signal]:-${resources[signal]:-}} seconds lead=90
   [[ -z ${signal#--signal=} ]] || lead=60 # sbatch's default
   [[ $signal != *@* ]] || lead=${signal##*@}
-  seconds=$(_seconds "$limit")
-  [[ -z $seconds || $seconds -gt $lead ]] ||
-    fail "the time limit $limit is $seconds s, and jobs get their stop signal $lead s before it; give a longer --time" 2
+  for name in time time-min; do
+    limit=${given[$name]:-${resources[$name]:-}}
+    limit=${limit#--"$name"=}
+    [[ $name != time ]] || limit=${limit:-${SBATCH_TIMELIMIT:-}}
+    case ${limit,,} in "" | --"$name" | -1 | infinite | unlimited) continue ;; esac # without =, CONFIG's check tells
+    seconds=$(_seconds "$limit")
+    [[ -n $seconds ]] ||
+      fail "$name = $limit: this is no time limit; give minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S or UNLIMITED, such as 12:00:00" 2
+    [[ $seconds -eq 0 || $seconds -gt $lead ]] || # 0 is no limit
+      fail "the time limit $limit is $seconds s, and jobs get their stop signal $lead s before it; give a longer --$name" 2
+  done
 }
 
 # _seconds TIME: prints what sbatch takes it for (M, M:S, H:M:S, D-H, D-H:M, D-H:M:S); nothing for anything else.

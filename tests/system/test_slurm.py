@@ -196,7 +196,12 @@ def test_variables_whose_options_the_scripts_give_themselves_have_no_effect(fold
         (["--time=1:00:00", "--signal=B:USR1@3600"], "the time limit 1:00:00 is 3600 s"),
         (["--time=0-1:30", "--signal=B:USR1@5400"], "the time limit 0-1:30 is 5400 s"),
         (["--time=1-00", "--signal=B:USR1@90000"], "the time limit 1-00 is 86400 s"),
+        (["--time=12:00:00", "--time-min=1"], "the time limit 1 is 60 s, and jobs get their stop signal 90 s"),
+        (["--time-min=1:00"], "give a longer --time-min"),
         (["--time=1", "--signal=B:TERM@5"], None),
+        (["--time-min=1", "--signal=B:TERM@5"], None),
+        (["--time-min=10"], None),
+        (["--time=0"], None),
         (["--time=1:31"], None),
         (["--time=1-0"], None),
         (["--time=UNLIMITED"], None),
@@ -208,6 +213,25 @@ def test_a_job_needs_time_beyond_what_saving_takes(folder, options, told):
         dry_run(folder, "slurm_train.sh", *options, "small.yaml", "job", resources="time: 5\n")
     else:
         assert told in refused(folder, "slurm_train.sh", *options, "small.yaml", "job")
+
+
+@pytest.mark.parametrize("name", ["time", "time-min"])
+@pytest.mark.parametrize("value", ["24h", "1:2:3:4", "12.5", "a day"])
+def test_a_time_limit_that_is_none_is_refused_before_sbatch_sees_it(folder, name, value):
+    told = refused(folder, "slurm_train.sh", f"--{name}={value}", "small.yaml", "job")
+    assert f"{name} = {value}: this is no time limit; give minutes" in told
+
+
+def test_a_time_limit_of_the_file_of_resources_is_checked_too(folder):
+    (folder / "resources.yaml").write_text("time-min: 24h\n")
+    told = refused(folder, "slurm_train.sh", "--resources=resources.yaml", "small.yaml", "job")
+    assert "time-min = 24h: this is no time limit" in told
+
+
+def test_a_time_limit_of_a_variable_is_checked_if_there_is_no_other(folder):
+    dry_run(folder, "slurm_train.sh", "--time=5", "small.yaml", "job", SBATCH_TIMELIMIT="1")
+    words = ("--dry-run", "--resources=resources.yaml", "small.yaml", "job")
+    assert "the time limit 1 is 60 s" in script(folder, "slurm_train.sh", *words, expect=2, SBATCH_TIMELIMIT="1")
 
 
 @pytest.mark.parametrize("value", ["B:USR1@120", "b:sigterm@60", "B:10", "B:HUP@30", ""])
