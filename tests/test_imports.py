@@ -19,6 +19,7 @@ FLOORS = {
     "frame_modes": 1,
     "registry": 1,
     "config": 1,
+    "compiling": 1,
     "kernel_cache": 1,
     "triton_cache": 1,
     "triton_common": 1,
