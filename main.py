@@ -67,7 +67,7 @@ def read_arguments(words: Sequence[str] | None = None, prog: str = "train.sh") -
     which = parser.add_argument_group("which job")
     which.add_argument(
         "--job_id",
-        help="names the job's folders; train.sh takes it after CONFIG; default: base.job_id, else config name and time",
+        help="names the job's folders; train.sh takes it after CONFIG, main.py can do without it",
     )
     going_on = which.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")

@@ -11,13 +11,18 @@ _seconds = 0.0  # that this process has compiled
 
 @functools.cache
 def _tell_once() -> None:
-    LOG.info("compiling kernels, once per installation; this takes seconds to a minute")
+    LOG.info("compiling kernels, once per installation and kind of work; this takes seconds to a minute")
 
 
 def tell() -> None:
     """Say that kernels are compiled, the first time and in a command's main process only."""
     if multiprocessing.parent_process() is None:
         _tell_once()
+
+
+def tell_again() -> None:
+    """Say it again when the next kernel is compiled: another kind of work begins, which may take as long."""
+    _tell_once.cache_clear()
 
 
 def count(seconds: float) -> None:

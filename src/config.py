@@ -262,7 +262,7 @@ class DiffLogicOptions:
         "sum", "neurons that a class counts; sum: its own; votes: all, each as often as it has learned",
         choices=("sum", "votes"))
     members: int = option(
-        1, "size of a committee that shares the kernels; above 1 only with votes and without dense layers",
+        1, "size of a committee, among which the kernels are divided; above 1 only with votes and without dense layers",
         unit="networks", least=1, most=1000)
     tau: float = option(10.0, "divisor of the counts, which gives class scores", above=0.0, most=1e9)
     thermometer_levels: int = option(

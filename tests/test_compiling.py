@@ -64,3 +64,10 @@ def test_a_compilation_that_fails_ends_the_timing(log):
     before = compiling._seconds
     compile_two()
     assert compiling._seconds > before
+
+
+def test_another_kind_of_work_tells_it_again(log):
+    compile_two()
+    compiling.tell_again()
+    compile_two()
+    assert log.text.count("compiling kernels") == 2

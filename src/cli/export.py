@@ -3,7 +3,7 @@
 Examples:
   ./job.sh export job_001 --to c
   ./job.sh export job_001 --to verilog --estimate ice40
-  ./job.sh export models/job_001/best.safetensors --to onnx --out here
+  ./job.sh export project_storage/models/job_001/best.safetensors --to onnx --out here
 """
 
 import contextlib

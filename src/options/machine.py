@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from src.command_line import UserError, ended_by_signals
+from src.io_funcs import REPOSITORY
 from src.options.values import choose, convert, limit, parse_override
 from src.options.yaml_text import MOST_BYTES, YamlError, decode, parse_yaml
 
@@ -171,8 +172,11 @@ def read_config(path: Path) -> bytes:
             content = file.read(MOST_BYTES + 1)
         decode(content)
     except OSError as error:
-        near = difflib.get_close_matches(path.name, (p.name for p in path.parent.glob("*.yaml")), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        shipped = [(f"configs/{p.name}", p) for p in (REPOSITORY / "configs").glob("*.yaml")]
+        beside = [(p.name, p) for p in path.parent.glob("*.yaml")]
+        names = {name: shown for shown, p in [*shipped, *beside] for name in (p.stem, p.name)}
+        near = difflib.get_close_matches(path.name, names, n=1)
+        hint = f"; did you mean {names[near[0]]}?" if near else ""
         raise UserError(f"{path}: cannot read the config: {error.strerror}{hint}") from error
     except YamlError as error:
         raise UserError(f"{path}: {error}") from error

@@ -136,6 +136,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     remarks = [f"{row['job']}: {row['debug']}" for row in rows if row["debug"]]
+    if unfinished := [row["job"] for row in rows if row["test_frame_accuracy"] is None]:
+        remarks.append(f"not done, or without a test split: {', '.join(unfinished)}")
     return "\n".join([format_table(header, cells, groups), *remarks, *_different_data(rows)])
 
 

@@ -18,7 +18,7 @@ def evaluation_summary(content: dict[str, Any]) -> str:
         + [format_percent(part[unit][name]) for unit in UNITS for name in ("accuracy", "macro_f1")]
         for kind, part in _kinds(content).items()
     ]
-    header = ["%", "loss", *(title for unit in UNITS for title in (unit, "macro F1"))]
+    header = ["", "loss", *(title for unit in UNITS for title in (f"{unit}, %", "macro F1, %"))]
     parts = [title, *([content[DEBUG]] if DEBUG in content else []), format_table(header, rows)]
     parts.append("\n".join(_hardest(content["recordings"], content["class_names"])))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -55,7 +55,8 @@ def _hardest(part: dict[str, Any], names: list[str]) -> list[str]:
     if f1:
         lowest = ", ".join(f"{name} ({format_percent(value)} %)" for value, name in f1[:MOST_NAMED])
         lines.append(f"lowest F1 of recordings: {lowest}")
-    if wrong := _confusions(part["confusion"], names)[:MOST_NAMED]:
+    wrong = [entry for entry in _confusions(part["confusion"], names) if entry[0] > 1][:MOST_NAMED]
+    if wrong:
         confused = ", ".join(f"{true} as {predicted} ({count})" for count, true, predicted in wrong)
         lines.append(f"commonest confusions of recordings: {confused}")
     return lines

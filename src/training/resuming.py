@@ -92,7 +92,7 @@ def require_same_config(run: TrainingRun, state: dict[str, Any]) -> None:
     remedy = ""
     if refused:
         own = shlex.join(["./train.sh", str(run.job.logs / "config.yaml"), run.job.job_id, "--resume"])
-        remedy = f"Leave out the --override that changes it, or take the job's own config: {own}. "
+        remedy = f"Leave out what changes it, or take the job's own config: {own}. "
     then, now = state["debug"], run.debug_note
     if then and not now:
         refused.append(f"it was run with --debug ({then}): give --debug")

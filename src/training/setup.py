@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from src.command_line import StopSignals, UserError
+from src.compiling import tell_again
 from src.config import Config, Train
 from src.data import FrameCache, open_cache, place_splits, read_samples
 from src.distributed.gradients import data_parallel
@@ -82,8 +83,9 @@ def _create_run(config: Config, job: Job, loggers: Loggers, stop: StopSignals, d
             batch_size,
             f"{num_frames:,}",
         )
+    tell_again()
     LOG.info(
-        "job %s: %s with %s parameters on %s, %s of %s frames per epoch",
+        "job %s: %s, %s parameters, %s, %s of %s frames per epoch",
         job.job_id,
         config.model.model_type,
         f"{sum(parameter.numel() for parameter in model.parameters()):,}",
