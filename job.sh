@@ -60,7 +60,7 @@ fi
 for word in "$@"; do
   case $word in
     -h | --help)
-      explain src/cli "$command"
+      explain src/cli "$command" || printf '%s\n%s\n' "$(summary "$command")" "Python 3.11 or newer shows the options."
       exit
       ;;
   esac

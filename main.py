@@ -62,6 +62,7 @@ class Explain(argparse.Action):
 def read_arguments(words: Sequence[str] | None = None, prog: str = "train.sh") -> argparse.Namespace:
     """Return the arguments of the command line, or of `words`; a mistake ends the process with a line of `prog`."""
     parser = CommandLine(prog, __doc__, USAGE)
+    parser.also_takes = ["JOB_ID"]
     parser.add_argument("config", metavar="CONFIG", help="YAML config, such as configs/demo_difflogic.yaml")
 
     which = parser.add_argument_group("which job")
@@ -129,7 +130,7 @@ def checked_config(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
     if arguments.evaluate:
         reads = ("base.job_id", "data", "train.device", "train.dataloader")
         reason = "--evaluate takes the job's model as it is, and reads only data, train.device and train.dataloader"
-        unused += unread_overrides(arguments.override, reads, reason)
+        unused = unread_overrides(arguments.override, reads, reason)  # in place of other reasons
     for name, value in (("--split", arguments.split), ("--model", arguments.model)):
         if value is not None and not arguments.evaluate:
             raise UserError(f"{name} {value}: only with --evaluate")

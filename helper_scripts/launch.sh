@@ -31,6 +31,7 @@ source "$repository/helper_scripts/image_on_scratch.sh"
 extras=() # the extras in pyproject.toml that the environment must have
 locks=(requirements.lock) # what .venv must hold; each file begins with `-r` and the one before it
 config="" # the command's, if it has one: its absolute path
+unset DIFFLOGIC_TYPED # a wrapper that started this one has set it for itself
 names_files="" # set if the command's arguments name files that it reads or writes
 
 # note TEXT: a line on stderr; a full disk or a reader that is gone does not end the script.
@@ -63,7 +64,7 @@ answer_help() {
   for word in "${@:2}"; do
     case $word in
       -h | --help)
-        if [[ -n $1 ]]; then explain "$1"; else usage; fi
+        if [[ -z $1 ]] || ! explain "$1"; then usage; fi
         exit
         ;;
     esac
@@ -71,14 +72,11 @@ answer_help() {
 }
 
 # explain PROGRAM ARGUMENT...: prints the help of a command of Python. That takes a Python, but none of its packages, so nothing is
-# set up for it; without a Python, it is the usage.
+# set up for it. Returns 1 without a Python.
 explain() {
   local python
-  if python=$(_python_311); then
-    "$python" "$repository/$1" "${@:2}" --help
-  else
-    usage
-  fi
+  python=$(_python_311) || return 1
+  "$python" "$repository/$1" "${@:2}" --help
 }
 
 for name in OMP_NUM_THREADS NUMBA_NUM_THREADS; do

@@ -74,17 +74,18 @@ _check_signal() {
 # If a time limit is no longer than the signal's lead, a job would be stopped as it begins, queued again, and so on. SLURM may
 # lower --time to --time-min.
 _check_time() {
-  local name limit signal=${given[signal]:-${resources[signal]:-}} seconds lead=90
+  local name limit told signal=${given[signal]:-${resources[signal]:-}} seconds lead=90
   [[ -z ${signal#--signal=} ]] || lead=60 # sbatch's default
   [[ $signal != *@* ]] || lead=${signal##*@}
   for name in time time-min; do
     limit=${given[$name]:-${resources[$name]:-}}
     limit=${limit#--"$name"=}
-    [[ $name != time ]] || limit=${limit:-${SBATCH_TIMELIMIT:-}}
+    told=$name
+    [[ $name != time || -n $limit || -z ${SBATCH_TIMELIMIT:-} ]] || limit=$SBATCH_TIMELIMIT told=SBATCH_TIMELIMIT
     case ${limit,,} in "" | --"$name" | -1 | infinite | unlimited) continue ;; esac # without =, CONFIG's check tells
     seconds=$(_seconds "$limit")
     [[ -n $seconds ]] ||
-      fail "$name = $limit: this is no time limit; give minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S or UNLIMITED, such as 12:00:00" 2
+      fail "$told = $limit: this is no time limit; give minutes, M:S, H:M:S, D-H, D-H:M, D-H:M:S or UNLIMITED, such as 12:00:00" 2
     [[ $seconds -eq 0 || $seconds -gt $lead ]] || # 0 is no limit
       fail "the time limit $limit is $seconds s, and jobs get their stop signal $lead s before it; give a longer --$name" 2
   done
@@ -92,7 +93,7 @@ _check_time() {
 
 # _seconds TIME: prints what sbatch takes it for (M, M:S, H:M:S, D-H, D-H:M, D-H:M:S); nothing for anything else.
 _seconds() {
-  local form='^(([0-9]+)-)?([0-9]+)(:([0-9]+))?(:([0-9]+))?$'
+  local form='^(([0-9]{1,9})-)?([0-9]{1,9})(:([0-9]{1,9}))?(:([0-9]{1,9}))?$'
   [[ $1 =~ $form ]] || return 0
   local days=${BASH_REMATCH[2]:-} parts=("10#${BASH_REMATCH[3]}" "10#${BASH_REMATCH[5]:-0}" "10#${BASH_REMATCH[7]:-0}")
   [[ -n $days || $1 == *:*:* ]] || parts=(0 "${parts[@]}")

@@ -140,6 +140,7 @@ class CommandLine(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("-h", "--help", action="help", help="print this and exit")
+        self.also_takes: list[str] = []  # words that a wrapper hands on as options
         self._positionals.title = "arguments"
         self._optionals.title = "general"
 
@@ -155,7 +156,8 @@ class CommandLine(argparse.ArgumentParser):
             value = getattr(found, action.dest, None)
             if action.nargs is None and (value == [] != action.default or (isinstance(value, list) and [] in value)):
                 self.error(f"argument {'/'.join(action.option_strings) or action.dest}: expected one argument")
-        for text in (getattr(found, "override", None) or []) if others else []:
+        is_value = bool(others) and not others[0].startswith("-")
+        for text in (getattr(found, "override", None) or []) if is_value else []:
             key = text.rstrip("=")
             if key and not set("= ") & set(key):
                 self.error(f'argument --override: {text}: no blank between key and value: --override "{key}=VALUE"')
@@ -178,6 +180,7 @@ class CommandLine(argparse.ArgumentParser):
         if any(word.startswith("-") for word in words):
             return ""
         names = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
+        names += self.also_takes
         return f"; it takes one {' and one '.join(names)}" if names else "; it takes options only"
 
 

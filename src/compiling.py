@@ -1,4 +1,4 @@
-"""Kernels that are compiled while a command works: told once, and timed, so that it does not count as work."""
+"""The compilation of kernels while a command works: it is told, and timed, so that it does not count as work."""
 
 import functools
 import multiprocessing
@@ -32,5 +32,8 @@ def count(seconds: float) -> None:
 
 
 def working_clock() -> float:
-    """Return seconds, as time.perf_counter() does, on a clock that stands still while kernels are compiled."""
+    """Return seconds, as time.perf_counter() does, on a clock that stands still while kernels are compiled.
+
+    Waiting for another process of the job that compiles its own kernels counts.
+    """
     return time.perf_counter() - _seconds

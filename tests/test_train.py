@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 import signal
 import time
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from src import compiling
 from src.checkpoint import list_checkpoints, load_model_state, load_tree, save_tree
 from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config
@@ -24,6 +26,7 @@ from src.reports.compare import compare
 from src.reports.outcome import outcome
 from src.reports.status import job_status, status_table
 from src.train import train
+from src.training.augmentation import augment
 from tests import small_job
 
 EVERY_OPTION = (
@@ -252,6 +255,29 @@ def test_a_debug_run_says_so_wherever_its_results_are_shown(folder, run, monkeyp
     assert "No result" in (folder / "project/logs/debug/report.html").read_text()
     (folder / "project/logs/debug/metrics.csv").unlink()
     assert re.search(note, status_table(["debug"]))  # read from the checkpoint
+
+
+def test_what_kernels_take_to_compile_is_no_time_of_training(run, monkeypatch):
+    def compile_and_augment(*arguments):
+        time.sleep(0.02)
+        compiling.count(0.02)  # as if the batch had compiled a kernel
+        return augment(*arguments)
+
+    monkeypatch.setattr("src.train.augment", compile_and_augment)
+    began = time.perf_counter()
+    rows = run("compiling", "train.epochs=1 train.dataloader.batch_size=4")
+    batches = max(row["step"] for row in rows)
+    seconds = max(row.get("train_seconds", 0.0) for row in rows)
+    assert seconds < time.perf_counter() - began - 0.02 * batches
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_progress_within_an_epoch_is_told_when_a_minute_has_passed(run, monkeypatch, caplog, seconds):
+    monkeypatch.setattr("src.training.records.SECONDS_BETWEEN_LINES", seconds)
+    caplog.set_level(logging.INFO, logger=LOG.name)
+    rows = run(f"progress_{seconds}", "train.epochs=1 train.log_interval=1 train.dataloader.batch_size=48")
+    told = [record for record in caplog.records if record.levelno == logging.INFO and ", batch " in record.getMessage()]
+    assert len(told) == (rows[0]["step"] if seconds == 0 else 0)
 
 
 def test_a_debug_run_is_resumed_with_debug_alone_and_no_other_is(run, monkeypatch):

@@ -1,10 +1,12 @@
 """Triton's kernels are kept in files that are verified; a disk that takes none is one warning."""
 
+import logging
+import time
 from pathlib import Path
 
 import pytest
 
-from src import kernel_cache
+from src import compiling, kernel_cache
 from src.command_line import AT_LEAVING
 from tests.small_disk import small_disk
 
@@ -40,6 +42,22 @@ def put_kernel():
 
 
 CONTENTS = {"k.json": b'{"a": 1}', "k.cubin": b"\0code"}
+
+
+def test_a_kernel_that_is_compiled_is_told_and_timed(folder, monkeypatch, caplog):
+    monkeypatch.setattr(compiling, "_seconds", 0.0)
+    monkeypatch.setattr(compiling.LOG, "propagate", True)
+    compiling.tell_again()
+    manager = cache()
+    with caplog.at_level(logging.INFO, logger=compiling.LOG.name):
+        assert manager.get_group("k.json") is None
+        time.sleep(0.05)
+        manager.put_group("k.json", {"k.cubin": manager.put(b"code", "k.cubin")})
+        assert 0.05 <= compiling._seconds < 5
+        seconds = compiling._seconds
+        assert cache().get_group("k.json") is not None
+    assert compiling._seconds == seconds
+    assert caplog.text.count("compiling kernels") == 1
 
 
 def test_the_modules_of_kernels_use_it():

@@ -12,7 +12,9 @@ from src.command_line import EXIT_DONE, EXIT_FAILED, StopSignals, print_result
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `job.sh status`."""
-    parser.add_argument("job_id", nargs="*", help="the jobs to show; default: all on scratch and project storage")
+    parser.add_argument(
+        "job_id", metavar="JOB_ID", nargs="*", help="the jobs to show; default: all on scratch and project storage"
+    )
 
 
 def run(arguments: Namespace, stop: StopSignals) -> int:

@@ -32,6 +32,8 @@ def require_jobs(job_ids: Sequence[str]) -> None:
 
     The line names those that are not, and the nearest ones, or else some that are there, or else where they would be.
     """
+    if not job_ids:
+        return
     there = find_jobs()
     missing = [check_name(job_id, "job id") for job_id in dict.fromkeys(job_ids) if job_id not in there]
     if not missing:

@@ -142,13 +142,16 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _different_data(rows: list[dict[str, Any]]) -> list[str]:
-    """Return a line that says what keeps the jobs' accuracies from being compared, if anything does."""
-    for what, name in (("datasets", "dataset"), ("frame caches", "cache")):
+    """Return a line that says what keeps the jobs' accuracies from being compared, if anything is known to."""
+    for what, name in (
+        ("datasets, whose accuracies", "dataset"),
+        ("frame caches, whose accuracies of frames", "cache"),
+    ):
         jobs_by_value: dict[str, list[str]] = {}
         for row in rows:
             if row[name] is not None:
                 jobs_by_value.setdefault(row[name], []).append(row["job"])
         if len(jobs_by_value) > 1:
             parts = "; ".join(f"{value}: {', '.join(jobs)}" for value, jobs in jobs_by_value.items())
-            return [f"different {what}, whose accuracies cannot be compared: {parts}"]
+            return [f"different {what} cannot be compared: {parts}"]
     return []

@@ -45,7 +45,7 @@ def progress_bar(run: TrainingRun) -> tqdm:  # type: ignore[type-arg]
         total=run.batches_per_epoch,
         initial=run.progress.batch,
         desc=f"epoch {run.progress.epoch + 1}/{run.config.train.epochs}",
-        bar_format="{desc} {bar} {n_fmt}/{total_fmt} batches{postfix}",
+        bar_format="{desc} {bar:12} {n_fmt}/{total_fmt}{postfix}",
         disable=True if rank() else None,
         leave=False,
     )
@@ -60,7 +60,7 @@ def log_progress(run: TrainingRun, bar: tqdm) -> None:  # type: ignore[type-arg]
     run.loggers.log(*_running_entry(*progress.running[-1]))
     speed = progress.frames_seen / progress.train_seconds
     left = (run.batches_per_epoch * run.config.train.epochs - progress.step) * progress.train_seconds / progress.step
-    text = f"loss {loss:.4f}, accuracy {100 * accuracy:.1f} %, {speed:,.0f} frames/s, {format_duration(left)} left"
+    text = f"{format_duration(left)} left, loss {loss:.4f}, accuracy {100 * accuracy:.1f} %, {speed:,.0f} frames/s"
     bar.set_postfix_str(text)
     # On a terminal the bar says it already; in a log, a line per minute shows that the run is alive.
     quiet = sys.stderr.isatty() or time.monotonic() - run.last_progress_line < SECONDS_BETWEEN_LINES

@@ -91,7 +91,8 @@ def require_same_config(run: TrainingRun, state: dict[str, Any]) -> None:
             changes.append(f"resuming with {key} = {now!r}, it was {then!r}")
     remedy = ""
     if refused:
-        own = shlex.join(["./train.sh", str(run.job.logs / "config.yaml"), run.job.job_id, "--resume"])
+        words = ["./train.sh", str(run.job.logs / "config.yaml"), run.job.job_id, "--resume"]
+        own = shlex.join([*words, "--debug"] if state["debug"] else words)
         remedy = f"Leave out what changes it, or take the job's own config: {own}. "
     then, now = state["debug"], run.debug_note
     if then and not now:
