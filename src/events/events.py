@@ -16,6 +16,7 @@ class Events:
         p: polarity, uint8 [N]; 1 is ON (brighter).
         num_unread: bytes at the end of a file that was cut short, which were not read or are missing.
         num_outside: events outside the sensor, which were left out.
+        num_back: events whose timestamp is before that of the event before them; they stay where they are.
     """
 
     x: NDArray[np.uint16]
@@ -24,6 +25,7 @@ class Events:
     p: NDArray[np.uint8]
     num_unread: int = 0
     num_outside: int = 0
+    num_back: int = 0
 
     def __post_init__(self) -> None:
         lengths = {len(self.x), len(self.y), len(self.t), len(self.p)}
