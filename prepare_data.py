@@ -4,13 +4,13 @@
 Examples:
   ./prepare_data.sh configs/prepare_nmnist.yaml
   ./prepare_data.sh configs/prepare_nmnist.yaml --override "data.overlap=500"
-  ./prepare_data.sh configs/prepare_nmnist.yaml --preview
+  ./prepare_data.sh configs/my_recordings.yaml --inspect
 """
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from src.command_line import EXIT_DONE, StopSignals, run_command_line
+from src.command_line import EXIT_DONE, StopSignals, print_result, run_command_line
 from src.helpers import LOG
 
 
@@ -26,6 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='such as "data.overlap=500"; may be given more than once',
     )
     what = parser.add_argument_group("less than the whole cache").add_mutually_exclusive_group()
+    what.add_argument("--inspect", action="store_true", help="only list what recordings there are; write nothing")
     what.add_argument("--preview", action="store_true", help="only draw the cache's picture again")
     what.add_argument(
         "--shard",
@@ -49,6 +50,11 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     config = Config.from_yaml(arguments.config, arguments.override)
     for line in unread_overrides(arguments.override, ["data"], "a preparation reads only data"):
         LOG.warning("%s", line)
+    if arguments.inspect:
+        from src.frame_cache.inspect import inspect
+
+        print_result(inspect(config, stop.check))
+        return EXIT_DONE
     from src.frame_cache.prepare import prepare, prepare_shard  # imports numba, after the check of the config
 
     if arguments.shard is None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: prepare_data.sh CONFIG [--preview | --shard I/N] [--override "KEY=VALUE ..."]... [--debug]
+# Usage: prepare_data.sh CONFIG [--inspect | --preview | --shard I/N] [--override "KEY=VALUE ..."]... [--debug]
 # Turns recordings into a frame cache on scratch and project storage.
 set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)

@@ -43,6 +43,15 @@ class Data:
     name: str = option("NMNIST", "dataset", choices=DATASETS)
     data_root: str = option(
         "data", "folder that holds the dataset's folder; relative to the repository", path=True, may_change=True)
+    folder: str | None = option(
+        None, "folder of your own recordings, for data.name = FOLDER; under data_root, or a path", path=True,
+        may_change=True)
+    sensor_size: tuple[int, ...] | None = option(
+        None, "width and height of your own recordings' sensor; null: as the files' headers say", unit="pixels",
+        length=2, least=1, most=65536)
+    group_by: str | None = option(
+        None, "regular expression that finds the group, such as a person, in the path of each of your own recordings; "
+        "splits divide no group; null: by labels.csv, else each file is a group")
     url: str | None = option(
         None, "folder, or http(s):// or file:// URL of one, that has the dataset's archives; null: their own addresses",
         path=True, may_change=True)
@@ -70,6 +79,9 @@ class Data:
         "what a pixel holds: whether it had an event, or how many, up to 255 (for difflogic see thermometer_levels)",
         choices=("binary", "counts"))
     polarities: str = option("both", "a channel per polarity, or one for both", choices=("both", "merged"))
+    crop: tuple[int, ...] | None = option(
+        None, "region of the sensor that frames show: x, y, width, height; null: all of it", unit="pixels", length=4,
+        least=0, most=65536)
     downsample: float = option(
         1.0, "factor of coordinates, which are then rounded down; tonic's spatial_factor", above=0.0, most=1.0)
     denoise_time: int = option(

@@ -42,11 +42,15 @@ def needed_to_prepare(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _needed_for_recordings(config: Config, url: str | None) -> Iterator[tuple[str, Path]]:
-    from src.events.datasets import get_dataset  # imports numba, a second
-    from src.events.download.archives import source_of
+    from src.events.download.archives import source_of  # imports numba, a second
+    from src.frame_cache.framing_options import dataset_of
 
     root = from_repository(config.data.data_root)
-    archives = get_dataset(config.data.name).archives
+    dataset = dataset_of(config.data)
+    if dataset.complete is not None:
+        yield "ro", root / dataset.folder
+        return
+    archives = dataset.archives
     with contextlib.suppress(UserError):  # it comes up when the archives are needed
         if archives and isinstance(source := source_of(archives[0], url), Path):
             yield "ro", source.parent

@@ -40,6 +40,7 @@ DATASETS = Registry(
         "NMNIST": "src.events.datasets.nmnist:NMNIST",
         "CIFAR10DVS": "src.events.datasets.cifar10dvs:CIFAR10DVS",
         "DEMO": "src.events.datasets.demo:DEMO",
+        "FOLDER": "src.events.datasets.folder:FOLDER",
     }
 )
 

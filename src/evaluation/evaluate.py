@@ -18,8 +18,8 @@ from src.distributed.batches import deal_out_batches
 from src.distributed.group import rank, total, world_size
 from src.evaluation.inference import load_model
 from src.evaluation.metrics import accuracies, classification, debug_entry
-from src.events.datasets import get_dataset
 from src.frame_cache.cache import SPLITS, Split, cache_parameters, read_manifest, recording_names
+from src.frame_cache.framing_options import dataset_of
 from src.helpers import LOG, keep_freed_memory, match_choice
 from src.io_funcs import write_atomic
 from src.jobs.find import require_jobs
@@ -145,7 +145,7 @@ def evaluate_job(config: Config, job_id: str, split: str, model: str, stop: Stop
     evaluation = evaluate(network.to(device), cache.splits[split], options, device, stop.check)
     content = evaluation_content(evaluation, cache, split, job_id, model, own.model.model_type, about["step"])
     content |= debug_entry(about["debug"])
-    wanted, trained_on = (cache_parameters(data, get_dataset(data.name)) for data in (config.data, own.data))
+    wanted, trained_on = (cache_parameters(data, dataset_of(data)) for data in (config.data, own.data))
     path = evaluation_path(job, split, model, "" if wanted == trained_on else cache.folder.name)
     try:
         write_evaluation(path, content)

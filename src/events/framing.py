@@ -1,10 +1,10 @@
 """Framing: every choice that turns a recording's events into frames, and the frames that it gives.
 
 The choices apply in the order in which tonic's transforms are composed: first_saccade_only and stabilize, which are
-N-MNIST's own, then Denoise, Downsample, MergePolarities and ToFrame.
+N-MNIST's own, then the crop, Denoise, Downsample, MergePolarities and ToFrame.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Framing:
         drop_incomplete: tonic's `not include_incomplete`, for event_count and time_window.
         dtype: binary, one packed bit per pixel, or counts, one byte per pixel, at most 255.
         polarities: both or merged.
+        crop: region of the sensor, (x, y, width, height); None: all of it.
         downsample: tonic's spatial_factor, above 0 and at most 1.
         denoise_time: microseconds; 0: no denoising.
         first_saccade_only, stabilize: as tonic's N-MNIST dataset.
@@ -49,6 +50,7 @@ class Framing:
     drop_incomplete: bool = True
     dtype: str = "binary"
     polarities: str = "both"
+    crop: tuple[int, int, int, int] | None = None
     downsample: float = 1.0
     denoise_time: int = 1200
     first_saccade_only: bool = False
@@ -68,6 +70,8 @@ def framing_parameters(framing: Framing) -> dict[str, Any]:
         "first_saccade_only": framing.first_saccade_only,
         "stabilize": framing.stabilize,
     }
+    if framing.crop is not None:
+        parameters["crop"] = list(framing.crop)
     if not FRAME_MODES[framing.mode].in_bins:  # bins leave no incomplete frame
         parameters["drop_incomplete"] = framing.drop_incomplete
     return parameters
@@ -92,6 +96,8 @@ def framing_name(parameters: dict[str, Any]) -> str:
         words.append(parameters["frame_dtype"])
     if parameters["polarities"] != "both":
         words.append(parameters["polarities"])
+    if "crop" in parameters:
+        words.append("crop" + "x".join(map(str, parameters["crop"])))
     if parameters["downsample"] != 1:
         words.append(f"downsample{parameters['downsample']:g}")
     if parameters["first_saccade_only"]:
@@ -106,8 +112,22 @@ def frame_shape(framing: Framing, sensor_size: tuple[int, int, int]) -> tuple[in
 
     Downsampling keeps the fewest columns that hold every pixel, int((W - 1) * downsample) + 1, and rows likewise.
     """
-    width, height, polarities = framed_size(sensor_size, framing.polarities == "merged", framing.downsample)
+    region = _region(framing, sensor_size)
+    width, height, polarities = framed_size(region, framing.polarities == "merged", framing.downsample)
     return polarities, height, width
+
+
+def _region(framing: Framing, sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return (W, H, P) of the part of the sensor that frames show."""
+    return sensor_size if framing.crop is None else (framing.crop[2], framing.crop[3], sensor_size[2])
+
+
+def cropped(events: Events, crop: tuple[int, int, int, int]) -> Events:
+    """Return the events in a region (x, y, width, height), whose corner becomes pixel (0, 0)."""
+    left, top, width, height = crop
+    x, y = events.x - np.uint16(left), events.y - np.uint16(top)  # those before the corner become large
+    kept = (x < width) & (y < height)
+    return replace(events, x=x[kept], y=y[kept], t=events.t[kept], p=events.p[kept])
 
 
 def frame_bytes(framing: Framing, sensor_size: tuple[int, int, int]) -> int:
@@ -141,9 +161,12 @@ def frames_of(events: Events, sensor_size: tuple[int, int, int], framing: Framin
         events = first_saccade(events)
     if framing.stabilize:
         events = stabilize(events)
+    if framing.crop is not None:
+        require_inside(events, sensor_size)
+        events = cropped(events, framing.crop)
     return make_frames(
         events,
-        sensor_size,
+        _region(framing, sensor_size),
         _MODES[framing.mode],
         framing.size,
         framing.overlap,

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from src.config import Config
 from src.data import read_samples, stacked
-from src.events.datasets import get_dataset
 from src.frame_cache.cache import cache_parameters, damages, find_caches, read_manifest, read_split
+from src.frame_cache.framing_options import dataset_of
 from src.io_funcs import project_root, scratch_root
 
 
@@ -19,7 +19,7 @@ def example_frames(config: Config, frame_shape: tuple[int, int, int], most: int)
     split are spread evenly over it, so that every class is among them.
     """
     num_bits = math.prod(frame_shape)
-    parameters = cache_parameters(config.data, get_dataset(config.data.name))
+    parameters = cache_parameters(config.data, dataset_of(config.data))
     for folder in [path for root in (scratch_root(), project_root()) for path in find_caches(root, parameters)]:
         manifest = read_manifest(folder)
         if manifest is None or damages(folder, manifest, fast=True):

@@ -21,10 +21,9 @@ from tqdm import tqdm
 
 from src.command_line import UserError
 from src.config import Data
-from src.events.datasets import get_dataset
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.framing import NAME_PATTERN, framing_name, framing_parameters
-from src.frame_cache.framing_options import framing_of, require_fitting_dataset
+from src.frame_cache.framing_options import dataset_of, framing_of, require_fitting_dataset
 from src.helpers import LOG
 from src.io_funcs import (
     atomic_file,
@@ -68,14 +67,26 @@ def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
     }
     if not dataset.own_test_split:
         parameters["test_split"] = data.test_split
+    if dataset.of_options is not None:
+        parameters |= {
+            "folder": Path(dataset.folder).name,
+            "group_by": data.group_by,
+            "sensor_size": None if data.sensor_size is None else list(data.sensor_size),
+        }
     return parameters
 
 
 def source_fingerprint(recordings: list[Recording], root: Path) -> str:
-    """Return a SHA-256 over the names and sizes of the recordings: other files give another cache."""
+    """Return a SHA-256 over the names and sizes of the recordings: other files give another cache.
+
+    What a table says of the user's own recordings counts as well: parts of files, labels, groups and splits.
+    """
     digest = hashlib.sha256()
     for name, recording in zip(relative_names(recordings, root), recordings, strict=True):
-        digest.update(f"{name}\0{recording.size}\n".encode(errors="surrogateescape"))  # a file's name may be any bytes
+        text = f"{name}\0{recording.size}\n"
+        if recording.group:
+            text += "\0".join(str(value) for value in vars(recording).values() if value is not recording.path) + "\n"
+        digest.update(text.encode(errors="surrogateescape"))  # a file's name may be any bytes
     return digest.hexdigest()
 
 
@@ -85,8 +96,20 @@ def relative_names(recordings: list[Recording], root: Path) -> list[str]:
     return [recording.path.removeprefix(beginning) for recording in recordings]
 
 
+def told_names(recordings: list[Recording], root: Path) -> list[str]:
+    """Return `relative_names` with what else tells recordings apart for people: parts of files, and groups."""
+    names = []
+    for name, recording in zip(relative_names(recordings, root), recordings, strict=True):
+        remarks = [] if recording.group in ("", name) else [f"group {' '.join(recording.group.split(chr(0)))}"]
+        if recording.begin is not None or recording.end is not None:
+            begin, end = ("" if time is None else f"{time:,}" for time in (recording.begin, recording.end))
+            remarks.insert(0, f"{begin} to {end} microseconds".strip())
+        names.append(f"{name} ({', '.join(remarks)})" if remarks else name)
+    return names
+
+
 def recording_names(manifest: Manifest) -> list[str] | None:
-    """Return the file names of a cache's recordings, relative to the dataset's folder, in the order of their numbers.
+    """Return the names of a cache's recordings for people, see `told_names`, in the order of their numbers.
 
     A number in `Split.recordings` is a place in this list. Caches that were made before names were kept give None.
     """
@@ -254,7 +277,7 @@ def fitting_cache(data: Data) -> Path:
         MissingCacheError: if there is no such cache; the text says how to prepare it.
         UserError: if there are no recordings and several caches fit.
     """
-    dataset = get_dataset(data.name)
+    dataset = dataset_of(data)
     parameters = cache_parameters(data, dataset)
     made_from = {}  # cache -> fingerprint of its recordings
     for root in (scratch_root(), project_root()):

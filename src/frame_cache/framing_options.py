@@ -2,9 +2,33 @@
 
 from src.command_line import UserError
 from src.config import Data, overlap_of, size_of
-from src.events.datasets.dataset import Dataset
+from src.events.datasets import get_dataset
+from src.events.datasets.dataset import Dataset, OwnRecordings
 from src.events.framing import Framing
 from src.frame_modes import framing_errors
+
+
+def dataset_of(data: Data) -> Dataset:
+    """Return the dataset that the data section names; for the user's own recordings, as its options describe it.
+
+    Raises:
+        UserError: if there is no such dataset, or an option of the user's own recordings does not fit.
+    """
+    dataset = get_dataset(data.name)
+    own = OwnRecordings(
+        folder=data.folder,
+        sensor_size=None if data.sensor_size is None else (data.sensor_size[0], data.sensor_size[1]),
+        group_by=data.group_by,
+    )
+    if dataset.of_options is not None:
+        return dataset.of_options(own)
+    given = [name for name, value in vars(own).items() if value is not None]
+    if given:
+        raise UserError(
+            f"data.{given[0]} is for your own recordings, and data.name = {dataset.name} is not: leave it out, or set "
+            f"data.name to FOLDER"
+        )
+    return dataset
 
 
 def framing_of(data: Data) -> Framing:
@@ -20,6 +44,7 @@ def framing_of(data: Data) -> Framing:
         drop_incomplete=data.drop_incomplete,
         dtype=data.frame_dtype,
         polarities=data.polarities,
+        crop=None if data.crop is None else (data.crop[0], data.crop[1], data.crop[2], data.crop[3]),
         downsample=data.downsample,
         denoise_time=data.denoise_time,
         first_saccade_only=data.first_saccade_only,
@@ -29,6 +54,8 @@ def framing_of(data: Data) -> Framing:
 
 def require_fitting_dataset(data: Data, dataset: Dataset) -> None:
     """Raise UserError if the data section asks for what recordings of this dataset do not have."""
+    if data.crop is not None and dataset.complete is None:
+        require_crop_on_sensor(data, dataset)
     if dataset.has_saccades:
         return
     for name in ("first_saccade_only", "stabilize"):
@@ -37,3 +64,16 @@ def require_fitting_dataset(data: Data, dataset: Dataset) -> None:
                 f"data.{name} = true is for recordings with the saccades of N-MNIST, which those of data.name = "
                 f"{dataset.name} do not have; leave it out"
             )
+
+
+def require_crop_on_sensor(data: Data, dataset: Dataset) -> None:
+    """Raise UserError if data.crop is not a region of the dataset's sensor, which must be known."""
+    if data.crop is None:
+        return
+    left, top, width, height = data.crop
+    sensor_width, sensor_height, _ = dataset.sensor_size
+    if min(width, height) < 1 or left + width > sensor_width or top + height > sensor_height:
+        raise UserError(
+            f"data.crop = {list(data.crop)}: x, y, width and height give no region of the sensor of {sensor_width} x "
+            f"{sensor_height} pixels"
+        )

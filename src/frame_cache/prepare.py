@@ -13,11 +13,10 @@ from tqdm import tqdm
 
 from src.command_line import StopSignals, UserError
 from src.config import Config, Data
-from src.events.datasets import get_dataset
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.framing import Framing, frame_bytes, frame_shape
 from src.frame_cache import cache
-from src.frame_cache.framing_options import framing_of
+from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.left_out import report_left_out, too_many
 from src.frame_cache.preview import write_preview
 from src.frame_cache.recordings import obtain_recordings
@@ -58,7 +57,7 @@ class _Preparation:
     dataset: Dataset
     framing: Framing
     recordings: list[Recording]
-    names: list[str]  # the recordings' file names, relative to the dataset's folder
+    names: list[str]  # of the recordings, for people
     parameters: dict[str, Any]
     fingerprint: str
     units: list[WorkUnit]
@@ -74,19 +73,22 @@ class _Preparation:
 
 
 def _plan(config: Config, stop: StopSignals) -> _Preparation:
-    dataset = get_dataset(config.data.name)
+    dataset = dataset_of(config.data)
     require_storages()
     if dataset.note:
         LOG.info("%s", dataset.note)
     _warn_of_unused(config.data, dataset)
-    root, recordings = obtain_recordings(config.data, dataset, stop.check)
     parameters = cache.cache_parameters(config.data, dataset)
+    root, recordings = obtain_recordings(config.data, dataset, stop.check)
+    if dataset.complete is not None:
+        dataset = dataset.complete(root)
+        require_crop_on_sensor(config.data, dataset)
     fingerprint = cache.source_fingerprint(recordings, root)
     splits = assign_splits(recordings, config.data, dataset.own_test_split)
     warn_of_missing_classes(splits, recordings, dataset.classes)
     units = plan_work_units(splits, recordings)
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
-    names = cache.relative_names(recordings, root)
+    names = cache.told_names(recordings, root)
     return _Preparation(dataset, framing_of(config.data), recordings, names, parameters, fingerprint, units, relative)
 
 

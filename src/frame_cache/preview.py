@@ -12,6 +12,7 @@ from src.drawing import BOTH, OFF, ON, coloured, drawing
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.formats.errors import CorruptRecordingError
 from src.frame_cache import cache
+from src.frame_cache.work_units import read_events
 from src.helpers import LOG
 from src.io_funcs import atomic_file, project_root
 
@@ -181,7 +182,7 @@ def _draw_rate(axes: "Axes", dataset: Dataset, recordings: Sequence[Recording]) 
     streams = []
     for number in range(0, len(recordings), max(1, len(recordings) // RECORDINGS_FOR_RATE)):
         try:
-            events = dataset.read(recordings[number].path)
+            events = read_events(recordings[number], dataset)
         except (CorruptRecordingError, ValueError, OSError):
             continue  # the preparation has reported it
         if len(events):

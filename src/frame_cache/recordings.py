@@ -26,14 +26,15 @@ def obtain_recordings(
         if not recordings:
             raise UserError(f"no recordings of {dataset.name} under {root}, only {some}. {what_to_do}")
         LOG.warning("recordings of %s are left out, %s. %s", dataset.name, some, what_to_do)
-    if not recordings or not dataset.is_current(root, data.seed):
+    if dataset.complete is None and (not recordings or not dataset.is_current(root, data.seed)):
         try:
             _bring_recordings(data, dataset, root, check)
         except OSError as error:
             raise UserError(f"cannot bring the recordings of {dataset.name} to {root}: {error}") from error
         recordings = dataset.find_recordings(root)
     if not recordings:
-        raise UserError(f"no recordings of {dataset.name} under {root}; is data.data_root right?")
+        setting = "data.data_root" if dataset.complete is None else "data.folder"
+        raise UserError(f"no recordings of {dataset.name} under {root}; is {setting} right?")
     if dataset.archives and (strangers := strange_folders(dataset.archives, root)):
         LOG.warning("nothing is taken from %s in %s: not a folder of %s", ", ".join(strangers), root, dataset.name)
     if len(recordings) < dataset.full_size:

@@ -10,12 +10,18 @@ from src.helpers import LOG
 
 
 def assign_splits(recordings: list[Recording], data: Data, own_test_split: bool) -> dict[str, list[int]]:
-    """Return the numbers of each split's recordings: whole recordings, stratified by class, drawn from data.seed."""
+    """Return the numbers of each split's recordings: whole groups, stratified by class, drawn from data.seed.
+
+    Splits that the recordings name themselves are kept; a missing one is drawn from the training recordings.
+    """
     labels = np.array([recording.label for recording in recordings])
+    groups = np.array([recording.group or str(number) for number, recording in enumerate(recordings)])
     is_test = np.array([recording.is_test for recording in recordings])
+    is_val = np.array([recording.is_val for recording in recordings])
     if not own_test_split:
-        is_test = _stratified(labels, np.ones(len(labels), bool), data.test_split, [data.seed, 0])
-    is_val = _stratified(labels, ~is_test, data.val_split, [data.seed, 1])
+        is_test = _drawn(labels, groups, ~is_val, data.test_split, [data.seed, 0])
+    if not is_val.any():
+        is_val = _drawn(labels, groups, ~is_test, data.val_split, [data.seed, 1])
     members = {"train": ~is_test & ~is_val, "val": is_val, "test": is_test}
     return {split: np.flatnonzero(members[split]).tolist() for split in SPLITS}
 
@@ -29,6 +35,30 @@ def warn_of_missing_classes(
         missing = [name for label, name in enumerate(classes) if label not in present]
         if present and missing:
             LOG.warning("no recording of class %s is in %s: is a folder missing?", ", ".join(missing), split)
+
+
+def _drawn(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    candidates: NDArray[np.bool_],
+    fraction: float,
+    seed: list[int],
+) -> NDArray[np.bool_]:
+    """Mark about `fraction` of each class's candidates at random, and of each group all or none."""
+    if len(np.unique(groups)) == len(groups):
+        return _stratified(labels, candidates, fraction, seed)
+    num_classes = labels.max() + 1
+    wanted = fraction * np.bincount(labels[candidates], minlength=num_classes)
+    marked = np.zeros(len(labels), dtype=bool)
+    rng = np.random.default_rng(seed)
+    for group in rng.permutation(np.unique(groups[candidates])):
+        members = candidates & (groups == group)
+        lacking = wanted - np.bincount(labels[marked], minlength=num_classes)
+        # A group is taken if it brings the classes' numbers nearer to what is wanted.
+        left = lacking - np.bincount(labels[members], minlength=num_classes)
+        if (left**2).sum() < (lacking**2).sum():
+            marked |= members
+    return marked
 
 
 def _stratified(

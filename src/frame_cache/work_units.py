@@ -6,6 +6,7 @@ unit. Neither file is synced, so that nothing waits for the disk; instead both a
 made again if they are damaged.
 """
 
+import functools
 import hashlib
 import itertools
 import json
@@ -26,7 +27,6 @@ from numpy.typing import NDArray
 
 from src.command_line import RunError, Stopped, UserError, ignore_stop_signals, stop_signals_blocked
 from src.config import Data
-from src.events.datasets import get_dataset
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
@@ -153,15 +153,40 @@ def framed(recording: Recording, dataset: Dataset, framing: Framing) -> tuple[Ev
         ValueError: if its frames would take more than MOST_BYTES.
         OSError: if it cannot be read from the disk.
     """
-    try:
-        events = dataset.read(recording.path)
-    except ValueError as error:
-        raise CorruptRecordingError(str(error)) from error
+    events = read_events(recording, dataset)
     try:
         return events, frames_of(events, dataset.sensor_size, framing)
     except OutsideSensorError:
         events = keep_inside(events, dataset.sensor_size)
         return events, frames_of(events, dataset.sensor_size, framing)
+
+
+def read_events(recording: Recording, dataset: Dataset) -> Events:
+    """Return the events of a recording, or of the part of a file that it is.
+
+    Raises:
+        CorruptRecordingError, ForeignRecordingError: if it cannot be used.
+        OSError: if it cannot be read from the disk.
+    """
+    try:
+        if recording.begin is None and recording.end is None:
+            return dataset.read(recording.path)
+        events = _read_shared(recording.path, dataset.read)
+    except ValueError as error:
+        raise CorruptRecordingError(str(error)) from error
+    kept = np.ones(len(events), bool)
+    if recording.begin is not None:
+        kept &= events.t >= recording.begin
+    if recording.end is not None:
+        kept &= events.t < recording.end
+    if not kept.any():
+        raise CorruptRecordingError(f"it has no events from {recording.begin} to {recording.end} microseconds")
+    return Events(events.x[kept], events.y[kept], events.t[kept], events.p[kept], events.num_unread)
+
+
+@functools.lru_cache(maxsize=1)  # the parts of a file follow each other
+def _read_shared(path: str, read: Callable[[str], Events]) -> Events:
+    return read(path)
 
 
 def frames_per_recording(recordings: list[Recording], dataset: Dataset, framing: Framing) -> float:
@@ -278,7 +303,7 @@ def make_units(
             while True:
                 for unit in itertools.islice(waiting, 2 * processes - len(running)):
                     with stop_signals_blocked():  # a worker that starts cannot ignore them yet
-                        running[pool.submit(_work, unit, dataset.name, data, folder)] = unit
+                        running[pool.submit(_work, unit, dataset, data, folder)] = unit
                 if not running:
                     return
                 done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -314,9 +339,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(unit: WorkUnit, dataset_name: str, data: Data, folder: Path) -> MadeUnit:
+def _work(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path) -> MadeUnit:
     def check() -> None:
         if _stopping.is_set():
             raise Stopped("the preparation is stopping")
 
-    return make_unit(unit, get_dataset(dataset_name), data, folder, check)
+    return make_unit(unit, dataset, data, folder, check)

@@ -27,5 +27,11 @@ def dense_layers(shape: tuple[int, int, int], options: DiffLogicOptions, gates: 
             )
             in_dim = o.num_neurons
     except ValueError as error:
-        raise UserError(f"model.difflogic.num_neurons = {o.num_neurons}: {error}") from error
+        text = f"model.difflogic.num_neurons = {o.num_neurons}: {error}"
+        if not layers and 2 * o.num_neurons < in_dim:
+            text += (
+                ". Smaller frames need fewer: data.downsample or data.crop makes them; or use "
+                "model.difflogic.architecture=convolutional"
+            )
+        raise UserError(text) from error
     return layers

@@ -82,6 +82,7 @@ def option(
     most: float | str | None = None,
     above: float | None = None,
     below: float | str | None = None,
+    length: int | None = None,
     choices: Iterable[str] | None = None,
     spelling: Callable[[str], str] | None = None,
     path: bool = False,
@@ -96,6 +97,7 @@ def option(
         unit: what a number counts.
         least, most: the smallest and the largest number allowed.
         above, below: limits that are not allowed themselves. `most` and `below` may be another option's key.
+        length: how many numbers a list has; None: one or more.
         choices: the allowed names, in any case; those of a registry are looked up when they are needed.
         spelling: turns a text that can be written in several ways into one of them.
         path: `expand_path` reads it.

@@ -83,6 +83,8 @@ def limit(value: Any, facts: Mapping[str, Any]) -> Any:
     if value is None:  # an optional option that is not set
         return None
     if isinstance(value, tuple):
+        if len(value) != facts.get("length", len(value)):
+            raise ValueError(f"expected {facts['length']} numbers")
         return tuple(limit(entry, facts) for entry in value)
     if "spelling" in facts:
         return facts["spelling"](value)

@@ -4,22 +4,20 @@ import torch
 
 from src.command_line import UserError
 from src.config import Augmentation, Config
-from src.events.datasets import get_dataset
-from src.events.framing import frame_shape
-from src.frame_cache.framing_options import framing_of
+from src.frame_cache.framing_options import dataset_of
 from src.logic.backends.triton import has_triton
 from src.training.augmentation_kernels import FrameShape, augment_by_numba, augment_by_torch, draw
 
 
-def require_fitting_augmentation(config: Config) -> None:
-    """Raise UserError if frames would lose their class or be moved out of sight."""
-    options, dataset = config.train.augmentation, get_dataset(config.data.name)
+def require_fitting_augmentation(config: Config, shape: FrameShape) -> None:
+    """Raise UserError if frames of this shape would lose their class or be moved out of sight."""
+    options, dataset = config.train.augmentation, dataset_of(config.data)
     if options.flip and not dataset.mirrored_keeps_class:
         raise UserError(
             f"train.augmentation.flip = true: a mirrored recording of {dataset.name} is not of its class any more; "
             f"use train.augmentation.flip=false"
         )
-    _, height, width = frame_shape(framing_of(config.data), dataset.sensor_size)
+    _, height, width = shape
     if options.shift >= min(height, width):
         raise UserError(
             f"train.augmentation.shift = {options.shift} moves whole frames of {width} x {height} pixels out of sight; "

@@ -14,8 +14,8 @@ from src.config import Config, Train
 from src.data import FrameCache, open_cache, place_splits, read_samples
 from src.distributed.gradients import data_parallel
 from src.distributed.group import device_name, rank, rank_zero_first
-from src.events.datasets import get_dataset
 from src.frame_cache.cache import MissingCacheError, cache_parameters
+from src.frame_cache.framing_options import dataset_of
 from src.frame_cache.prepare import prepare
 from src.helpers import LOG, keep_freed_memory, log_to_file, seed_everything
 from src.io_funcs import from_repository, remove_leftovers, write_atomic
@@ -67,8 +67,8 @@ def _create_run(config: Config, job: Job, loggers: Loggers, stop: StopSignals, d
     if device.type == "cpu":
         keep_freed_memory()
     require_fitting_frames(config.model, config.data.frame_dtype)  # before a preparation may begin
-    require_fitting_augmentation(config)
     cache = find_or_prepare_cache(config, stop)
+    require_fitting_augmentation(config, cache.frame_shape)
     require_val_split(config, cache)
     teacher = load_teacher(config, cache, device)
     num_frames, batch_size = len(cache.splits["train"]), config.train.dataloader.batch_size
@@ -172,7 +172,7 @@ def find_or_prepare_cache(config: Config, stop: StopSignals) -> FrameCache:
         url=config.data.url or preparation.data.url,
         num_threads=config.data.num_threads,
     )
-    wanted, made = (cache_parameters(options, get_dataset(options.name)) for options in (config.data, data))
+    wanted, made = (cache_parameters(options, dataset_of(options)) for options in (config.data, data))
     if differing := differing_keys(made, wanted):
         raise UserError(
             f"{path} (data.prepare_if_missing) prepares another cache than this config trains on: "

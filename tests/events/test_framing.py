@@ -241,3 +241,24 @@ def test_the_framing_is_that_of_the_data_section():
 def test_options_that_do_not_fit_are_a_user_s_error():
     with pytest.raises(UserError, match=r"data.frame_mode = time_window needs data.time_window, microseconds"):
         framing_of(Data(frame_mode="time_window"))
+
+
+CROP = (3, 2, 20, 17)  # x, y, width, height
+
+
+@given(event_streams())
+def test_a_cropped_recording_has_the_frames_of_a_sensor_of_that_size(stream_and_size):
+    left, top, width, height = CROP
+    stream, size = stream_and_size
+    sensor = (max(size[0], left + width), max(size[1], top + height), size[2])
+    x, y = stream.x.astype(int) - left, stream.y.astype(int) - top
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    part = Events(x[inside].astype(np.uint16), y[inside].astype(np.uint16), stream.t[inside], stream.p[inside])
+    framing = Framing(size=5, overlap=2, denoise_time=1000)
+    ours = frames_of(stream, sensor, dataclasses.replace(framing, crop=CROP))
+    assert np.array_equal(ours, frames_of(part, (width, height, size[2]), framing))
+
+
+def test_a_crop_is_the_shape_of_a_frame_before_downsampling():
+    assert frame_shape(Framing(crop=CROP), (346, 260, 2)) == (2, 17, 20)
+    assert frame_shape(Framing(crop=CROP, downsample=0.5), (346, 260, 2)) == (2, 9, 10)

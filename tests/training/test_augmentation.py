@@ -214,12 +214,12 @@ def config(name="NMNIST", downsample=1.0, **options):
 
 
 def test_mirrored_digits_are_refused_and_mirrored_photographs_are_not():
-    require_fitting_augmentation(config("CIFAR10DVS", flip=True))
+    require_fitting_augmentation(config("CIFAR10DVS", flip=True), (2, 128, 128))
     with pytest.raises(UserError, match=r"flip = true: a mirrored recording of NMNIST .* use .*flip=false"):
-        require_fitting_augmentation(config(flip=True))
+        require_fitting_augmentation(config(flip=True), (2, 34, 34))
 
 
 def test_a_shift_out_of_sight_is_refused():
-    require_fitting_augmentation(config(shift=33))
+    require_fitting_augmentation(config(shift=33), (2, 34, 34))
     with pytest.raises(UserError, match=r"shift = 17 moves whole frames of 17 x 17 pixels out of sight; at most 16"):
-        require_fitting_augmentation(config(shift=17, downsample=0.5))
+        require_fitting_augmentation(config(shift=17, downsample=0.5), (2, 17, 17))

@@ -13,12 +13,44 @@ UNPACKED = ".unpacked"  # in a dataset's folder: recordings that are unpacked, b
 
 @dataclass(frozen=True)
 class Recording:
-    """One file of a dataset; `size` in bytes. The path is text: a Path takes longer to make than a file to read."""
+    """One labelled recording of a dataset: a file, or a part of one.
+
+    Attributes:
+        path: of the file. It is text: a Path takes longer to make than a file to read.
+        label: number of its class.
+        size: bytes of the file.
+        is_test, is_val: whether it belongs to a test or validation split of the dataset's own.
+        group: recordings of one group, such as a person's, stay in one split; empty: a group of its own.
+        begin, end: the part's events are at or after the one and before the other, in microseconds; None: no bound.
+    """
 
     path: str
     label: int
     size: int
-    is_test: bool  # it belongs to the dataset's own test split
+    is_test: bool
+    is_val: bool = False
+    group: str = ""
+    begin: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class OwnRecordings:
+    """What the data section says of the user's own recordings.
+
+    Attributes:
+        folder: under `data.data_root`, or a path.
+        sensor_size: (width, height) in pixels; None: as the files' headers say.
+        group_by: regular expression, searched for in a file's path under the folder, that finds the recording's group.
+    """
+
+    folder: str | None = None
+    sensor_size: tuple[int, int] | None = None
+    group_by: str | None = None
+
+
+def _is_unpacked(folder: Path, seed: int) -> bool:
+    return not (folder / UNPACKED).exists()
 
 
 @dataclass(frozen=True)
@@ -61,6 +93,9 @@ class Dataset:
         mirrored_keeps_class: whether a recording with left and right exchanged is still of its class.
         has_saccades: whether the sensor moved in N-MNIST's three saccades, which `events/saccades.py` knows.
         note: a line to say whenever this dataset is prepared.
+        of_options: for a dataset of the user's own recordings: options -> the dataset that they describe.
+        complete: folder -> this dataset with the classes, the sensor and the test split that lie there; None if they
+            are known without the folder.
     """
 
     name: str
@@ -73,10 +108,12 @@ class Dataset:
     read: Callable[[str | Path], Events]
     archives: tuple[Archive, ...] = ()
     obtain: Callable[[Path, int], None] | None = None
-    is_current: Callable[[Path, int], bool] = lambda folder, seed: not (folder / UNPACKED).exists()
+    is_current: Callable[[Path, int], bool] = _is_unpacked
     mirrored_keeps_class: bool = False
     has_saccades: bool = False
     note: str = ""
+    of_options: "Callable[[OwnRecordings], Dataset] | None" = None
+    complete: "Callable[[Path], Dataset] | None" = None
 
 
 def recordings_in_class_folders(

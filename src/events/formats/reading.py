@@ -1,12 +1,16 @@
 """read_recording: the events of a file of any known format."""
 
+import mmap
 from pathlib import Path
 
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
+from src.events.formats.format import Format
 from src.events.formats.nmnist_bin import read_bytes
+from src.io_funcs import open_regular
 from src.registry import FILE_FORMATS
 
+HEADER_BYTES = 1 << 20  # at the beginning of a file, which hold its header
 SHOWN_BYTES = 14  # of a file in an unknown format
 
 
@@ -27,16 +31,41 @@ def read_recording(path: str | Path) -> Events:
 def decode_recording(content: bytes, suffix: str) -> Events:
     """Return the events of a file's bytes, as `read_recording` does; `suffix` is that of the file's name."""
     refuse_pointer(content)
-    for name in FILE_FORMATS:
-        file_format = FILE_FORMATS.load(name)
-        if file_format.knows(content, suffix):
-            events: Events = file_format.decode(content)
-            break
-    else:
+    name = format_name(content, suffix)
+    if name is None:
         *names, last = FILE_FORMATS
         raise ForeignRecordingError(
             f"unknown format: it begins with {content[:SHOWN_BYTES]!r}; known are {', '.join(names)} and {last}"
         )
+    file_format: Format = FILE_FORMATS.load(name)
+    events = file_format.decode(content)
     if len(events) == 0:
         raise CorruptRecordingError("it holds no events")
     return events
+
+
+def format_name(content: bytes, suffix: str) -> str | None:
+    """Return the name in `FILE_FORMATS` of the format of a file's bytes; None if it is in none."""
+    return next((name for name in FILE_FORMATS if FILE_FORMATS.load(name).knows(content, suffix)), None)
+
+
+def sensor_size_of(path: str | Path) -> tuple[int, int] | None:
+    """Return the sensor's (width, height) in pixels by a recording's header; None if it has no such header.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    with open_regular(path) as file:
+        if file.seek(0, 2) == 0:
+            return None  # an empty file cannot be mapped
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            content = mapped[:HEADER_BYTES]
+    name = format_name(content, Path(path).suffix)
+    file_format = FILE_FORMATS.load(name) if name is not None else None
+    if file_format is None or file_format.sensor_size is None:
+        return None
+    try:
+        size: tuple[int, int] | None = file_format.sensor_size(content)
+    except CorruptRecordingError:  # reported when it is read
+        return None
+    return size

@@ -1,0 +1,236 @@
+"""FOLDER: which recordings lie in a folder, of which class, split and group; and one clear line for what is wrong."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.command_line import UserError
+from src.events import Events
+from src.events.datasets.dataset import OwnRecordings
+from src.events.datasets.folder import find_recordings, natural_order, of_options
+from src.events.formats import aedat4, nmnist_bin
+
+ZEROS = np.zeros(3, np.uint16)
+EVENTS = Events(ZEROS, ZEROS, np.arange(3), np.zeros(3, np.uint8))
+
+
+def write(folder, *names, content=None):
+    """Make recordings of these names under the folder; return the folder."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(nmnist_bin.encode(EVENTS) if content is None else content)
+    return folder
+
+
+def found(folder, **options):
+    """(path under the folder, label, is for val, is for test) of each recording."""
+    recordings = find_recordings(folder, OwnRecordings(**options))
+    return [(str(Path(r.path).relative_to(folder)), r.label, r.is_val, r.is_test) for r in recordings]
+
+
+def completed(folder, sensor_size=(34, 34), **options):
+    dataset = of_options(OwnRecordings(folder=str(folder), sensor_size=sensor_size, **options))
+    return dataset.complete(folder)
+
+
+def table(folder, text, *names):
+    """Write labels.csv, and recordings beside it."""
+    write(folder, *names)
+    (folder / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+# Layouts
+
+
+def test_a_folder_per_class_is_a_dataset_in_natural_order(tmp_path):
+    write(tmp_path, "class 10/a.bin", "class 10/b.bin", "class 2/b.bin", "class 2/c 10.bin", "class 2/c 9.bin")
+    assert completed(tmp_path).classes == ("class 2", "class 10")
+    names = [name for name, *_ in found(tmp_path)]
+    assert names == ["class 2/b.bin", "class 2/c 9.bin", "class 2/c 10.bin", "class 10/a.bin", "class 10/b.bin"]
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "VALID", "Testing")])
+def test_folders_of_splits_hold_folders_of_classes(tmp_path, names):
+    train, val, test = names
+    write(tmp_path, f"{train}/a/1.bin", f"{val}/a/2.bin", f"{test}/b/3.bin")
+    splits = {Path(name).name: (is_val, is_test) for name, _, is_val, is_test in found(tmp_path)}
+    assert splits == {"1.bin": (False, False), "2.bin": (True, False), "3.bin": (False, True)}
+    assert completed(tmp_path).own_test_split
+
+
+def test_a_class_may_be_named_like_a_split_beside_others(tmp_path):
+    write(tmp_path, "test/1.bin", "test/2.bin", "car/3.bin", "car/4.bin")
+    assert completed(tmp_path).classes == ("car", "test")
+
+
+def test_a_table_names_files_labels_splits_and_times(tmp_path):
+    text = "file,label,split,start_s,end_s\nx.bin,wave,train,0,1.5\nx.bin,clap,train,1.5,2\ny.bin,clap,test,,\n"
+    folder = table(tmp_path, text, "x.bin", "y.bin")
+    recordings = find_recordings(folder, OwnRecordings())
+    assert [(Path(r.path).name, r.label, r.begin, r.end, r.is_test) for r in recordings] == [
+        ("x.bin", 1, 0, 1_500_000, False),
+        ("x.bin", 0, 1_500_000, 2_000_000, False),
+        ("y.bin", 0, None, None, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefffile;label\r\na.bin;x\r\nb.bin;y\r\n",
+        "Path\tClass\tnote\na.bin\tx\t-\n\nb.bin\ty\t-\n",
+        'label,file\n"x","a.bin"\ny,b.bin',
+    ],
+    ids=["byte order mark and Windows line ends", "tabs and other names", "quotes"],
+)
+def test_a_table_is_read_as_programs_write_it(tmp_path, text):
+    assert [name for name, *_ in found(table(tmp_path, text, "a.bin", "b.bin"))] == ["a.bin", "b.bin"]
+
+
+@pytest.mark.parametrize("name", ["with blank", "ünïcode", "it's", 'double " quote', "line\nbreak", "semi;colon"])
+def test_a_name_may_have_any_characters(tmp_path, name):
+    write(tmp_path, f"{name}/{name}.bin", f"{name}/2.bin", "other/1.bin", "other/2.bin")
+    assert name in completed(tmp_path).classes
+
+
+def test_what_systems_put_beside_recordings_is_left_out(tmp_path):
+    write(tmp_path, "a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin", "a/._1.bin", "__MACOSX/1.bin", ".git/x")
+    assert len(found(tmp_path)) == 4
+
+
+def test_a_link_in_a_loop_is_left_out(tmp_path):
+    write(tmp_path, "a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin")
+    (tmp_path / "a" / "loop").symlink_to("loop")
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    assert len(found(tmp_path)) == 4
+
+
+def test_a_folder_named_like_a_recording_is_none(tmp_path):
+    write(tmp_path, "a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin", "a/3.bin/inside")
+    assert len(found(tmp_path)) == 4
+
+
+def test_names_with_digits_of_other_scripts_are_sorted():
+    assert sorted(["x٣", "x²", "x10", "x9"], key=natural_order)[:2] == ["x9", "x10"]
+
+
+# Groups
+
+
+def test_a_group_is_found_in_the_path(tmp_path):
+    write(tmp_path, "a/anna_1.bin", "a/anna_2.bin", "b/otto_1.bin")
+    recordings = find_recordings(tmp_path, OwnRecordings(group_by="([a-z]+)_"))
+    assert [r.group for r in recordings] == ["anna", "anna", "otto"]
+
+
+def test_parts_of_a_file_are_one_group(tmp_path):
+    folder = table(tmp_path, "file,label,start_us,end_us\nx.bin,a,0,1\nx.bin,b,1,2\n", "x.bin")
+    assert len({r.group for r in find_recordings(folder, OwnRecordings())}) == 1
+
+
+def test_a_table_s_groups_count(tmp_path):
+    folder = table(tmp_path, "file,label,group\nx.bin,a,p1\ny.bin,b,p1\n", "x.bin", "y.bin")
+    assert [r.group for r in find_recordings(folder, OwnRecordings())] == ["p1", "p1"]
+
+
+# The sensor
+
+
+def test_the_sensor_is_that_of_the_headers(tmp_path):
+    write(tmp_path, "a/1", "a/2", "b/3", "b/4", content=aedat4.encode(EVENTS, (346, 260)))
+    assert completed(tmp_path, None).sensor_size == (346, 260, 2)
+
+
+@pytest.mark.parametrize("given", [None, (346, 260)])
+def test_files_of_two_sensors_are_named(tmp_path, given):
+    write(tmp_path, "a/1", "a/2", content=aedat4.encode(EVENTS, (346, 260)))
+    write(tmp_path, "b/3", "b/4", content=aedat4.encode(EVENTS, (640, 480)))
+    with pytest.raises(UserError, match=r"1' is of a sensor of 346 x 260 pixels, '.*3' of 640 x 480;"):
+        completed(tmp_path, given)
+
+
+def test_another_sensor_than_the_option_says_is_named(tmp_path):
+    write(tmp_path, "a/1", "a/2", "b/3", "b/4", content=aedat4.encode(EVENTS, (346, 260)))
+    with pytest.raises(
+        UserError, match=r"^data\.sensor_size = \[640, 480\]: '.*1' is of a sensor of 346 x 260 pixels$"
+    ):
+        completed(tmp_path, (640, 480))
+
+
+def test_files_without_a_sensor_in_their_header_need_the_option(tmp_path):
+    write(tmp_path, "a/1.bin", "a/2.bin", "b/3.bin", "b/4.bin")
+    assert completed(tmp_path, (40, 30)).sensor_size == (40, 30, 2)
+    with pytest.raises(UserError, match=r"^data\.sensor_size = null: .* give \[width, height\]$"):
+        completed(tmp_path, None)
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "no recordings"),
+        (("a/1.bin", "a/2.bin"), "one class only, 'a'"),
+        (("a/1.bin", "b/1.bin", "b/2.bin"), "class 'a' has one recording only, '.*1.bin'"),
+    ],
+)
+def test_too_few_recordings_are_refused(tmp_path, names, message):
+    with pytest.raises(UserError, match=message):
+        completed(write(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no column 'file'"),
+        ("file,labels\nx.bin,a\n", "no column 'label'; its first line is 'file,labels'"),
+        ("file,label\nz.bin,a\n", "line 2: 'z.bin': there is no such file"),
+        ("file,label\nx.bim,a\n", "did you mean 'x.bin'"),
+        ("file,label\nfolder,a\n", "'folder': a folder, not a file"),
+        ("file,label\nx.bin,\n", "line 2: it names no label"),
+        ("file,label\n,a\n", "line 2: it names no file"),
+        ("file,label,split\nx.bin,a,trian\n", "split 'trian': give train, val or test"),
+        ("file,label,start\nx.bin,a,0\n", "column 'start' has no unit; name it start_us or start_s"),
+        ("file,label,start_us\nx.bin,a,0\n", "not both start_us and end_us"),
+        ("file,label,start_us,end_us\nx.bin,a,9,8\n", "line 2: it ends before it begins"),
+        ("file,label,start_us,end_us\nx.bin,a,0.5,8\n", "start_us = '0.5': give a number without decimals"),
+        ("file,label,start_s,end_s\nx.bin,a,soon,8\n", "start_s = 'soon': give a number"),
+        ("file,label,start_us,end_us\nx.bin,a,0,9\nx.bin,b,8,12\n", "line 2: it shares events of 'x.bin' with line 3"),
+        ("file,label,start_us,end_us,start_s,end_s\nx.bin,a,0,9,0,1\n", "both microseconds and seconds"),
+        ("file,label\nx.bin,a\nx.bin,b\n", "shares events of 'x.bin' with line 3"),
+        (b"file,label\nx.bin,\xff\n", "not a UTF-8 text file"),
+        (b"file,label\n\0", "not a text file"),
+        ("file,label,split,group\nx.bin,a,train,g\ny.bin,b,test,g\n", "group 'g' is in train .* and in test"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_one_line(tmp_path, text, message):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=message) as caught:
+        find_recordings(table(tmp_path, text, "x.bin", "y.bin"), OwnRecordings())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("(", "no regular expression"), ("x+_", "does not match 'a/1.bin'; every recording")]
+)
+def test_a_pattern_of_groups_that_does_not_fit_is_refused(tmp_path, pattern, message):
+    with pytest.raises(UserError, match=message):
+        found(write(tmp_path, "a/1.bin"), group_by=pattern)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
+    write(tmp_path, "a/1.bin")
+    (tmp_path / "a").chmod(0)
+    with pytest.raises(UserError, match="cannot list this folder"):
+        found(tmp_path)
+
+
+def test_a_dataset_without_a_folder_is_refused():
+    with pytest.raises(UserError, match=r"data\.folder = null: data\.name = FOLDER needs the folder"):
+        of_options(OwnRecordings())

@@ -1,0 +1,54 @@
+"""--inspect: what recordings there are, before anything is made of them."""
+
+import numpy as np
+import pytest
+
+from src.config import Config, Data
+from src.events import Events
+from src.events.formats import nmnist_bin
+from src.frame_cache.inspect import inspect
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, three recordings each of 1,000 events in 0.1 s, and a file that is no recording."""
+    n = np.arange(1000)
+    events = Events((n % 30).astype(np.uint16), (n % 20).astype(np.uint16), 100 * n, (n % 4 == 0).astype(np.uint8))
+    for name in ("car/1.bin", "car/2.bin", "car/3.bin", "bus 10/1.bin", "bus 10/2.bin", "bus 10/3.bin"):
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(nmnist_bin.encode(events))
+    (tmp_path / "mine/car/notes.doc").write_bytes(b"\0notes")
+    return tmp_path / "mine"
+
+
+def told(folder, **options):
+    return inspect(Config(data=Data(name="FOLDER", folder=str(folder), sensor_size=(34, 34), **options)))
+
+
+def test_classes_are_listed_with_formats_durations_and_events(folder):
+    first, _, _, bus, car, *_ = told(folder).splitlines()
+    assert first == f"7 recordings in {folder}, sensor 34 x 34"
+    assert bus.split() == ["bus", "10", "3", "N-MNIST's", ".bin", "0.10", "1,000", "10,010", "25"]
+    assert car.startswith("car")
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(folder):
+    assert f"{folder}/car/notes.doc: unknown format" in told(folder)
+
+
+def test_a_size_of_frames_is_suggested(folder):
+    assert "Suggested: data.events_per_frame=250 data.overlap=125" in told(folder)
+
+
+def test_a_frame_that_is_too_large_for_dense_layers_is_told_with_the_ways_out(folder):
+    assert told(folder).endswith("2,312 bits")
+    config = Config(data=Data(name="FOLDER", folder=str(folder), sensor_size=(346, 260)))
+    ways = "by data.downsample or data.crop, or set model.difflogic.architecture=convolutional"
+    assert inspect(config).endswith(ways)
+
+
+def test_nothing_is_written(folder):
+    before = sorted(folder.rglob("*"))
+    told(folder)
+    assert sorted(folder.rglob("*")) == before

@@ -1,0 +1,44 @@
+"""Splits: a group of recordings is never divided, and classes keep their shares as far as groups allow."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.config import Data
+from src.events.datasets.dataset import Recording
+from src.frame_cache.splits import assign_splits
+
+LABELS_AND_GROUPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=60)
+
+
+def recordings(members):
+    return [Recording("", label, 1, False, group=f"person {group}") for label, group in members]
+
+
+@given(LABELS_AND_GROUPS, st.integers(0, 99))
+def test_a_group_is_in_one_split(members, seed):
+    splits = assign_splits(recordings(members), Data(seed=seed), own_test_split=False)
+    groups = [{members[number][1] for number in numbers} for numbers in splits.values()]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+    assert sorted(number for numbers in splits.values() for number in numbers) == list(range(len(members)))
+
+
+def test_groups_give_each_split_about_its_share_of_each_class():
+    members = [(label, group) for group in range(40) for label in (0, 0, 1)]
+    splits = assign_splits(recordings(members), Data(test_split=0.2, val_split=0.1), own_test_split=False)
+    assert [len(splits[name]) for name in ("train", "val", "test")] == [87, 9, 24]
+    assert sum(members[number][0] for number in splits["test"]) == 8
+
+
+def test_a_validation_split_that_recordings_name_is_kept():
+    mine = [Recording("", number % 2, 1, number < 4, 4 <= number < 8) for number in range(20)]
+    splits = assign_splits(mine, Data(), own_test_split=True)
+    assert (splits["test"], splits["val"]) == ([0, 1, 2, 3], [4, 5, 6, 7])
+
+
+def test_a_test_split_is_drawn_beside_a_validation_split_that_recordings_name():
+    mine = [Recording("", number % 2, 1, False, number < 4) for number in range(24)]
+    splits = assign_splits(mine, Data(test_split=0.2), own_test_split=False)
+    assert splits["val"] == [0, 1, 2, 3]
+    assert len(splits["test"]) == 4
