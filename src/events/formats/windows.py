@@ -1,0 +1,86 @@
+"""What formats share that are decoded in windows: a kernel's state, and the loop that fills window after window."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.events.events import Events
+
+# A kernel keeps these in an int64 array, so that it can go on where it has stopped. A format's own slots follow.
+AT = 0  # where it goes on in the file; it is the end once nothing is left
+NUM_UNREAD, NUM_OUTSIDE, NUM_BACK = 1, 2, 3  # as in Events, so far
+LAST_T = 4  # timestamp of the last event
+OWN = 5  # first slot of a format's own
+
+NO_TIME = np.iinfo(np.int64).min  # LAST_T before the first event
+
+
+def new_state(num_own: int, at: int) -> NDArray[np.int64]:
+    """Return the state of a kernel that begins at a position of the file and has so many slots of its own."""
+    state = np.zeros(OWN + num_own, np.int64)
+    state[AT], state[LAST_T] = at, NO_TIME
+    return state
+
+
+def empty_events(n: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint8]]:
+    """Return arrays for x, y, t and p of n events."""
+    return np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.int64), np.empty(n, np.uint8)
+
+
+def read_only(content: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:
+    """Return a file's bytes as an array that cannot be written: kernels are compiled for this kind of array only."""
+    view = np.frombuffer(content, np.uint8) if isinstance(content, bytes) else np.asarray(content).view()
+    view.flags.writeable = False
+    return view
+
+
+def in_windows(
+    fill: Callable[..., int],
+    state: NDArray[np.int64],
+    end: int,
+    event_bytes: int,
+    most_events: int,
+    finish: Callable[[int], None],
+) -> Iterator[Events]:
+    """Fill windows until a kernel has come to the end; only the last may have no events, if it has counts.
+
+    Args:
+        fill: arrays of x, y, t and p -> number of events written to them; it advances `state`, and stops only if the
+            arrays are full or nothing is left.
+        state: see `new_state`.
+        end: where the file's events end.
+        event_bytes: fewest bytes of the file that an event takes.
+        most_events: size of a window.
+        finish: called with the number of all events before the last window is given; it may raise an error, or change
+            the counts in `state`.
+    """
+    if most_events < 1:
+        raise ValueError(f"a window must hold at least 1 event, got {most_events}")
+    num_events = 0
+    given = np.zeros(3, np.int64)
+    while True:
+        arrays = empty_events(min(most_events, max(1, (end - int(state[AT])) // event_bytes)))
+        n = fill(*arrays)
+        num_events += n
+        is_last = state[AT] >= end
+        if is_last:
+            finish(num_events)
+        counts = state[NUM_UNREAD : NUM_BACK + 1] - given
+        if n or counts.any():
+            x, y, t, p = arrays
+            yield Events(x[:n], y[:n], t[:n], p[:n], *map(int, counts))
+        if is_last:
+            return
+        given += counts
+
+
+def joined(windows: Iterator[Events]) -> Events:
+    """Return the events of all windows in one; windows are copied only if there are several."""
+    parts = list(windows)
+    if len(parts) == 1:
+        return parts[0]
+    arrays: list[Any] = [np.concatenate([getattr(part, name) for part in parts]) for name in "xytp"] if parts else []
+    counts = (sum(getattr(part, name) for part in parts) for name in ("num_unread", "num_outside", "num_back"))
+    return Events(*(arrays or empty_events(0)), *counts)
