@@ -50,6 +50,7 @@ FILE_FORMATS = Registry(
         "AEDAT 4": "src.events.formats.aedat4:FORMAT",
         "AEDAT 3.1": "src.events.formats.aedat3:FORMAT",
         "AEDAT 2.0": "src.events.formats.aedat2:FORMAT",
+        "Event Stream": "src.events.formats.event_stream:FORMAT",
         "N-MNIST's .bin": "src.events.formats.nmnist_bin:FORMAT",
     }
 )

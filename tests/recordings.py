@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from src.events import Events
@@ -12,9 +13,20 @@ from tests.small_job import REPOSITORY
 
 def real_recordings() -> list[Path]:
     """The .bin files under $DIFFLOGIC_TEST_RECORDINGS, or under data beside the repository or in it."""
+    return sorted(path for root in _data_folders() for path in (root / "NMNIST").glob("*/*/*.bin"))
+
+
+def real_sample(name: str) -> bytes:
+    """A real file of another format, from `formats` in the folders of `real_recordings`; skips where it is absent."""
+    for root in _data_folders():
+        if (root / "formats" / name).exists():
+            return (root / "formats" / name).read_bytes()
+    pytest.skip(f"no {name} here; its folder's parent can be named by DIFFLOGIC_TEST_RECORDINGS")
+
+
+def _data_folders() -> list[Path]:
     named = os.environ.get("DIFFLOGIC_TEST_RECORDINGS")
-    roots = [Path(named)] if named else [REPOSITORY.parent / "shared" / "data", REPOSITORY / "data"]
-    return sorted(path for root in roots for path in (root / "NMNIST").glob("*/*/*.bin"))
+    return [Path(named)] if named else [REPOSITORY.parent / "shared" / "data", REPOSITORY / "data"]
 
 
 @st.composite

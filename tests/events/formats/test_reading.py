@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.events import Events, read_recording
-from src.events.formats import aedat2, aedat3, aedat4, nmnist_bin
+from src.events.formats import aedat2, aedat3, aedat4, event_stream, nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from tests.recordings import same
 
@@ -17,6 +17,7 @@ CONTENTS = {
     "aedat4": aedat4.encode(EVENTS, (128, 128)),
     "aedat": aedat2.encode(EVENTS),
     "aedat3": aedat3.encode(EVENTS),
+    "es": event_stream.encode(EVENTS, (34, 34)),
     "bin": nmnist_bin.encode(EVENTS),
 }
 
@@ -28,7 +29,7 @@ def test_each_format_is_read(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("name", ["a.aedat4", "a.aedat", "a.bin", "a"])
-@pytest.mark.parametrize("kind", ["aedat4", "aedat", "aedat3"])
+@pytest.mark.parametrize("kind", ["aedat4", "aedat", "aedat3", "es"])
 def test_what_a_file_begins_with_counts_not_its_name(tmp_path, kind, name):
     (tmp_path / name).write_bytes(CONTENTS[kind])
     assert same(read_recording(tmp_path / name), EVENTS)
