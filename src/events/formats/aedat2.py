@@ -1,25 +1,64 @@
-"""AEDAT 2.0: jAER's format, in which CIFAR10-DVS was first published, a file of a 128 x 128 sensor."""
+"""AEDAT 2.0: jAER's format, in which CIFAR10-DVS was first published, of DVS128 and DAVIS cameras."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
-from src.events.formats.errors import CorruptRecordingError, check_outside
+from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside
 from src.events.formats.format import Format
+from src.events.formats.windows import (
+    AT,
+    LAST_T,
+    NUM_BACK,
+    NUM_OUTSIDE,
+    NUM_UNREAD,
+    OWN,
+    in_windows,
+    joined,
+    new_state,
+    read_only,
+)
+from src.kernel_cache import cached_njit
 
 MAGIC = b"#!AER-DAT2.0"
 END_OF_HEADER = b"end of ascii header"
-PIXEL = 0x7FFF  # bits of a pixel's address and polarity; with bit 31 or 15 it is a signal, such as a synchronisation
+LARGEST_HEADER = 1 << 24  # bytes; jAER writes all its preferences there
+PIXEL = 0x7FFF  # bits of a DVS128's address and polarity; with bit 31 or 15 it is a signal, such as a synchronisation
 OTHERS = 0x7FFF0000  # bits that only addresses of larger sensors have
+EVENT_BYTES = 8
+
+# Slots of the kernel's state, behind those of every format.
+_PREVIOUS, _TIME = OWN, OWN + 1  # timestamp of the last word, as it is and past 2^32; negative before the first word
+_FIRST_OUTSIDE = OWN + 2  # first address outside the sensor
+_NUM_OWN = 3
 
 _EVENT = np.dtype([("address", ">u4"), ("t", ">u4")])
+_CHIP = re.compile(rb"^# *AEChip: *([\x21-\x7e]+)", re.MULTILINE)
+_LINE = re.compile(rb"#[\t\r\x20-\xff]*\n")  # of a header; what has other characters is an event that begins like one
+_DAVIS_PACKAGE = "eu.seebetter.ini.chips.davis."
+_DAVIS_SIZES = {"davis128": (128, 128), "davis240": (240, 180), "davis346": (346, 260), "davis640": (640, 480)}
+
+
+@dataclass(frozen=True)
+class _Camera:
+    """Where an address has its pixel, and how many pixels there are."""
+
+    width: int = 128
+    height: int = 128
+    is_davis: bool = False
 
 
 def decode(content: bytes) -> Events:
     """Return the events of an AEDAT 2.0 file: lines that begin with `#`, then pairs of big-endian 32-bit words.
 
     The first word of a pair is an address a, the second a timestamp in microseconds, which begins again after 2^32.
-    Upright images with polarity 1 for ON need
+    The header's line `# AEChip:` names the camera. Without it, the camera is a DVS128, with 128 x 128 pixels. Upright
+    images of a DVS128 with polarity 1 for ON need
 
         x = 127 - (a >> 8 & 127), y = 127 - (a >> 1 & 127), p = 1 - (a & 1).
 
@@ -29,70 +68,172 @@ def decode(content: bytes) -> Events:
     nothing. The AEDAT 4 files of the dataset were made of these by iniVation's DV, whose conversion is not published:
     they may show the images turned or mirrored differently, so do not mix the two in one dataset.
 
+    The address of a DAVIS128, 240, 346 or 640 has its pixel in other bits. Images are upright with
+
+        x = width - 1 - (a >> 12 & 1023), y = height - 1 - (a >> 22 & 511), p = a >> 11 & 1
+
+    if bits 31 and 10 are 0. With bit 31, the word is a pixel of a frame or an IMU sample; with bit 10, an external
+    signal. Both are left out. Source: jAER's DavisChip and DavisBaseCamera, which count y from the bottom;
+    `tonic.io.read_davis_346` gives the same, but takes the other words for events too. Colour DAVIS cameras have
+    another layout and are not read.
+
     An event that the file ends within is left out, and so are a few with addresses of no pixel; `num_unread` and
     `num_outside` of the result say so.
 
     Raises:
         CorruptRecordingError: if it is no AEDAT 2.0, or holds not one whole event.
-        ForeignRecordingError: if more than a few addresses are of another sensor.
+        ForeignRecordingError: if it is another camera's, or more than a few addresses are of another sensor.
     """
+    return joined(windows(read_only(content), max(1, len(content) // EVENT_BYTES)))
+
+
+def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
+    """Yield the events in parts of at most `most_events`, as `decode` returns them; raises the same errors."""
+    content = read_only(content)
+    header = _header(content[:LARGEST_HEADER].tobytes())
+    camera = _camera(_chip(header))
+    num_bytes = len(content) - len(header)
+    num_unread = num_bytes % EVENT_BYTES
+    if num_unread and num_bytes < EVENT_BYTES:
+        raise CorruptRecordingError(f"its data, {num_unread} bytes, are not a multiple of {EVENT_BYTES}")
+    end = len(content) - num_unread
+    state = new_state(_NUM_OWN, len(header))
+    state[_PREVIOUS], state[NUM_UNREAD] = -1, num_unread
+
+    def fill(*arrays: NDArray[np.generic]) -> int:
+        n: int = _decode(content, end, camera.is_davis, camera.width, camera.height, state, *arrays)
+        return n
+
+    def finish(num_events: int) -> None:
+        if num_outside := int(state[NUM_OUTSIDE]):
+            pixels = f"address {state[_FIRST_OUTSIDE]:#x} is none of a {camera.width} x {camera.height} sensor"
+            check_outside(num_outside, num_events + num_outside, pixels)
+
+    yield from in_windows(fill, state, end, EVENT_BYTES, most_events, finish)
+
+
+def sensor_size(content: bytes) -> tuple[int, int] | None:
+    """Return the width and height of the sensor of the camera that the header names; None if it names none.
+
+    Raises the errors of `decode` for a damaged header, and for a camera that is not read.
+    """
+    chip = _chip(_header(bytes(content[:LARGEST_HEADER])))
+    camera = _camera(chip)
+    return (camera.width, camera.height) if chip else None
+
+
+def _header(content: bytes) -> bytes:
     if not content.startswith(MAGIC):
         raise CorruptRecordingError("it does not begin as an AEDAT 2.0 file")
-    begin = _end_of_header(content)
-    whole, num_unread = divmod(len(content) - begin, _EVENT.itemsize)
-    if num_unread and not whole:
-        raise CorruptRecordingError(f"its data, {num_unread} bytes, are not a multiple of {_EVENT.itemsize}")
-    words = np.frombuffer(content, _EVENT, count=whole, offset=begin)
-    address = words["address"].astype(np.uint32)
-    is_pixel = address <= PIXEL
-    others = address[(address & OTHERS != 0) & (address >> 31 == 0)]
-    if others.size:
-        sensor = f"address {others[0]:#x} is none of a 128 x 128 sensor"
-        check_outside(others.size, int(is_pixel.sum()) + others.size, sensor)
-    t = _unwrapped(words["t"])[is_pixel]
-    address = address[is_pixel]
-    return Events(
-        (127 - (address >> 8)).astype(np.uint16),
-        (127 - (address >> 1 & 127)).astype(np.uint16),
-        t,
-        (~address & 1).astype(np.uint8),
-        num_unread,
-        others.size,
-    )
-
-
-def _end_of_header(content: bytes) -> int:
     begin = 0
     while content[begin : begin + 1] == b"#":
-        end = content.find(b"\n", begin) + 1
-        if end == 0:
-            raise CorruptRecordingError("it ends within its header")
-        if END_OF_HEADER in content[begin:end].lower():
-            return end
-        begin = end
-    return begin
+        line = _LINE.match(content, begin)
+        if line is None:
+            if content.find(b"\n", begin) < 0 and _is_text(content[begin:]):
+                raise CorruptRecordingError("it ends within its header")
+            break
+        begin = line.end()
+        if END_OF_HEADER in line[0].lower():
+            break
+    return content[:begin]
 
 
-def _unwrapped(t: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Return 64-bit timestamps: a step back by more than 2^31 is a step forward through 2^32."""
-    if len(t) == 0:
-        return np.empty(0, np.int64)
-    steps = np.diff(t.astype(np.uint32)).view(np.int32)
-    return np.int64(t[0]) + np.concatenate([[0], np.cumsum(steps, dtype=np.int64)])
+def _is_text(content: bytes) -> bool:
+    return _LINE.fullmatch(content + b"\n") is not None
 
 
-def encode(events: Events) -> bytes:
+def _chip(header: bytes) -> str:
+    """Return the class of jAER that the header names; empty if it names none."""
+    found = _CHIP.search(header)
+    return found[1].decode() if found else ""
+
+
+def _camera(chip: str) -> _Camera:
+    name = chip.removeprefix(_DAVIS_PACKAGE).lower()
+    if not chip or "dvs128" in name or "tmpdiff128" in name:
+        return _Camera()
+    for davis, size in _DAVIS_SIZES.items():
+        if chip.startswith(_DAVIS_PACKAGE) and name.startswith(davis) and "color" not in name:
+            return _Camera(*size, is_davis=True)
+    raise ForeignRecordingError(f"its camera is {chip}; of AEDAT 2.0, DVS128 and DAVIS128, 240, 346 and 640 are read")
+
+
+@cached_njit(nogil=True)
+def _decode(
+    content: NDArray[np.uint8],
+    end: int,
+    is_davis: bool,
+    width: int,
+    height: int,
+    state: NDArray[np.int64],
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    t: NDArray[np.int64],
+    p: NDArray[np.uint8],
+) -> int:
+    """Write events to the arrays until they are full or the words end; return their number."""
+    at = state[AT]
+    words = content[at:end].view(np.uint32)  # two per event: address; timestamp
+    if state[_PREVIOUS] < 0 and len(words):
+        state[_PREVIOUS] = state[_TIME] = _swapped(words[1])
+    previous, time, last = np.uint32(state[_PREVIOUS]), state[_TIME], state[LAST_T]
+    n = i = num_back = 0
+    while 2 * i < len(words) and n < len(t):
+        address, stamp = _swapped(words[2 * i]), _swapped(words[2 * i + 1])
+        time += np.int64(np.int32(stamp - previous))  # a step back by more than 2^31 is one forward through 2^32
+        previous = stamp
+        i += 1
+        if is_davis:
+            column = width - 1 - np.int64(address >> np.uint32(12) & np.uint32(1023))
+            row = height - 1 - np.int64(address >> np.uint32(22) & np.uint32(511))
+            x[n], y[n], t[n], p[n] = column, row, time, address >> np.uint32(11) & np.uint32(1)
+            is_event = address & np.uint32(0x80000400) == 0
+            is_inside = column >= 0 and row >= 0
+        else:
+            x[n] = np.uint32(127) - (address >> np.uint32(8) & np.uint32(127))
+            y[n] = np.uint32(127) - (address >> np.uint32(1) & np.uint32(127))
+            t[n], p[n] = time, ~address & np.uint32(1)
+            is_inside = address <= np.uint32(PIXEL)
+            is_event = is_inside or (address & np.uint32(OTHERS) != 0 and address >> np.uint32(31) == 0)
+        if is_event and is_inside:
+            num_back += time < last
+            last = time
+            n += 1
+        elif is_event:
+            if state[NUM_OUTSIDE] == 0:
+                state[_FIRST_OUTSIDE] = address
+            state[NUM_OUTSIDE] += 1
+    state[AT], state[LAST_T] = at + 8 * i, last
+    state[_PREVIOUS], state[_TIME] = previous, time
+    state[NUM_BACK] += num_back
+    return n
+
+
+@cached_njit(nogil=True)
+def _swapped(word: Any) -> Any:
+    """Return a word with its bytes in the other order; LLVM compiles it to one instruction."""
+    middle = (word & np.uint32(0xFF00)) << np.uint32(8) | (word >> np.uint32(8) & np.uint32(0xFF00))
+    return np.uint32(word << np.uint32(24) | middle | word >> np.uint32(24))
+
+
+def encode(events: Events, chip: str = "") -> bytes:
     """Return the bytes of an AEDAT 2.0 file; `decode` inverts it, apart from multiples of 2^32 microseconds.
 
-    The events must lie on a 128 x 128 sensor.
+    The events must lie on the sensor of the camera `chip`, a class of jAER as in `# AEChip:`; empty for a DVS128.
     """
-    if len(events) and (max(events.x.max(), events.y.max()) > 127 or events.p.max() > 1):
-        raise ValueError("x and y must lie in 0 to 127, p in 0 to 1")
+    camera = _camera(chip)
+    most_x, most_y = camera.width - 1, camera.height - 1
+    if len(events) and (events.x.max() > most_x or events.y.max() > most_y or events.p.max() > 1):
+        raise ValueError(f"x must lie in 0 to {most_x}, y in 0 to {most_y}, p in 0 to 1")
     words = np.empty(len(events), _EVENT)
     x, y, p = (values.astype(np.uint32) for values in (events.x, events.y, events.p))
-    words["address"] = 127 - x << 8 | 127 - y << 1 | 1 - p
+    if camera.is_davis:
+        words["address"] = most_y - y << 22 | most_x - x << 12 | p << 11
+    else:
+        words["address"] = 127 - x << 8 | 127 - y << 1 | 1 - p
     words["t"] = events.t.astype(np.uint32)
-    return MAGIC + b"\r\n# Timestamps tick is 1 us\r\n#End Of ASCII Header\r\n" + words.tobytes()
+    lines = [MAGIC, b"# Timestamps tick is 1 us", *([b"# AEChip: " + chip.encode()] if chip else [])]
+    return b"\r\n".join([*lines, b"#End Of ASCII Header", words.tobytes()])
 
 
-FORMAT = Format(decode, beginning=MAGIC)
+FORMAT = Format(decode, beginning=MAGIC, windows=windows, sensor_size=sensor_size)

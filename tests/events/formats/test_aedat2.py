@@ -4,31 +4,45 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tonic.io import get_aer_events_from_file, read_aedat_header_from_file
 
 from src.events import Events
 from src.events.formats import aedat2
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
-from tests.recordings import same
+from tests.recordings import real_sample, same
 
 HEADER = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# Timestamps tick is 1 us\r\n"
+DAVIS346 = "eu.seebetter.ini.chips.davis.Davis346red"
+CHIPS = {
+    "": (128, 128),
+    "ch.unizh.ini.jaer.chip.retina.DVS128": (128, 128),
+    "eu.seebetter.ini.chips.davis.DAVIS240C": (240, 180),
+    DAVIS346: (346, 260),
+    "eu.seebetter.ini.chips.davis.Davis640": (640, 480),
+}
+
+
+def header_of(chip):
+    return HEADER + b"# AEChip: " + chip.encode() + b"\r\n#End Of ASCII Header\r\n"
 
 
 def file_of(*words, header=HEADER):
     return header + b"".join(struct.pack(">II", address, t) for address, t in words)
 
 
-@given(st.integers(0, 200), st.integers(0, 2**32 - 1))
-def test_encoding_is_the_inverse_of_decoding(n, seed):
+@settings(deadline=None)  # the first call compiles
+@given(st.integers(0, 200), st.integers(0, 2**32 - 1), st.sampled_from(sorted(CHIPS)))
+def test_encoding_is_the_inverse_of_decoding(n, seed, chip):
     rng = np.random.default_rng(seed)
     events = Events(
-        rng.integers(0, 128, n).astype(np.uint16),
-        rng.integers(0, 128, n).astype(np.uint16),
+        rng.integers(0, CHIPS[chip][0], n).astype(np.uint16),
+        rng.integers(0, CHIPS[chip][1], n).astype(np.uint16),
         rng.integers(0, 2**32) + np.cumsum(rng.integers(0, 2**30, n)),
         rng.integers(0, 2, n).astype(np.uint8),
     )
-    decoded = aedat2.decode(aedat2.encode(events))
+    decoded = aedat2.decode(aedat2.encode(events, chip))
     first = events.t[:1] // 2**32 * 2**32
     assert same(decoded, Events(events.x, events.y, events.t - first, events.p))
 
@@ -89,6 +103,75 @@ def test_what_is_sound_of_a_damaged_file_is_read_and_the_rest_counted():
     assert events.t.tolist() == [t for address, t in words if address < 1 << 22]
 
 
+def test_steps_back_in_time_are_counted():
+    assert aedat2.decode(file_of((0, 9), (0, 8), (1 << 31, 7), (0, 10), (0, 9))).num_back == 2
+
+
+def test_an_address_of_a_davis_has_its_pixel_in_other_bits():
+    words = [(0, 5), (259 << 22 | 345 << 12 | 1 << 11, 6), (100 << 22 | 200 << 12 | 0x3FF, 7)]
+    events = aedat2.decode(file_of(*words, header=header_of(DAVIS346)))
+    assert [events.x.tolist(), events.y.tolist()] == [[345, 0, 145], [259, 0, 159]]
+    assert [events.p.tolist(), events.t.tolist()] == [[0, 1, 0], [5, 6, 7]]
+
+
+def test_frames_imu_samples_and_signals_of_a_davis_are_left_out():
+    words = [(1 << 12, 1), (1 << 31 | 5 << 12 | 700, 2), (1 << 31 | 3 << 10 | 7 << 28, 3), (1 << 10, 4), (2 << 12, 5)]
+    events = aedat2.decode(file_of(*words, header=header_of(DAVIS346)))
+    assert (events.x.tolist(), events.t.tolist(), events.num_outside) == ([344, 343], [1, 5], 0)
+
+
+def test_addresses_outside_a_davis_s_sensor_are_left_out_and_counted():
+    words = [(k << 12, k) for k in range(300)]
+    words[7] = (346 << 12, 7)
+    words[8] = (260 << 22, 8)
+    events = aedat2.decode(file_of(*words, header=header_of(DAVIS346)))
+    assert (len(events), events.num_outside) == (298, 2)
+    with pytest.raises(ForeignRecordingError, match="address 0x15a000 is none of a 346 x 260 sensor"):
+        aedat2.decode(file_of((346 << 12, 7), header=header_of(DAVIS346)))
+
+
+def test_events_of_a_davis_are_tonic_s(tmp_path):
+    rng = np.random.default_rng(0)
+    words = [
+        (int(y) << 22 | int(x) << 12 | int(p) << 11, 5 * k)
+        for k, (x, y, p) in enumerate(rng.integers(0, (346, 260, 2), (500, 3)))
+    ]
+    (tmp_path / "a.aedat").write_bytes(file_of(*words, header=header_of(DAVIS346)))
+    version, begin, _ = read_aedat_header_from_file(str(tmp_path / "a.aedat"))
+    theirs = get_aer_events_from_file(str(tmp_path / "a.aedat"), version, begin)
+    address = theirs["address"].astype(np.int64)
+    x, y, p = 345 - ((address & 4190208) >> 12), 259 - ((address & 2143289344) >> 22), (address & 2048) >> 11
+    expected = Events(*(a.astype(np.int64) for a in (x, y, theirs["timeStamp"], p)))
+    assert same(aedat2.decode((tmp_path / "a.aedat").read_bytes()), expected)
+
+
+@pytest.mark.parametrize("chip", [chip for chip in CHIPS if chip])
+def test_the_sensor_is_that_of_the_camera_in_the_header(chip):
+    assert aedat2.sensor_size(header_of(chip)) == CHIPS[chip]
+
+
+def test_without_a_camera_in_the_header_the_sensor_is_not_told():
+    assert aedat2.sensor_size(HEADER) is None
+
+
+def test_a_real_header_names_its_sensor():
+    assert aedat2.sensor_size(real_sample("header.aedat")) == (346, 260)
+
+
+@pytest.mark.parametrize(
+    "chip", ["eu.seebetter.ini.chips.davis.Davis346redColor", "ch.unizh.ini.jaer.chip.dvs320.DVS320"]
+)
+def test_a_camera_whose_addresses_are_not_known_is_named(chip):
+    with pytest.raises(ForeignRecordingError, match=f"its camera is {chip}; of AEDAT 2.0, DVS128 and DAVIS128"):
+        aedat2.decode(file_of((0, 1), header=header_of(chip)))
+
+
+def test_an_event_that_begins_like_a_header_s_line_is_an_event():
+    header = HEADER + b"# AEChip: " + DAVIS346.encode() + b"\r\n"
+    words = [(ord("#") << 24, 1), (ord("#") << 24 | 0x0A0A << 3, 2)]
+    assert len(aedat2.decode(file_of(*words, header=header))) == 2
+
+
 def test_a_file_of_a_larger_sensor_is_not_called_corrupt_or_empty():
     davis = file_of(*((0x4BCA1A + (k << 22), 100_000 + k) for k in range(20)))
     with pytest.raises(ForeignRecordingError, match=r"20 of its 20 events lie outside .*address 0x4bca1a is none of"):
@@ -105,8 +188,9 @@ def test_arbitrary_data_give_events_or_a_corrupt_recording(data):
 
 
 @pytest.mark.parametrize(("x", "y", "p"), [(128, 0, 0), (0, 128, 0), (0, 0, 2)])
-def test_events_of_another_sensor_are_not_encoded(x, y, p):
-    with pytest.raises(ValueError, match="0 to 127"):
-        aedat2.encode(
-            Events(np.array([x], np.uint16), np.array([y], np.uint16), np.array([0]), np.array([p], np.uint8))
-        )
+@pytest.mark.parametrize("chip", ["", DAVIS346])
+def test_events_of_another_sensor_are_not_encoded(x, y, p, chip):
+    x, y = x * CHIPS[chip][0] // 128, y * CHIPS[chip][1] // 128
+    event = Events(np.array([x], np.uint16), np.array([y], np.uint16), np.array([0]), np.array([p], np.uint8))
+    with pytest.raises(ValueError, match=f"0 to {CHIPS[chip][0] - 1}"):
+        aedat2.encode(event, chip)

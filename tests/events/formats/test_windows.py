@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.events import Events
-from src.events.formats import aedat3, event_stream
+from src.events.formats import aedat2, aedat3, event_stream
 from src.events.formats.errors import CorruptRecordingError
 from src.events.formats.windows import joined
 from tests.recordings import same
@@ -26,6 +26,8 @@ def some_events(n):
 EVENTS = some_events(500)
 ORDERED = Events(EVENTS.x, EVENTS.y, np.sort(EVENTS.t), EVENTS.p)
 FILES = {
+    "aedat2": (aedat2.FORMAT, aedat2.encode(EVENTS)),
+    "aedat2 of a davis": (aedat2.FORMAT, aedat2.encode(EVENTS, "eu.seebetter.ini.chips.davis.DAVIS240C")),
     "aedat3": (aedat3.FORMAT, aedat3.encode(EVENTS, packet_events=90)),
     "event stream": (event_stream.FORMAT, event_stream.encode(ORDERED, (34, 34))),
 }
