@@ -1,6 +1,7 @@
-"""N-MNIST's .bin format: events of five bytes."""
+"""N-MNIST's .bin format, which N-Caltech101 has too: events of five bytes, on sensors of up to 256 x 256 pixels."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,18 @@ from numpy.typing import NDArray
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, refuse_pointer
 from src.events.formats.format import Format
+from src.events.formats.windows import (
+    AT,
+    LAST_T,
+    NUM_BACK,
+    NUM_OUTSIDE,
+    NUM_UNREAD,
+    OWN,
+    empty_events,
+    in_windows,
+    new_state,
+    read_only,
+)
 from src.kernel_cache import cached_njit
 
 EVENT_BYTES = 5
@@ -17,13 +30,24 @@ OVERFLOW_Y = 240  # marks a timestamp overflow; it is no event
 OVERFLOW_MICROSECONDS = 1 << 13
 LARGEST_TIMESTAMP = (1 << 23) - 1
 
+# Slots of the kernel's state, behind those of every format.
+_TIME_SHIFT = OWN  # microseconds by which timestamps grow, so far
+_NUM_MARKERS = OWN + 1
+_HAS_ROWS_ABOVE = OWN + 2  # whether an event lies on a row above the marker's
+_NUM_OWN = 3
+
 
 def decode(raw: NDArray[np.uint8]) -> Events:
     """Return the events of an N-MNIST file's bytes, equal to `tonic.io.read_mnist_file`.
 
     An event is 5 bytes, big-endian: x (8 bits), y (8), polarity (1), timestamp in microseconds (23). A y of 240 marks
     a timestamp overflow: every later timestamp grows by 2^13. An event that the file ends within is left out, as
-    `num_unread` of the result says.
+    `num_unread` of the result says. Timestamps that begin again after 2^23 without a marker stay as they are, as in
+    tonic; `num_back` counts such steps.
+
+    The format was made for a sensor of 240 rows, 0 to 239. On a sensor with more rows, an event on row 240 cannot be
+    told from a marker. If a file has events on rows above 240, it has such a sensor. Then `num_outside` counts the
+    markers, because they may be events. Source: the readers of the datasets' authors, and tonic's.
 
     Args:
         raw: uint8 [5 N], or a few more.
@@ -31,40 +55,91 @@ def decode(raw: NDArray[np.uint8]) -> Events:
     Raises:
         CorruptRecordingError: if there is not one whole event in a file that is not empty.
     """
-    n = len(raw) // EVENT_BYTES
-    if n == 0 and len(raw):
+    raw = read_only(raw)  # its own few lines instead of `windows`, which take as long as a small recording
+    state = _begin(raw)
+    x, y, t, p = empty_events(len(raw) // EVENT_BYTES)
+    n = _decode(raw, state, x, y, t, p)
+    _finish(state)
+    return Events(x[:n], y[:n], t[:n], p[:n], *state[NUM_UNREAD : NUM_BACK + 1].tolist())
+
+
+def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
+    """Yield the events in parts of at most `most_events`, as `decode` returns them; raises the same errors."""
+    content = read_only(content)
+    state = _begin(content)
+    yield from in_windows(
+        lambda *arrays: _decode(content, state, *arrays),
+        state,
+        len(content) - int(state[NUM_UNREAD]),
+        EVENT_BYTES,
+        most_events,
+        lambda _: _finish(state),
+    )
+
+
+def _begin(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the kernel's state at the beginning of a file."""
+    if 0 < len(raw) < EVENT_BYTES:
         raise CorruptRecordingError(f"its length, {len(raw)} bytes, is not a multiple of {EVENT_BYTES}")
-    num_unread = len(raw) % EVENT_BYTES
-    x, y = np.empty(n, np.uint16), np.empty(n, np.uint16)
-    t, p = np.empty(n, np.int64), np.empty(n, np.uint8)
-    n = _decode(raw, x, y, t, p)
-    return Events(x[:n], y[:n], t[:n], p[:n], num_unread)
+    state = new_state(_NUM_OWN, 0)
+    state[NUM_UNREAD] = len(raw) % EVENT_BYTES
+    return state
+
+
+def _finish(state: NDArray[np.int64]) -> None:
+    if state[_HAS_ROWS_ABOVE]:
+        state[NUM_OUTSIDE] = state[_NUM_MARKERS]
 
 
 @cached_njit(nogil=True)
 def _decode(
     raw: NDArray[np.uint8],
+    state: NDArray[np.int64],
     x: NDArray[np.uint16],
     y: NDArray[np.uint16],
     t: NDArray[np.int64],
     p: NDArray[np.uint8],
 ) -> int:
-    overflows = False
-    for i in range(len(t)):
-        overflows |= raw[EVENT_BYTES * i + 1] == OVERFLOW_Y
+    """Write events to the arrays until they are full or the file ends; return their number."""
+    raw = raw[state[AT] :]  # an index with an offset might count from the end, which is slower
+    num_words = len(raw) // EVENT_BYTES
+    time_shift = state[_TIME_SHIFT]
+    m = min(num_words, len(t))
+    overflows = has_rows_above = False
+    for i in range(m):
+        row = raw[EVENT_BYTES * i + 1]
+        overflows |= row == OVERFLOW_Y
+        has_rows_above |= row > OVERFLOW_Y
+    n = m
     if not overflows:  # nearly every recording; a loop without carried state runs several times as fast
-        for i in range(len(t)):
+        for i in range(m):
             x[i], y[i], t[i], p[i] = _decode_event(raw, EVENT_BYTES * i)
-        return len(t)
-    n = 0
-    time_shift = 0
-    for i in range(len(t)):
-        if raw[EVENT_BYTES * i + 1] == OVERFLOW_Y:
-            time_shift += OVERFLOW_MICROSECONDS
-            continue
-        x[n], y[n], t[n], p[n] = _decode_event(raw, EVENT_BYTES * i)
-        t[n] += time_shift
-        n += 1
+        if time_shift:
+            for i in range(m):
+                t[i] += time_shift
+    else:
+        n = i = 0
+        while i < num_words and n < len(t):
+            at = EVENT_BYTES * i
+            i += 1
+            if raw[at + 1] == OVERFLOW_Y:
+                time_shift += OVERFLOW_MICROSECONDS
+                state[_NUM_MARKERS] += 1
+                continue
+            has_rows_above |= raw[at + 1] > OVERFLOW_Y
+            x[n], y[n], t[n], p[n] = _decode_event(raw, at)
+            t[n] += time_shift
+            n += 1
+        m = i
+    num_back = 0
+    for i in range(1, n):
+        num_back += t[i] < t[i - 1]
+    if n:
+        state[NUM_BACK] += num_back + (t[0] < state[LAST_T])
+        state[LAST_T] = t[n - 1]
+    state[AT] += EVENT_BYTES * m
+    state[_TIME_SHIFT] = time_shift
+    state[_HAS_ROWS_ABOVE] |= has_rows_above
     return n
 
 
@@ -75,7 +150,13 @@ def _decode_event(raw: NDArray[np.uint8], at: int) -> tuple[Any, Any, Any, Any]:
 
 
 def encode(events: Events) -> bytes:
-    """Return the bytes of an N-MNIST file; `decode` inverts it. Timestamps must be below 2^23 microseconds."""
+    """Return the bytes of an N-MNIST file; `decode` inverts it.
+
+    x and y must lie in 0 to 255, but y must not be 240, the marker of an overflow. Timestamps must be below 2^23
+    microseconds.
+    """
+    if len(events) and (max(events.x.max(), events.y.max()) > 255 or np.any(events.y == OVERFLOW_Y)):
+        raise ValueError(f"x and y must lie in 0 to 255, and y must not be {OVERFLOW_Y}")
     if len(events) and not (events.t.min() >= 0 and events.t.max() <= LARGEST_TIMESTAMP):
         raise ValueError(f"timestamps must lie in 0 to {LARGEST_TIMESTAMP} microseconds")
     raw = np.empty((len(events), EVENT_BYTES), dtype=np.uint8)
@@ -109,4 +190,4 @@ def read_bytes(path: str | Path) -> bytes:
     return content
 
 
-FORMAT = Format(lambda content: decode(np.frombuffer(content, np.uint8)), suffix=".bin")
+FORMAT = Format(lambda content: decode(np.frombuffer(content, np.uint8)), suffix=".bin", windows=windows)

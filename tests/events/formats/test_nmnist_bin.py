@@ -14,7 +14,7 @@ from src.events import Events
 from src.events.datasets.nmnist import ARCHIVES, find_recordings
 from src.events.formats import nmnist_bin
 from src.events.formats.errors import CorruptRecordingError
-from tests.recordings import real_recordings, same
+from tests.recordings import real_recordings, real_sample, same
 
 
 def by_tonic(content: bytes) -> Events:
@@ -53,6 +53,29 @@ def test_encoding_is_the_inverse_of_decoding(n, seed):
         rng.integers(0, 2, n).astype(np.uint8),
     )
     assert same(decoded(nmnist_bin.encode(events)), events)
+
+
+def test_a_real_recording_of_a_larger_sensor_reads_as_tonic_reads_it():
+    content = real_sample("faces_easy_0001.bin")
+    assert same(decoded(content), by_tonic(content))
+
+
+def test_rows_above_the_marker_s_are_read_and_the_markers_counted():
+    events = decoded(bytes([1, 255, 0, 0, 1, 1, 240, 0, 0, 2, 255, 241, 0, 0, 3]))
+    assert (events.y.tolist(), events.t.tolist(), events.num_outside) == ([255, 241], [1, 3 + 2**13], 1)
+    assert decoded(bytes([1, 239, 0, 0, 1, 1, 240, 0, 0, 2])).num_outside == 0
+
+
+def test_timestamps_that_begin_again_without_a_marker_are_steps_back():
+    events = decoded(bytes([1, 2, 0x7F, 0xFF, 0xFF, 1, 2, 0, 0, 5, 1, 2, 0, 0, 4]))
+    assert (events.t.tolist(), events.num_back) == ([2**23 - 1, 5, 4], 2)
+
+
+@pytest.mark.parametrize(("x", "y"), [(256, 0), (0, 256), (0, 240)])
+def test_coordinates_that_do_not_fit_are_not_encoded(x, y):
+    event = Events(np.array([x], np.uint16), np.array([y], np.uint16), np.array([0]), np.zeros(1, np.uint8))
+    with pytest.raises(ValueError, match="x and y must lie in 0 to 255, and y must not be 240"):
+        nmnist_bin.encode(event)
 
 
 @pytest.mark.parametrize("t", [-1, 2**23])

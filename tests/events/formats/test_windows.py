@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.events import Events
-from src.events.formats import aedat2, aedat3, event_stream
+from src.events.formats import aedat2, aedat3, event_stream, nmnist_bin
 from src.events.formats.errors import CorruptRecordingError
 from src.events.formats.windows import joined
 from tests.recordings import same
@@ -23,12 +23,20 @@ def some_events(n):
     )
 
 
+def with_overflows(content):
+    """The file with a marker of an overflow before every seventh event, and an event on a row above it at the end."""
+    words = [content[at : at + 5] for at in range(0, len(content), 5)]
+    return b"".join(bytes([0, 240, 0, 0, 0]) * (k % 7 == 0) + word for k, word in enumerate(words)) + b"\0\xff\0\0\0"
+
+
 EVENTS = some_events(500)
 ORDERED = Events(EVENTS.x, EVENTS.y, np.sort(EVENTS.t), EVENTS.p)
 FILES = {
     "aedat2": (aedat2.FORMAT, aedat2.encode(EVENTS)),
     "aedat2 of a davis": (aedat2.FORMAT, aedat2.encode(EVENTS, "eu.seebetter.ini.chips.davis.DAVIS240C")),
     "aedat3": (aedat3.FORMAT, aedat3.encode(EVENTS, packet_events=90)),
+    "nmnist": (nmnist_bin.FORMAT, nmnist_bin.encode(EVENTS)),
+    "nmnist with overflows": (nmnist_bin.FORMAT, with_overflows(nmnist_bin.encode(EVENTS))),
     "event stream": (event_stream.FORMAT, event_stream.encode(ORDERED, (34, 34))),
 }
 COUNTS = ("num_unread", "num_outside", "num_back")
