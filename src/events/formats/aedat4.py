@@ -7,14 +7,19 @@ infoNode is an XML text that says what each stream holds. Packets end where the 
 if dataTablePosition is -1. Source: the `dv-processing` library's flatbuffer schemas, and files that it wrote.
 
 This reader takes less time than tonic's and the `aedat` package under it (benchmarks/readers.py). Most of its time goes
-into decompression. Unlike them it trusts no offset and no size. A file may have been cut short, because its writer was
-killed or its copy is incomplete: then it has no FileDataTable where its header says, or its header has no position of
-one. Such a file is read up to its first incomplete or damaged packet. In a file that was written to its end, a damaged
-packet means that the disk or a transfer has damaged the file, and all of it is corrupt.
+into decompression. Unlike them it trusts no offset and no size. A packet that expands by more than 256 times and 1 MiB,
+or to more than 64 MiB, is refused, and so is a file whose events expand by more than 64 times and 64 MiB. So memory
+stays in proportion to the file, and that of `windows` does not depend on the file.
+
+A file may have been cut short, because its writer was killed or its copy is incomplete: then it has no FileDataTable
+where its header says, or its header has no position of one. Such a file is read up to its first incomplete or damaged
+packet. In a file that was written to its end, a damaged packet means that the disk or a transfer has damaged the file,
+and all of it is corrupt.
 """
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 from xml.etree import ElementTree
@@ -28,6 +33,7 @@ from src.events.events import Events
 from src.events.formats.aedat4_kernels import CUT, CUT_EVENTS, NO_EVENTS, OUTSIDE, unpack, unpack_plain
 from src.events.formats.errors import CorruptRecordingError
 from src.events.formats.format import Format
+from src.events.formats.windows import NO_TIME, empty_events, joined, read_only, steps_back
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 NONE, LZ4, LZ4_HIGH, ZSTD, ZSTD_HIGH = range(5)  # kinds of compression
@@ -35,9 +41,11 @@ NO_TABLE = -1  # dataTablePosition of a file without a FileDataTable
 
 LARGEST_HEADER = 1 << 18  # bytes
 LARGEST_PACKET = 1 << 26  # bytes, decompressed
-LARGEST_RECORDING = 1 << 29  # bytes of all its packets, decompressed
-EXPECTED_BYTES_PER_EVENT = 4  # compressed; less is rare, and costs a copy
 LARGEST_PLAIN_PACKET = 1 << 20  # bytes, decompressed, which the kernel does itself
+LARGEST_PACKET_RATIO = 256  # a packet may expand by this, and by 1 MiB more; LZ4 cannot reach it
+LARGEST_RATIO = 64  # a file may expand by this, and by one packet more; an event would take a quarter of a byte
+SMALLEST_ROOM = 1 << 17  # events to unpack at once, also for smaller windows: most packets have fewer
+EXPECTED_BYTES_PER_EVENT = 4  # compressed; less is rare, and costs a copy
 CHUNK = 1 << 16  # bytes to decompress at once; most packets are smaller
 
 _EVENT = np.dtype(
@@ -55,6 +63,7 @@ _TABLE_ROW = np.dtype(
         ("last_t", "<i8"),
     ]
 )
+_Arrays = tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint8]]  # x, y, t and p
 _PACKET = struct.Struct("<ii")
 _UINT16, _UINT32, _INT32, _INT64 = map(struct.Struct, ("<H", "<I", "<i", "<q"))
 _INFO = """<dv version="2.0">
@@ -79,72 +88,130 @@ _INFO = """<dv version="2.0">
 def decode(content: bytes) -> Events:
     """Return the events of an AEDAT 4 file's lowest-numbered events stream, equal to `tonic.io.read_aedat4`.
 
-    Timestamps stay as they are, microseconds since 1970 in most files. `num_unread` of the result says how many bytes
-    of a file that was cut short were left out or are missing.
+    Other streams, such as frames, IMU samples, triggers and further events, are passed over. Timestamps stay as they
+    are, microseconds since 1970 in most files. `num_unread` of the result says how many bytes of a file that was cut
+    short were left out or are missing.
 
     Raises:
-        CorruptRecordingError: if it is no AEDAT 4, damaged, cut short before its first events, or larger than this
-            module's limits.
+        CorruptRecordingError: if it is no AEDAT 4, damaged, cut short before its first events, or if its packets expand
+            beyond this module's limits.
     """
-    if not content.startswith(MAGIC):
-        raise CorruptRecordingError("it does not begin as AEDAT 4")
-    begin = len(MAGIC) + 4
-    header_size = _integer(_UINT32, content, len(MAGIC))
-    if header_size > LARGEST_HEADER:
-        raise CorruptRecordingError(f"its header of {header_size} bytes is too large")
-    if begin + header_size > len(content):
-        raise CorruptRecordingError("it ends within its header")
-    compression, table_position, stream = _parse_header(content[begin : begin + header_size])
+    return joined(_windows(read_only(content), None))
+
+
+def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
+    """Yield the events in parts of at most `most_events`, as `decode` returns them; raises the same errors."""
+    if most_events < 1:
+        raise ValueError(f"a window must hold at least 1 event, got {most_events}")
+    yield from _windows(read_only(content), most_events)
+
+
+def sensor_size(content: bytes) -> tuple[int, int] | None:
+    """Return the sensor's width and height by the description of the stream that is read; None if it has none."""
+    return _read_header(read_only(content[: len(MAGIC) + 4 + LARGEST_HEADER])).sensor_size
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the header says.
+
+    Attributes:
+        size: bytes up to the first packet.
+        compression: of the packets.
+        table_position: of the FileDataTable in the file, or NO_TABLE.
+        stream: number of the events stream to read.
+        sensor_size: (W, H) of that stream, if the header has it.
+    """
+
+    size: int
+    compression: int
+    table_position: int
+    stream: int
+    sensor_size: tuple[int, int] | None
+
+
+def _windows(content: NDArray[np.uint8], most_events: int | None) -> Iterator[Events]:
+    """Yield the events in parts of at most `most_events`, or in one part if it is None."""
+    header = _read_header(content)
+    table_position = header.table_position
     is_cut = table_position == NO_TABLE or table_position >= len(content)
     packets_end = len(content) if table_position == NO_TABLE else table_position
     cut_or_damaged = CorruptRecordingError(
         f"it is cut short or damaged: by its header the packets end at byte {packets_end}, it has {len(content)} bytes"
     )
-    if packets_end < begin + header_size:
+    if packets_end < header.size:
         raise cut_or_damaged
     end = min(packets_end, len(content))
-    decompress = _decompressor(compression)
-    arrays = _empty(len(content) // EXPECTED_BYTES_PER_EVENT)
-    raw, room = np.frombuffer(content, np.uint8), np.empty(LARGEST_PLAIN_PACKET, np.uint8)
-    at = begin + header_size
-    n = size = 0
+    decompress = _decompressor(header.compression)
+    most_bytes = LARGEST_PACKET + LARGEST_RATIO * len(content)
+    expected = len(content) // EXPECTED_BYTES_PER_EVENT
+    room = expected if most_events is None else min(expected, max(most_events, SMALLEST_ROOM))
+    arrays = empty_events(room)
+    body_room = np.empty(LARGEST_PLAIN_PACKET, np.uint8)
+    at = header.size
+    n = size = num_given = 0  # events in the arrays; bytes of all packets, decompressed; events in parts given before
+    last = NO_TIME
     try:
         while True:
-            if compression in (LZ4, LZ4_HIGH):
-                at, n, size = unpack_plain(raw, at, end, stream, n, size, LARGEST_RECORDING, room, *arrays)
+            if header.compression in (LZ4, LZ4_HIGH):
+                at, n, size = unpack_plain(content, at, end, header.stream, n, size, most_bytes, body_room, *arrays)
             if at == end:
                 break
             number, packed = _packet(content, at, end)
-            if number == stream:
+            if number == header.stream:
                 body = decompress(packed)
-                size += len(body)
-                if size > LARGEST_RECORDING:
-                    raise CorruptRecordingError(f"it decompresses to more than {LARGEST_RECORDING} bytes")
+                if size + len(body) > most_bytes:
+                    raise CorruptRecordingError(f"it decompresses to more than {most_bytes} bytes")
                 most = len(body) // _EVENT.itemsize
                 if n + most > len(arrays[0]):
-                    arrays = tuple(map(np.append, arrays, _empty(n + most)))
+                    if most_events is not None and n:
+                        yield from _parts(arrays, n, most_events, last)
+                        num_given, last, n = num_given + n, int(arrays[2][n - 1]), 0
+                        arrays = empty_events(max(room, most))
+                        continue
+                    arrays = _grown(arrays, n, n + most)
                 found = unpack(np.frombuffer(body, np.uint8), n, *arrays)
                 if found < 0:
                     raise _UnsoundPacketError(_PACKET_ERRORS[found])
                 n += found
+                size += len(body)
             at += _PACKET.size + len(packed)
     except _UnsoundPacketError:
-        if n == 0 or not is_cut:
+        if num_given + n == 0 or not is_cut:
             raise
     num_unread = max(packets_end, len(content)) - at if is_cut else 0
-    if n == 0 and num_unread:
+    if num_given + n == 0 and num_unread:
         raise cut_or_damaged
-    x, y, t, p = (array[:n] for array in arrays)
-    return Events(x, y, t, p, num_unread)
+    yield from _parts(arrays, n, most_events or max(1, n), last, num_unread)
+
+
+def _grown(arrays: _Arrays, n: int, more: int) -> _Arrays:
+    """Return larger arrays that begin with the first n events of these."""
+    grown = empty_events(n + more)
+    for k in range(4):
+        grown[k][:n] = arrays[k][:n]
+    return grown
+
+
+def _parts(
+    arrays: _Arrays,
+    n: int,
+    most_events: int,
+    last: int,
+    num_unread: int = 0,
+) -> Iterator[Events]:
+    """Yield the first n events of the arrays in parts; the last, which may be empty, has the bytes left unread."""
+    for begin in range(0, max(1, n), most_events):
+        end = min(n, begin + most_events)
+        x, y, t, p = arrays[0][begin:end], arrays[1][begin:end], arrays[2][begin:end], arrays[3][begin:end]
+        part = Events(x, y, t, p, num_unread if end == n else 0, 0, steps_back(t, last))
+        if len(part) or part.num_unread:
+            yield part
+            last = int(t[-1]) if len(part) else last
 
 
 class _UnsoundPacketError(CorruptRecordingError):
     """A packet is incomplete or damaged."""
-
-
-def _empty(n: int) -> tuple[NDArray[Any], ...]:
-    """Return arrays for x, y, t and p of n events."""
-    return np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.int64), np.empty(n, np.uint8)
 
 
 _PACKET_ERRORS = {
@@ -155,7 +222,7 @@ _PACKET_ERRORS = {
 }
 
 
-def _packet(content: bytes, at: int, end: int) -> tuple[int, memoryview]:
+def _packet(content: Any, at: int, end: int) -> tuple[int, memoryview]:
     """Return the stream and the compressed bytes of the packet that begins at a position."""
     begin = at + _PACKET.size
     if begin > end:
@@ -166,8 +233,16 @@ def _packet(content: bytes, at: int, end: int) -> tuple[int, memoryview]:
     return number, memoryview(content)[begin : begin + size]
 
 
-def _parse_header(header: bytes) -> tuple[int, int, int]:
-    """Return the compression, the position of the table, and the number of the events stream to read."""
+def _read_header(content: NDArray[np.uint8]) -> _Header:
+    if content[: len(MAGIC)].tobytes() != MAGIC:
+        raise CorruptRecordingError("it does not begin as AEDAT 4")
+    begin = len(MAGIC) + 4
+    size = _integer(_UINT32, content[:begin].tobytes(), len(MAGIC))
+    if size > LARGEST_HEADER:
+        raise CorruptRecordingError(f"its header of {size} bytes is too large")
+    if begin + size > len(content):
+        raise CorruptRecordingError("it ends within its header")
+    header = content[begin : begin + size].tobytes()
     if header[4:8] != b"IOHE":
         raise CorruptRecordingError("its header is no IOHeader")
     compression_at, table_at, info_at = (_field(header, 0, index) for index in range(3))
@@ -179,26 +254,33 @@ def _parse_header(header: bytes) -> tuple[int, int, int]:
         raise CorruptRecordingError("its header does not describe its streams")
     text_at = info_at + _integer(_UINT32, header, info_at)
     text = header[text_at + 4 : text_at + 4 + _integer(_UINT32, header, text_at)]
-    return compression, table_position, _events_stream(text)
+    return _Header(begin + size, compression, table_position, *_events_stream(text))
 
 
 @lru_cache(maxsize=8)  # the recordings of a dataset share one description
-def _events_stream(info: bytes) -> int:
+def _events_stream(info: bytes) -> tuple[int, tuple[int, int] | None]:
+    """Return the number of the events stream to read, and its sensor's size if it is said."""
     if b"<!" in info:  # entities can grow without bounds; no writer declares any
         raise CorruptRecordingError("its description of streams declares entities")
     try:
         tree = ElementTree.fromstring(info.decode())
     except (ElementTree.ParseError, UnicodeDecodeError) as error:
         raise CorruptRecordingError(f"its description of streams is no XML: {error}") from error
-    numbers = [
-        int(name)
+    nodes = {
+        int(name): node
         for node in tree.findall("node[@name='outInfo']/node")
-        if (name := node.get("name", "")).isascii() and name.isdecimal() and len(name) < 10
-        if node.findtext("attr[@key='typeIdentifier']") == "EVTS"
-    ]
-    if not numbers:
+        if _is_number(name := node.get("name", "")) and node.findtext("attr[@key='typeIdentifier']") == "EVTS"
+    }
+    if not nodes:
         raise CorruptRecordingError("it has no stream of events")
-    return min(numbers)
+    number = min(nodes)
+    width, height = (nodes[number].findtext(f"node[@name='info']/attr[@key='{key}']", "") for key in ("sizeX", "sizeY"))
+    is_said = _is_number(width) and _is_number(height) and int(width) > 0 < int(height)
+    return number, (int(width), int(height)) if is_said else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _decompressor(compression: int) -> Callable[[memoryview], bytes | memoryview]:
@@ -211,11 +293,12 @@ def _decompressor(compression: int) -> Callable[[memoryview], bytes | memoryview
     def decompress(packed: memoryview) -> bytes:
         chunks: list[bytes] = []
         size = 0
+        most = min(LARGEST_PACKET, LARGEST_PLAIN_PACKET + LARGEST_PACKET_RATIO * len(packed))
         try:
             for chunk in chunks_of(packed):
                 size += len(chunk)
-                if size > LARGEST_PACKET:
-                    raise CorruptRecordingError(f"a packet decompresses to more than {LARGEST_PACKET} bytes")
+                if size > most:
+                    raise CorruptRecordingError(f"a packet decompresses to more than {most} bytes")
                 chunks.append(chunk)
         except (RuntimeError, zstandard.ZstdError, MemoryError) as error:
             raise _UnsoundPacketError(f"a packet does not decompress: {error}") from error
@@ -324,4 +407,4 @@ def _file_data_table(rows: Sequence[tuple[Any, ...]]) -> bytes:
     return _flatbuffer(b"FTAB", struct.pack("<I", n) + offsets.tobytes() + padding + vtable + records.tobytes())
 
 
-FORMAT = Format(decode, beginning=MAGIC)
+FORMAT = Format(decode, beginning=MAGIC, windows=windows, sensor_size=sensor_size)

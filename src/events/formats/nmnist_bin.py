@@ -22,6 +22,7 @@ from src.events.formats.windows import (
     in_windows,
     new_state,
     read_only,
+    steps_back,
 )
 from src.kernel_cache import cached_njit
 
@@ -131,11 +132,8 @@ def _decode(
             t[n] += time_shift
             n += 1
         m = i
-    num_back = 0
-    for i in range(1, n):
-        num_back += t[i] < t[i - 1]
     if n:
-        state[NUM_BACK] += num_back + (t[0] < state[LAST_T])
+        state[NUM_BACK] += steps_back(t[:n], state[LAST_T])
         state[LAST_T] = t[n - 1]
     state[AT] += EVENT_BYTES * m
     state[_TIME_SHIFT] = time_shift

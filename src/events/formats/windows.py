@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
+from src.kernel_cache import cached_njit
 
 # A kernel keeps these in an int64 array, so that it can go on where it has stopped. A format's own slots follow.
 AT = 0  # where it goes on in the file; it is the end once nothing is left
@@ -34,6 +35,15 @@ def read_only(content: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:
     view = np.frombuffer(content, np.uint8) if isinstance(content, bytes) else np.asarray(content).view()
     view.flags.writeable = False
     return view
+
+
+@cached_njit(nogil=True)
+def steps_back(t: NDArray[np.int64], last: int) -> int:
+    """Return how many timestamps are before the one before them; `last` is before the first."""
+    num_back = 0
+    for i in range(1, len(t)):
+        num_back += t[i] < t[i - 1]
+    return num_back + (t[0] < last) if len(t) else 0
 
 
 def in_windows(

@@ -14,6 +14,7 @@ from tonic.io import read_aedat4
 from src.events import Events
 from src.events.formats import aedat4
 from src.events.formats.errors import CorruptRecordingError
+from src.events.formats.windows import joined
 from tests.recordings import same
 
 KINDS = {"none": aedat4.NONE, "lz4": aedat4.LZ4, "zstd": aedat4.ZSTD}
@@ -52,6 +53,21 @@ def test_a_file_of_dv_processing_is_read(kind):
         (k % 3 == 0).astype(np.uint8),
     )
     assert same(aedat4.decode(content), expected)
+
+
+def test_frames_imu_samples_and_triggers_beside_the_events_do_not_disturb(folder):
+    # Written with dv-processing 2.0.4: three times 100 events and a frame, then IMU samples and triggers.
+    path = Path(__file__).parent / "data" / "dv_processing_davis.aedat4"
+    k = np.arange(300)
+    expected = Events(
+        (5 * k % 32).astype(np.uint16),
+        (3 * k % 24).astype(np.uint16),
+        1_600_000_000_000_000 + 7 * k,
+        (k % 3 == 0).astype(np.uint8),
+    )
+    assert same(aedat4.decode(path.read_bytes()), expected)
+    assert same(by_tonic(path.read_bytes(), folder), expected)
+    assert aedat4.sensor_size(path.read_bytes()) == (32, 24)
 
 
 @settings(max_examples=60, deadline=None)
@@ -241,10 +257,71 @@ def test_a_decompression_bomb_is_not_unpacked(compression, bomb, monkeypatch):
 
 
 def test_many_packets_are_no_bomb_either(monkeypatch):
-    monkeypatch.setattr(aedat4, "LARGEST_RECORDING", 10 * len(ONE))
-    assert len(aedat4.decode(file_of([(0, ONE)] * 10, EVTS))) == 10
-    with pytest.raises(CorruptRecordingError, match="decompresses to more than"):
-        aedat4.decode(file_of([(0, ONE)] * 11, EVTS))
+    content = file_of([(0, ONE)] * 11, EVTS)
+    monkeypatch.setattr(aedat4, "LARGEST_RATIO", 0)
+    monkeypatch.setattr(aedat4, "LARGEST_PACKET", 11 * len(ONE))
+    assert len(aedat4.decode(content)) == 11
+    monkeypatch.setattr(aedat4, "LARGEST_PACKET", 11 * len(ONE) - 1)
+    with pytest.raises(CorruptRecordingError, match="it decompresses to more than"):
+        aedat4.decode(content)
+
+
+def test_a_small_packet_may_expand_less_than_a_large_one():
+    bomb = zstandard.compress(bytes(2**21))
+    assert len(bomb) < 1000
+    with pytest.raises(CorruptRecordingError, match="a packet decompresses to more than"):
+        aedat4.decode(file_of([(0, bomb)], EVTS, aedat4.ZSTD))
+
+
+def test_a_bomb_in_another_stream_is_passed_over():
+    bomb = zstandard.compress(bytes(2**24))
+    assert (
+        len(aedat4.decode(file_of([(1, bomb), (0, zstandard.compress(ONE))], {0: "EVTS", 1: "FRME"}, aedat4.ZSTD))) == 1
+    )
+
+
+def test_the_limit_of_a_recording_grows_with_the_file(monkeypatch):
+    monkeypatch.setattr(aedat4, "LARGEST_PACKET", 2**12)
+    events = some_events(2000)
+    for compression in KINDS.values():
+        content = aedat4.encode(events, (128, 128), compression, packet_microseconds=1000)
+        assert same(aedat4.decode(content), events)
+
+
+def test_steps_back_in_time_are_counted_within_and_between_packets():
+    events = some_events(10)
+    events.t[5] = events.t[4] - 1
+    packets = [(0, packet_of(events)), (0, packet_of(some_events(10)))]
+    assert aedat4.decode(file_of(packets, EVTS)).num_back == 2
+
+
+def test_packets_that_are_larger_than_what_is_unpacked_at_once_are_given_in_windows(monkeypatch):
+    monkeypatch.setattr(aedat4, "SMALLEST_ROOM", 64)
+    events = some_events(5000)
+    for compression in KINDS.values():
+        content = np.frombuffer(aedat4.encode(events, (128, 128), compression, packet_microseconds=20_000), np.uint8)
+        for most_events in (1, 50, 300, 10_000):
+            parts = list(aedat4.windows(content, most_events))
+            assert max(map(len, parts)) <= most_events
+            assert same(joined(iter(parts)), events)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size"),
+    [
+        ({}, None),
+        ({"sizeX": "9"}, None),
+        ({"sizeX": "x", "sizeY": "9"}, None),
+        ({"sizeX": "0", "sizeY": "9"}, None),
+        ({"sizeX": "346", "sizeY": "260"}, (346, 260)),
+    ],
+)
+def test_the_sensor_is_that_of_the_stream_that_is_read(attributes, size):
+    said = "".join(f'<attr key="{key}">{value}</attr>' for key, value in attributes.items())
+    node = '<node name="{}"><attr key="typeIdentifier">EVTS</attr><node name="info">{}</node></node>'
+    other = '<attr key="sizeX">5</attr><attr key="sizeY">5</attr>'
+    info = f'<dv><node name="outInfo">{node.format(1, other)}{node.format(0, said)}</node></dv>'.encode()
+    assert aedat4.sensor_size(file_of([], {}, info=info)) == size
 
 
 def test_deeply_nested_descriptions_end_in_an_error():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.events import Events
-from src.events.formats import aedat2, aedat3, event_stream, nmnist_bin
+from src.events.formats import aedat2, aedat3, aedat4, event_stream, nmnist_bin
 from src.events.formats.errors import CorruptRecordingError
 from src.events.formats.windows import joined
 from tests.recordings import same
@@ -35,6 +35,8 @@ FILES = {
     "aedat2": (aedat2.FORMAT, aedat2.encode(EVENTS)),
     "aedat2 of a davis": (aedat2.FORMAT, aedat2.encode(EVENTS, "eu.seebetter.ini.chips.davis.DAVIS240C")),
     "aedat3": (aedat3.FORMAT, aedat3.encode(EVENTS, packet_events=90)),
+    "aedat4": (aedat4.FORMAT, aedat4.encode(ORDERED, (34, 34))),
+    "aedat4 with steps back": (aedat4.FORMAT, aedat4.encode(EVENTS, (34, 34), aedat4.ZSTD)),
     "nmnist": (nmnist_bin.FORMAT, nmnist_bin.encode(EVENTS)),
     "nmnist with overflows": (nmnist_bin.FORMAT, with_overflows(nmnist_bin.encode(EVENTS))),
     "event stream": (event_stream.FORMAT, event_stream.encode(ORDERED, (34, 34))),
