@@ -21,9 +21,10 @@ import atheris
 
 with atheris.instrument_imports(include=["src.events"]):
     from src.events import Events
-    from src.events.formats import aedat2, aedat4, nmnist_bin
+    from src.events.formats import aedat2, aedat3, aedat4, event_stream, nmnist_bin
     from src.events.formats.errors import CorruptRecordingError
     from src.events.formats.reading import decode_recording
+    from src.registry import FILE_FORMATS
 
 import lz4.frame
 import numpy as np
@@ -33,6 +34,11 @@ LIMITS = ["-max_total_time=300", "-timeout=10", "-rss_limit_mb=1024", "-max_len=
 INFO = (
     b'<dv version="2.0"><node name="outInfo"><node name="0"><attr key="typeIdentifier">EVTS</attr></node></node></dv>'
 )
+
+
+DAVIS = "eu.seebetter.ini.chips.davis.DAVIS240C"
+AEDAT3 = aedat3.MAGIC + b"\r\n#Format: RAW\r\n#Source 1: DVS128\r\n" + aedat3.END_OF_HEADER
+KINDS = 12  # of inputs
 
 
 def main() -> None:
@@ -52,6 +58,9 @@ def seeds() -> list[bytes]:
     packet = files[0][files[0].index(b"EVTS", files[0].index(b"</dv>")) - 8 :][:100]
     plain = bytes([aedat4.LZ4]) + lz4.frame.compress(packet, store_size=False)  # decompressed by the reader's kernel
     parts = [packet, packet, packet, plain, INFO, aedat2.encode(events)[len(aedat2.MAGIC) :], nmnist_bin.encode(events)]
+    davis = aedat2.encode(events, DAVIS)
+    parts += [davis[davis.index(b"Header\r\n") + 8 :], aedat3.encode(events, packet_events=5)[len(AEDAT3) :]]
+    parts += [event_stream.encode(events, (128, 128), kind)[15:] for kind in (event_stream.DVS, event_stream.ATIS)]
     return [b"\0" + file for file in files] + [bytes([kind]) + part for kind, part in enumerate(parts, start=1)]
 
 
@@ -69,6 +78,12 @@ def file_of(kind: int, data: bytes) -> bytes:
         return aedat4._header(aedat4.NONE, aedat4.NO_TABLE, data)
     if kind == 6:
         return aedat2.MAGIC + data
+    if kind == 8:
+        return aedat2.MAGIC + b"\n# AEChip: " + DAVIS.encode() + b"\n#End Of ASCII Header\n" + data
+    if kind == 9:
+        return AEDAT3 + data
+    if kind in (10, 11):
+        return event_stream.MAGIC + bytes([event_stream.VERSION, 0, 0]) + data
     return data
 
 
@@ -79,13 +94,19 @@ def file_of_packet(compression: int, packed: bytes) -> bytes:
 
 
 def try_bytes(data: bytes) -> None:
-    """Decode one input; any exception but CorruptRecordingError is a finding."""
-    kind, rest = (data[0] % 8, data[1:]) if data else (0, b"")
+    """Decode one input, whole and in windows; any exception but CorruptRecordingError is a finding."""
+    kind, rest = (data[0] % KINDS, data[1:]) if data else (0, b"")
+    content = file_of(kind, rest)
     try:
-        events = decode_recording(file_of(kind, rest), ".bin")
+        events = decode_recording(content, ".bin")
     except CorruptRecordingError:
         return
     assert len(events) > 0
+    file_format = next(f for f in map(FILE_FORMATS.load, FILE_FORMATS) if f.knows(content, ".bin"))
+    if file_format.windows:
+        parts = list(file_format.windows(np.frombuffer(content, np.uint8), 3))
+        assert sum(map(len, parts)) == len(events)
+        assert max(map(len, parts)) <= 3
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from src.events.formats.windows import (
     joined,
     new_state,
     read_only,
+    steps_back,
 )
 from src.kernel_cache import cached_njit
 
@@ -31,6 +32,8 @@ LARGEST_HEADER = 1 << 24  # bytes; jAER writes all its preferences there
 PIXEL = 0x7FFF  # bits of a DVS128's address and polarity; with bit 31 or 15 it is a signal, such as a synchronisation
 OTHERS = 0x7FFF0000  # bits that only addresses of larger sensors have
 EVENT_BYTES = 8
+_NO_DAVIS_EVENT = 0x80000400  # bits of a DAVIS's word that is a pixel of a frame, an IMU sample or a signal
+_CHUNK = 4096  # events; they are looked at twice, so they should stay in the cache
 
 # Slots of the kernel's state, behind those of every format.
 _PREVIOUS, _TIME = OWN, OWN + 1  # timestamp of the last word, as it is and past 2^32; negative before the first word
@@ -172,27 +175,98 @@ def _decode(
     p: NDArray[np.uint8],
 ) -> int:
     """Write events to the arrays until they are full or the words end; return their number."""
-    at = state[AT]
-    words = content[at:end].view(np.uint32)  # two per event: address; timestamp
+    words = content[state[AT] : end].view(np.uint32)  # two per event: address; timestamp
     if state[_PREVIOUS] < 0 and len(words):
         state[_PREVIOUS] = state[_TIME] = _swapped(words[1])
+    n = 0
+    while len(words) and n < len(t):
+        m = min(len(words) // 2, min(len(t) - n, _CHUNK))
+        if _is_plain(words[: 2 * m], is_davis, width, height, state[_PREVIOUS]):
+            _decode_plain(words[: 2 * m], is_davis, width, height, state, x[n:], y[n:], t[n:], p[n:])
+            n += m
+        else:
+            n += _decode_any(words[: 2 * m], is_davis, width, height, state, x[n:], y[n:], t[n:], p[n:])
+        words = words[2 * m :]
+    state[AT] = end - 4 * len(words)
+    return n
+
+
+@cached_njit(nogil=True)
+def _is_plain(words: NDArray[np.uint32], is_davis: bool, width: int, height: int, previous: int) -> bool:
+    """Return whether all words are events inside the sensor, in an order of time that does not pass 2^32."""
+    every: Any = np.uint32(0)
+    most_x: Any = np.uint32(0)
+    most_y: Any = np.uint32(0)
+    first: Any = np.uint32(previous)
+    last: Any = first
+    for i in range(len(words) // 2):
+        address, stamp = _swapped(words[2 * i]), _swapped(words[2 * i + 1])
+        every |= address
+        most_x = max(most_x, address >> np.uint32(12) & np.uint32(1023))
+        most_y = max(most_y, address >> np.uint32(22) & np.uint32(511))
+        first, last = min(first, stamp), max(last, stamp)
+    if last - first >= np.uint32(1 << 31):
+        return False
+    if is_davis:
+        return every & np.uint32(_NO_DAVIS_EVENT) == 0 and most_x < width and most_y < height
+    return every <= np.uint32(PIXEL)
+
+
+@cached_njit(nogil=True)
+def _decode_plain(
+    words: NDArray[np.uint32],
+    is_davis: bool,
+    width: int,
+    height: int,
+    state: NDArray[np.int64],
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    t: NDArray[np.int64],
+    p: NDArray[np.uint8],
+) -> None:
+    """Write the events of plain words, which is nearly every chunk: loops without branches and carried state."""
+    m = len(words) // 2
+    base = state[_TIME] - state[_PREVIOUS]
+    for i in range(m):
+        address, t[i] = _swapped(words[2 * i]), base + np.int64(_swapped(words[2 * i + 1]))
+        if is_davis:
+            x[i] = np.uint32(width - 1) - (address >> np.uint32(12) & np.uint32(1023))
+            y[i] = np.uint32(height - 1) - (address >> np.uint32(22) & np.uint32(511))
+            p[i] = address >> np.uint32(11) & np.uint32(1)
+        else:
+            x[i], y[i], p[i] = _dvs128_x(address), _dvs128_y(address), ~address & np.uint32(1)
+    state[NUM_BACK] += steps_back(t[:m], state[LAST_T])
+    state[_TIME] = state[LAST_T] = t[m - 1]
+    state[_PREVIOUS] = _swapped(words[2 * m - 1])
+
+
+@cached_njit(nogil=True)
+def _decode_any(
+    words: NDArray[np.uint32],
+    is_davis: bool,
+    width: int,
+    height: int,
+    state: NDArray[np.int64],
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    t: NDArray[np.int64],
+    p: NDArray[np.uint8],
+) -> int:
+    """Write the events among the words; return their number."""
     previous, time, last = np.uint32(state[_PREVIOUS]), state[_TIME], state[LAST_T]
-    n = i = num_back = 0
-    while 2 * i < len(words) and n < len(t):
+    n = num_back = 0
+    for i in range(len(words) // 2):
         address, stamp = _swapped(words[2 * i]), _swapped(words[2 * i + 1])
         time += np.int64(np.int32(stamp - previous))  # a step back by more than 2^31 is one forward through 2^32
         previous = stamp
-        i += 1
         if is_davis:
             column = width - 1 - np.int64(address >> np.uint32(12) & np.uint32(1023))
             row = height - 1 - np.int64(address >> np.uint32(22) & np.uint32(511))
             x[n], y[n], t[n], p[n] = column, row, time, address >> np.uint32(11) & np.uint32(1)
-            is_event = address & np.uint32(0x80000400) == 0
+            is_event = address & np.uint32(_NO_DAVIS_EVENT) == 0
             is_inside = column >= 0 and row >= 0
         else:
-            x[n] = np.uint32(127) - (address >> np.uint32(8) & np.uint32(127))
-            y[n] = np.uint32(127) - (address >> np.uint32(1) & np.uint32(127))
-            t[n], p[n] = time, ~address & np.uint32(1)
+            x[n], y[n], t[n], p[n] = _dvs128_x(address), _dvs128_y(address), time, ~address & np.uint32(1)
             is_inside = address <= np.uint32(PIXEL)
             is_event = is_inside or (address & np.uint32(OTHERS) != 0 and address >> np.uint32(31) == 0)
         if is_event and is_inside:
@@ -203,10 +277,19 @@ def _decode(
             if state[NUM_OUTSIDE] == 0:
                 state[_FIRST_OUTSIDE] = address
             state[NUM_OUTSIDE] += 1
-    state[AT], state[LAST_T] = at + 8 * i, last
-    state[_PREVIOUS], state[_TIME] = previous, time
+    state[_PREVIOUS], state[_TIME], state[LAST_T] = previous, time, last
     state[NUM_BACK] += num_back
     return n
+
+
+@cached_njit(nogil=True)
+def _dvs128_x(address: Any) -> Any:
+    return np.uint32(127) - (address >> np.uint32(8) & np.uint32(127))
+
+
+@cached_njit(nogil=True)
+def _dvs128_y(address: Any) -> Any:
+    return np.uint32(127) - (address >> np.uint32(1) & np.uint32(127))
 
 
 @cached_njit(nogil=True)

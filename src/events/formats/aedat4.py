@@ -287,15 +287,17 @@ def _decompressor(compression: int) -> Callable[[memoryview], bytes | memoryview
     """Return a function that decompresses packets, one after the other."""
     if compression == NONE:
         return lambda packed: packed
-    is_lz4 = compression in (LZ4, LZ4_HIGH)
-    chunks_of = partial(_lz4_chunks, lz4.frame.create_decompression_context()) if is_lz4 else _zstd_chunks
+    if compression in (LZ4, LZ4_HIGH):
+        chunks_of = partial(_lz4_chunks, lz4.frame.create_decompression_context())
+    else:
+        chunks_of = partial(_zstd_chunks, zstandard.ZstdDecompressor())
 
     def decompress(packed: memoryview) -> bytes:
         chunks: list[bytes] = []
         size = 0
         most = min(LARGEST_PACKET, LARGEST_PLAIN_PACKET + LARGEST_PACKET_RATIO * len(packed))
         try:
-            for chunk in chunks_of(packed):
+            for chunk in chunks_of(packed, most):
                 size += len(chunk)
                 if size > most:
                     raise CorruptRecordingError(f"a packet decompresses to more than {most} bytes")
@@ -307,7 +309,7 @@ def _decompressor(compression: int) -> Callable[[memoryview], bytes | memoryview
     return decompress
 
 
-def _lz4_chunks(context: Any, packed: memoryview) -> Iterator[bytes]:
+def _lz4_chunks(context: Any, packed: memoryview, _: int) -> Iterator[bytes]:
     at = 0
     is_end = False
     while not is_end:
@@ -318,8 +320,14 @@ def _lz4_chunks(context: Any, packed: memoryview) -> Iterator[bytes]:
         yield chunk
 
 
-def _zstd_chunks(packed: memoryview) -> Iterator[bytes]:
-    reader = zstandard.ZstdDecompressor().stream_reader(packed)
+def _zstd_chunks(decompressor: zstandard.ZstdDecompressor, packed: memoryview, most: int) -> Iterator[bytes]:
+    try:
+        if 0 <= zstandard.frame_content_size(packed) <= most:  # -1 if the frame does not say it
+            yield decompressor.decompress(packed)  # at once, which takes fewer copies
+            return
+    except zstandard.ZstdError:
+        pass  # it is damaged or cut short: what there is of it is read below
+    reader = decompressor.stream_reader(packed)
     while chunk := reader.read(CHUNK):
         yield chunk
 
