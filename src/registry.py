@@ -51,6 +51,7 @@ FILE_FORMATS = Registry(
         "AEDAT 3.1": "src.events.formats.aedat3:FORMAT",
         "AEDAT 2.0": "src.events.formats.aedat2:FORMAT",
         "Event Stream": "src.events.formats.event_stream:FORMAT",
+        "EVT 3.0": "src.events.formats.evt3:FORMAT",
         "N-MNIST's .bin": "src.events.formats.nmnist_bin:FORMAT",
     }
 )

@@ -1,4 +1,4 @@
-"""Real N-MNIST recordings, where there are some, and random event streams."""
+"""Real recordings, where there are some, and random event streams."""
 
 import os
 from pathlib import Path
@@ -22,6 +22,12 @@ def real_sample(name: str) -> bytes:
         if (root / "formats" / name).exists():
             return (root / "formats" / name).read_bytes()
     pytest.skip(f"no {name} here; its folder's parent can be named by DIFFLOGIC_TEST_RECORDINGS")
+
+
+def sample(name: str) -> Path:
+    """The file of this name under formats, where `real_recordings` looks too; a path of no file if there is none."""
+    paths = [root / "formats" / name for root in _data_folders()]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _data_folders() -> list[Path]:
