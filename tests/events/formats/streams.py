@@ -8,6 +8,7 @@ from src.events import Events
 from src.events.formats.errors import CorruptRecordingError
 
 WIDTH, HEIGHT = 320, 240
+NOTHING = Events(*(np.empty(0, dtype) for dtype in (np.uint16, np.uint16, np.int64, np.uint8)))
 
 
 @st.composite
@@ -33,6 +34,10 @@ def joined(parts):
     arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in "xytp"]
     counts = [sum(getattr(part, name) for part in parts) for name in ("num_unread", "num_outside", "num_back")]
     return Events(*arrays, *counts)
+
+
+def rows(events):
+    return list(zip(*(getattr(events, name).tolist() for name in "xytp"), strict=True))
 
 
 def counts(events):

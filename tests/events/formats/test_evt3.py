@@ -12,6 +12,7 @@ from src.events.formats.evt3 import EXPELLIARMUS, METAVISION
 from src.events.formats.prophesee import parse_header
 from tests.events.formats.streams import (
     HEIGHT,
+    NOTHING,
     WIDTH,
     by_expelliarmus,
     by_faery,
@@ -19,6 +20,7 @@ from tests.events.formats.streams import (
     joined,
     ordered_events,
     outcome,
+    rows,
     steps_back,
 )
 from tests.recordings import same, sample
@@ -34,10 +36,6 @@ ON = 1 << 11
 
 def file_of(*words, header=HEADER):
     return header + np.array([kind << 12 | content for kind, content in words], "<u2").tobytes()
-
-
-def rows(events):
-    return list(zip(events.x.tolist(), events.y.tolist(), events.t.tolist(), events.p.tolist(), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +118,6 @@ def test_windows_of_any_size_are_together_what_decode_returns(words, most_events
     assert outcome(read) == expected
     assert all(len(part) <= most_events for part in parts)
     assert isinstance(expected, str) or expected[1][2] == steps_back(np.array(expected[0][2]))
-
-
-NOTHING = Events(*(np.empty(0, dtype) for dtype in (np.uint16, np.uint16, np.int64, np.uint8)))
 
 
 @settings(max_examples=200, deadline=None)
