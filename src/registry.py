@@ -52,6 +52,7 @@ FILE_FORMATS = Registry(
         "AEDAT 2.0": "src.events.formats.aedat2:FORMAT",
         "Event Stream": "src.events.formats.event_stream:FORMAT",
         "EVT 3.0": "src.events.formats.evt3:FORMAT",
+        "EVT 2.1": "src.events.formats.evt21:FORMAT",
         "EVT 2.0": "src.events.formats.evt2:FORMAT",
         "N-MNIST's .bin": "src.events.formats.nmnist_bin:FORMAT",
     }
