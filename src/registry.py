@@ -54,6 +54,7 @@ FILE_FORMATS = Registry(
         "EVT 3.0": "src.events.formats.evt3:FORMAT",
         "EVT 2.1": "src.events.formats.evt21:FORMAT",
         "EVT 2.0": "src.events.formats.evt2:FORMAT",
+        "DAT": "src.events.formats.dat:FORMAT",
         "N-MNIST's .bin": "src.events.formats.nmnist_bin:FORMAT",
     }
 )
