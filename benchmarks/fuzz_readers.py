@@ -21,8 +21,9 @@ import atheris
 
 with atheris.instrument_imports(include=["src.events"]):
     from src.events import Events
-    from src.events.formats import aedat2, aedat3, aedat4, event_stream, nmnist_bin
+    from src.events.formats import aedat2, aedat3, aedat4, dat, event_stream, evt2, evt3, evt21, nmnist_bin
     from src.events.formats.errors import CorruptRecordingError
+    from src.events.formats.prophesee import parse_header
     from src.events.formats.reading import decode_recording
     from src.registry import FILE_FORMATS
 
@@ -31,6 +32,13 @@ import numpy as np
 import zstandard
 
 LIMITS = ["-max_total_time=300", "-timeout=10", "-rss_limit_mb=1024", "-max_len=8192", "-print_final_stats=1"]
+PROPHESEE = (  # headers, each of which a part stands behind
+    b"% evt 3.0\n% geometry 1280x720\n% end\n",
+    b"% evt 2.0\n% geometry 1280x720\n% end\n",
+    b"% evt 2.1\n% geometry 1280x720\n% end\n",
+    b"% evt 2.1\n% endianness legacy\n% end\n",
+    b"% Version 2\n",
+)
 INFO = (
     b'<dv version="2.0"><node name="outInfo"><node name="0"><attr key="typeIdentifier">EVTS</attr></node></node></dv>'
 )
@@ -38,7 +46,7 @@ INFO = (
 
 DAVIS = "eu.seebetter.ini.chips.davis.DAVIS240C"
 AEDAT3 = aedat3.MAGIC + b"\r\n#Format: RAW\r\n#Source 1: DVS128\r\n" + aedat3.END_OF_HEADER
-KINDS = 12  # of inputs
+KINDS = 12 + len(PROPHESEE)  # of inputs
 
 
 def main() -> None:
@@ -55,12 +63,16 @@ def seeds() -> list[bytes]:
     n = np.arange(12)
     events = Events(n.astype(np.uint16), n.astype(np.uint16), 100 * n, (n % 2).astype(np.uint8))
     files = [aedat4.encode(events, (128, 128), kind, 400) for kind in (aedat4.NONE, aedat4.LZ4, aedat4.ZSTD)]
+    prophesee = [evt3.encode(events), evt2.encode(events), evt21.encode(events)]
+    prophesee += [evt21.encode(events, is_legacy=True), dat.encode(events), dat.encode(events, (128, 128))]
     packet = files[0][files[0].index(b"EVTS", files[0].index(b"</dv>")) - 8 :][:100]
     plain = bytes([aedat4.LZ4]) + lz4.frame.compress(packet, store_size=False)  # decompressed by the reader's kernel
     parts = [packet, packet, packet, plain, INFO, aedat2.encode(events)[len(aedat2.MAGIC) :], nmnist_bin.encode(events)]
     davis = aedat2.encode(events, DAVIS)
     parts += [davis[davis.index(b"Header\r\n") + 8 :], aedat3.encode(events, packet_events=5)[len(AEDAT3) :]]
     parts += [event_stream.encode(events, (128, 128), kind)[15:] for kind in (event_stream.DVS, event_stream.ATIS)]
+    parts += [file[parse_header(file).end :] for file in prophesee[: len(PROPHESEE)]]
+    files += prophesee
     return [b"\0" + file for file in files] + [bytes([kind]) + part for kind, part in enumerate(parts, start=1)]
 
 
@@ -84,6 +96,8 @@ def file_of(kind: int, data: bytes) -> bytes:
         return AEDAT3 + data
     if kind in (10, 11):
         return event_stream.MAGIC + bytes([event_stream.VERSION, 0, 0]) + data
+    if kind > 11:
+        return PROPHESEE[kind - 12] + data
     return data
 
 

@@ -166,17 +166,23 @@ def encode_evt21(
             words[n] = np.uint64(TIME_HIGH << 28 | high & _LARGEST_HIGH) << np.uint64(32)
             n += 1
         base = np.int64(x[i]) & ~31
-        head = np.int64(p[i]) << 28 | (t[i] & 0x3F) << 22 | base << 11 | np.int64(y[i])
+        head = _head(x[i], y[i], t[i], p[i])
         bits = np.int64(0)
-        while i < len(t) and np.int64(p[i]) << 28 | (t[i] & 0x3F) << 22 | (x[i] & ~31) << 11 | np.int64(y[i]) == head:
+        while i < len(t) and t[i] >> 6 == high and _head(x[i], y[i], t[i], p[i]) == head:
             bit = np.int64(1) << (np.int64(x[i]) - base)
-            if bit <= bits or t[i] >> 6 != high:  # not to the right of the one before
+            if bit <= bits:  # not to the right of the one before
                 break
             bits |= bit
             i += 1
         words[n] = np.uint64(head) << np.uint64(32) | np.uint64(bits)
         n += 1
     return n
+
+
+@cached_njit(nogil=True)
+def _head(x: int, y: int, t: int, p: int) -> Any:
+    """Return the higher half of the EVT 2.1 word that holds an event."""
+    return np.int64(p) << 28 | (t & 0x3F) << 22 | (np.int64(x) & ~31) << 11 | np.int64(y)
 
 
 @cached_njit(nogil=True)

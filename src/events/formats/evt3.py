@@ -80,7 +80,7 @@ def encode(events: Events, sensor: tuple[int, int] = (1280, 720), clock: int = C
     """
     width, height = sensor
     last = prophesee.check_encodable(events, (min(width, LARGEST_SIDE), min(height, LARGEST_SIDE)), 1 << 40)
-    words = np.empty(7 * len(events) + (last >> 22) + 8, np.uint16)
+    words = np.empty(7 * len(events) + (last >> 21) + 8, np.uint16)
     n = evt3_kernels.encode(events.x, events.y, events.t, events.p, width, clock, words)
     header = f"% evt 3.0\n% format EVT3;height={height};width={width}\n% geometry {width}x{height}\n% end\n"
     return header.encode() + words[:n].tobytes()

@@ -180,7 +180,8 @@ def encode(
             carries += new_low < low
         new_high = (np.int64(t[i]) >> 12) - carries
         while high < new_high or n == 0:
-            high = min(high + _LOOP - 1, new_high)
+            is_largest = n > 0 and high & 0xFFF == 0xFFF  # a camera goes from the largest to 0
+            high = high + 1 if is_largest else min(high + _LOOP - 1, high | 0xFFF, new_high)
             words[n] = TIME_HIGH << 12 | high & 0xFFF
             n += 1
             if clock == METAVISION:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.events import Events, read_recording
-from src.events.formats import aedat2, aedat3, aedat4, event_stream, nmnist_bin
+from src.events.formats import aedat2, aedat3, aedat4, dat, event_stream, evt2, evt3, evt21, nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from tests.recordings import same
 
@@ -18,6 +18,10 @@ CONTENTS = {
     "aedat": aedat2.encode(EVENTS),
     "aedat3": aedat3.encode(EVENTS),
     "es": event_stream.encode(EVENTS, (34, 34)),
+    "evt3": evt3.encode(EVENTS),
+    "evt21": evt21.encode(EVENTS),
+    "evt2": evt2.encode(EVENTS),
+    "dat": dat.encode(EVENTS),
     "bin": nmnist_bin.encode(EVENTS),
 }
 
@@ -29,7 +33,7 @@ def test_each_format_is_read(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("name", ["a.aedat4", "a.aedat", "a.bin", "a"])
-@pytest.mark.parametrize("kind", ["aedat4", "aedat", "aedat3", "es"])
+@pytest.mark.parametrize("kind", [kind for kind in CONTENTS if kind != "bin"])
 def test_what_a_file_begins_with_counts_not_its_name(tmp_path, kind, name):
     (tmp_path / name).write_bytes(CONTENTS[kind])
     assert same(read_recording(tmp_path / name), EVENTS)
@@ -46,7 +50,9 @@ def test_an_unknown_format_is_an_error_that_names_the_known_ones(tmp_path, conte
 NONE = Events(EVENTS.x[:0], EVENTS.y[:0], EVENTS.t[:0], EVENTS.p[:0])
 
 
-@pytest.mark.parametrize("content", [aedat4.encode(NONE, (9, 9)), aedat2.encode(NONE), b""])
+@pytest.mark.parametrize(
+    "content", [aedat4.encode(NONE, (9, 9)), aedat2.encode(NONE), evt3.encode(NONE), dat.encode(NONE), b""]
+)
 def test_a_recording_without_events_is_corrupt(tmp_path, content):
     (tmp_path / "a.bin").write_bytes(content)
     with pytest.raises(CorruptRecordingError, match="it holds no events"):
