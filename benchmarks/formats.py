@@ -1,6 +1,6 @@
 """Readers of file formats beside the fastest independent readers, on one core: the same file, in turns, in one run.
 
-    pip install expelliarmus faery
+    pip install expelliarmus faery evlib  # without evlib, EVT 2.1 has no independent reader
     python benchmarks/formats.py [folder of sample files]
 
 Prints CPU time as million events per second, the best of the repeats and their range; every event is compared. Files
@@ -23,6 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import expelliarmus
 import faery
+
+try:
+    import evlib
+except ImportError:
+    evlib = None
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,6 +101,15 @@ FAERY = Reader(
 )
 
 
+def evlib_events(frame: Any) -> Events:
+    """Return the events of evlib's data frame."""
+    x, y, t, p = (frame[name].to_numpy() for name in ("x", "y", "t", "polarity"))
+    return Events(x.astype(np.uint16), y.astype(np.uint16), t.astype(np.int64), (p > 0).astype(np.uint8))
+
+
+EVLIB = [Reader("evlib", lambda path: evlib.load_events(path).collect(), evlib_events)] if evlib else []
+
+
 def entries(samples: Path | None) -> Iterator[Entry]:
     """Yield what is measured, one after the other."""
     events = simulated(NUM_EVENTS)
@@ -104,8 +118,8 @@ def entries(samples: Path | None) -> Iterator[Entry]:
     metavision = ways(partial(evt3.windows, clock=evt3.METAVISION))
     metavision["read_recording"] = lambda path: evt3.decode(read_bytes(path), evt3.METAVISION)
     name = "EVT 3.0, Metavision's clock"
-    yield Entry(name, ".raw", lambda: evt3.encode(events, SENSOR, evt3.METAVISION), [FAERY], metavision)
-    yield Entry("EVT 2.1", ".raw", lambda: evt21.encode(events, SENSOR), [], ways(evt21.windows))
+    yield Entry(name, ".raw", lambda: evt3.encode(events, SENSOR, evt3.METAVISION), [FAERY, *EVLIB], metavision)
+    yield Entry("EVT 2.1", ".raw", lambda: evt21.encode(events, SENSOR), EVLIB, ways(evt21.windows))
     evt2_readers = [by_expelliarmus("evt2"), FAERY]
     yield Entry("EVT 2.0", ".raw", lambda: evt2.encode(events, SENSOR), evt2_readers, ways(evt2.windows))
     dat_readers, dat_ways = [by_expelliarmus("dat"), FAERY], ways(dat.windows)
@@ -113,6 +127,8 @@ def entries(samples: Path | None) -> Iterator[Entry]:
     if samples:
         camera, ncars = (samples / "evt3_sample.raw").read_bytes(), (samples / "ncars.dat").read_bytes()
         yield Entry("EVT 3.0, a camera's file", ".raw", lambda: camera, evt3_readers, evt3_ways)
+        name = "EVT 3.0, a camera's file, Metavision's clock"
+        yield Entry(name, ".raw", lambda: camera, [FAERY, *EVLIB], metavision)
         yield Entry("EVT 3.0, its words 90 times", ".raw", lambda: repeated(camera, 90), evt3_readers, evt3_ways)
         yield Entry("DAT, a file of N-CARS", ".dat", lambda: ncars, dat_readers[:1], dat_ways)
 
@@ -143,8 +159,7 @@ def rows(entry: Entry, path: str) -> list[list[str]]:
     assert all(not differing(ours[0], events) for events in ours)
     equal = []
     for reader in entry.others:
-        fields = differing(ours[0], reader.to_events(reader.read(path)))
-        equal.append(f"all but {', '.join(fields)}" if fields else "yes")
+        equal.append(comparison(ours[0], reader.to_events(reader.read(path))))
     num_events = len(ours[0])
     del ours
     reads = {**entry.ours, **{reader.name: reader.read for reader in entry.others}}
@@ -170,6 +185,15 @@ def differing(a: Events, b: Events) -> list[str]:
     return [field for field in "xytp" if not np.array_equal(getattr(a, field), getattr(b, field))]
 
 
+def comparison(a: Events, b: Events) -> str:
+    """Say whether two recordings are equal; a reader may have sorted events of one time."""
+    fields = differing(a, b)
+    if not fields:
+        return "yes"
+    keys = [np.sort((e.t << 25) + (e.y.astype(np.int64) << 13) + (e.x.astype(np.int64) << 1) + e.p) for e in (a, b)]
+    return "yes, in another order" if np.array_equal(keys[0], keys[1]) else f"all but {', '.join(fields)}"
+
+
 def main() -> None:
     """Run the benchmark."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -180,7 +204,7 @@ def main() -> None:
             path = Path(folder, f"recording{entry.suffix}")
             path.write_bytes(entry.content())
             table += rows(entry, str(path))
-    versions = package_versions(("expelliarmus", "faery"))
+    versions = package_versions(("expelliarmus", "faery", "evlib"))
     print(f"{describe_machine()}, {', '.join(f'{name} {number}' for name, number in versions.items())}")
     print(
         f"Million events per second of CPU time: best (worst, median) of {REPEATS} repeats, small files {10 * REPEATS}"

@@ -185,7 +185,7 @@ def encode(
             words[n] = TIME_HIGH << 12 | high & 0xFFF
             n += 1
             if clock == METAVISION:
-                low = 0
+                low = -1  # TIME_LOW always follows, as in a camera's file
         if new_low != low:
             low = new_low
             words[n] = TIME_LOW << 12 | low
