@@ -1,13 +1,16 @@
 """read_recording: any known format by its content, clear errors for anything else."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.events import Events, read_recording
-from src.events.formats import aedat2, aedat3, aedat4, dat, event_stream, evt2, evt3, evt21, nmnist_bin
+from src.events.formats import aedat2, aedat3, aedat4, dat, event_stream, evt2, evt3, evt21, nmnist_bin, npy, npz
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from src.registry import FILE_FORMATS
 from tests.recordings import same
 
 EVENTS = Events(
@@ -23,6 +26,8 @@ CONTENTS = {
     "evt2": evt2.encode(EVENTS),
     "dat": dat.encode(EVENTS),
     "bin": nmnist_bin.encode(EVENTS),
+    "npy": npy.encode(EVENTS),
+    "npz": npz.encode(EVENTS),
 }
 
 
@@ -43,7 +48,9 @@ def test_what_a_file_begins_with_counts_not_its_name(tmp_path, kind, name):
 @pytest.mark.parametrize("content", [b"", b"#!AER-DAT1.0\r\n", b"hello", bytes(10)])
 def test_an_unknown_format_is_an_error_that_names_the_known_ones(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ForeignRecordingError, match=r"unknown format: .*; known are AEDAT 4, .* and N-MNIST's"):
+    *names, last = FILE_FORMATS
+    known = re.escape(f"known are {', '.join(names)} and {last}")
+    with pytest.raises(ForeignRecordingError, match=f"unknown format: .*; {known}"):
         read_recording(tmp_path / name)
 
 
@@ -60,7 +67,10 @@ def test_a_recording_without_events_is_corrupt(tmp_path, content):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from([b"", aedat2.MAGIC, aedat4.MAGIC, *(c[:300] for c in CONTENTS.values())]), st.binary())
+@given(
+    st.sampled_from([b"", aedat2.MAGIC, aedat4.MAGIC, *(c[:300] for c in CONTENTS.values())]),
+    st.binary(),
+)
 def test_arbitrary_bytes_give_events_or_a_corrupt_recording(tmp_path_factory, beginning, rest):
     path = tmp_path_factory.getbasetemp() / "arbitrary.bin"
     path.write_bytes(beginning + rest)
