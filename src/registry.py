@@ -55,6 +55,7 @@ FILE_FORMATS = Registry(
         "EVT 2.1": "src.events.formats.evt21:FORMAT",
         "EVT 2.0": "src.events.formats.evt2:FORMAT",
         "DAT": "src.events.formats.dat:FORMAT",
+        "HDF5": "src.events.formats.hdf5:FORMAT",
         "NumPy's .npy": "src.events.formats.npy:FORMAT",
         "NumPy's .npz": "src.events.formats.npz:FORMAT",
         "N-MNIST's .bin": "src.events.formats.nmnist_bin:FORMAT",
