@@ -59,6 +59,7 @@ FILE_FORMATS = Registry(
         "NumPy's .npy": "src.events.formats.npy:FORMAT",
         "NumPy's .npz": "src.events.formats.npz:FORMAT",
         "N-MNIST's .bin": "src.events.formats.nmnist_bin:FORMAT",
+        "text": "src.events.formats.text:FORMAT",
     }
 )
 

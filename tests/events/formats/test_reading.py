@@ -8,7 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.events import Events, read_recording
-from src.events.formats import aedat2, aedat3, aedat4, dat, event_stream, evt2, evt3, evt21, hdf5, nmnist_bin, npy, npz
+from src.events.formats import (
+    aedat2,
+    aedat3,
+    aedat4,
+    dat,
+    event_stream,
+    evt2,
+    evt3,
+    evt21,
+    hdf5,
+    nmnist_bin,
+    npy,
+    npz,
+    text,
+)
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.registry import FILE_FORMATS
 from tests.recordings import same
@@ -29,6 +43,7 @@ CONTENTS = {
     "h5": hdf5.encode(EVENTS),
     "npy": npy.encode(EVENTS),
     "npz": npz.encode(EVENTS),
+    "csv": text.encode(EVENTS),
 }
 
 
