@@ -55,6 +55,7 @@ from src.events.formats.npy import METAVISION
 MAGIC = b"\x89HDF\r\n\x1a\n"
 LARGEST_CHUNK = 1 << 26  # bytes, decompressed
 MOST_OBJECTS = 10_000  # that are looked at for events
+MOST_IN_GROUP = 1000  # such as images, which must not keep the others from being looked at
 DEEPEST = 4  # groups in groups that are looked at
 ECF = 36559  # number of Prophesee's compression
 FILTERS = {
@@ -120,32 +121,34 @@ def decode(content: bytes) -> Events:
         CorruptRecordingError: if it is no HDF5, cut short or damaged; or if a column holds what no event has.
         ForeignRecordingError: if its events are not where this reader knows them, or compressed by what is not there.
     """
-    with _opened(io.BytesIO(content)) as file:
-        table, num_events = _find_table(file, len(content))
-        return joined(_windows(file, table, num_events, BLOCK_EVENTS), num_events)
+    raw = np.frombuffer(content, np.uint8)
+    with _opened(raw) as file:
+        table, num_events = _find_table(file, len(raw))
+        return joined(_windows(file, raw, table, num_events, BLOCK_EVENTS), num_events)
 
 
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
     """Return what `decode` does, in parts; each chunk of the file is decompressed once."""
-    with _opened(ArrayFile(content)) as file:
+    with _opened(content) as file:
         table, num_events = _find_table(file, len(content))
-        yield from _windows(file, table, num_events, most_events)
+        yield from _windows(file, content, table, num_events, most_events)
 
 
 def sensor_size(content: bytes) -> tuple[int, int] | None:
     """Return the sensor's width and height; None if the file does not say them."""
-    with _opened(io.BytesIO(content)) as file:
-        table, _ = _find_table(file, len(content))
-        return _sensor(file, table)[0]
+    raw = np.frombuffer(content, np.uint8)
+    with _opened(raw) as file:
+        table, _ = _find_table(file, len(raw))
+        return _sensor(file, raw, table)[0]
 
 
 @contextmanager
-def _opened(source: io.RawIOBase | io.BytesIO) -> Iterator[Any]:
+def _opened(content: NDArray[np.uint8]) -> Iterator[Any]:
     """Open a file, and make an error of every failure of the HDF5 library."""
     import h5py
 
     try:
-        with h5py.File(source, "r") as file:
+        with h5py.File(ArrayFile(content), "r") as file:
             yield file
     except CorruptRecordingError:
         raise
@@ -200,7 +203,7 @@ def _objects(file: Any) -> Iterator[tuple[str, Any]]:
     while groups and left > 0:
         path, group, depth = groups.pop(0)
         yield path, group
-        for name in itertools.islice(group, left):
+        for name in itertools.islice(group, min(left, MOST_IN_GROUP)):
             left -= 1
             if isinstance(group.get(name, getlink=True), h5py.HardLink):
                 item, below = group[name], f"{path}/{name}" if path else name
@@ -288,7 +291,9 @@ def _checked(rows: Any, dataset: Any) -> NDArray[Any]:
     return rows
 
 
-def _windows(file: Any, table: _Table, num_events: int, most_events: int) -> Iterator[Events]:
+def _windows(
+    file: Any, content: NDArray[np.uint8], table: _Table, num_events: int, most_events: int
+) -> Iterator[Events]:
     is_float = table.types()["t"].kind == "f"
     sample = table.rows(0, min(num_events, LOOKED_AT))[2] if is_float else np.empty(0, np.int64)
     unit = unit_of(sample, table.columns.unit)
@@ -296,7 +301,7 @@ def _windows(file: Any, table: _Table, num_events: int, most_events: int) -> Ite
     row_bytes = max(_row_bytes(dataset) for dataset in table.datasets)
     step = max(chunk, min(BLOCK_EVENTS, LARGEST_CHUNK // row_bytes) // chunk * chunk)
     blocks = (table.rows(begin, min(begin + step, num_events)) for begin in range(0, num_events, step))
-    _, sensor = _sensor(file, table)
+    _, sensor = _sensor(file, content, table)
     t_offset = _t_offset(file, table)
     if t_offset and unit.name != "us":
         raise ForeignRecordingError("it has a t_offset, which is microseconds, but its timestamps are none")
@@ -333,14 +338,18 @@ def _small(group: Any, name: str) -> NDArray[Any] | None:
     return np.asarray(dataset[()])
 
 
-def _sensor(file: Any, table: _Table) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+def _sensor(
+    file: Any, content: NDArray[np.uint8], table: _Table
+) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     """Return the sensor's width and height, and those that no event leaves; None if nothing says them."""
     place = file[table.path] if table.path else file
     size = _pair(_small(place, "calib/resolution"))
     if size:
         return size, size
     for item in (place, place.parent, file):
-        attributes = {name: item.attrs[name] for name in _ATTRIBUTES if name in item.attrs and _is_small(item, name)}
+        attributes = {
+            name: item.attrs[name] for name in _ATTRIBUTES if name in item.attrs and _is_readable(item, name, content)
+        }
         geometry = attributes.get("geometry", "")
         text = geometry.decode(errors="replace") if isinstance(geometry, bytes) else str(geometry)
         size = _pair(text.split("x")) or _pair([attributes.get("width"), attributes.get("height")])
@@ -352,8 +361,36 @@ def _sensor(file: Any, table: _Table) -> tuple[tuple[int, int] | None, tuple[int
     return None, None
 
 
-def _is_small(item: Any, name: str) -> bool:
-    return item.attrs.get_id(name).get_storage_size() <= 1024
+def _is_readable(item: Any, name: str, content: NDArray[np.uint8]) -> bool:
+    """Return whether an attribute is small; CorruptRecordingError if the HDF5 library would never end to read it."""
+    attribute = item.attrs.get_id(name)
+    if attribute.dtype.kind == "O" and not _heaps_end(content):
+        raise CorruptRecordingError(f"it is damaged where its texts are, such as its attribute {name}")
+    return attribute.get_storage_size() <= 1024
+
+
+def _heaps_end(content: NDArray[np.uint8]) -> bool:
+    """Return whether the objects in each global heap, which holds texts of any length, follow each other to its end.
+
+    A heap is `GCOL`, a version of 1 byte, 3 zeros, its size (8 bytes) and objects: an index (2 bytes), a count of
+    references (2), 4 zeros, a size (8) and that many bytes, padded to a multiple of 8. An object with index 0 is what
+    is left of the heap, its header included. The HDF5 library does not end if the size of such an object is 0.
+    """
+    view = memoryview(content)  # type: ignore[arg-type]
+    for match in re.finditer(rb"GCOL\x01\0\0\0", view):
+        at = match.end() + 8
+        end = match.start() + int.from_bytes(view[match.end() : at], "little")
+        if end > len(view):
+            return False
+        while at + 16 <= end:
+            index = int.from_bytes(view[at : at + 2], "little")
+            size = int.from_bytes(view[at + 8 : at + 16], "little")
+            if index == 0 and size < 16:
+                return False
+            at += size if index == 0 else 16 + -(-size // 8) * 8
+        if at > end:
+            return False
+    return True
 
 
 _ATTRIBUTES = ("geometry", "width", "height", "sensor_resolution")

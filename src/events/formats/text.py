@@ -255,6 +255,11 @@ _HINT = "; without names of columns the order is t x y p, a first line such as `
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 
+def _arrays(n: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return arrays for x, y, t and p of n events."""
+    return np.empty(n, np.uint16), np.empty(n, np.uint16), np.empty(n, np.int64), np.empty(n, np.uint8)
+
+
 class _Reader:
     """The state of reading one file."""
 
@@ -274,11 +279,12 @@ class _Reader:
     def windows(self, piece: NDArray[np.uint8], most_events: int, missing: int | None) -> Iterator[Events]:
         """Return the events of a piece in parts; if it is the last, some bytes are `missing`, at least."""
         at = int(self._state[kernels.AT])
+        if at >= len(piece) and missing:
+            yield Events(*_arrays(0), missing)
         while at < len(piece):
             before = self._state.copy()
             most = min(most_events, (len(piece) - at) // SHORTEST_LINE + 1)
-            x, y, p = np.empty(most, np.uint16), np.empty(most, np.uint16), np.empty(most, np.uint8)
-            t = np.empty(most, np.int64)
+            x, y, t, p = _arrays(most)
             n = self._parse(piece, len(piece), self._unit, self._state, x, y, t, p)
             num_unread, num_outside, num_back = (
                 int(self._state[place] - before[place])
@@ -310,8 +316,7 @@ class _Reader:
         if self._header.unit:
             return Unit(self._header.unit)
         state = self._new_state()
-        x, y, p = np.empty(LOOKED_AT, np.uint16), np.empty(LOOKED_AT, np.uint16), np.empty(LOOKED_AT, np.uint8)
-        self._parse(beginning, len(beginning), Unit("us"), state, x, y, np.empty(LOOKED_AT, np.int64), p)
+        self._parse(beginning, len(beginning), Unit("us"), state, *_arrays(LOOKED_AT))
         if state[kernels.HAS_FRACTION]:
             return Unit("s", is_guessed=True)
         if state[kernels.HAS_POINT] and is_few(int(state[kernels.NUM_CHANGES]) + 1, float(state[kernels.LARGEST])):

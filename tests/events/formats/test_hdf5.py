@@ -182,6 +182,21 @@ def test_a_dataset_in_another_file_is_not_read(tmp_path):
         hdf5.decode(target.getvalue())
 
 
+def test_a_text_that_the_library_would_never_end_to_read_is_an_error():
+    content = bytearray(hdf5.encode(EVENTS, "metavision", sensor=(640, 480)))
+    left = content.index(b"GCOL") + 16 + 16 + 8  # the size of what is left of the heap, behind that of 640x480
+    content[left + 8 : left + 16] = bytes(8)
+    with pytest.raises(
+        CorruptRecordingError, match="it is damaged where its texts are, such as its attribute geometry"
+    ):
+        hdf5.decode(bytes(content))
+
+
+def test_events_are_found_beside_thousands_of_images():
+    datasets = {f"a_images__{number}": 0 for number in range(1100)}
+    assert same(hdf5.decode(saved(**datasets, **columns())), EVENTS)
+
+
 def filtered(number):
     """A file whose first dataset names another filter than the one that its chunks went through."""
     content = hdf5.encode(EVENTS, "metavision", "lzf")

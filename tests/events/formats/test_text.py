@@ -217,6 +217,15 @@ def test_compressed_files_may_follow_each_other(monkeypatch):
     assert text.decode(file + b"more").num_unread == 14
 
 
+def test_what_is_missing_is_counted_even_if_no_line_is_left(monkeypatch):
+    monkeypatch.setattr(text, "PIECE", len(text.encode(EVENTS)))
+    file = zipped(text.encode(EVENTS))
+    assert text.decode(file).num_unread == 0
+    assert text.decode(file + b"more").num_unread == 4
+    assert text.decode(file[:-1]).num_unread == 1
+    require_windows(text, file[:-1], 7)
+
+
 def test_damaged_gzip_data_are_an_error():
     file = bytearray(zipped(text.encode(EVENTS)))
     file[-6] ^= 1
