@@ -21,11 +21,27 @@ import atheris
 
 with atheris.instrument_imports(include=["src.events"]):
     from src.events import Events
-    from src.events.formats import aedat2, aedat3, aedat4, dat, event_stream, evt2, evt3, evt21, nmnist_bin
+    from src.events.formats import (
+        aedat2,
+        aedat3,
+        aedat4,
+        dat,
+        event_stream,
+        evt2,
+        evt3,
+        evt21,
+        hdf5,
+        nmnist_bin,
+        npy,
+        npz,
+        text,
+    )
     from src.events.formats.errors import CorruptRecordingError
     from src.events.formats.prophesee import parse_header
     from src.events.formats.reading import decode_recording
     from src.registry import FILE_FORMATS
+
+import gzip
 
 import lz4.frame
 import numpy as np
@@ -43,10 +59,9 @@ INFO = (
     b'<dv version="2.0"><node name="outInfo"><node name="0"><attr key="typeIdentifier">EVTS</attr></node></node></dv>'
 )
 
-
 DAVIS = "eu.seebetter.ini.chips.davis.DAVIS240C"
 AEDAT3 = aedat3.MAGIC + b"\r\n#Format: RAW\r\n#Source 1: DVS128\r\n" + aedat3.END_OF_HEADER
-KINDS = 12 + len(PROPHESEE)  # of inputs
+KINDS = 21  # of inputs
 
 
 def main() -> None:
@@ -73,6 +88,10 @@ def seeds() -> list[bytes]:
     parts += [event_stream.encode(events, (128, 128), kind)[15:] for kind in (event_stream.DVS, event_stream.ATIS)]
     parts += [file[parse_header(file).end :] for file in prophesee[: len(PROPHESEE)]]
     files += prophesee
+    lines = text.encode(events, order="xypt", separator=",", unit="us", header="x,y,p,t\r\n", line_end="\r\n")
+    parts += [npy.encode(events)[len(npy.MAGIC) :], lines, lines, text.encode(events)]
+    files += [hdf5.encode(events, layout, None) for layout in ("mvsec", "metavision", "v2e")]
+    files += [npz.encode(events), npz.encode(events, is_structured=True), gzip.compress(lines)]
     return [b"\0" + file for file in files] + [bytes([kind]) + part for kind, part in enumerate(parts, start=1)]
 
 
@@ -96,8 +115,16 @@ def file_of(kind: int, data: bytes) -> bytes:
         return AEDAT3 + data
     if kind in (10, 11):
         return event_stream.MAGIC + bytes([event_stream.VERSION, 0, 0]) + data
-    if kind > 11:
+    if 11 < kind < 17:
         return PROPHESEE[kind - 12] + data
+    if kind == 17:
+        return npy.MAGIC + data
+    if kind == 18:
+        return b"\xef\xbb\xbf" + data
+    if kind == 19:
+        return gzip.compress(data)
+    if kind == 20:
+        return b"640 480\n" + data
     return data
 
 
@@ -110,13 +137,13 @@ def file_of_packet(compression: int, packed: bytes) -> bytes:
 def try_bytes(data: bytes) -> None:
     """Decode one input, whole and in windows; any exception but CorruptRecordingError is a finding."""
     kind, rest = (data[0] % KINDS, data[1:]) if data else (0, b"")
-    content = file_of(kind, rest)
+    content, suffix = file_of(kind, rest), ".bin" if kind < 17 else ".txt"
     try:
-        events = decode_recording(content, ".bin")
+        events = decode_recording(content, suffix)
     except CorruptRecordingError:
         return
     assert len(events) > 0
-    file_format = next(f for f in map(FILE_FORMATS.load, FILE_FORMATS) if f.knows(content, ".bin"))
+    file_format = next(f for f in map(FILE_FORMATS.load, FILE_FORMATS) if f.knows(content, suffix))
     if file_format.windows:
         parts = list(file_format.windows(np.frombuffer(content, np.uint8), 3))
         assert sum(map(len, parts)) == len(events)
