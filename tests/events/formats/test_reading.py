@@ -54,7 +54,7 @@ def test_each_format_is_read(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("name", ["a.aedat4", "a.aedat", "a.bin", "a"])
-@pytest.mark.parametrize("kind", [kind for kind in CONTENTS if kind != "bin"])
+@pytest.mark.parametrize("kind", [kind for kind in CONTENTS if kind not in ("bin", "csv")])  # these have no beginning
 def test_what_a_file_begins_with_counts_not_its_name(tmp_path, kind, name):
     (tmp_path / name).write_bytes(CONTENTS[kind])
     assert same(read_recording(tmp_path / name), EVENTS)
