@@ -40,6 +40,7 @@ class FrameCache:
     class_names: list[str]
     splits: dict[str, cache.Split]
     content: str = ""  # checksum, see `cache.content_of`
+    sensor_size: tuple[int, int, int] | None = None  # (W, H, P) of the recordings, tonic's order
 
 
 def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> FrameCache:
@@ -105,8 +106,15 @@ def _opened(folder: Path, manifest: cache.Manifest, stack: int) -> FrameCache:
         format_size(cache.cache_size(manifest)),
     )
     shape = stack * channels, height, width
+    columns, rows, polarities = manifest["sensor_size"]
     return FrameCache(
-        folder, shape, manifest["frame_dtype"], manifest["class_names"], splits, cache.content_of(manifest)
+        folder,
+        shape,
+        manifest["frame_dtype"],
+        manifest["class_names"],
+        splits,
+        cache.content_of(manifest),
+        (columns, rows, polarities),
     )
 
 

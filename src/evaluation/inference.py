@@ -24,9 +24,9 @@ from src.options import with_option
 def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
     """Return the model of a file or job (see `find_model`), on the CPU and in eval mode, and its description.
 
-    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `step`, `temperature` (that of
-    the gates in train mode), `frames` (the checksum of the cache that the model was trained on) and `debug` (a text
-    about a run with --debug, or None).
+    The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `sensor_size` [W, H, P] of the
+    recordings (None in files of older versions), `step`, `temperature` (that of the gates in train mode), `frames` (the
+    checksum of the cache that the model was trained on) and `debug` (a text about a run with --debug, or None).
 
     Raises:
         UserError: if there is no such model, or its file is damaged or does not fit its description.
@@ -98,17 +98,22 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
                 f"{path}: its header has no {key} that can be used ({json.dumps(description.get(key), default=str)}); "
                 f"give a file that train.sh wrote: best, final or step_*.safetensors"
             )
-    return weights, {key: description[key] for key in _FITS}
+    return weights, {key: description.get(key) for key in _FITS}
 
 
 def _are(kind: type, values: Any) -> bool:
     return isinstance(values, list) and len(values) > 0 and all(type(value) is kind for value in values)
 
 
+def _is_size(values: Any) -> bool:
+    return _are(int, values) and len(values) == 3 and min(values) > 0
+
+
 _FITS = {
     "config": lambda value: isinstance(value, dict),
     "class_names": lambda value: _are(str, value),
-    "input_shape": lambda value: _are(int, value) and len(value) == 3 and min(value) > 0,
+    "input_shape": lambda value: _is_size(value),
+    "sensor_size": lambda value: value is None or _is_size(value),
     "step": lambda value: type(value) is int,
     "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,
     "frames": lambda value: isinstance(value, str),

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.frames import framed_size, make_frames, require_inside
-from src.events.kernels import EVENT_COUNT, N_EVENT_BINS, N_TIME_BINS, TIME_WINDOW
+from src.events.kernels import (
+    EVENT_COUNT,
+    MOST_BYTES,
+    N_EVENT_BINS,
+    N_TIME_BINS,
+    TIME_WINDOW,
+    denoise_events,
+    slices,
+)
 from src.events.saccades import first_saccade, stabilize
 from src.frame_modes import FRAME_MODES
 
@@ -112,12 +120,12 @@ def frame_shape(framing: Framing, sensor_size: tuple[int, int, int]) -> tuple[in
 
     Downsampling keeps the fewest columns that hold every pixel, int((W - 1) * downsample) + 1, and rows likewise.
     """
-    region = _region(framing, sensor_size)
+    region = region_size(framing, sensor_size)
     width, height, polarities = framed_size(region, framing.polarities == "merged", framing.downsample)
     return polarities, height, width
 
 
-def _region(framing: Framing, sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
+def region_size(framing: Framing, sensor_size: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return (W, H, P) of the part of the sensor that frames show."""
     return sensor_size if framing.crop is None else (framing.crop[2], framing.crop[3], sensor_size[2])
 
@@ -155,18 +163,10 @@ def frames_of(events: Events, sensor_size: tuple[int, int, int], framing: Framin
     Raises:
         ValueError: for an event outside the sensor, or if the frames would take more than 256 MiB.
     """
-    if framing.first_saccade_only or framing.stabilize:
-        require_inside(events, sensor_size)  # first, since they drop or move events that lie outside
-    if framing.first_saccade_only:
-        events = first_saccade(events)
-    if framing.stabilize:
-        events = stabilize(events)
-    if framing.crop is not None:
-        require_inside(events, sensor_size)
-        events = cropped(events, framing.crop)
+    events = of_region(events, sensor_size, framing)
     return make_frames(
         events,
-        _region(framing, sensor_size),
+        region_size(framing, sensor_size),
         _MODES[framing.mode],
         framing.size,
         framing.overlap,
@@ -176,3 +176,55 @@ def frames_of(events: Events, sensor_size: tuple[int, int, int], framing: Framin
         framing.downsample,
         framing.denoise_time,
     )
+
+
+def frame_times(events: Events, sensor_size: tuple[int, int, int], framing: Framing) -> NDArray[np.int64]:
+    """Return when each frame of `frames_of` begins and ends, int64 [F, 2], in microseconds.
+
+    Frames of a number of events (event_count, n_event_bins) begin with their first event and end with their last one;
+    a frame without events has 0 and 0. Frames of a time (time_window, n_time_bins) are the time itself: their events
+    are at or after its begin and before its end.
+
+    Raises:
+        ValueError: as `frames_of`.
+    """
+    events = of_region(events, sensor_size, framing)
+    t = events.t
+    if framing.denoise_time > 0 and len(t):
+        t = denoise_events(events.x, events.y, t, events.p, framing.denoise_time)[2]
+    mode, size, overlap = _MODES[framing.mode], framing.size, float(framing.overlap)
+    most = MOST_BYTES // frame_bytes(framing, sensor_size)
+    starts, ends = slices(mode, t, len(t), size, overlap, framing.drop_incomplete, most)
+    if len(t) == 0:
+        return np.zeros((len(starts), 2), np.int64)
+    frames = np.arange(len(starts))
+    if mode == TIME_WINDOW:
+        begins = frames * (size - int(overlap)) + t[0]
+        return np.stack([begins, begins + size], axis=1)
+    if mode == N_TIME_BINS:
+        window = (t[-1] - t[0]) // size * (1 + overlap)
+        bins = frames * (window * (1 - overlap)) + t[0]
+        return np.ceil(np.stack([bins, bins + window], axis=1)).astype(np.int64)
+    times = np.stack([t[np.minimum(starts, len(t) - 1)], t[np.minimum(ends, len(t)) - 1]], axis=1)
+    times[np.minimum(ends, len(t)) <= starts] = 0
+    return times
+
+
+def of_region(events: Events, sensor_size: tuple[int, int, int], framing: Framing) -> Events:
+    """Return the events of the saccade and of the region of the sensor that frames show, at their places in it.
+
+    What becomes of an event does not depend on the others, so this may be done part by part.
+
+    Raises:
+        OutsideSensorError: if it looks at the place of an event outside the sensor.
+    """
+    if framing.first_saccade_only or framing.stabilize:
+        require_inside(events, sensor_size)  # first, since they drop or move events that lie outside
+    if framing.first_saccade_only:
+        events = first_saccade(events)
+    if framing.stabilize:
+        events = stabilize(events)
+    if framing.crop is not None:
+        require_inside(events, sensor_size)
+        events = cropped(events, framing.crop)
+    return events

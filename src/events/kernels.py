@@ -36,7 +36,7 @@ def keep_supported(
     """Move the `values` [N] of the events that denoising keeps to the front, in order; return how many there are."""
     # Unsigned: a signed index would be tested for whether it counts from the end.
     one, stride = np.uint64(1), np.uint64(largest(y) + 3)
-    memory = _empty_memory(largest(x) + 1, np.int64(stride), filter_time)
+    memory = empty_memory(largest(x) + 1, np.int64(stride), filter_time)
     pixels = np.empty(len(t), dtype=np.uint64)
     for i in range(len(t)):  # apart from the loop below: this one vectorises
         pixels[i] = (np.uint64(x[i]) + one) * stride + np.uint64(y[i]) + one
@@ -52,7 +52,7 @@ def keep_supported(
 
 
 @cached_njit(nogil=True)
-def _empty_memory(width: Any, stride: Any, filter_time: int) -> NDArray[np.int64]:
+def empty_memory(width: Any, stride: Any, filter_time: int) -> NDArray[np.int64]:
     """Return a flat [width + 2, stride] of filter_time; its border is never recent, which saves bounds checks."""
     memory = np.full((width + 2) * stride, np.iinfo(np.int64).min, dtype=np.int64)
     for column in range(1, width + 1):
@@ -167,7 +167,7 @@ def frame_events(
     by_time = mode in (TIME_WINDOW, N_TIME_BINS)
     kept = len(t)
     pixels = np.empty(kept, dtype=np.uint32)  # the place in a frame of each kept event
-    _find_pixels(x, y, p, width, polarity_pixels, downsample, pixels)
+    find_pixels(x, y, p, width, polarity_pixels, downsample, pixels)
     times = t if by_time else t[:0]
     if denoise_time > 0 and by_time:
         every = np.arange(kept, dtype=np.uint32)
@@ -211,7 +211,7 @@ def _pieces(mode: int, starts: NDArray[np.int64], ends: NDArray[np.int64], frame
 
 
 @cached_njit(nogil=True)
-def _find_pixels(
+def find_pixels(
     x: NDArray[np.uint16],
     y: NDArray[np.uint16],
     p: NDArray[np.uint8],

@@ -156,6 +156,7 @@ def description(run: TrainingRun) -> dict[str, Any]:
         "config": run.config.to_dict(),
         "class_names": run.cache.class_names,
         "input_shape": list(run.cache.frame_shape),
+        "sensor_size": None if run.cache.sensor_size is None else list(run.cache.sensor_size),
         "step": run.progress.step,
         "temperature": gate_temperature(run.model),
         "frames": run.cache.content,

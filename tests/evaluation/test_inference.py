@@ -19,7 +19,7 @@ def small_model(model_type="difflogic", seed=0):
     torch.manual_seed(seed)
     model = create_model(config.model, SHAPE, 5)
     described = {"config": config.to_dict(), "class_names": list("abcde"), "input_shape": list(SHAPE), "step": 7}
-    described |= {"temperature": 0.5, "frames": "", "debug": None}
+    described |= {"sensor_size": [8, 8, 2], "temperature": 0.5, "frames": "", "debug": None}
     return model, described
 
 
@@ -48,6 +48,13 @@ def test_a_model_comes_back_from_a_checkpoint(tmp_path):
     model, described = load_model(save_step(tmp_path, 12, seed=3))
     assert described["step"] == 12
     assert torch.equal(model.state_dict()["layers.0.weights"], small_model(seed=3)[0].state_dict()["layers.0.weights"])
+
+
+def test_a_file_of_an_older_version_does_not_say_the_sensor_s_size(tmp_path):
+    model, described = small_model()
+    del described["sensor_size"]
+    checkpoint.save_model(tmp_path / "a.safetensors", model, described)
+    assert load_model(tmp_path / "a.safetensors")[1]["sensor_size"] is None
 
 
 def test_a_job_is_its_best_model_else_the_final_one_else_the_newest_checkpoint(storages):
@@ -137,6 +144,7 @@ def test_an_altered_checkpoint_is_refused(tmp_path):
         ({"class_names": []}, "its header has no class_names"),
         ({"input_shape": [2, 8]}, "its header has no input_shape"),
         ({"input_shape": [2, 8, -8]}, "its header has no input_shape"),
+        ({"sensor_size": [8, 8]}, "its header has no sensor_size"),
         ({"temperature": 0}, "its header has no temperature"),
         ({"frames": None}, "its header has no frames"),
         ({"debug": 20}, "its header has no debug"),

@@ -52,6 +52,7 @@ def test_a_model_file_is_whole_and_says_what_it_is(jobs, name):
         assert set(file.keys()) == {f"layers.{i}.{tensor}" for i in range(2) for tensor in ("weights", "indices")}
     assert header["class_names"] == list("0123456789")
     assert header["input_shape"] == [2, 34, 34]
+    assert header["sensor_size"] == [34, 34, 2]
     assert header["config"]["model"]["model_type"] == "difflogic"
     assert header["step"] > 0
 

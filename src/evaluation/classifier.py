@@ -1,0 +1,390 @@
+"""Classifier: a trained model that classifies recordings, with the framing that it was trained on."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from src.command_line import UserError
+from src.config import Config
+from src.data import read_samples
+from src.evaluation.inference import find_model, load_model
+from src.evaluation.metrics import sums_by_recording
+from src.events.datasets.dataset import Dataset
+from src.events.events import Events
+from src.events.formats import nmnist_bin
+from src.events.formats.errors import CorruptRecordingError, check_outside
+from src.events.formats.reading import HEADER_BYTES, format_name, read_recording
+from src.events.frame_stream import FrameStream, StreamedFrames
+from src.events.frames import OutsideSensorError, keep_inside
+from src.events.framing import frame_shape, frame_times, frames_of
+from src.frame_cache.cache import Split
+from src.frame_cache.framing_options import dataset_of, framing_of
+from src.io_funcs import read_bytes
+from src.model import FrameModel
+from src.training.device import autocast
+
+SensorSize = tuple[int, int, int]
+
+BATCH = 128  # frames that PyTorch classifies together
+TOGETHER = 1 << 12  # frames of several recordings that are classified together
+TOGETHER_BYTES = 1 << 26  # of these frames
+
+
+@dataclass(frozen=True, eq=False)
+class FramePrediction:
+    """What a model says of a frame.
+
+    Attributes:
+        number: of the frame in its recording, from 0.
+        label, class_name: its class, that of the largest score.
+        scores: float64 [classes], its softmax scores.
+        begin, end: microseconds, see `src.events.framing.frame_times`.
+    """
+
+    number: int
+    label: int
+    class_name: str
+    scores: NDArray[np.float64]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of a recording.
+
+    Attributes:
+        class_names: in the order of the scores.
+        label: number of its class: that of the largest sum of its frames' softmax scores, as `--evaluate` decides.
+        scores: float64 [classes], the mean of the frames' softmax scores; they add up to 1.
+        num_events: events of the recording on the sensor.
+        num_outside: events outside the sensor, which were left out.
+        num_unread: bytes at the end of a file that was cut short, which were not read.
+        frame_labels: int64 [F], the class of each frame, that of its largest score.
+        frame_scores: float64 [F, classes], the softmax scores of each frame.
+        frame_times: int64 [F, 2], begin and end of each frame in microseconds, see `src.events.framing.frame_times`.
+    """
+
+    class_names: tuple[str, ...]
+    label: int
+    scores: NDArray[np.float64]
+    num_events: int
+    num_outside: int
+    num_unread: int
+    frame_labels: NDArray[np.int64]
+    frame_scores: NDArray[np.float64]
+    frame_times: NDArray[np.int64]
+
+    @property
+    def class_name(self) -> str:
+        """Return the name of the class."""
+        return self.class_names[self.label]
+
+    @property
+    def num_frames(self) -> int:
+        """Return the number of frames."""
+        return len(self.frame_labels)
+
+    def frames(self) -> Iterator[FramePrediction]:
+        """Yield the frames one by one."""
+        for number, (label, (begin, end)) in enumerate(
+            zip(self.frame_labels.tolist(), self.frame_times.tolist(), strict=True)
+        ):
+            yield FramePrediction(number, label, self.class_names[label], self.frame_scores[number], begin, end)
+
+
+@dataclass(frozen=True, eq=False)
+class _Framed:
+    """A recording's frames, and what a prediction says beside its classes."""
+
+    frames: NDArray[np.uint8]
+    times: NDArray[np.int64]
+    num_events: int
+    num_outside: int
+    num_unread: int
+
+
+class Classifier:
+    """A trained model that classifies recordings.
+
+    A logic gate network runs as its circuit (`Circuit.simplified`) on packed frames, any other model in PyTorch on the
+    CPU. Options of the framing are those of the model's training, which its file holds.
+
+    Args:
+        model: in eval mode, on the CPU.
+        config: of its training.
+        class_names: in the order of its scores.
+        sensor_size: (W, H, P) of the recordings.
+
+    Attributes:
+        model: as it was given.
+        circuit: what computes the scores; None if the model is not made of gates.
+        class_names: in the order of the labels.
+        framing: what becomes a frame.
+        sensor_size: (W, H, P).
+        stack: frames per sample.
+    """
+
+    def __init__(self, model: FrameModel, config: Config, class_names: Sequence[str], sensor_size: SensorSize) -> None:
+        self.class_names = tuple(class_names)
+        self.framing = framing_of(config.data)
+        self.sensor_size = sensor_size
+        self.dataset = dataset_of(config.data)
+        self.stack = config.data.stack
+        self.model, self._train = model, config.train
+        self.circuit = model.circuit().simplified() if model.gates_by_layer() else None
+
+    # Whole recordings
+
+    def predict(self, recording: str | Path | Events) -> Prediction:
+        """Return the class of a recording and of its frames.
+
+        Args:
+            recording: a file in any format of `src.registry.FILE_FORMATS`, or events.
+
+        Raises:
+            CorruptRecordingError: if it cannot be used; its text says why.
+            OSError: if the file cannot be read.
+        """
+        return self._classified([self._framed(recording, with_times=True)])[0]
+
+    def predict_all(
+        self, paths: Sequence[str | Path], with_times: bool = True, check: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str | Path, Prediction | CorruptRecordingError | OSError]]:
+        """Yield each file with its prediction, or with the error that `predict` raises for it, in their order.
+
+        Frames of several recordings are classified together, so short recordings take less time than by `predict`.
+
+        Args:
+            paths: files.
+            with_times: without, `frame_times` are zeros, which saves time.
+            check: called for each file; may raise to stop.
+        """
+        waiting: list[tuple[str | Path, _Framed | CorruptRecordingError | OSError]] = []
+        frames = size = 0
+        for path in paths:
+            check()
+            try:
+                framed = self._framed(path, with_times)
+                frames, size = frames + len(framed.frames), size + framed.frames.nbytes
+                waiting.append((path, framed))
+            except (CorruptRecordingError, OSError) as error:
+                waiting.append((path, error))
+            if frames >= TOGETHER or size >= TOGETHER_BYTES or len(waiting) >= TOGETHER:
+                yield from self._finished(waiting)
+                waiting, frames, size = [], 0, 0
+        yield from self._finished(waiting)
+
+    def _finished(
+        self, waiting: list[tuple[str | Path, _Framed | CorruptRecordingError | OSError]]
+    ) -> Iterator[tuple[str | Path, Prediction | CorruptRecordingError | OSError]]:
+        predictions = iter(self._classified([it for _, it in waiting if isinstance(it, _Framed)]))
+        for path, it in waiting:
+            yield path, next(predictions) if isinstance(it, _Framed) else it
+
+    def _framed(self, recording: str | Path | Events, with_times: bool) -> _Framed:
+        """Return a recording's frames, as a preparation makes them."""
+        events = recording if isinstance(recording, Events) else self._read(recording)
+        if len(events) == 0:
+            raise CorruptRecordingError("it holds no events")
+        try:
+            try:
+                frames = frames_of(events, self.sensor_size, self.framing)
+            except OutsideSensorError:
+                events = keep_inside(events, self.sensor_size)
+                frames = frames_of(events, self.sensor_size, self.framing)
+            times = np.zeros((len(frames), 2), np.int64)
+            if with_times:
+                times = frame_times(events, self.sensor_size, self.framing)
+        except ValueError as error:
+            raise CorruptRecordingError(str(error)) from error
+        return _Framed(frames, times, len(events), events.num_outside, events.num_unread)
+
+    def _read(self, path: str | Path) -> Events:
+        # N-MNIST's own reader takes the bytes of any file for events.
+        read = read_recording if self.dataset.read is nmnist_bin.read else self.dataset.read
+        try:
+            return read(path)
+        except ValueError as error:
+            raise CorruptRecordingError(str(error)) from error
+
+    def _classified(self, recordings: list[_Framed]) -> list[Prediction]:
+        """Return the predictions of recordings, whose frames are classified together."""
+        if not recordings:
+            return []
+        counts = [len(recording.frames) for recording in recordings]
+        ends = np.cumsum(counts)
+        numbers = np.repeat(np.arange(len(recordings)), counts)
+        frames = np.concatenate([recording.frames for recording in recordings])
+        scores = self.frame_scores(frames, numbers)
+        labels, shares = scores.argmax(1).numpy(), scores.double().softmax(1).numpy()
+        sums = sums_by_recording(scores, numbers)[2]
+        return [
+            self._prediction(sums[i], labels[end - count : end], shares[end - count : end], recording)
+            for i, (recording, count, end) in enumerate(zip(recordings, counts, ends, strict=True))
+        ]
+
+    def _prediction(
+        self, sums: NDArray[np.float64], labels: NDArray[np.int64], shares: NDArray[np.float64], recording: _Framed
+    ) -> Prediction:
+        label = int(sums.argmax())
+        return Prediction(
+            self.class_names,
+            label,
+            sums / len(labels),
+            recording.num_events,
+            recording.num_outside,
+            recording.num_unread,
+            labels,
+            shares,
+            recording.times,
+        )
+
+    def frame_scores(self, frames: NDArray[np.uint8], recordings: NDArray[np.int64]) -> torch.Tensor:
+        """Return the class scores of frames, float32 [F, classes], those of the model in eval mode.
+
+        Args:
+            frames: uint8 [F, frame_bytes], as of `frames_of`.
+            recordings: int64 [F], a number for each recording, whose frames follow each other.
+        """
+        frame_bits = math.prod(frame_shape(self.framing, self.sensor_size)) * (
+            8 if self.framing.dtype == "counts" else 1
+        )
+        split = Split(frames, recordings, recordings, self.stack, frame_bits)
+        scores = [torch.empty(0, self.model.num_classes)]
+        batch = BATCH if self.circuit is None else TOGETHER
+        for begin in range(0, len(frames), batch):
+            samples = read_samples(split, np.arange(begin, min(begin + batch, len(frames))))
+            scores.append(self._scores(samples))
+        return torch.cat(scores)
+
+    @torch.no_grad()
+    def _scores(self, samples: torch.Tensor) -> torch.Tensor:
+        if self.circuit is not None:
+            counts = self.circuit(self.model.circuit_inputs(samples).numpy())
+            return torch.from_numpy(counts).float() / self.circuit.tau
+        with autocast(self._train, torch.device("cpu")):
+            return self.model.forward_packed(samples).float()
+
+    # Events that come a few at a time
+
+    def stream(self) -> "ClassifierStream":
+        """Return what classifies frames of one recording as soon as they are full.
+
+        Raises:
+            UserError: if the model's frames depend on all of a recording's events.
+        """
+        return ClassifierStream(self)
+
+
+class ClassifierStream:
+    """Classifies the frames of one recording as soon as they are full, see `FrameStream`; memory is bounded.
+
+    Attributes:
+        class_names: in the order of the labels.
+        frames: cuts the events.
+        sums: float64 [classes], the sums of the frames' softmax scores so far.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        try:
+            self.frames = FrameStream(classifier.framing, classifier.sensor_size)
+        except ValueError as error:
+            raise UserError(f"{error}; predict its recordings as files") from error
+        self._classifier, self.class_names = classifier, classifier.class_names
+        self.sums = np.zeros(len(classifier.class_names))
+        self._number = 0
+        self._before = np.empty((0, 0), np.uint8)  # frames that the next one is stacked on
+
+    def push(self, events: Events) -> Iterator[FramePrediction]:
+        """Take the next events; yield the classes of the frames that they make full.
+
+        Raises:
+            CorruptRecordingError: if the events cannot be used, see `FrameStream.push`.
+        """
+        try:
+            for full in self.frames.push(events):
+                yield from self._classify(full)
+        except ValueError as error:
+            raise CorruptRecordingError(str(error)) from error
+
+    def finish(self) -> list[FramePrediction]:
+        """Return the class of the frame that the end of the events leaves, if there is one.
+
+        Raises:
+            CorruptRecordingError: if there were no events, or too many of them lay outside the sensor.
+        """
+        width, height, _ = self.frames.sensor_size
+        num_outside, num_inside = self.frames.num_outside, self.frames.num_events
+        if num_outside:
+            check_outside(num_outside, num_inside + num_outside, f"{width} x {height} pixels")
+        if num_inside == 0:
+            raise CorruptRecordingError("it holds no events")
+        return list(self._classify(self.frames.finish()))
+
+    @property
+    def label(self) -> int | None:
+        """Return the class of all frames so far, that of the largest of `sums`; None if there are none."""
+        return int(self.sums.argmax()) if self._number else None
+
+    def _classify(self, full: StreamedFrames) -> Iterator[FramePrediction]:
+        if len(full) == 0:
+            return
+        before = self._before.reshape(-1, full.frames.shape[1])
+        frames = np.concatenate([before, full.frames])
+        scores = self._classifier.frame_scores(frames, np.zeros(len(frames), np.int64))[len(before) :]
+        kept = self._classifier.stack - 1
+        self._before = frames[len(frames) - min(kept, len(frames)) :]
+        labels, shares = scores.argmax(1).tolist(), scores.double().softmax(1).numpy()
+        for label, share, (begin, end) in zip(labels, shares, full.times.tolist(), strict=True):
+            self.sums += share
+            yield FramePrediction(self._number, label, self.class_names[label], share, begin, end)
+            self._number += 1
+
+
+def load_classifier(path_or_job: str | Path) -> Classifier:
+    """Return the classifier of a model's file, or of a job: its best model, see `load_model`.
+
+    Raises:
+        UserError: if there is no such model, its file is damaged, or it does not say the size of the sensor.
+    """
+    path = find_model(path_or_job)
+    model, about = load_model(path)
+    config = Config.from_dict(about["config"], str(path))
+    sensor_size = _sensor_size(path, about, config, dataset_of(config.data))
+    channels, height, width = frame_shape(framing_of(config.data), sensor_size)
+    if [config.data.stack * channels, height, width] != about["input_shape"]:
+        raise UserError(
+            f"{path}: its header says that frames are of shape {about['input_shape']} [P, H, W], but also that the "
+            f"sensor is {list(sensor_size)} [W, H, P]; give a file that train.sh wrote"
+        )
+    return Classifier(model, config, about["class_names"], sensor_size)
+
+
+def is_recording(path: str | Path) -> bool:
+    """Return whether a file's beginning is that of a known format; OSError if it cannot be read."""
+    return format_name(read_bytes(Path(path), HEADER_BYTES), Path(path).suffix) is not None
+
+
+def _sensor_size(path: Path, about: dict[str, Any], config: Config, dataset: Dataset) -> SensorSize:
+    """Return the sensor's size (W, H, P) that the model's file names, or that of an older file follows from."""
+    data = config.data
+    if about["sensor_size"] is not None:
+        width, height, polarities = about["sensor_size"]
+        return width, height, polarities
+    if dataset.complete is None:
+        return dataset.sensor_size
+    if data.sensor_size is not None:
+        return data.sensor_size[0], data.sensor_size[1], dataset.sensor_size[2]
+    if data.crop is None and data.downsample == 1:
+        return about["input_shape"][2], about["input_shape"][1], dataset.sensor_size[2]
+    raise UserError(
+        f"{path}: an older version wrote it, without the size of the sensor; train the job again, or --resume it with "
+        f"more train.epochs"
+    )

@@ -1,0 +1,200 @@
+"""Events that come as lines of text, `t x y p`, while they are written."""
+
+import mmap
+import os
+import select
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.events.events import Events
+from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
+from src.events.formats.format import Format
+from src.events.formats.reading import HEADER_BYTES, SHOWN_BYTES, format_name
+from src.kernel_cache import cached_njit
+from src.registry import FILE_FORMATS
+
+CHUNK_BYTES = 1 << 18
+LONGEST_LINE = 1 << 12  # bytes
+WINDOW_EVENTS = 1 << 16
+WAIT_SECONDS = 0.2  # between looks at whether to stop
+_SHORTEST_LINE = 8  # bytes: "0 0 0 0\n"
+_DONE, _WRONG_LINE = 0, 1
+_TEXT_BEGINS = b"0123456789-+# \t\r\n"
+
+
+def read_events(descriptor: int, check: Callable[[], None]) -> Iterator[Events]:
+    """Yield the events that a file, a pipe or a terminal gives, as soon as they are there, until it ends.
+
+    They are lines of text, see `EventLines`; a file may also be a recording in any known format. A part without
+    events is left out.
+
+    Args:
+        descriptor: of the file or pipe.
+        check: called at least every WAIT_SECONDS; may raise to stop.
+
+    Raises:
+        CorruptRecordingError: for a line that is no event, or a recording that is damaged.
+        ForeignRecordingError: for what is no text, and for a recording in a pipe.
+        OSError: if it cannot be read.
+    """
+    content = _next_bytes(descriptor, check)
+    while _may_become_recording(content) and (more := _next_bytes(descriptor, check)):
+        content += more
+    if content and not _is_text(content):
+        yield from _recording(descriptor, content, check)
+        return
+    lines = EventLines()
+    while content:
+        yield from _unless_empty(lines.push(content))
+        content = _next_bytes(descriptor, check)
+    yield from _unless_empty(lines.finish())
+
+
+def _unless_empty(events: Events) -> Iterator[Events]:
+    if len(events):
+        yield events
+
+
+def _next_bytes(descriptor: int, check: Callable[[], None]) -> bytes:
+    """Return what there is to read, at most CHUNK_BYTES; wait for it if there is nothing; b"" at the end."""
+    while True:
+        check()
+        if select.select([descriptor], [], [], WAIT_SECONDS)[0]:
+            return os.read(descriptor, CHUNK_BYTES)
+
+
+def _may_become_recording(content: bytes) -> bool:
+    """Return whether these first bytes are the first ones of the bytes that recordings of a format begin with."""
+    return bool(content) and any(it.beginning.startswith(content) and it.beginning != content for it in _formats())
+
+
+def _is_text(content: bytes) -> bool:
+    is_recording = any(it.beginning and content.startswith(it.beginning) for it in _formats())
+    return content[0] in _TEXT_BEGINS and not is_recording
+
+
+def _formats() -> list[Format]:
+    return [FILE_FORMATS.load(name) for name in FILE_FORMATS]
+
+
+def _recording(descriptor: int, content: bytes, check: Callable[[], None]) -> Iterator[Events]:
+    """Yield the events of a recording that begins with `content`, if it is a file: its bytes can be read in any order.
+
+    Raises:
+        CorruptRecordingError, ForeignRecordingError: as `read_events`.
+    """
+    refuse_pointer(content)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        name = format_name(content, "")
+        if name is None:
+            raise ForeignRecordingError(f"it is no text of lines `t x y p`: it begins with {content[:SHOWN_BYTES]!r}")
+        raise ForeignRecordingError(f"a recording ({name}) cannot be read from a pipe; give its file instead")
+    mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)  # until nothing needs it
+    name = format_name(mapped[:HEADER_BYTES], "")
+    if name is None:
+        raise ForeignRecordingError(f"unknown format: it begins with {content[:SHOWN_BYTES]!r}")
+    file_format: Format = FILE_FORMATS.load(name)
+    if file_format.windows is None:
+        parts = iter([file_format.decode(mapped[:])])
+    else:
+        parts = file_format.windows(np.frombuffer(mapped, np.uint8), WINDOW_EVENTS)
+    for events in parts:
+        check()
+        yield from _unless_empty(events)
+
+
+class EventLines:
+    """Reads lines `t x y p` that come in pieces.
+
+    A line holds four whole numbers with blanks, tabs or a comma between them: microseconds, column, row and polarity,
+    1 for ON. Empty lines and lines that begin with # are passed over.
+
+    Attributes:
+        num_lines: lines so far.
+    """
+
+    def __init__(self) -> None:
+        self.num_lines = 0
+        self._rest = b""
+
+    def push(self, content: bytes) -> Events:
+        """Return the events of the lines that are complete now; CorruptRecordingError for a line that is no event."""
+        whole = self._rest + content
+        end = whole.rfind(b"\n") + 1
+        self._rest = whole[end:]
+        if len(self._rest) > LONGEST_LINE:
+            raise CorruptRecordingError(f"line {self.num_lines + 1} has more than {LONGEST_LINE} characters")
+        return self._parsed(whole[:end])
+
+    def finish(self) -> Events:
+        """Return the event of a last line without a line break, if there is one."""
+        rest, self._rest = self._rest, b""
+        return self._parsed(rest + b"\n" if rest else b"")
+
+    def _parsed(self, content: bytes) -> Events:
+        raw = np.frombuffer(content, np.uint8)
+        room = len(raw) // _SHORTEST_LINE + 1
+        x, y = np.empty(room, np.uint16), np.empty(room, np.uint16)
+        t, p = np.empty(room, np.int64), np.empty(room, np.uint8)
+        status, number, lines, at = _parse(raw, x, y, t, p)
+        self.num_lines += lines
+        if status == _WRONG_LINE:
+            line = content[at : content.find(b"\n", at)]
+            shown = line.decode(errors="backslashreplace").strip()
+            raise CorruptRecordingError(
+                f"line {self.num_lines + 1}: {shown[:80]!r}: give t x y p, whole numbers: microseconds, column, row, "
+                "and 0 or 1"
+            )
+        return Events(x[:number], y[:number], t[:number], p[:number])
+
+
+@cached_njit(nogil=True)
+def _parse(
+    raw: NDArray[np.uint8],
+    x: NDArray[np.uint16],
+    y: NDArray[np.uint16],
+    t: NDArray[np.int64],
+    p: NDArray[np.uint8],
+) -> Any:
+    """Write the events of whole lines; return (status, events, lines, where the line begins that is wrong)."""
+    most = (np.int64(10) ** 18, np.int64(65535), np.int64(65535), np.int64(1))
+    number = lines = at = 0
+    values = np.empty(4, np.int64)
+    while at < len(raw):
+        begin = at
+        fields = 0
+        while True:
+            while raw[at] == 32 or raw[at] == 9 or raw[at] == 13 or (raw[at] == 44 and fields > 0):  # " ", \t, \r, ","
+                at += 1
+            if raw[at] == 10:  # \n
+                break
+            if raw[at] == 35 and fields == 0:  # "#"
+                while raw[at] != 10:
+                    at += 1
+                break
+            if fields == 4:
+                return _WRONG_LINE, number, lines, begin
+            negative = raw[at] == 45 and fields == 0  # "-"
+            at += negative
+            digits, value = 0, np.int64(0)
+            while 48 <= raw[at] <= 57 and digits < 19:
+                value = value * 10 + (raw[at] - 48)
+                digits += 1
+                at += 1
+            is_end = raw[at] == 32 or raw[at] == 9 or raw[at] == 13 or raw[at] == 44 or raw[at] == 10
+            if digits == 0 or not is_end or value > most[fields] or value < 0:
+                return _WRONG_LINE, number, lines, begin
+            values[fields] = -value if negative else value
+            fields += 1
+        at += 1
+        if fields == 4:
+            t[number], x[number], y[number], p[number] = values[0], values[1], values[2], values[3]
+            number += 1
+        elif fields > 0:
+            return _WRONG_LINE, number, lines, begin
+        lines += 1
+    return _DONE, number, lines, at
