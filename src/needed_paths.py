@@ -22,7 +22,10 @@ def needed_to_train(config: Config) -> Iterator[tuple[str, Path]]:
     if teacher is not None and is_path(expanded := expand_path(teacher, "train.teacher.model")):
         yield "ro", from_repository(expanded)
     if config.data.prepare_if_missing is None:
-        yield "rw", from_repository(config.data.data_root)
+        root = from_repository(config.data.data_root)
+        yield "rw", root
+        if config.data.folder is not None:
+            yield "ro", root / expand_path(config.data.folder, "data.folder")
         return
     preparation = from_repository(config.data.prepare_if_missing)
     yield "ro", preparation
@@ -42,15 +45,14 @@ def needed_to_prepare(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _needed_for_recordings(config: Config, url: str | None) -> Iterator[tuple[str, Path]]:
-    from src.events.download.archives import source_of  # imports numba, a second
-    from src.frame_cache.framing_options import dataset_of
+    from src.events.datasets import get_dataset  # imports numba, a second
+    from src.events.download.archives import source_of
 
     root = from_repository(config.data.data_root)
-    dataset = dataset_of(config.data)
-    if dataset.complete is not None:
-        yield "ro", root / dataset.folder
+    if config.data.folder is not None:
+        yield "ro", root / expand_path(config.data.folder, "data.folder")
         return
-    archives = dataset.archives
+    archives = get_dataset(config.data.name).archives
     with contextlib.suppress(UserError):  # it comes up when the archives are needed
         if archives and isinstance(source := source_of(archives[0], url), Path):
             yield "ro", source.parent

@@ -17,7 +17,8 @@ def warnings(tmp_path, monkeypatch, caplog):
 
     def warnings(overrides):
         prepare_data.run(
-            Namespace(config=tmp_path / "a.yaml", override=[overrides], shard=None, preview=False), StopSignals()
+            Namespace(config=tmp_path / "a.yaml", override=[overrides], shard=None, preview=False, inspect=False),
+            StopSignals(),
         )
         return caplog.messages
 

@@ -6,6 +6,7 @@ from src.events.datasets import get_dataset
 from src.events.datasets.dataset import Dataset, OwnRecordings
 from src.events.framing import Framing
 from src.frame_modes import framing_errors
+from src.io_funcs import expand_path
 
 
 def dataset_of(data: Data) -> Dataset:
@@ -16,7 +17,7 @@ def dataset_of(data: Data) -> Dataset:
     """
     dataset = get_dataset(data.name)
     own = OwnRecordings(
-        folder=data.folder,
+        folder=None if data.folder is None else expand_path(data.folder, "data.folder"),
         sensor_size=None if data.sensor_size is None else (data.sensor_size[0], data.sensor_size[1]),
         group_by=data.group_by,
     )

@@ -68,6 +68,7 @@ def test_parts_of_a_file_are_recordings_whose_times_the_cache_names(folder):
     ]
 
 
+@pytest.mark.slow
 def test_another_table_gives_another_cache(folder):
     small_job.run(folder, "prepare_data.py", "own.yaml")
     rows = [f"left 2/{number}.bin,{'a' if number % 2 else 'b'}" for number in range(10)]
@@ -100,3 +101,9 @@ def test_what_there_is_can_be_listed_before(folder):
     output = small_job.run(folder, "prepare_data.py", "own.yaml", "--inspect")
     assert "20 recordings in" in output
     assert not (folder / "project/data").exists()
+
+
+def test_a_folder_may_begin_with_the_home_folder(folder):
+    output = small_job.run(folder, "prepare_data.py", "own.yaml", "--override", "data.folder=~/nowhere", expect=2)
+    assert "~" not in output
+    assert "/nowhere; is data.folder right?" in output

@@ -93,6 +93,7 @@ def start_stream(folder, *words):
     )
 
 
+@pytest.mark.slow
 def test_the_accuracy_is_that_of_evaluate(folder):
     out, _ = predict_apart(folder, "logic", DIGITS, "--csv")
     rows = list(csv.DictReader(io.StringIO(out)))
@@ -126,6 +127,7 @@ def test_a_file_of_a_folder_that_is_no_recording_is_passed_over(folder, predict)
     predict("logic", "mixed/README.md", expect=2)
 
 
+@pytest.mark.slow
 def test_a_stream_has_the_frames_of_the_file(folder, predict):
     path = f"{DIGITS}/7/00001.bin"
     of_file = [json.loads(line) for line in predict("logic", path, "--frames", "--json")[0].splitlines()]
@@ -161,6 +163,7 @@ def test_a_signal_ends_a_stream_that_waits(folder, number, code):
     assert b"stopped cleanly" in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_read_enough_is_no_failure(folder):
     process = start_stream(folder)
     process.stdout.readline()

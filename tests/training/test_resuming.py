@@ -40,8 +40,8 @@ def test_a_config_that_differs_is_refused_with_how_to_go_on(storages):
     with pytest.raises(UserError) as error:
         require_same_config(run, state)
     assert str(error.value) == (
-        "job a_job cannot be resumed with this config: train.learning_rate was 0.01, is 0.5. Leave out the --override "
-        f"that changes it, or take the job's own config: ./train.sh {run.job.logs}/config.yaml a_job --resume. "
+        "job a_job cannot be resumed with this config: train.learning_rate was 0.01, is 0.5. Leave out what "
+        f"changes it, or take the job's own config: ./train.sh {run.job.logs}/config.yaml a_job --resume. "
         "--restart begins the job again, another job id leaves it alone"
     )
 
