@@ -19,7 +19,7 @@ from src.io_funcs import from_user
 from src.jobs.folders import is_path
 
 if TYPE_CHECKING:  # --help runs without packages
-    from src.evaluation.classifier import Classifier, ClassifierStream, Prediction
+    from src.evaluation.classifier import Classifier, ClassifierStream
     from src.evaluation.prediction_text import PredictionText
 
 
@@ -132,7 +132,7 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], text: "Pre
             LOG.error("%s: cannot be read: %s", path, result.strerror)
         elif not isinstance(result, Exception):
             num_good += 1
-            _warn_of_losses(str(path), result)
+            _warn_of_losses(str(path), result.num_unread, result.num_outside)
             for line in text.lines(str(path), result):
                 _print(line)
         elif files[Path(path)] and not is_recording(path):
@@ -147,11 +147,11 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], text: "Pre
     return EXIT_DONE
 
 
-def _warn_of_losses(name: str, prediction: "Prediction") -> None:
-    if prediction.num_unread:
-        LOG.warning("%s: cut short: %s bytes at its end were not read", name, f"{prediction.num_unread:,}")
-    if prediction.num_outside:
-        LOG.warning("%s: %s events outside the sensor were left out", name, f"{prediction.num_outside:,}")
+def _warn_of_losses(name: str, num_unread: int, num_outside: int) -> None:
+    if num_unread:
+        LOG.warning("%s: cut short: %s bytes at its end were not read", name, f"{num_unread:,}")
+    if num_outside:
+        LOG.warning("%s: %s events outside the sensor were left out", name, f"{num_outside:,}")
 
 
 def _predict_stream(classifier: "Classifier", text: "PredictionText", stop: StopSignals) -> int:
@@ -159,23 +159,25 @@ def _predict_stream(classifier: "Classifier", text: "PredictionText", stop: Stop
     from src.events.formats.errors import CorruptRecordingError
 
     stream = classifier.stream()
+    num_unread = num_outside = 0  # what the reader of a recording left out
     try:
         for events in read_events(sys.stdin.fileno(), stop.check):
+            num_unread, num_outside = num_unread + events.num_unread, num_outside + events.num_outside
             for frame in stream.push(events):
+                stop.check()
                 _print(text.frame_line(frame))
         for frame in stream.finish():
             _print(text.frame_line(frame))
     except CorruptRecordingError as error:
         raise UserError(f"standard input: {error}") from error
     finally:
-        _say_result(stream)
+        _warn_of_losses("standard input", num_unread, num_outside + stream.frames.num_outside)
+        _say_result(stream)  # after a signal, too
     return EXIT_DONE
 
 
 def _say_result(stream: "ClassifierStream") -> None:
     """Log what the stream was, so far as it came."""
-    if stream.frames.num_outside:
-        LOG.warning("%s events outside the sensor were left out", f"{stream.frames.num_outside:,}")
     if stream.frames.num_back:
         LOG.warning("%s events came with a time before that of the event before them", f"{stream.frames.num_back:,}")
     if (label := stream.label) is not None:

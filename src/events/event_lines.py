@@ -29,8 +29,8 @@ _TEXT_BEGINS = b"0123456789-+# \t\r\n"
 def read_events(descriptor: int, check: Callable[[], None]) -> Iterator[Events]:
     """Yield the events that a file, a pipe or a terminal gives, as soon as they are there, until it ends.
 
-    They are lines of text, see `EventLines`; a file may also be a recording in any known format. A part without
-    events is left out.
+    They are lines of text, see `EventLines`; a file may also be a recording in any known format, whose parts say what
+    was left out. A part without events that says nothing is left out.
 
     Args:
         descriptor: of the file or pipe.
@@ -55,7 +55,7 @@ def read_events(descriptor: int, check: Callable[[], None]) -> Iterator[Events]:
 
 
 def _unless_empty(events: Events) -> Iterator[Events]:
-    if len(events):
+    if len(events) or events.num_unread or events.num_outside:
         yield events
 
 

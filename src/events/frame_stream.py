@@ -154,7 +154,8 @@ class FrameStream:
         )
         supported = _chosen(events, kept[:number])
         if self._waiting is not None:
-            self._waiting.append(supported)
+            if len(supported):
+                self._waiting.append(supported)
             if not (events.x.any() or events.y.any()):
                 if sum(map(len, self._waiting)) > MOST_WAITING:
                     raise ValueError(f"its first {MOST_WAITING:,} events all lie at pixel (0, 0)")

@@ -18,6 +18,7 @@ import pytest
 from src.cli import predict as command
 from src.command_line import StopSignals, UserError, read_command_line
 from src.events import read_recording
+from src.events.formats import aedat2
 from tests import small_job
 
 DIGITS = "recordings/NMNIST/Test"
@@ -134,6 +135,23 @@ def test_a_stream_has_the_frames_of_the_file(folder, predict):
     out, err = predict("logic", "--stream", "--json", given=lines_of(folder / path))
     assert [{"file": path, **json.loads(line)} for line in out.splitlines()] == of_file
     assert re.search(rf"{len(of_file)} frames: class \d, \d+\.\d %", err)
+
+
+def test_a_recording_as_standard_input_says_what_was_left_out(folder):
+    path = folder / "cut.aedat"
+    path.write_bytes(aedat2.encode(read_recording(folder / DIGITS / "7/00001.bin"))[:-3])
+    with path.open("rb") as file:
+        result = subprocess.run(
+            small_job.command("src/cli", "predict", "logic", "--stream"),
+            cwd=folder,
+            env=small_job.environment(folder),
+            stdin=file,
+            capture_output=True,
+            text=True,
+        )
+    assert result.returncode == 0
+    assert "standard input: cut short: 5 bytes at its end were not read" in result.stderr
+    assert result.stdout.splitlines()[2].split()[0] == "0"
 
 
 def test_a_class_is_printed_as_soon_as_its_frame_is_full(folder):
