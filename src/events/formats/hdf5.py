@@ -362,11 +362,22 @@ def _sensor(
 
 
 def _is_readable(item: Any, name: str, content: NDArray[np.uint8]) -> bool:
-    """Return whether an attribute is small; CorruptRecordingError if the HDF5 library would never end to read it."""
+    """Return whether an attribute is a text or a few numbers; the HDF5 library crashes on some others if damaged.
+
+    Raises:
+        CorruptRecordingError: if the library would never end to read it.
+    """
+    import h5py
+
     attribute = item.attrs.get_id(name)
-    if attribute.dtype.kind == "O" and not _heaps_end(content):
+    kind = attribute.get_type()
+    if not isinstance(kind, (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
+        return False
+    if attribute.get_space().get_simple_extent_npoints() > 4 or attribute.get_storage_size() > 1024:
+        return False
+    if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str() and not _heaps_end(content):
         raise CorruptRecordingError(f"it is damaged where its texts are, such as its attribute {name}")
-    return attribute.get_storage_size() <= 1024
+    return True
 
 
 def _heaps_end(content: NDArray[np.uint8]) -> bool:

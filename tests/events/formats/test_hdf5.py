@@ -192,6 +192,15 @@ def test_a_text_that_the_library_would_never_end_to_read_is_an_error():
         hdf5.decode(bytes(content))
 
 
+def test_an_attribute_of_a_type_that_no_size_has_is_not_read():
+    content = hdf5.encode(EVENTS, "metavision", sensor=(640, 480))
+    name = content.index(b"geometry\0")
+    damaged = content[: name + 17] + b"\xff" + content[name + 18 :]  # the kind of its type, text of any length
+    assert hdf5.sensor_size(content) == (640, 480)
+    assert hdf5.sensor_size(damaged) is None
+    assert same(hdf5.decode(damaged), EVENTS)
+
+
 def test_events_are_found_beside_thousands_of_images():
     datasets = {f"a_images__{number}": 0 for number in range(1100)}
     assert same(hdf5.decode(saved(**datasets, **columns())), EVENTS)
