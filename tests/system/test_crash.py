@@ -152,7 +152,7 @@ def test_a_signal_to_the_whole_group_with_workers_saves_a_checkpoint(prepared):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["handler", "import", "frame cache", "frames", "job"])
+@pytest.mark.parametrize("moment", ["handler", "import", "frame cache", "job"])
 def test_a_signal_during_set_up_ends_cleanly(prepared, moment):
     """The moments are when Python handles signals, when it imports PyTorch, and lines of the log."""
     job_id = f"early_{moment.replace(' ', '_')}"
