@@ -55,7 +55,7 @@ def _is_unpacked(folder: Path, seed: int) -> bool:
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file that holds recordings.
+    """A zip or tar.gz file that holds recordings.
 
     Attributes:
         url: where it can be downloaded.

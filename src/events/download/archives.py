@@ -1,17 +1,19 @@
 """A dataset's archives: found or downloaded, verified, unpacked, so that its recordings appear all at once."""
 
 import contextlib
+import gzip
 import lzma
 import os
 import re
 import shutil
 import stat
 import struct
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
@@ -24,7 +26,19 @@ from src.helpers import LOG, format_size
 from src.io_funcs import CHUNK_BYTES, expand_path, from_repository, open_regular, require_free_space, sync_directory
 
 UNPACKING = ".unpacking"
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
+TAR_SUFFIXES = (".tar.gz", ".tgz")
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OverflowError,
+    ValueError,
+    RuntimeError,
+)
 
 
 def fetch(archives: Sequence[Archive], folder: Path, url: str | None = None, check: Check = lambda: None) -> None:
@@ -200,59 +214,119 @@ def _verified(path: Path, archive: Archive, check: Check) -> Path:
 
 
 def unpack(archive: Path, folder: Path, check: Check = lambda: None) -> None:
-    """Unpack a zip file into `folder`, file by file; unpack zip files within it in place, and remove those.
+    """Unpack a zip or tar.gz file into `folder`, file by file; unpack zip files within it in place, and remove those.
 
     Hidden files, such as ._NAME.bin and __MACOSX, are left out.
 
     Raises:
-        UserError: it is damaged, a name leads out of the folder, or there is less space than it says that it needs
-            (zipfile stops at the size that an entry says).
+        UserError: it is damaged, a name leads out of the folder, it holds a link or a device, or there is less space
+            than it says that it needs (no entry takes more than it says).
         OSError: of the disk; some damage, too, shows as a seek that cannot be.
     """
     LOG.info("unpacking %s", archive)
+    unpack_all = _unpack_tar if archive.name.lower().endswith(TAR_SUFFIXES) else _unpack_zip
     with tqdm(desc=f"unpacking {archive.name}", total=0, unit="B", unit_scale=True, disable=None) as bar:
-        _unpack(archive, folder, check, bar)
+        try:
+            unpack_all(archive, folder, check, bar)
+        except _DAMAGED as error:
+            raise UserError(f"{archive}: cannot unpack it: {error}") from error
 
 
-def _unpack(archive: Path, folder: Path, check: Check, bar: Any, is_inner: bool = False) -> None:
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            entries = [(entry, _place(entry, archive, folder)) for entry in packed.infolist()]
-            size = sum(entry.file_size for entry, _ in entries)
-            require_free_space(folder, size)
-            bar.total += size
-            for entry, path in entries:
+def _unpack_zip(archive: Path, folder: Path, check: Check, bar: Any, is_inner: bool = False) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        entries = [(entry, _place_in_zip(entry, archive, folder)) for entry in packed.infolist()]
+        size = sum(entry.file_size for entry, _ in entries)
+        require_free_space(folder, size)
+        bar.total += size
+        for entry, path in entries:
+            check()
+            if _is_hidden(entry.filename):
+                continue
+            if entry.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            with packed.open(entry) as source:
+                for chunk in _copied(source, path, check):
+                    bar.update(len(chunk))
+            _unpack_inner(path, check, bar, is_inner)
+
+
+def _unpack_tar(archive: Path, folder: Path, check: Check, bar: Any) -> None:
+    """Unpack a tar.gz file; its end is known only at its end, so that bytes of the packed file are counted."""
+    bar.total += archive.stat().st_size
+    with open_regular(archive) as file, gzip.GzipFile(fileobj=file) as whole:
+        with tarfile.TarFile(fileobj=_ShortReads(whole)) as packed:  # type: ignore[arg-type]
+            while (entry := packed.next()) is not None:
                 check()
-                if any(map(is_hidden, PurePosixPath(entry.filename).parts)):
+                path = _place_in_tar(entry, archive, folder)
+                if _is_hidden(entry.name):
                     continue
-                if entry.is_dir():
+                if entry.isdir():
                     path.mkdir(parents=True, exist_ok=True)
                     continue
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with packed.open(entry) as source, path.open("wb") as target:
-                    while chunk := source.read(CHUNK_BYTES):
-                        target.write(chunk)
-                        bar.update(len(chunk))
-                        check()
-                if path.suffix.lower() == ".zip" and not is_inner:
-                    _unpack(path, path.parent, check, bar, is_inner=True)
-                    path.unlink()
+                require_free_space(folder, entry.size)
+                source = packed.extractfile(entry)
+                assert source is not None
+                for _ in _copied(source, path, check):
+                    bar.update(file.tell() - bar.n)
+                _unpack_inner(path, check, bar, is_inner=False)
+        while whole.read(CHUNK_BYTES):  # its checksum comes last
+            check()
+
+
+class _ShortReads:
+    """A file for tarfile, in which no header can ask for more than a chunk of memory."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= CHUNK_BYTES:
+            raise tarfile.ReadError(f"a header claims {size:,} bytes")
+        return self._file.read(size)
+
+
+def _copied(source: IO[bytes], path: Path, check: Check) -> Iterator[bytes]:
+    """Write a file to `path`, and yield each chunk of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as target:
+        while chunk := source.read(CHUNK_BYTES):
+            target.write(chunk)
+            yield chunk
+            check()
+
+
+def _unpack_inner(path: Path, check: Check, bar: Any, is_inner: bool) -> None:
+    """Unpack a zip file that lay in an archive, but none that lay in such a one, and remove it."""
+    if path.suffix.lower() != ".zip" or is_inner:
+        return
+    try:
+        _unpack_zip(path, path.parent, check, bar, is_inner=True)
     except _DAMAGED as error:
-        raise UserError(f"{archive}: cannot unpack it: {error}") from error
+        raise UserError(f"{path}: cannot unpack it: {error}") from error
+    path.unlink()
 
 
-def _place(entry: zipfile.ZipInfo, archive: Path, folder: Path) -> Path:
+def _is_hidden(name: str) -> bool:
+    return any(map(is_hidden, PurePosixPath(name).parts))
+
+
+def _place_in_zip(entry: zipfile.ZipInfo, archive: Path, folder: Path) -> Path:
     """Return where an entry goes; UserError unless it is a plain file or folder inside `folder`."""
-    name = PurePosixPath(entry.filename)
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if (
-        name.is_absolute()
-        or ".." in name.parts
-        or re.search(r"\\|\0|^[A-Za-z]:", entry.orig_filename)
-        or kind not in (0, stat.S_IFREG, stat.S_IFDIR)
-        or not name.parts
-    ):
-        raise UserError(
-            f"{archive}: it holds {entry.orig_filename!r}, which is no file inside its folder: not unpacked"
-        )
-    return folder / name
+    is_plain = kind in (0, stat.S_IFREG, stat.S_IFDIR) and bool(PurePosixPath(entry.filename).parts)
+    return _place(entry.filename, entry.orig_filename, is_plain, archive, folder)
+
+
+def _place_in_tar(entry: tarfile.TarInfo, archive: Path, folder: Path) -> Path:
+    """Return where an entry goes; UserError unless it is a plain file or folder inside `folder`, or is that folder."""
+    is_plain = entry.isdir() or (entry.isreg() and not entry.issparse() and bool(PurePosixPath(entry.name).parts))
+    return _place(entry.name, entry.name, is_plain and entry.size >= 0, archive, folder)
+
+
+def _place(name: str, written: str, is_plain: bool, archive: Path, folder: Path) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or re.search(r"\\|\0|^[A-Za-z]:", written) or not is_plain:
+        raise UserError(f"{archive}: it holds {written!r}, which is no file inside its folder: not unpacked")
+    return folder / path

@@ -2,11 +2,14 @@
 
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import io
+import os
 import shutil
 import stat
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -30,6 +33,19 @@ def zipped(files, compression=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(packed, "w", compression) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def tarred(files, **attributes):
+    """A tar.gz file; a name that ends with / is a folder, and a TarInfo in place of a name is taken as it is."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", **attributes) as archive:
+        for name, content in files.items():
+            entry = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name.rstrip("/") or "/")
+            if not isinstance(name, tarfile.TarInfo):
+                entry.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+                entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     return packed.getvalue()
 
 
@@ -424,3 +440,134 @@ def test_hidden_folders_are_not_taken_for_misnamed_ones(tmp_path):
     for name in ("__MACOSX", "@eaDir", ".git", "Train"):
         (tmp_path / name).mkdir()
     assert module.strange_folders(WHOLE, tmp_path) == []
+
+
+TARRED = {
+    "train.tar.gz": tarred({"./": b"", "./Train/": b"", "./Train/4/1.npy": RANDOM, "./Train/4/._1.npy": b"hidden"}),
+    "test.tgz": tarred({"Test/4/2.npy": b"abc", "__MACOSX/x": b"hidden"}),
+}
+
+
+def tar_archives(address):
+    return tuple(
+        Archive(f"{address}/{name}", name, hashlib.md5(content).hexdigest(), len(content), 200_000, (folder,))
+        for (name, content), folder in zip(TARRED.items(), ("Train", "Test"), strict=True)
+    )
+
+
+def test_downloaded_tar_files_are_unpacked_and_removed(server, tmp_path):
+    server.files |= {f"/{name}": content for name, content in TARRED.items()}
+    fetch(tar_archives(server.url), tmp_path / "SET")
+    assert files(tmp_path / "SET") == {"Train/4/1.npy": RANDOM, "Test/4/2.npy": b"abc"}
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4, 5, 6, 7])
+def test_a_stop_while_tar_files_are_unpacked_leaves_no_recordings(tmp_path, calls):
+    (tmp_path / "mirror").mkdir()
+    for name, content in TARRED.items():
+        (tmp_path / "mirror" / name).write_bytes(content)
+    asked = []
+
+    def check():
+        asked.append(True)
+        if len(asked) == calls:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fetch(tar_archives("unused"), tmp_path / "SET", str(tmp_path / "mirror"), check)
+    assert names(tmp_path) == ["mirror"]
+    fetch(tar_archives("unused"), tmp_path / "SET", str(tmp_path / "mirror"))
+    assert files(tmp_path / "SET") == {"Train/4/1.npy": RANDOM, "Test/4/2.npy": b"abc"}
+
+
+@pytest.fixture
+def tar(tmp_path):
+    def tar(files, **attributes):
+        (tmp_path / "a.tar.gz").write_bytes(tarred(files, **attributes))
+        return tmp_path / "a.tar.gz"
+
+    return tar
+
+
+@pytest.mark.parametrize(
+    "name", ["../out.txt", "a/../../out.txt", "/tmp/out.txt", "C:/out.txt", "a\\..\\out.txt", "..", "../"]
+)
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_name_in_a_tar_file_that_leads_out_of_the_folder_is_refused(tar, tmp_path, name, kind):
+    with pytest.raises(UserError, match="which is no file inside its folder"):
+        unpack(tar({"fine.txt": b"", name: b""}, format=kind), tmp_path / "deep" / "out")
+    assert not list(tmp_path.rglob("out.txt*"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.GNUTYPE_SPARSE],
+)
+@pytest.mark.parametrize("target", ["/etc/passwd", "fine.txt", "../../secret"])
+def test_links_devices_and_sparse_files_in_a_tar_file_are_refused(tar, tmp_path, kind, target):
+    entry = tarfile.TarInfo("link")
+    entry.type, entry.linkname = kind, target
+    with pytest.raises(UserError, match=r"which is no file inside its folder|cannot unpack it"):
+        unpack(tar({"fine.txt": b"", entry: b""}), tmp_path / "out")
+    assert names(tmp_path / "out") == ["fine.txt"]
+
+
+def test_rights_and_owners_of_a_tar_file_are_not_taken_over(tar, tmp_path):
+    entry = tarfile.TarInfo("run.sh")
+    entry.mode, entry.uid, entry.size = 0o4777, 12345, 1
+    unpack(tar({entry: b"x"}), tmp_path / "out")
+    found = (tmp_path / "out" / "run.sh").stat()
+    assert not found.st_mode & 0o6111
+    assert found.st_uid == os.getuid()
+
+
+def test_a_header_of_a_tar_file_that_claims_much_takes_no_memory(tar, tmp_path):
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 1 << 32
+    path = tar({})
+    path.write_bytes(gzip.compress(entry.tobuf() + bytes(10_000)))
+    with pytest.raises(UserError, match="a header claims 4,294,967,296 bytes"):
+        unpack(path, tmp_path / "out")
+
+
+def test_a_file_in_a_tar_file_that_claims_more_than_there_is_is_named(tar, tmp_path):
+    entry = tarfile.TarInfo("x")
+    entry.size = 1 << 20
+    path = tar({"fine.txt": b"x"})
+    path.write_bytes(gzip.compress(entry.tobuf() + b"short"))
+    with pytest.raises(UserError, match="cannot unpack it"):
+        unpack(path, tmp_path / "out")
+
+
+def test_a_file_in_a_tar_file_that_needs_more_space_than_there_is_is_not_unpacked(tar, disk):
+    with pytest.raises(UserError, match="not enough space"):
+        unpack(tar({"bomb": bytes(10**7)}), disk / "out")
+    assert not (disk / "out" / "bomb").exists()
+
+
+def test_a_zip_file_in_a_tar_file_is_unpacked_where_it_lies(tar, tmp_path):
+    unpack(tar({"a/in.zip": zipped({"b/1.bin": b"abc"})}), tmp_path / "out")
+    assert files(tmp_path / "out") == {"a/b/1.bin": b"abc"}
+
+
+@pytest.mark.parametrize("cut", [10, 200, -1, -4, -9])
+def test_a_tar_file_that_was_cut_short_is_named(tar, tmp_path, cut):
+    path = tar({"1.bin": RANDOM[:5000], "2.bin": RANDOM[5000:10_000]})
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(UserError, match=r"a\.tar\.gz: cannot unpack it"):
+        unpack(path, tmp_path / "out")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_to_a_tar_file_is_an_error_of_user_or_disk_or_none(tmp_path, data):
+    content = bytearray(gzip.decompress(tarred({"Train/1.bin": b"abcdef" * 5, "x" * 120: b"c", "b/": b""})))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    packed = gzip.compress(content)
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(packed[: data.draw(st.integers(0, len(packed)))] if data.draw(st.booleans()) else packed)
+    with contextlib.suppress(UserError, OSError):
+        unpack(path, tmp_path / "deep" / "out")
+    shutil.rmtree(tmp_path / "deep", ignore_errors=True)
+    assert names(tmp_path) == ["a.tar.gz"]
