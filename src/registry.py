@@ -39,6 +39,11 @@ DATASETS = Registry(
     {
         "NMNIST": "src.events.datasets.nmnist:NMNIST",
         "CIFAR10DVS": "src.events.datasets.cifar10dvs:CIFAR10DVS",
+        "DVSGESTURE": "src.events.datasets.dvsgesture:DVSGESTURE",
+        "NCALTECH101": "src.events.datasets.ncaltech101:NCALTECH101",
+        "ASLDVS": "src.events.datasets.asldvs:ASLDVS",
+        "NCARS": "src.events.datasets.ncars:NCARS",
+        "POKERDVS": "src.events.datasets.pokerdvs:POKERDVS",
         "DEMO": "src.events.datasets.demo:DEMO",
         "FOLDER": "src.events.datasets.folder:FOLDER",
     }

@@ -1,7 +1,7 @@
 """A dataset's recordings on this machine: found, downloaded or simulated."""
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from src.command_line import UserError
 from src.config import Data
@@ -35,7 +35,7 @@ def obtain_recordings(
     if not recordings:
         setting = "data.data_root" if dataset.complete is None else "data.folder"
         raise UserError(f"no recordings of {dataset.name} under {root}; is {setting} right?")
-    if dataset.archives and (strangers := strange_folders(dataset.archives, root)):
+    if dataset.archives and (strangers := _unused_folders(dataset, root, recordings)):
         LOG.warning("nothing is taken from %s in %s: not a folder of %s", ", ".join(strangers), root, dataset.name)
     if len(recordings) < dataset.full_size:
         LOG.warning(
@@ -46,6 +46,15 @@ def obtain_recordings(
             root,
         )
     return root, recordings
+
+
+def _unused_folders(dataset: Dataset, root: Path, recordings: list[Recording]) -> list[str]:
+    """Return the folders that are none of the dataset's archives and hold no recording of it, sorted."""
+    strangers = strange_folders(dataset.archives, root)
+    if not strangers:
+        return []
+    used = {PurePath(recording.path).relative_to(root).parts[0] for recording in recordings}
+    return [name for name in strangers if name not in used]
 
 
 def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[[], None]) -> None:

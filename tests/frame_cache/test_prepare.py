@@ -12,6 +12,7 @@ import pytest
 from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Data
 from src.events import denoise, read_recording, to_frames
+from src.events.datasets import get_dataset
 from src.events.datasets.dataset import UNPACKED, Recording
 from src.events.datasets.nmnist import NMNIST
 from src.events.events import Events
@@ -20,6 +21,7 @@ from src.events.framing import frames_of
 from src.frame_cache import cache, work_units
 from src.frame_cache.framing_options import framing_of
 from src.frame_cache.prepare import prepare, prepare_shard
+from src.frame_cache.recordings import obtain_recordings
 from src.frame_cache.splits import assign_splits
 from src.helpers import LOG
 from src.io_funcs import project_root, scratch_root
@@ -27,6 +29,7 @@ from src.options import with_option
 from src.registry import DATASETS
 from tests import small_job
 from tests.configs import changed
+from tests.events.datasets import stand_ins
 from tests.small_disk import small_disk
 
 
@@ -294,6 +297,15 @@ def test_parts_of_a_reset_that_was_stopped_go_when_the_cache_is_used(config, sma
     config = with_option(config, "data.reset_cache", False)
     prepare(config, StopSignals())
     assert not list(folder.parent.glob(".*.parts"))
+
+
+def test_a_folder_that_recordings_come_from_is_not_called_unused(storages, caplog):
+    stand_ins.write_original_gestures(storages, {"user01": False, "user24": True}, events=100)
+    data = Data(name="DVSGESTURE", data_root=str(storages))
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        _, recordings = obtain_recordings(data, get_dataset("DVSGESTURE"))
+    assert len(recordings) == 24
+    assert "nothing is taken from" not in caplog.text
 
 
 def test_a_misnamed_folder_of_recordings_is_named(config, tmp_path, caplog):

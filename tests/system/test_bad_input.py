@@ -113,7 +113,7 @@ def test_an_impossible_number(prepared, key, value):
         ("model.difflogic.connections=dense", "allowed: random, unique"),
         ("train.device=tpu", "allowed: cuda, cuda:N or cpu"),
         ("train.device=cuda:-1", "allowed: cuda, cuda:N or cpu"),
-        ("data.name=../../etc", "allowed: NMNIST, CIFAR10DVS, DEMO"),
+        ("data.name=../../etc", "allowed: NMNIST, CIFAR10DVS, "),
         ("data.name=NMNISTT", "did you mean NMNIST?"),
         ("model.difflogic.num_neurons=1501", "must be a multiple of the 10 classes"),
         ("model.difflogic.num_layers=0 model.difflogic.readout=votes", "needs no dense layer"),

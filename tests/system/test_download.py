@@ -3,24 +3,26 @@
 import hashlib
 import io
 import signal
+import tarfile
 import zipfile
 
 import pytest
 
 from tests import http_server, small_job
+from tests.events.datasets import stand_ins
 from tests.http_server import running_server
 from tests.processes import wait_until
 
-# prepare_data.py with small archives in N-MNIST's place: the real ones are a gigabyte, with an MD5 that is known.
+# prepare_data.py with small archives in the real ones' place: N-MNIST's are a gigabyte, with an MD5 that is known.
 COMMAND = """
 import dataclasses, sys
 sys.path.insert(0, {repository!r})
 import prepare_data
 from src.command_line import run_command_line
-from src.events.datasets import nmnist
+from src.events.datasets import {module} as module
 from src.events.datasets.dataset import Archive
 archives = tuple(Archive(*words) for words in {archives!r})
-nmnist.NMNIST = dataclasses.replace(nmnist.NMNIST, archives=archives)
+module.{name} = dataclasses.replace(module.{name}, archives=archives)
 sys.exit(run_command_line("prepare_data", None, prepare_data.add_arguments, prepare_data.run))
 """
 
@@ -42,15 +44,21 @@ def server(tmp_path, monkeypatch):
     (tmp_path / "recordings").rename(tmp_path / "original")
     (tmp_path / "recordings").mkdir()
     with running_server() as server:
-        archives = []
-        for name, content in contents.items():
-            file_name = f"{name.lower()}.zip"
-            server.files[f"/{file_name}"] = content
-            md5 = hashlib.md5(content).hexdigest()
-            archives.append((f"{server.url}/{file_name}", file_name, md5, len(content), len(content), (name,)))
-        script = COMMAND.format(repository=str(small_job.REPOSITORY), archives=archives)
-        (tmp_path / "download.py").write_text(script)
+        serve_archives(tmp_path, server, "NMNIST", {name: (".zip", content) for name, content in contents.items()})
         yield server
+
+
+def serve_archives(folder, server, name, packed_folders):
+    """Serve the archive of each folder, with its suffix, and write the script that downloads them."""
+    archives = []
+    for unpacked, (suffix, content) in packed_folders.items():
+        file_name = f"{unpacked.lower()}{suffix}"
+        server.files[f"/{file_name}"] = content
+        md5 = hashlib.md5(content).hexdigest()
+        archives.append((f"{server.url}/{file_name}", file_name, md5, len(content), len(content), (unpacked,)))
+    repository = str(small_job.REPOSITORY)
+    script = COMMAND.format(repository=repository, archives=archives, name=name, module=name.lower())
+    (folder / "download.py").write_text(script)
 
 
 def start(folder):
@@ -92,3 +100,25 @@ def test_a_download_ended_by_a_signal_goes_on_where_it_was(server, tmp_path, num
     assert process.returncode == 0, output
     assert ("/train.zip", f"bytes={came}-") in server.requests
     assert recordings(tmp_path / "recordings") == recordings(tmp_path / "original")
+
+
+def test_tar_files_are_downloaded_unpacked_and_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    original = stand_ins.write("POKERDVS", tmp_path / "original", per_class=5)
+    (tmp_path / "recordings").mkdir()
+    options = f"name: POKERDVS, data_root: {tmp_path / 'recordings'}, events_per_frame: 200, overlap: 0"
+    (tmp_path / "small.yaml").write_text(f"data: {{{options}, num_threads: 1, val_split: 0.2}}")
+    packed_folders = {name: (".tar.gz", tarred(original / name)) for name in ("pips_train", "pips_test")}
+    with running_server() as server:
+        serve_archives(tmp_path, server, "POKERDVS", packed_folders)
+        output, _ = start(tmp_path).communicate(timeout=60)
+    assert "POKERDVS: 40 of 68 recordings found" in output
+    assert recordings(tmp_path / "recordings/POKERDVS") == recordings(original)
+    assert list((tmp_path / "scratch/data/POKERDVS").glob("*/manifest.json"))
+
+
+def tarred(folder):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        archive.add(folder, folder.name)
+    return content.getvalue()
