@@ -50,6 +50,7 @@ def test_a_folder_of_two_classes_becomes_a_network_that_tells_them_apart(folder)
     assert "test, final model:          frames 100.00 %, recordings 100.00 %" in output
 
 
+@pytest.mark.slow
 def test_parts_of_a_file_are_recordings_whose_times_the_cache_names(folder):
     with (folder / "mine/labels.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -137,6 +137,7 @@ def test_a_stream_has_the_frames_of_the_file(folder, predict):
     assert re.search(rf"{len(of_file)} frames: class \d, \d+\.\d %", err)
 
 
+@pytest.mark.slow
 def test_a_recording_as_standard_input_says_what_was_left_out(folder):
     path = folder / "cut.aedat"
     path.write_bytes(aedat2.encode(read_recording(folder / DIGITS / "7/00001.bin"))[:-3])
@@ -168,6 +169,7 @@ def test_a_class_is_printed_as_soon_as_its_frame_is_full(folder):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_stream_that_waits(folder, number, code):
     process = start_stream(folder)

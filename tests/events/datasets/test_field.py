@@ -123,6 +123,7 @@ def test_a_person_s_gestures_are_a_group(root):
     assert groups == {("user01", False), ("user02", False), ("user24", True), ("user25", True)}
 
 
+@pytest.mark.slow
 def test_ibm_s_layout_gives_the_samples_of_its_tables(tmp_path):
     folder = stand_ins.write_original_gestures(tmp_path, {"user01": False, "user24": True}, events=50)
     recordings = DVSGESTURE.find_recordings(folder)
