@@ -18,9 +18,8 @@ def real_recordings() -> list[Path]:
 
 def real_sample(name: str) -> bytes:
     """A real file of another format, from `formats` in the folders of `real_recordings`; skips where it is absent."""
-    for root in _data_folders():
-        if (root / "formats" / name).exists():
-            return (root / "formats" / name).read_bytes()
+    if (path := sample(name)).is_file():
+        return path.read_bytes()
     pytest.skip(f"no {name} here; its folder's parent can be named by DIFFLOGIC_TEST_RECORDINGS")
 
 

@@ -3,7 +3,7 @@
 Examples:
   ./job.sh predict demo data/DEMO/Test/3
   ./job.sh predict demo data/DEMO/Test --csv
-  ./job.sh predict models/demo/best.safetensors recording.bin --frames
+  ./job.sh predict project_storage/models/demo/best.safetensors recording.bin --frames
   ./job.sh predict demo --stream
 """
 

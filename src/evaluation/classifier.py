@@ -19,13 +19,12 @@ from src.events.datasets.dataset import Dataset
 from src.events.events import Events
 from src.events.formats import nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, check_outside
-from src.events.formats.reading import HEADER_BYTES, format_name, read_recording
+from src.events.formats.reading import format_of, read_recording
 from src.events.frame_stream import FrameStream, StreamedFrames
 from src.events.frames import OutsideSensorError, keep_inside
 from src.events.framing import frame_shape, frame_times, frames_of
 from src.frame_cache.cache import Split
 from src.frame_cache.framing_options import dataset_of, framing_of
-from src.io_funcs import read_bytes
 from src.model import FrameModel
 from src.training.device import autocast
 
@@ -369,7 +368,7 @@ def load_classifier(path_or_job: str | Path) -> Classifier:
 
 def is_recording(path: str | Path) -> bool:
     """Return whether a file's beginning is that of a known format; OSError if it cannot be read."""
-    return format_name(read_bytes(Path(path), HEADER_BYTES), Path(path).suffix) is not None
+    return format_of(path) is not None
 
 
 def _sensor_size(path: Path, about: dict[str, Any], config: Config, dataset: Dataset) -> SensorSize:

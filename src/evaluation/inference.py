@@ -112,7 +112,7 @@ def _is_size(values: Any) -> bool:
 _FITS = {
     "config": lambda value: isinstance(value, dict),
     "class_names": lambda value: _are(str, value),
-    "input_shape": lambda value: _is_size(value),
+    "input_shape": _is_size,
     "sensor_size": lambda value: value is None or _is_size(value),
     "step": lambda value: type(value) is int,
     "temperature": lambda value: type(value) in (int, float) and 0 < value < math.inf,

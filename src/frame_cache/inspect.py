@@ -3,15 +3,13 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from src.config import Config
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.formats.errors import CorruptRecordingError
-from src.events.formats.nmnist_bin import read_bytes
-from src.events.formats.reading import format_name
+from src.events.formats.reading import format_of
 from src.events.framing import frame_shape
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.recordings import obtain_recordings
@@ -79,7 +77,7 @@ def _by_class(
             check()
             recording = mine[place]
             try:
-                formats[_format_of(recording.path)] += 1
+                formats[format_of(recording.path) or UNKNOWN] += 1
                 facts.append(_facts(recording, dataset))
             except (CorruptRecordingError, OSError) as error:
                 unread.append((recording.path, str(error)))
@@ -90,10 +88,6 @@ def _by_class(
 
 def _one_line(name: str) -> str:
     return name if name.isprintable() else repr(name)
-
-
-def _format_of(path: str) -> str:
-    return format_name(read_bytes(path), Path(path).suffix) or UNKNOWN
 
 
 def _facts(recording: Recording, dataset: Dataset) -> _Facts:

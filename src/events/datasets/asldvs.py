@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from src.events.datasets.dataset import Archive, Dataset, Recording, recordings_in_class_folders
-from src.events.datasets.tables import events_of_columns, one_line
+from src.events.datasets.tables import MOST_SHOWN, events_of_columns
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
 from src.events.formats.nmnist_bin import read_bytes
+from src.helpers import one_line
 
 CLASSES = tuple("abcdefghiklmnopqrstuvwxy")  # tonic numbers them in an alphabet of 26: its k is 10, ours is 9
 WIDTH, HEIGHT = 240, 180
@@ -54,7 +55,7 @@ def read(path: str | Path) -> Events:
     except KeyError as error:
         raise ForeignRecordingError(f"it has no column {error.args[0]!r}; expected ts, x, y and pol") from error
     except Exception as error:  # a damaged file fails in many ways
-        raise CorruptRecordingError(f"it cannot be read as a .mat file: {one_line(error)}") from error
+        raise CorruptRecordingError(f"it cannot be read as a .mat file: {one_line(error)[:MOST_SHOWN]}") from error
     lengths = {len(column) for column in (t, x, y, p)}
     kinds = {column.dtype.kind for column in (t, x, y, p)}
     if len(lengths) != 1 or not kinds <= set("iuf"):

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside, refuse_pointer
+from src.helpers import one_line
 
 LATEST = 1 << 53  # microseconds; beyond, a floating-point number is no exact timestamp
 LARGEST_COORDINATE = (1 << 16) - 1
+MOST_SHOWN = 100  # characters of a library's message
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -26,7 +28,7 @@ def read_npy(content: bytes) -> NDArray[np.generic]:
     try:
         shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
     except Exception as error:  # the header is a Python literal, which may fail in many ways
-        raise CorruptRecordingError(f"its header is none of an .npy file: {one_line(error)}") from error
+        raise CorruptRecordingError(f"its header is none of an .npy file: {one_line(error)[:MOST_SHOWN]}") from error
     if dtype.hasobject or dtype.kind not in "iufb" or len(shape) != 2 or shape[1] != 4:
         raise ForeignRecordingError(f"its array {shape} of {dtype} is no table of events with four columns")
     rows = content[file.tell() :]
@@ -61,11 +63,6 @@ def events_of_columns(
         x, y, t, p = x[inside], y[inside], t[inside], p[inside]
     num_back = int(np.count_nonzero(np.diff(t) < 0))
     return Events(x.astype(np.uint16), y.astype(np.uint16), t, (p > 0).astype(np.uint8), 0, num_outside, num_back)
-
-
-def one_line(error: Exception) -> str:
-    """Return the beginning of a library's message as one line."""
-    return " ".join(str(error).split())[:100]
 
 
 def _whole(column: NDArray[np.generic]) -> NDArray[np.int64]:

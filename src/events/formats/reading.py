@@ -1,6 +1,5 @@
 """read_recording: the events of a file of any known format."""
 
-import mmap
 from pathlib import Path
 
 from src.events.events import Events
@@ -49,17 +48,27 @@ def format_name(content: bytes, suffix: str) -> str | None:
     return next((name for name in FILE_FORMATS if FILE_FORMATS.load(name).knows(content, suffix)), None)
 
 
+def format_of(path: str | Path) -> str | None:
+    """Return the name in `FILE_FORMATS` of a file's format by its beginning; None if it is in none.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    return format_name(_beginning(path), Path(path).suffix)
+
+
+def _beginning(path: str | Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(HEADER_BYTES)
+
+
 def sensor_size_of(path: str | Path) -> tuple[int, int] | None:
     """Return the sensor's (width, height) in pixels by a recording's header; None if it has no such header.
 
     Raises:
         OSError: if the file cannot be read.
     """
-    with open_regular(path) as file:
-        if file.seek(0, 2) == 0:
-            return None  # an empty file cannot be mapped
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            content = mapped[:HEADER_BYTES]
+    content = _beginning(path)
     name = format_name(content, Path(path).suffix)
     file_format = FILE_FORMATS.load(name) if name is not None else None
     if file_format is None or file_format.sensor_size is None:
