@@ -56,6 +56,7 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 LARGEST_CHUNK = 1 << 26  # bytes, decompressed
 MOST_OBJECTS = 10_000  # that are looked at for events
 MOST_IN_GROUP = 1000  # such as images, which must not keep the others from being looked at
+PIECE = 1 << 18  # bytes to search at once
 DEEPEST = 4  # groups in groups that are looked at
 ECF = 36559  # number of Prophesee's compression
 FILTERS = {
@@ -147,6 +148,7 @@ def _opened(content: NDArray[np.uint8]) -> Iterator[Any]:
     """Open a file, and make an error of every failure of the HDF5 library."""
     import h5py
 
+    _require_ending_lists(content)
     try:
         with h5py.File(ArrayFile(content), "r") as file:
             yield file
@@ -158,6 +160,46 @@ def _opened(content: NDArray[np.uint8]) -> Iterator[Any]:
         if cut:
             raise CorruptRecordingError(f"it is cut short: it has {cut[1]} of {cut[2]} bytes") from error
         raise CorruptRecordingError(f"h5py cannot read it: {text[:120]}") from error
+
+
+def _require_ending_lists(content: NDArray[np.uint8]) -> None:
+    """Raise an error if the HDF5 library would follow a damaged list in a circle and fill the memory.
+
+    Names of groups are in local heaps: `HEAP`, a version of 1 byte, 3 bytes, then the size of the heap's data, where
+    its first free block is, and the data's address (8 bytes each). A free block begins with where the next one is and
+    its size (8 bytes each); 1 means none. Source: the HDF5 file format specification.
+
+    Raises:
+        CorruptRecordingError: if a list of free blocks has no end. One that leaves its heap is for the library to find.
+        ForeignRecordingError: if the file's addresses do not have 8 bytes, as nearly all do.
+    """
+    view = memoryview(content)  # type: ignore[arg-type]
+    version = content[8] if len(content) > 24 else 0
+    sizes = tuple(view[13:15] if version < 2 else view[9:11])
+    if sizes != (8, 8):
+        raise ForeignRecordingError(f"its addresses and lengths have {sizes} bytes, not 8")
+    for position in _find_all(content, b"HEAP\0"):
+        size, block, address = np.frombuffer(
+            view[position + 8 : position + 32].tobytes().ljust(24, b"\0"), "<u8"
+        ).tolist()
+        for _ in range(min(size, len(view)) // 16 + 1):
+            if block == 1 or block + 16 > size or address + block + 16 > len(view):
+                break
+            block = int.from_bytes(view[address + block : address + block + 8], "little")
+        else:
+            raise CorruptRecordingError(f"it is damaged: its list of free blocks at byte {position} has no end")
+
+
+def _find_all(content: NDArray[np.uint8], pattern: bytes) -> Iterator[int]:
+    """Return where a pattern of 4 bytes or more begins, twice as fast as `bytes.find`, without a copy."""
+    word = np.frombuffer(pattern[:4], "<u4")[0]
+    for begin in range(0, len(content), PIECE):
+        for first in range(begin, begin + 4):
+            num_words = max(0, min(PIECE, len(content) - first) // 4)
+            words = content[first : first + 4 * num_words].view("<u4")
+            for at in (first + 4 * np.flatnonzero(words == word)).tolist():
+                if content[at : at + len(pattern)].tobytes() == pattern:
+                    yield at
 
 
 def _find_table(file: Any, file_bytes: int) -> tuple[_Table, int]:
@@ -347,64 +389,68 @@ def _sensor(
     if size:
         return size, size
     for item in (place, place.parent, file):
-        attributes = {
-            name: item.attrs[name] for name in _ATTRIBUTES if name in item.attrs and _is_readable(item, name, content)
-        }
-        geometry = attributes.get("geometry", "")
+        geometry = _attribute(item, "geometry", content)
         text = geometry.decode(errors="replace") if isinstance(geometry, bytes) else str(geometry)
-        size = _pair(text.split("x")) or _pair([attributes.get("width"), attributes.get("height")])
+        size = _pair(text.split("x")) or _pair([_attribute(item, name, content) for name in ("width", "height")])
         if size:
             return size, size
-        size = _pair(attributes.get("sensor_resolution"))
+        size = _pair(_attribute(item, "sensor_resolution", content))
         if size:
             return size[::-1], (max(size), max(size))
     return None, None
 
 
-def _is_readable(item: Any, name: str, content: NDArray[np.uint8]) -> bool:
-    """Return whether an attribute is a text or a few numbers; the HDF5 library crashes on some others if damaged.
+def _attribute(item: Any, name: str, content: NDArray[np.uint8]) -> Any:
+    """Return an attribute that is a text or a few numbers; None if there is none.
 
-    Raises:
-        CorruptRecordingError: if the library would never end to read it.
+    The HDF5 library is not asked for a text of any length: if a file is damaged, it may never end to read it, or take
+    gigabytes for it.
     """
     import h5py
 
+    if name not in item.attrs:
+        return None
     attribute = item.attrs.get_id(name)
     kind = attribute.get_type()
     if not isinstance(kind, (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
-        return False
+        return None
     if attribute.get_space().get_simple_extent_npoints() > 4 or attribute.get_storage_size() > 1024:
-        return False
-    if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str() and not _heaps_end(content):
-        raise CorruptRecordingError(f"it is damaged where its texts are, such as its attribute {name}")
-    return True
+        return None
+    if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
+        return _geometry_in_heaps(content) if name == "geometry" else None
+    return item.attrs[name]
 
 
-def _heaps_end(content: NDArray[np.uint8]) -> bool:
-    """Return whether the objects in each global heap, which holds texts of any length, follow each other to its end.
+def _geometry_in_heaps(content: NDArray[np.uint8]) -> bytes | None:
+    """Return the only text such as `1280x720` in a file's global heaps, which hold texts of any length; None if none.
 
     A heap is `GCOL`, a version of 1 byte, 3 zeros, its size (8 bytes) and objects: an index (2 bytes), a count of
     references (2), 4 zeros, a size (8) and that many bytes, padded to a multiple of 8. An object with index 0 is what
-    is left of the heap, its header included. The HDF5 library does not end if the size of such an object is 0.
+    is left of the heap, its header included. Source: the HDF5 file format specification.
+
+    Raises:
+        CorruptRecordingError: if there is none, and the objects of a heap do not follow each other to its end.
     """
     view = memoryview(content)  # type: ignore[arg-type]
-    for match in re.finditer(rb"GCOL\x01\0\0\0", view):
-        at = match.end() + 8
-        end = match.start() + int.from_bytes(view[match.end() : at], "little")
-        if end > len(view):
-            return False
-        while at + 16 <= end:
+    found = set()
+    is_damaged = False
+    for position in _find_all(content, b"GCOL\x01\0\0\0"):
+        at = position + 16
+        end = position + int.from_bytes(view[position + 8 : at], "little")
+        while at + 16 <= end <= len(view):
             index = int.from_bytes(view[at : at + 2], "little")
             size = int.from_bytes(view[at + 8 : at + 16], "little")
-            if index == 0 and size < 16:
-                return False
-            at += size if index == 0 else 16 + -(-size // 8) * 8
-        if at > end:
-            return False
-    return True
-
-
-_ATTRIBUTES = ("geometry", "width", "height", "sensor_resolution")
+            if index == 0:
+                at = at + size if size >= 16 else end + 1
+                continue
+            text = view[at + 16 : at + 16 + min(size, 16)].tobytes().rstrip(b"\0")
+            if re.fullmatch(rb"\d{1,5}x\d{1,5}", text):
+                found.add(text)
+            at += 16 + -(-size // 8) * 8
+        is_damaged |= at > end or end > len(view)
+    if is_damaged and not found:
+        raise CorruptRecordingError("it is damaged where it has the text of its attribute geometry")
+    return found.pop() if len(found) == 1 else None
 
 
 def _pair(values: Any) -> tuple[int, int] | None:

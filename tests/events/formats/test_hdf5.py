@@ -182,14 +182,24 @@ def test_a_dataset_in_another_file_is_not_read(tmp_path):
         hdf5.decode(target.getvalue())
 
 
-def test_a_text_that_the_library_would_never_end_to_read_is_an_error():
+def test_a_text_that_the_library_would_never_end_to_read_is_read_without_it():
     content = bytearray(hdf5.encode(EVENTS, "metavision", sensor=(640, 480)))
-    left = content.index(b"GCOL") + 16 + 16 + 8  # the size of what is left of the heap, behind that of 640x480
+    left = content.index(b"GCOL") + 16 + 16 + 8  # what is left of the heap, behind the object 640x480
     content[left + 8 : left + 16] = bytes(8)
-    with pytest.raises(
-        CorruptRecordingError, match="it is damaged where its texts are, such as its attribute geometry"
-    ):
-        hdf5.decode(bytes(content))
+    assert hdf5.sensor_size(bytes(content)) == (640, 480)
+    damaged = bytes(content).replace(b"640x480", b"640y480")
+    with pytest.raises(CorruptRecordingError, match="it is damaged where it has the text of its attribute geometry"):
+        hdf5.decode(damaged)
+
+
+def test_a_list_that_the_library_would_follow_in_a_circle_is_an_error():
+    content = hdf5.encode(EVENTS, "mvsec")
+    block = content.index(struct.pack("<QQ", 1, 72), content.index(b"left\0"))  # the last free block behind a name
+    heap = content.rindex(b"HEAP\0", 0, block)
+    damaged = bytearray(content)
+    damaged[block : block + 8] = damaged[heap + 16 : heap + 24]
+    with pytest.raises(CorruptRecordingError, match=f"its list of free blocks at byte {heap} has no end"):
+        hdf5.decode(bytes(damaged))
 
 
 def test_an_attribute_of_a_type_that_no_size_has_is_not_read():
