@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe_machine
 from src.events import Events, read_recording
 from src.events.formats import dat, evt2, evt3, evt21
-from src.events.formats.nmnist_bin import read_bytes
+from src.events.formats.file_bytes import read_bytes
 from src.events.formats.prophesee import parse_header
 from src.helpers import format_table
 from src.reports.provenance import package_versions

@@ -91,6 +91,9 @@ class Data:
     stabilize: bool = option(False, "take the motion of the saccades out; N-MNIST only")
     num_threads: int = option(
         0, "processes of the preparation; 0: one per core", unit="processes", least=0, most=4096, may_change=True)
+    window_events: int = option(
+        1 << 22, "what is decoded at once of a long recording, which bounds the memory: about 100 bytes per event",
+        unit="events", least=1000, most=10**10, may_change=True)
     val_split: float = option(0.1, "fraction of the training recordings for validation", least=0.0, below=1.0)
     test_split: float = option(
         0.2, "fraction of all recordings for the test; some datasets have a test split of their own", above=0.0,

@@ -132,7 +132,7 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], text: "Pre
             LOG.error("%s: cannot be read: %s", path, result.strerror)
         elif not isinstance(result, Exception):
             num_good += 1
-            _warn_of_losses(str(path), result.num_unread, result.num_outside)
+            _warn_of_losses(str(path), result.num_unread, result.num_outside, result.num_back)
             for line in text.lines(str(path), result):
                 _print(line)
         elif files[Path(path)] and not is_recording(path):
@@ -147,11 +147,13 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], text: "Pre
     return EXIT_DONE
 
 
-def _warn_of_losses(name: str, num_unread: int, num_outside: int) -> None:
+def _warn_of_losses(name: str, num_unread: int, num_outside: int, num_back: int) -> None:
     if num_unread:
         LOG.warning("%s: cut short: %s bytes at its end were not read", name, f"{num_unread:,}")
     if num_outside:
         LOG.warning("%s: %s events outside the sensor were left out", name, f"{num_outside:,}")
+    if num_back:
+        LOG.warning("%s: %s events have a time before that of the event before them", name, f"{num_back:,}")
 
 
 def _predict_stream(classifier: "Classifier", text: "PredictionText", stop: StopSignals) -> int:
@@ -171,19 +173,18 @@ def _predict_stream(classifier: "Classifier", text: "PredictionText", stop: Stop
     except CorruptRecordingError as error:
         raise UserError(f"standard input: {error}") from error
     finally:
-        _warn_of_losses("standard input", num_unread, num_outside + stream.frames.num_outside)
+        passed = stream.frames.events
+        _warn_of_losses("standard input", num_unread, num_outside + passed.num_outside, passed.num_back)
         _say_result(stream)  # after a signal, too
     return EXIT_DONE
 
 
 def _say_result(stream: "ClassifierStream") -> None:
     """Log what the stream was, so far as it came."""
-    if stream.frames.num_back:
-        LOG.warning("%s events came with a time before that of the event before them", f"{stream.frames.num_back:,}")
     if (label := stream.label) is not None:
         LOG.info(
             "%s events, %s frames: class %s, %.1f %%",
-            f"{stream.frames.num_events:,}",
+            f"{stream.frames.events.num_events:,}",
             f"{stream.frames.num_frames:,}",
             stream.class_names[label],
             100 * stream.sums[label] / stream.sums.sum(),

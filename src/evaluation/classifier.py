@@ -15,14 +15,15 @@ from src.config import Config
 from src.data import read_samples
 from src.evaluation.inference import find_model, load_model
 from src.evaluation.metrics import sums_by_recording
+from src.evaluation.prediction import FramePrediction, Prediction
 from src.events.datasets.dataset import Dataset
 from src.events.events import Events
 from src.events.formats import nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, check_outside
-from src.events.formats.reading import format_of, read_recording
+from src.events.formats.reading import format_of, read_windows
 from src.events.frame_stream import FrameStream, StreamedFrames
-from src.events.frames import OutsideSensorError, keep_inside
-from src.events.framing import frame_shape, frame_times, frames_of
+from src.events.framing import frame_shape
+from src.events.recording_frames import RecordingFrames
 from src.frame_cache.cache import Split
 from src.frame_cache.framing_options import dataset_of, framing_of
 from src.model import FrameModel
@@ -36,77 +37,12 @@ TOGETHER_BYTES = 1 << 26  # of these frames
 
 
 @dataclass(frozen=True, eq=False)
-class FramePrediction:
-    """What a model says of a frame.
-
-    Attributes:
-        number: of the frame in its recording, from 0.
-        label, class_name: its class, that of the largest score.
-        scores: float64 [classes], its softmax scores.
-        begin, end: microseconds, see `src.events.framing.frame_times`.
-    """
-
-    number: int
-    label: int
-    class_name: str
-    scores: NDArray[np.float64]
-    begin: int
-    end: int
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a model says of a recording.
-
-    Attributes:
-        class_names: in the order of the scores.
-        label: number of its class: that of the largest sum of its frames' softmax scores, as `--evaluate` decides.
-        scores: float64 [classes], the mean of the frames' softmax scores; they add up to 1.
-        num_events: events of the recording on the sensor.
-        num_outside: events outside the sensor, which were left out.
-        num_unread: bytes at the end of a file that was cut short, which were not read.
-        frame_labels: int64 [F], the class of each frame, that of its largest score.
-        frame_scores: float64 [F, classes], the softmax scores of each frame.
-        frame_times: int64 [F, 2], begin and end of each frame in microseconds, see `src.events.framing.frame_times`.
-    """
-
-    class_names: tuple[str, ...]
-    label: int
-    scores: NDArray[np.float64]
-    num_events: int
-    num_outside: int
-    num_unread: int
-    frame_labels: NDArray[np.int64]
-    frame_scores: NDArray[np.float64]
-    frame_times: NDArray[np.int64]
-
-    @property
-    def class_name(self) -> str:
-        """Return the name of the class."""
-        return self.class_names[self.label]
-
-    @property
-    def num_frames(self) -> int:
-        """Return the number of frames."""
-        return len(self.frame_labels)
-
-    def frames(self) -> Iterator[FramePrediction]:
-        """Yield the frames one by one."""
-        for number, (label, (begin, end)) in enumerate(
-            zip(self.frame_labels.tolist(), self.frame_times.tolist(), strict=True)
-        ):
-            yield FramePrediction(number, label, self.class_names[label], self.frame_scores[number], begin, end)
-
-
-@dataclass(frozen=True, eq=False)
 class _Framed:
-    """A recording's frames, and what a prediction says beside its classes."""
+    """A recording's frames, with their times, and what was counted on the way."""
 
     frames: NDArray[np.uint8]
     times: NDArray[np.int64]
-    num_events: int
-    num_outside: int
-    num_unread: int
+    about: RecordingFrames
 
 
 class Classifier:
@@ -136,6 +72,7 @@ class Classifier:
         self.sensor_size = sensor_size
         self.dataset = dataset_of(config.data)
         self.stack = config.data.stack
+        self._window_events = config.data.window_events
         self.model, self._train = model, config.train
         self.circuit = model.circuit().simplified() if model.gates_by_layer() else None
 
@@ -151,7 +88,8 @@ class Classifier:
             CorruptRecordingError: if it cannot be used; its text says why.
             OSError: if the file cannot be read.
         """
-        return self._classified([self._framed(recording, with_times=True)])[0]
+        framed = self._framed(recording, with_times=True, check=lambda: None)
+        return framed if isinstance(framed, Prediction) else self._classified([framed])[0]
 
     def predict_all(
         self, paths: Sequence[str | Path], with_times: bool = True, check: Callable[[], None] = lambda: None
@@ -163,15 +101,15 @@ class Classifier:
         Args:
             paths: files.
             with_times: without, `frame_times` are zeros, which saves time.
-            check: called for each file; may raise to stop.
+            check: called for each file, or each window of a long one; may raise to stop.
         """
-        waiting: list[tuple[str | Path, _Framed | CorruptRecordingError | OSError]] = []
+        waiting: list[tuple[str | Path, _Framed | Prediction | CorruptRecordingError | OSError]] = []
         frames = size = 0
         for path in paths:
-            check()
             try:
-                framed = self._framed(path, with_times)
-                frames, size = frames + len(framed.frames), size + framed.frames.nbytes
+                framed = self._framed(path, with_times, check)
+                if isinstance(framed, _Framed):
+                    frames, size = frames + len(framed.frames), size + framed.frames.nbytes
                 waiting.append((path, framed))
             except (CorruptRecordingError, OSError) as error:
                 waiting.append((path, error))
@@ -181,37 +119,50 @@ class Classifier:
         yield from self._finished(waiting)
 
     def _finished(
-        self, waiting: list[tuple[str | Path, _Framed | CorruptRecordingError | OSError]]
+        self, waiting: list[tuple[str | Path, _Framed | Prediction | CorruptRecordingError | OSError]]
     ) -> Iterator[tuple[str | Path, Prediction | CorruptRecordingError | OSError]]:
         predictions = iter(self._classified([it for _, it in waiting if isinstance(it, _Framed)]))
         for path, it in waiting:
             yield path, next(predictions) if isinstance(it, _Framed) else it
 
-    def _framed(self, recording: str | Path | Events, with_times: bool) -> _Framed:
-        """Return a recording's frames, as a preparation makes them."""
-        events = recording if isinstance(recording, Events) else self._read(recording)
-        if len(events) == 0:
-            raise CorruptRecordingError("it holds no events")
-        try:
-            try:
-                frames = frames_of(events, self.sensor_size, self.framing)
-            except OutsideSensorError:
-                events = keep_inside(events, self.sensor_size)
-                frames = frames_of(events, self.sensor_size, self.framing)
-            times = np.zeros((len(frames), 2), np.int64)
-            if with_times:
-                times = frame_times(events, self.sensor_size, self.framing)
-        except ValueError as error:
-            raise CorruptRecordingError(str(error)) from error
-        return _Framed(frames, times, len(events), events.num_outside, events.num_unread)
+    def _framed(
+        self, recording: str | Path | Events, with_times: bool, check: Callable[[], None]
+    ) -> "_Framed | Prediction":
+        """Return a recording's frames, as a preparation makes them; or the prediction, if they come in several parts.
 
-    def _read(self, path: str | Path) -> Events:
-        # N-MNIST's own reader takes the bytes of any file for events.
-        read = read_recording if self.dataset.read is nmnist_bin.read else self.dataset.read
+        A long recording is classified while it is read, so that memory holds a part of it.
+        """
+
+        def windows() -> Iterator[Events]:
+            for events in self._windows(recording):
+                check()
+                yield events
+
+        frames = RecordingFrames(windows, self.sensor_size, self.framing, with_times)
+        parts, scored = [], _Scored(self)
         try:
-            return read(path)
+            for part in frames:
+                parts.append(part)
+                if sum(map(len, parts)) >= TOGETHER or sum(it.frames.nbytes for it in parts) >= TOGETHER_BYTES:
+                    scored.add(parts)
+                    parts = []
         except ValueError as error:
             raise CorruptRecordingError(str(error)) from error
+        if len(parts) == 1 and not scored.scores:
+            return _Framed(parts[0].frames, parts[0].times, frames)
+        if parts:
+            scored.add(parts)
+        scores, times = torch.cat(scored.scores), np.concatenate(scored.times)
+        sums = sums_by_recording(scores, np.zeros(len(scores), np.int64))[2][0]
+        shares = scores.double().softmax(1).numpy()
+        return self._prediction(sums, scores.argmax(1).numpy(), shares, times, frames)
+
+    def _windows(self, recording: str | Path | Events) -> Iterator[Events]:
+        if isinstance(recording, Events):
+            return iter([recording])
+        # N-MNIST's own reader takes the bytes of any file for events.
+        windows = read_windows if self.dataset.read is nmnist_bin.read else self.dataset.windows
+        return iter([self.dataset.read(recording)]) if windows is None else windows(recording, self._window_events)
 
     def _classified(self, recordings: list[_Framed]) -> list[Prediction]:
         """Return the predictions of recordings, whose frames are classified together."""
@@ -225,24 +176,29 @@ class Classifier:
         labels, shares = scores.argmax(1).numpy(), scores.double().softmax(1).numpy()
         sums = sums_by_recording(scores, numbers)[2]
         return [
-            self._prediction(sums[i], labels[end - count : end], shares[end - count : end], recording)
-            for i, (recording, count, end) in enumerate(zip(recordings, counts, ends, strict=True))
+            self._prediction(sums[i], labels[end - n : end], shares[end - n : end], recording.times, recording.about)
+            for i, (recording, n, end) in enumerate(zip(recordings, counts, ends, strict=True))
         ]
 
     def _prediction(
-        self, sums: NDArray[np.float64], labels: NDArray[np.int64], shares: NDArray[np.float64], recording: _Framed
+        self,
+        sums: NDArray[np.float64],
+        labels: NDArray[np.int64],
+        shares: NDArray[np.float64],
+        times: NDArray[np.int64],
+        about: RecordingFrames,
     ) -> Prediction:
-        label = int(sums.argmax())
         return Prediction(
             self.class_names,
-            label,
+            int(sums.argmax()),
             sums / len(labels),
-            recording.num_events,
-            recording.num_outside,
-            recording.num_unread,
+            about.num_events,
+            about.num_outside,
+            about.num_unread,
+            about.num_back,
             labels,
             shares,
-            recording.times,
+            times,
         )
 
     def frame_scores(self, frames: NDArray[np.uint8], recordings: NDArray[np.int64]) -> torch.Tensor:
@@ -282,6 +238,33 @@ class Classifier:
         return ClassifierStream(self)
 
 
+class _Scored:
+    """The scores of a recording's frames that come part by part.
+
+    Attributes:
+        scores, times: of the parts that were added.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.scores: list[torch.Tensor] = []
+        self.times: list[NDArray[np.int64]] = []
+        self._classifier = classifier
+        self._before = np.empty((0, 0), np.uint8)  # frames that the next one is stacked on
+
+    def of(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """Return the scores of the next frames, float32 [F, classes]."""
+        before = self._before.reshape(-1, frames.shape[1])
+        every = np.concatenate([before, frames])
+        kept = min(self._classifier.stack - 1, len(every))
+        self._before = every[len(every) - kept :].copy()
+        return self._classifier.frame_scores(every, np.zeros(len(every), np.int64))[len(before) :]
+
+    def add(self, parts: list[StreamedFrames]) -> None:
+        """Add the scores and the times of the next frames."""
+        self.scores.append(self.of(np.concatenate([part.frames for part in parts])))
+        self.times += [part.times for part in parts]
+
+
 class ClassifierStream:
     """Classifies the frames of one recording as soon as they are full, see `FrameStream`; memory is bounded.
 
@@ -296,10 +279,10 @@ class ClassifierStream:
             self.frames = FrameStream(classifier.framing, classifier.sensor_size)
         except ValueError as error:
             raise UserError(f"{error}; predict its recordings as files") from error
-        self._classifier, self.class_names = classifier, classifier.class_names
+        self.class_names = classifier.class_names
         self.sums = np.zeros(len(classifier.class_names))
         self._number = 0
-        self._before = np.empty((0, 0), np.uint8)  # frames that the next one is stacked on
+        self._scored = _Scored(classifier)
 
     def push(self, events: Events) -> Iterator[FramePrediction]:
         """Take the next events; yield the classes of the frames that they make full.
@@ -320,7 +303,7 @@ class ClassifierStream:
             CorruptRecordingError: if there were no events, or too many of them lay outside the sensor.
         """
         width, height, _ = self.frames.sensor_size
-        num_outside, num_inside = self.frames.num_outside, self.frames.num_events
+        num_outside, num_inside = self.frames.events.num_outside, self.frames.events.num_events
         if num_outside:
             check_outside(num_outside, num_inside + num_outside, f"{width} x {height} pixels")
         if num_inside == 0:
@@ -335,11 +318,7 @@ class ClassifierStream:
     def _classify(self, full: StreamedFrames) -> Iterator[FramePrediction]:
         if len(full) == 0:
             return
-        before = self._before.reshape(-1, full.frames.shape[1])
-        frames = np.concatenate([before, full.frames])
-        scores = self._classifier.frame_scores(frames, np.zeros(len(frames), np.int64))[len(before) :]
-        kept = self._classifier.stack - 1
-        self._before = frames[len(frames) - min(kept, len(frames)) :]
+        scores = self._scored.of(full.frames)
         labels, shares = scores.argmax(1).tolist(), scores.double().softmax(1).numpy()
         for label, share, (begin, end) in zip(labels, shares, full.times.tolist(), strict=True):
             self.sums += share

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.evaluation.classifier import FramePrediction, Prediction
+from src.evaluation.prediction import FramePrediction, Prediction
 
 _OF_RECORDING = ["class", "label", "frames", "events"]
 _OF_FRAME = ["frame", "begin_us", "end_us", "class", "label"]

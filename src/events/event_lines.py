@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
-from src.events.formats.format import Format
-from src.events.formats.reading import HEADER_BYTES, SHOWN_BYTES, format_name
+from src.events.formats.format import HEADER_BYTES, Format
+from src.events.formats.reading import SHOWN_BYTES, format_name
 from src.kernel_cache import cached_njit
 from src.registry import FILE_FORMATS
 
@@ -98,11 +98,7 @@ def _recording(descriptor: int, content: bytes, check: Callable[[], None]) -> It
     if name is None:
         raise ForeignRecordingError(f"unknown format: it begins with {content[:SHOWN_BYTES]!r}")
     file_format: Format = FILE_FORMATS.load(name)
-    if file_format.windows is None:
-        parts = iter([file_format.decode(mapped[:])])
-    else:
-        parts = file_format.windows(np.frombuffer(mapped, np.uint8), WINDOW_EVENTS)
-    for events in parts:
+    for events in file_format.in_windows(np.frombuffer(mapped, np.uint8), WINDOW_EVENTS):
         check()
         yield from _unless_empty(events)
 

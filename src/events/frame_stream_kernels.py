@@ -135,3 +135,39 @@ def fill_frames(
             full += 1
             state[NEXT_FRAME] = next_frame + 1
     return len(t), full
+
+
+@cached_njit(nogil=True)
+def fill_bins(
+    keys: NDArray[np.float64],
+    pixels: NDArray[np.uint32],
+    begins: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    first: int,
+    counts: bool,
+    frames: NDArray[np.uint8],
+) -> Any:
+    """Write the next events into all the frames, which are given by bounds, that they belong to.
+
+    Args:
+        keys: float64 [N], what the bounds are compared with: the numbers of the events, or their times; they rise.
+        pixels: uint32 [N], places in a frame.
+        begins, ends: float64 [F]; a frame holds the events from its begin up to its end. Both rise.
+        first: the first frame whose end is not reached.
+        counts: a byte counts the events of a pixel, up to 255; if not, a bit says whether it had any.
+        frames: uint8 [F, bytes].
+
+    Returns:
+        `first` for the events that follow.
+    """
+    for i in range(len(keys)):
+        while first < len(ends) and ends[first] <= keys[i]:
+            first += 1
+        f, pixel = first, pixels[i]
+        while f < len(begins) and begins[f] <= keys[i]:
+            if counts:
+                frames[f, pixel] += frames[f, pixel] < 255
+            else:
+                frames[f, pixel >> np.uint32(3)] |= np.uint8(1) << np.uint8(pixel & np.uint32(7))
+            f += 1
+    return first

@@ -14,17 +14,17 @@ from src.events.events import Events
 from src.events.frames import framed_size, make_frames, require_inside
 from src.events.kernels import (
     EVENT_COUNT,
-    MOST_BYTES,
     N_EVENT_BINS,
     N_TIME_BINS,
     TIME_WINDOW,
     denoise_events,
+    most_frames,
     slices,
 )
 from src.events.saccades import first_saccade, stabilize
 from src.frame_modes import FRAME_MODES
 
-_MODES = {
+MODE_NUMBERS = {
     "event_count": EVENT_COUNT,
     "time_window": TIME_WINDOW,
     "n_time_bins": N_TIME_BINS,
@@ -161,13 +161,13 @@ def frames_of(events: Events, sensor_size: tuple[int, int, int], framing: Framin
         uint8 [F, frame_bytes]: packed bits, little-endian bit order, or counts; C order of [P, H, W].
 
     Raises:
-        ValueError: for an event outside the sensor, or if the frames would take more than 256 MiB.
+        ValueError: for an event outside the sensor, or if the frames are more than `kernels.most_frames`.
     """
     events = of_region(events, sensor_size, framing)
     return make_frames(
         events,
         region_size(framing, sensor_size),
-        _MODES[framing.mode],
+        MODE_NUMBERS[framing.mode],
         framing.size,
         framing.overlap,
         framing.drop_incomplete,
@@ -190,10 +190,10 @@ def frame_times(events: Events, sensor_size: tuple[int, int, int], framing: Fram
     """
     events = of_region(events, sensor_size, framing)
     t = events.t
+    mode, size, overlap = MODE_NUMBERS[framing.mode], framing.size, float(framing.overlap)
+    most = most_frames(mode, len(t), frame_bytes(framing, sensor_size))
     if framing.denoise_time > 0 and len(t):
         t = denoise_events(events.x, events.y, t, events.p, framing.denoise_time)[2]
-    mode, size, overlap = _MODES[framing.mode], framing.size, float(framing.overlap)
-    most = MOST_BYTES // frame_bytes(framing, sensor_size)
     starts, ends = slices(mode, t, len(t), size, overlap, framing.drop_incomplete, most)
     if len(t) == 0:
         return np.zeros((len(starts), 2), np.int64)

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from src.kernel_cache import cached_njit
 
 EVENT_COUNT, TIME_WINDOW, N_TIME_BINS, N_EVENT_BINS = range(4)  # frame modes
-MOST_BYTES = 1 << 28  # of the frames of one recording: a damaged timestamp must not fill the memory
+# What the frames of one recording may take: a damaged timestamp or a wrong option must not fill the memory or the disk.
+# A long recording may have more than MOST_BYTES, as long as they are no more than MOST_BYTES_PER_EVENT.
+MOST_BYTES = 1 << 28
+MOST_BYTES_PER_EVENT = 16
 
 
 @cached_njit(nogil=True)
@@ -114,16 +117,28 @@ def slices(
         count = np.int64(num_events // size * (1 + overlap))
         starts = np.arange(num) * np.int64(count * (1 - overlap))
         return starts, starts + count
-    duration = times[-1] - times[0]
     if mode == TIME_WINDOW:
+        duration = times[-1] - times[0]
         step = size - np.int64(overlap)
         num = _at_most(most, max(_rounded((duration - size) / step, drop_incomplete) + 1, 1))
         begins = np.arange(num) * step + times[0]
         return np.searchsorted(times, begins), np.searchsorted(times, begins + size)
-    num = _at_most(most, size)
-    window = duration // size * (1 + overlap)
-    bins = np.arange(num) * (window * (1 - overlap)) + times[0]
+    bins, window = time_bins(times[0], times[-1], _at_most(most, size), overlap)
     return np.searchsorted(times, bins), np.searchsorted(times, bins + window)
+
+
+@cached_njit(nogil=True)
+def time_bins(first: Any, last: Any, num: int, overlap: float) -> tuple[NDArray[np.float64], float]:
+    """Return when each of `num` bins from the first to the last time begins, [num], and how long they are."""
+    window = (last - first) // num * (1 + overlap)
+    return np.arange(num) * (window * (1 - overlap)) + first, window
+
+
+@cached_njit(nogil=True)
+def most_frames(mode: int, num_events: int, frame_bytes: int) -> Any:
+    """Return how many frames of this size a recording with so many events in the region may have."""
+    per_event = 0 if mode in (N_TIME_BINS, N_EVENT_BINS) else MOST_BYTES_PER_EVENT  # all bins are open at a time
+    return max(MOST_BYTES, per_event * num_events) // frame_bytes
 
 
 @cached_njit(nogil=True)
@@ -175,7 +190,8 @@ def frame_events(
         pixels, times = pixels[every[:kept]], t[every[:kept]]
     elif denoise_time > 0:
         kept = keep_supported(x, y, t, denoise_time, pixels)
-    starts, ends = slices(mode, times, kept, size, overlap, drop_incomplete, MOST_BYTES // frame_bytes)
+    most = most_frames(mode, len(t), frame_bytes)
+    starts, ends = slices(mode, times, kept, size, overlap, drop_incomplete, most)
 
     # The bits of events that several frames share are set once, in a piece; a frame is the union of a few pieces.
     pieces = 1 if counts else _pieces(mode, starts, ends, frame_bytes)

@@ -13,7 +13,7 @@ from src.events.formats.reading import format_of
 from src.events.framing import frame_shape
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.recordings import obtain_recordings
-from src.frame_cache.work_units import read_events
+from src.frame_cache.work_units import windows_of
 from src.helpers import format_table
 from src.io_funcs import from_repository
 
@@ -49,7 +49,7 @@ def inspect(config: Config, check: Callable[[], None] = lambda: None) -> str:
         dataset = dataset.complete(root)
         recordings = dataset.find_recordings(root)
     require_crop_on_sensor(data, dataset)
-    lines, facts, unread = _by_class(recordings, dataset, check)
+    lines, facts, unread = _by_class(recordings, dataset, data.window_events, check)
     width, height, _ = dataset.sensor_size
     parts = [
         f"{len(recordings):,} recordings in {root}, sensor {width} x {height}",
@@ -65,7 +65,7 @@ def inspect(config: Config, check: Callable[[], None] = lambda: None) -> str:
 
 
 def _by_class(
-    recordings: list[Recording], dataset: Dataset, check: Callable[[], None]
+    recordings: list[Recording], dataset: Dataset, most_events: int, check: Callable[[], None]
 ) -> tuple[list[list[str]], list[_Facts], list[tuple[str, str]]]:
     """Return a table's row for each class, the facts of the recordings that were read, and what could not be read."""
     rows, every, unread = [], [], []
@@ -78,7 +78,7 @@ def _by_class(
             recording = mine[place]
             try:
                 formats[format_of(recording.path) or UNKNOWN] += 1
-                facts.append(_facts(recording, dataset))
+                facts.append(_facts(recording, dataset, most_events, check))
             except (CorruptRecordingError, OSError) as error:
                 unread.append((recording.path, str(error)))
         every += facts
@@ -90,10 +90,14 @@ def _one_line(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
-def _facts(recording: Recording, dataset: Dataset) -> _Facts:
-    events = read_events(recording, dataset)
-    seconds = float(events.t.max() - events.t.min()) / 1e6
-    return _Facts(seconds, len(events), int(np.count_nonzero(events.p)))
+def _facts(recording: Recording, dataset: Dataset, most_events: int, check: Callable[[], None]) -> _Facts:
+    first, last, num_events, num_on = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, 0
+    for events in windows_of(recording, dataset, most_events):
+        check()
+        if len(events):
+            first, last = min(first, int(events.t.min())), max(last, int(events.t.max()))
+        num_events, num_on = num_events + len(events), num_on + int(np.count_nonzero(events.p))
+    return _Facts((last - first) / 1e6, num_events, num_on)
 
 
 def _medians(facts: list[_Facts]) -> list[str]:

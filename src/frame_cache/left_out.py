@@ -1,4 +1,4 @@
-"""Recordings that a preparation leaves out or reads in unit: what is said of them, and how many are too many."""
+"""Recordings that a preparation leaves out or reads in part: what is said of them, and how many are too many."""
 
 from src.command_line import UserError
 from src.events.framing import Framing
@@ -58,6 +58,15 @@ def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int)
             num_recordings,
             f"{sum(number for _, number in outside):,}",
             _named([f"{path} ({number:,})" for path, number in outside]),
+        )
+    if back := [it for unit in made for it in unit.back]:
+        LOG.warning(
+            "in %d of %d recordings time goes back; the %s events whose time is before that of the event before them "
+            "stay where they are: %s",
+            len(back),
+            num_recordings,
+            f"{sum(number for _, number in back):,}",
+            _named([f"{path} ({number:,})" for path, number in back]),
         )
 
 

@@ -194,7 +194,7 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
     with _told_when_full(plan), file_lock(lock, "another process makes this shard; waiting", stop.check):
         missing = [unit for unit in mine if read_unit(folder, unit) is None]
         if missing:
-            require_free_space(folder, _estimate(plan).units_bytes(missing))
+            require_free_space(folder, _estimate(plan, config.data).units_bytes(missing))
         made = _make_missing(missing, plan.dataset, config.data, folder, len(plan.recordings), stop)
         if len(made) == len(missing):
             (folder / f".shard-{shard}-of-{shards}.done").touch()  # for people, see `sync.unfinished`
@@ -223,14 +223,16 @@ class _Estimate:
         return cache.split_bytes(self.frames * num_recordings, self.frame_bytes)
 
 
-def _estimate(plan: _Preparation) -> _Estimate:
-    frames = frames_per_recording(plan.recordings, plan.dataset, plan.framing)
+def _estimate(plan: _Preparation, data: Data) -> _Estimate:
+    frames = frames_per_recording(plan.recordings, plan.dataset, data)
     return _Estimate(SURE_FRACTION * frames, frame_bytes(plan.framing, plan.dataset.sensor_size))
 
 
-def _require_space(plan: _Preparation, missing: list[WorkUnit], made: dict[WorkUnit, tuple[Path, MadeUnit]]) -> None:
+def _require_space(
+    plan: _Preparation, data: Data, missing: list[WorkUnit], made: dict[WorkUnit, tuple[Path, MadeUnit]]
+) -> None:
     """Raise NoSpaceError if the missing units and the cache cannot fit: on scratch, or the cache on project storage."""
-    estimate = _estimate(plan)
+    estimate = _estimate(plan, data)
     whole = estimate.cache_bytes(len(plan.recordings))
     require_free_space(plan.scratch, estimate.units_bytes(missing) + whole)
     if plan.project.resolve() == plan.scratch.resolve():
@@ -276,7 +278,7 @@ def _build(plan: _Preparation, data: Data, stop: StopSignals) -> None:
                 LOG.info("going on with %d of %d parts that are there already", len(made), len(plan.units))
             missing = [unit for unit in plan.units if unit not in made]
             if missing:
-                _require_space(plan, missing, made)
+                _require_space(plan, data, missing, made)
             new = _make_missing(missing, plan.dataset, data, own, len(plan.recordings), stop)
             made |= {unit: (own, it) for unit, it in new.items()}
             try:

@@ -1,5 +1,6 @@
 """A picture of a frame cache: frames of each class, the rate of events over time, frames per recording."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from src.drawing import BOTH, OFF, ON, coloured, drawing
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.formats.errors import CorruptRecordingError
 from src.frame_cache import cache
-from src.frame_cache.work_units import read_events
+from src.frame_cache.work_units import windows_of
 from src.helpers import LOG
 from src.io_funcs import atomic_file, project_root
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FRAMES_PER_CLASS = 8
 MOST_CLASSES = 16
 RECORDINGS_FOR_RATE = 40
+EVENTS_FOR_RATE = 1 << 20  # from the beginning of each
 TIME_BINS = 100
 GAP = 0.06  # between frames, as a fraction of a frame's shorter side
 
@@ -177,20 +179,25 @@ def _draw_frames(
 
 
 def _draw_rate(axes: "Axes", dataset: Dataset, recordings: Sequence[Recording]) -> None:
-    """Draw events per second over the time since a recording's first event, the mean of some recordings."""
+    """Draw events per second over the time since a recording's first event, the mean of some recordings.
+
+    Of a long recording only the beginning is read, so the time ends where the first such beginning does.
+    """
     axes.set_title("Event rate")
-    streams = []
+    streams, cut = [], []
     for number in range(0, len(recordings), max(1, len(recordings) // RECORDINGS_FOR_RATE)):
         try:
-            events = read_events(recordings[number], dataset)
+            events, *more = itertools.islice(windows_of(recordings[number], dataset, EVENTS_FOR_RATE), 2)
         except (CorruptRecordingError, ValueError, OSError):
             continue  # the preparation has reported it
         if len(events):
             streams.append((events.t - events.t.min(), events.p))
+            cut += [int(streams[-1][0].max())] if more else []
     if not streams:
         _say(axes, "no recordings at hand")
         return
-    bins = np.linspace(0, max(max(int(t.max()) for t, _ in streams), 1), TIME_BINS + 1)
+    shown = min(cut) if cut else max(int(t.max()) for t, _ in streams)
+    bins = np.linspace(0, max(shown, 1), TIME_BINS + 1)
     seconds = bins / 1e6
     scale = len(streams) * (seconds[1] - seconds[0]) * 1e3
     highest = 0.0

@@ -23,16 +23,16 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from src.command_line import RunError, Stopped, UserError, ignore_stop_signals, stop_signals_blocked
 from src.config import Data
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
-from src.events.frames import OutsideSensorError, keep_inside
-from src.events.framing import Framing, frames_of, size_options
+from src.events.formats.windows import steps_back
+from src.events.framing import Framing, size_options
 from src.events.kernels import MOST_BYTES
+from src.events.recording_frames import RecordingFrames
 from src.frame_cache.framing_options import framing_of
 from src.helpers import format_size, keep_freed_memory
 from src.io_funcs import CHUNK_BYTES, atomic_file, open_regular, read_text
@@ -76,9 +76,10 @@ class MadeUnit:
         kept, labels, counts: number, label and number of frames of each recording that has frames.
         corrupt: a line for each corrupt recording.
         foreign: a line for each recording of another format or sensor.
-        unframed: a line for each recording whose frames would take more than MOST_BYTES.
+        unframed: a line for each recording whose frames would take too much space, see `kernels.most_frames`.
         cut_short: (path, bytes) of each recording whose end was not read.
         outside: (path, events) of each recording with events outside the sensor, which were left out.
+        back: (path, events) of each recording with events whose time is before that of the event before them.
         num_events: events of the recordings that were kept.
         seconds: time of work on one core.
         size: bytes of the frames.
@@ -94,6 +95,7 @@ class MadeUnit:
     unframed: list[str]
     cut_short: list[tuple[str, int]]
     outside: list[tuple[str, int]]
+    back: list[tuple[str, int]]
     num_events: int
     seconds: float
     size: int
@@ -145,24 +147,21 @@ def frames_of_unit(folder: Path, unit: WorkUnit, made: MadeUnit) -> Iterator[byt
         raise DamagedUnitError(f"{unit.frames_file(folder)} is damaged")
 
 
-def framed(recording: Recording, dataset: Dataset, framing: Framing) -> tuple[Events, NDArray[np.uint8]]:
-    """Return a recording's events, without a few outside the sensor, and its frames, see `frames_of`.
+def recording_frames(
+    recording: Recording, dataset: Dataset, data: Data, check: Callable[[], None] = lambda: None
+) -> RecordingFrames:
+    """Return the frames of a recording that the data section asks for; `check`, called on the way, may raise."""
 
-    Raises:
-        CorruptRecordingError, ForeignRecordingError: if it cannot be used.
-        ValueError: if its frames would take more than MOST_BYTES.
-        OSError: if it cannot be read from the disk.
-    """
-    events = read_events(recording, dataset)
-    try:
-        return events, frames_of(events, dataset.sensor_size, framing)
-    except OutsideSensorError:
-        events = keep_inside(events, dataset.sensor_size)
-        return events, frames_of(events, dataset.sensor_size, framing)
+    def windows() -> Iterator[Events]:
+        for events in windows_of(recording, dataset, data.window_events):
+            check()
+            yield events
+
+    return RecordingFrames(windows, dataset.sensor_size, framing_of(data))
 
 
-def read_events(recording: Recording, dataset: Dataset) -> Events:
-    """Return the events of a recording, or of the part of a file that it is.
+def windows_of(recording: Recording, dataset: Dataset, most_events: int) -> Iterator[Events]:
+    """Yield the events of a recording, or of the part of a file that it is, in parts of at most `most_events`.
 
     Raises:
         CorruptRecordingError, ForeignRecordingError: if it cannot be used.
@@ -170,36 +169,61 @@ def read_events(recording: Recording, dataset: Dataset) -> Events:
     """
     try:
         if recording.begin is None and recording.end is None:
-            return dataset.read(recording.path)
-        events = _read_shared(recording.path, dataset.read)
+            yield from _windows_of_file(recording.path, dataset, most_events)
+        else:
+            yield from _windows_of_part(recording, dataset, most_events)
     except ValueError as error:
         raise CorruptRecordingError(str(error)) from error
-    kept = np.ones(len(events), bool)
-    if recording.begin is not None:
-        kept &= events.t >= recording.begin
-    if recording.end is not None:
-        kept &= events.t < recording.end
-    if not kept.any():
+
+
+def _windows_of_file(path: str, dataset: Dataset, most_events: int) -> Iterator[Events]:
+    return iter([dataset.read(path)]) if dataset.windows is None else dataset.windows(path, most_events)
+
+
+def _windows_of_part(recording: Recording, dataset: Dataset, most_events: int) -> Iterator[Events]:
+    whole = _read_if_short(recording.path, dataset, most_events)
+    windows = _windows_of_file(recording.path, dataset, most_events) if whole is None else iter([whole])
+    num_events, last = 0, None
+    for events in windows:
+        kept = np.ones(len(events), bool)
+        if recording.begin is not None:
+            kept &= events.t >= recording.begin
+        if recording.end is not None:
+            kept &= events.t < recording.end
+        x, y, t, p = events.x[kept], events.y[kept], events.t[kept], events.p[kept]
+        num_back = 0
+        if len(t):
+            num_back, last = steps_back(t, int(t[0]) if last is None else last), int(t[-1])
+        num_events += len(t)
+        yield Events(x, y, t, p, events.num_unread, events.num_outside, num_back)
+    if num_events == 0:
         raise CorruptRecordingError(f"it has no events from {recording.begin} to {recording.end} microseconds")
-    return Events(events.x[kept], events.y[kept], events.t[kept], events.p[kept], events.num_unread)
 
 
 @functools.lru_cache(maxsize=1)  # the parts of a file follow each other
-def _read_shared(path: str, read: Callable[[str], Events]) -> Events:
-    return read(path)
+def _read_if_short(path: str, dataset: Dataset, most_events: int) -> Events | None:
+    """Return a file's events if they are no more than one window."""
+    windows = _windows_of_file(path, dataset, most_events)
+    first = next(windows)
+    return first if next(windows, None) is None else None
 
 
-def frames_per_recording(recordings: list[Recording], dataset: Dataset, framing: Framing) -> float:
+def frames_per_recording(recordings: list[Recording], dataset: Dataset, data: Data) -> float:
     """Return the mean number of frames of a sample of recordings; 0 if none of them can be framed.
 
+    Of a long recording only the first window counts, so it may have more.
+
     Raises:
-        UserError: if the frames of most of them would take more than MOST_BYTES: it is the options, not the data.
+        UserError: if the frames of most of them would take too much space: it is the options, not the data.
     """
+    framing = framing_of(data)
     counts, num_unframed = [], 0
     sample = np.linspace(0, len(recordings) - 1, min(SAMPLED, len(recordings))).astype(int)
     for number in sample:
         try:
-            counts.append(len(framed(recordings[number], dataset, framing)[1]))
+            first = next(windows_of(recordings[number], dataset, data.window_events))
+            frames = RecordingFrames(functools.partial(iter, [first]), dataset.sensor_size, framing)
+            counts.append(sum(map(len, frames)))
         except (CorruptRecordingError, OSError):  # reported when its unit is made
             continue
         except ValueError:
@@ -212,70 +236,71 @@ def frames_per_recording(recordings: list[Recording], dataset: Dataset, framing:
 
 
 def unframed_text(framing: Framing) -> str:
-    """Say what recordings are whose frames would take more than MOST_BYTES, and by which options."""
+    """Say what recordings are whose frames would take too much space, and by which options."""
     options = " and ".join(f"data.{option} = {value}" for option, value in size_options(framing).items())
     return f"of more than {format_size(MOST_BYTES)} of frames each, by {options}"
 
 
 def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check: Callable[[], None]) -> MadeUnit:
-    """Read, denoise, frame and pack the unit's recordings into the folder; memory holds one recording's frames.
+    """Read, denoise, frame and pack the unit's recordings into the folder; `data.window_events` bounds the memory.
 
     Raises:
         UserError: a recording cannot be read from the disk.
-        Whatever `check`, called for each recording, raises.
+        Whatever `check`, called for each window of a recording, raises.
     """
     began = time.perf_counter()
     kept, labels, counts, num_events = [], [], [], 0
-    corrupt, foreign, unframed, cut_short, outside = [], [], [], [], []
+    left_out: dict[type[Exception], list[str]] = {error: [] for error in _REASONS}
+    losses: dict[str, list[tuple[str, int]]] = {name: [] for name in ("num_unread", "num_outside", "num_back")}
     digest = hashlib.sha256()
-    framing = framing_of(data)
     with atomic_file(unit.frames_file(folder), durable=False) as file:
         for number, recording in zip(unit.numbers, unit.recordings, strict=True):
-            check()
+            frames = recording_frames(recording, dataset, data, check)
+            before, its_digest = file.tell(), digest.copy()
             try:
-                events, frames = framed(recording, dataset, framing)
-            except ForeignRecordingError as error:
-                foreign.append(f"{recording.path}: {error}")
-                continue
-            except CorruptRecordingError as error:
-                corrupt.append(f"{recording.path}: {error}")
-                continue
-            except ValueError as error:
-                unframed.append(f"{recording.path}: {error}")
+                for part in frames:
+                    content = part.frames.data if part.frames.flags.c_contiguous else part.frames.tobytes()
+                    file.write(content)
+                    its_digest.update(content)
+            except _REASONS as error:
+                kind = next(kind for kind in _REASONS if isinstance(error, kind))
+                left_out[kind].append(f"{recording.path}: {error}")
+                file.seek(before)  # what was written of it
+                file.truncate()
                 continue
             except OSError as error:
                 raise UserError(f"{recording.path}: cannot read the recording: {error.strerror}") from error
-            content = frames.data if frames.flags.c_contiguous else frames.tobytes()
-            file.write(content)
-            digest.update(content)
+            digest = its_digest
             kept.append(number)
             labels.append(recording.label)
-            counts.append(len(frames))
-            num_events += len(events)
-            if events.num_unread:
-                cut_short.append((recording.path, events.num_unread))
-            if events.num_outside:
-                outside.append((recording.path, events.num_outside))
+            counts.append(frames.num_frames)
+            num_events += frames.num_events
+            for name, of_unit in losses.items():
+                if value := getattr(frames, name):
+                    of_unit.append((recording.path, value))
         size = file.tell()
-    seconds = time.perf_counter() - began
     made = MadeUnit(
         numbers=list(unit.numbers),
         kept=kept,
         labels=labels,
         counts=counts,
-        corrupt=corrupt,
-        foreign=foreign,
-        unframed=unframed,
-        cut_short=cut_short,
-        outside=outside,
+        corrupt=left_out[CorruptRecordingError],
+        foreign=left_out[ForeignRecordingError],
+        unframed=left_out[ValueError],
+        cut_short=losses["num_unread"],
+        outside=losses["num_outside"],
+        back=losses["num_back"],
         num_events=num_events,
-        seconds=seconds,
+        seconds=time.perf_counter() - began,
         size=size,
         sha256=digest.hexdigest(),
     )
     with atomic_file(unit.description_file(folder), durable=False) as file:
         file.write(json.dumps(vars(made)).encode())
     return made
+
+
+_REASONS = (ForeignRecordingError, CorruptRecordingError, ValueError)  # why a recording is left out; the first fits
 
 
 def make_units(

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from src.evaluation.classifier import Prediction
+from src.evaluation.prediction import Prediction
 from src.evaluation.prediction_text import Csv, JsonLines, Table
 
 CLASSES = ("left", 'a, "b"\n')
@@ -16,6 +16,7 @@ PREDICTION = Prediction(
     1,
     np.array([0.25, 0.75]),
     1234,
+    0,
     0,
     0,
     np.array([1, 0]),

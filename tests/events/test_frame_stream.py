@@ -129,13 +129,13 @@ def test_events_outside_the_sensor_are_left_out_and_counted():
     stream = FrameStream(Framing(mode="event_count", size=2, overlap=0, denoise_time=0), SENSOR)
     (full,) = stream.push(events_of([0, 4, 0, 1], [0, 0, 3, 1], range(4)))
     assert np.array_equal(full.frames, frames_of(events_of([0, 1], [0, 1], [0, 3]), SENSOR, stream.framing))
-    assert (stream.num_events, stream.num_outside) == (2, 2)
+    assert (stream.events.num_events, stream.events.num_outside) == (2, 2)
 
 
 def test_an_event_that_goes_back_in_time_counts_as_of_the_latest_time():
     stream = FrameStream(Framing(mode="time_window", size=10, overlap=0, denoise_time=0), SENSOR)
     found = list(stream.push(events_of([0, 1, 2, 3], [0] * 4, [0, 12, 3, 20])))
-    assert stream.num_back == 1
+    assert stream.events.num_back == 1
     expected = frames_of(events_of([0, 1, 2, 3], [0] * 4, [0, 12, 12, 20]), SENSOR, stream.framing)
     assert np.array_equal(np.concatenate([full.frames for full in found]), expected)
 
@@ -144,7 +144,7 @@ def test_going_back_is_seen_between_parts():
     stream = FrameStream(Framing(mode="event_count", size=9, overlap=0), SENSOR)
     for t in (5, 4, 6):
         list(stream.push(events_of([0], [0], [t])))
-    assert stream.num_back == 1
+    assert stream.events.num_back == 1
 
 
 def test_a_step_of_time_that_too_many_windows_lie_in_is_refused():
@@ -154,7 +154,7 @@ def test_a_step_of_time_that_too_many_windows_lie_in_is_refused():
 
 
 def test_too_many_early_events_in_the_corner_are_refused(monkeypatch):
-    monkeypatch.setattr("src.events.frame_stream.MOST_WAITING", 10)
+    monkeypatch.setattr("src.events.event_filter.MOST_WAITING", 10)
     stream = FrameStream(Framing(), SENSOR)
     with pytest.raises(ValueError, match=r"first 10 events all lie at pixel \(0, 0\)"):
         list(stream.push(events_of([0] * 11, [0] * 11, [0] * 11)))

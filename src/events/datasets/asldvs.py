@@ -14,7 +14,7 @@ from src.events.datasets.dataset import Archive, Dataset, Recording, recordings_
 from src.events.datasets.tables import MOST_SHOWN, events_of_columns
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
-from src.events.formats.nmnist_bin import read_bytes
+from src.events.formats.file_bytes import read_bytes
 from src.helpers import one_line
 
 CLASSES = tuple("abcdefghiklmnopqrstuvwxy")  # tonic numbers them in an alphabet of 26: its k is 10, ours is 9

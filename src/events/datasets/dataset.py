@@ -87,6 +87,8 @@ class Dataset:
         own_test_split: whether recordings say that they are for the test.
         find_recordings: folder -> its recordings, in an order that depends on their names only.
         read: path -> events; raises CorruptRecordingError, or ForeignRecordingError.
+        windows: path, a number of events -> what `read` returns, in parts of at most that many events; None: recordings
+            are short enough to be read as a whole.
         archives: from where the recordings are downloaded (archives.py); none if they are simulated.
         obtain: (folder, seed) -> None; simulates the recordings into the folder; None if they are downloaded.
         is_current: (folder, seed) -> whether what lies in the folder can be used as it is.
@@ -106,6 +108,7 @@ class Dataset:
     own_test_split: bool
     find_recordings: Callable[[Path], list[Recording]]
     read: Callable[[str | Path], Events]
+    windows: Callable[[str | Path, int], Iterator[Events]] | None = None
     archives: tuple[Archive, ...] = ()
     obtain: Callable[[Path, int], None] | None = None
     is_current: Callable[[Path, int], bool] = _is_unpacked

@@ -18,7 +18,7 @@ from src.events.datasets.dataset import Archive, Dataset, Recording
 from src.events.datasets.tables import events_of_columns, read_npy
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError
-from src.events.formats.nmnist_bin import read_bytes
+from src.events.formats.file_bytes import read_bytes
 from src.events.formats.reading import read_recording
 
 CLASSES = (

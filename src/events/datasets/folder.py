@@ -12,7 +12,7 @@ from pathlib import Path
 
 from src.command_line import UserError
 from src.events.datasets.dataset import Dataset, OwnRecordings, Recording, is_hidden
-from src.events.formats.reading import read_recording, sensor_size_of
+from src.events.formats.reading import read_recording, read_windows, sensor_size_of
 
 LABELS = "labels.csv"
 SPLIT_NAMES = {  # in lower case
@@ -332,6 +332,7 @@ FOLDER = Dataset(
     own_test_split=False,
     find_recordings=functools.partial(find_recordings, own=OwnRecordings()),
     read=read_recording,
+    windows=read_windows,
     mirrored_keeps_class=True,
     of_options=of_options,
 )

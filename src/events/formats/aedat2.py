@@ -319,4 +319,4 @@ def encode(events: Events, chip: str = "") -> bytes:
     return b"\r\n".join([*lines, b"#End Of ASCII Header", words.tobytes()])
 
 
-FORMAT = Format(decode, beginning=MAGIC, windows=windows, sensor_size=sensor_size)
+FORMAT = Format(decode, windows, beginning=MAGIC, sensor_size=sensor_size)

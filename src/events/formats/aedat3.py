@@ -171,4 +171,4 @@ def packet_header(kind: int, number: int, size: int = EVENT_BYTES, t_overflow: i
     return np.array((kind, 1, size, 4, t_overflow, number, number, number), PACKET).tobytes()
 
 
-FORMAT = Format(decode, beginning=MAGIC, windows=windows, sensor_size=sensor_size)
+FORMAT = Format(decode, windows, beginning=MAGIC, sensor_size=sensor_size)

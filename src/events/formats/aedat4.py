@@ -415,4 +415,4 @@ def _file_data_table(rows: Sequence[tuple[Any, ...]]) -> bytes:
     return _flatbuffer(b"FTAB", struct.pack("<I", n) + offsets.tobytes() + padding + vtable + records.tobytes())
 
 
-FORMAT = Format(decode, beginning=MAGIC, windows=windows, sensor_size=sensor_size)
+FORMAT = Format(decode, windows, beginning=MAGIC, sensor_size=sensor_size)

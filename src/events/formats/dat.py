@@ -138,4 +138,4 @@ def _recognises(content: bytes) -> bool:
     return prophesee.parse_header(content).is_dat
 
 
-FORMAT = Format(decode, beginning=prophesee.BEGINNING, recognises=_recognises, windows=windows, sensor_size=sensor_size)
+FORMAT = Format(decode, windows, beginning=prophesee.BEGINNING, recognises=_recognises, sensor_size=sensor_size)

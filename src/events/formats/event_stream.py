@@ -178,4 +178,4 @@ def encode(events: Events, sensor_size: tuple[int, int], kind: int = DVS) -> byt
     return header + b"".join(parts)
 
 
-FORMAT = Format(decode, beginning=MAGIC, windows=windows, sensor_size=sensor_size)
+FORMAT = Format(decode, windows, beginning=MAGIC, sensor_size=sensor_size)

@@ -78,8 +78,8 @@ def encode(events: Events, sensor: tuple[int, int] = (1280, 720), is_legacy: boo
 
 FORMAT = Format(
     decode,
+    windows,
     beginning=prophesee.BEGINNING,
     recognises=lambda content: prophesee.is_raw(content, ENCODING),
-    windows=windows,
     sensor_size=sensor_size,
 )

@@ -88,9 +88,9 @@ def encode(events: Events, sensor: tuple[int, int] = (1280, 720), clock: int = C
 
 FORMAT = Format(
     decode,
+    windows,
     beginning=prophesee.BEGINNING,
     recognises=lambda content: prophesee.is_raw(content, ENCODING),
-    windows=windows,
     sensor_size=sensor_size,
 )
 __all__ = ["EXPELLIARMUS", "FORMAT", "METAVISION", "decode", "encode", "sensor_size", "windows"]

@@ -514,4 +514,4 @@ def encode(
     return target.getvalue()
 
 
-FORMAT = Format(decode, beginning=MAGIC, windows=windows, sensor_size=sensor_size)
+FORMAT = Format(decode, windows, beginning=MAGIC, sensor_size=sensor_size, has_scattered_header=True)

@@ -1,6 +1,5 @@
 """N-MNIST's .bin format, which N-Caltech101 has too: events of five bytes, on sensors of up to 256 x 256 pixels."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, refuse_pointer
+from src.events.formats.file_bytes import read_bytes
 from src.events.formats.format import Format
 from src.events.formats.windows import (
     AT,
@@ -176,16 +176,4 @@ def read(path: str | Path) -> Events:
     return events
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes, several times as fast as a file object does for files of a few KiB."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer is empty
-    try:
-        content = os.read(descriptor, os.fstat(descriptor).st_size + 1)
-        while more := os.read(descriptor, 1 << 20):
-            content += more
-    finally:
-        os.close(descriptor)
-    return content
-
-
-FORMAT = Format(lambda content: decode(np.frombuffer(content, np.uint8)), suffix=".bin", windows=windows)
+FORMAT = Format(lambda content: decode(np.frombuffer(content, np.uint8)), windows, suffix=".bin")

@@ -142,4 +142,4 @@ def encode(events: Events, dtype: Any = METAVISION) -> bytes:
     return target.getvalue()
 
 
-FORMAT = Format(decode, beginning=MAGIC, windows=windows)
+FORMAT = Format(decode, windows, beginning=MAGIC)

@@ -192,4 +192,4 @@ def encode(events: Events, is_structured: bool = False, is_deflated: bool = True
     return target.getvalue()
 
 
-FORMAT = Format(decode, beginning=MAGIC, recognises=recognises, windows=windows)
+FORMAT = Format(decode, windows, beginning=MAGIC, recognises=recognises)

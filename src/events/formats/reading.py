@@ -1,15 +1,20 @@
-"""read_recording: the events of a file of any known format."""
+"""Read recordings of any known format: all events of a file, or window by window."""
 
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
-from src.events.formats.format import Format
-from src.events.formats.nmnist_bin import read_bytes
+from src.events.formats.file_bytes import read_or_map
+from src.events.formats.format import HEADER_BYTES, Format
+from src.events.formats.windows import joined
 from src.io_funcs import open_regular
 from src.registry import FILE_FORMATS
 
-HEADER_BYTES = 1 << 20  # at the beginning of a file, which hold its header
+WINDOW_EVENTS = 1 << 22  # of a mapped file that are decoded at once
 SHOWN_BYTES = 14  # of a file in an unknown format
 
 
@@ -24,11 +29,42 @@ def read_recording(path: str | Path) -> Events:
         ForeignRecordingError: if it is not in a known format, or of another sensor.
         OSError: if it cannot be read.
     """
-    return decode_recording(read_bytes(path), Path(path).suffix)
+    content = read_or_map(path)
+    if isinstance(content, bytes):
+        return decode_recording(content, Path(path).suffix)
+    return joined(_windows_of(content, Path(path).suffix, WINDOW_EVENTS))
+
+
+def read_windows(path: str | Path, most_events: int) -> Iterator[Events]:
+    """Yield what `read_recording` returns, in parts of at most `most_events`, see `Format.windows`.
+
+    Memory holds two parts at most, however long the file is. Raises the same errors, some of them at the end.
+    """
+    yield from _windows_of(read_or_map(path), Path(path).suffix, most_events)
+
+
+def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int) -> Iterator[Events]:
+    num_events = 0
+    file_format = _format_of(content[:HEADER_BYTES], suffix)
+    for events in file_format.in_windows(np.frombuffer(content, np.uint8), most_events):
+        num_events += len(events)
+        yield events
+        if isinstance(content, mmap.mmap):
+            content.madvise(mmap.MADV_DONTNEED)  # pages that are still needed are read again
+    if num_events == 0:
+        raise CorruptRecordingError("it holds no events")
 
 
 def decode_recording(content: bytes, suffix: str) -> Events:
     """Return the events of a file's bytes, as `read_recording` does; `suffix` is that of the file's name."""
+    events = _format_of(content, suffix).decode(content)
+    if len(events) == 0:
+        raise CorruptRecordingError("it holds no events")
+    return events
+
+
+def _format_of(content: bytes, suffix: str) -> Format:
+    """Return the format of a file by its beginning."""
     refuse_pointer(content)
     name = format_name(content, suffix)
     if name is None:
@@ -37,10 +73,7 @@ def decode_recording(content: bytes, suffix: str) -> Events:
             f"unknown format: it begins with {content[:SHOWN_BYTES]!r}; known are {', '.join(names)} and {last}"
         )
     file_format: Format = FILE_FORMATS.load(name)
-    events = file_format.decode(content)
-    if len(events) == 0:
-        raise CorruptRecordingError("it holds no events")
-    return events
+    return file_format
 
 
 def format_name(content: bytes, suffix: str) -> str | None:
@@ -73,8 +106,9 @@ def sensor_size_of(path: str | Path) -> tuple[int, int] | None:
     file_format = FILE_FORMATS.load(name) if name is not None else None
     if file_format is None or file_format.sensor_size is None:
         return None
+    whole = read_or_map(path) if file_format.has_scattered_header else content
     try:
-        size: tuple[int, int] | None = file_format.sensor_size(content)
+        size: tuple[int, int] | None = file_format.sensor_size(whole)
     except CorruptRecordingError:  # reported when it is read
         return None
     return size

@@ -379,4 +379,4 @@ def encode(
     return (header + "".join(separator.join(map(str, row)) + line_end for row in rows)).encode()
 
 
-FORMAT = Format(decode, recognises=recognises, windows=windows, sensor_size=sensor_size)
+FORMAT = Format(decode, windows, recognises=recognises, sensor_size=sensor_size)
