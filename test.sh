@@ -19,6 +19,8 @@ fi
 cd -- "$repository"
 extras=(test docs)
 locks+=(requirements-extras.lock requirements-test.lock)
-# One process per core. Each begins with a half, a third or a quarter of the tests in their order, so that most files stay
-# in one process and prepare what they share once; a process that is done takes tests from another one.
-run_python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal "${selection[@]}" "$@"
+# One process more than cores, since many tests wait for signals and for SLURM. Each begins with a share of the tests in
+# their order, so that most files stay in one process and prepare what they share once; one that is done takes tests from
+# another.
+processes=$(($(nproc) + 1))
+run_python -m pytest --numprocesses="$((processes < 4 ? processes : 4))" --dist=worksteal "${selection[@]}" "$@"
