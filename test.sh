@@ -22,5 +22,5 @@ locks+=(requirements-extras.lock requirements-test.lock)
 # One process more than cores, since many tests wait for signals and for SLURM. Each begins with a share of the tests in
 # their order, so that most files stay in one process and prepare what they share once; one that is done takes tests from
 # another.
-processes=$(($(nproc) + 1))
+processes=$(($(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1))
 run_python -m pytest --numprocesses="$((processes < 4 ? processes : 4))" --dist=worksteal "${selection[@]}" "$@"

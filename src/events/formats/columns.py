@@ -2,16 +2,30 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
+from src.events.formats.column_kernels import (
+    HAS_P_MINUS,
+    HAS_P_ZERO,
+    MOST_P,
+    MOST_T,
+    MOST_X,
+    MOST_Y,
+    NUM_BACK,
+    SHIFT_P,
+    SHIFT_T,
+    can_copy,
+    copy_columns,
+)
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside
+from src.events.formats.windows import empty_events
 
-BLOCK_EVENTS = 1 << 18  # events to convert at once
+BLOCK_EVENTS = 1 << 20  # events to convert at once
 LOOKED_AT = 1 << 16  # events at the beginning that decide about the unit of timestamps
 LATEST = 10**17  # microseconds; a timestamp behind the year 5000 is a mistake, such as nanoseconds
 LONGEST = 86_400 * 10**6  # microseconds of a recording whose timestamps are taken for seconds
@@ -84,21 +98,6 @@ def check_types(types: dict[str, np.dtype[Any]]) -> None:
     for role, dtype in types.items():
         if dtype.kind not in ("iufb" if role == "p" else "iuf"):
             raise ForeignRecordingError(f"its column {role} is of type {dtype}, not of numbers")
-
-
-def joined(parts: Iterator[Events], num_events: int) -> Events:
-    """Return parts of a recording as one; `num_events` is how many events they hold at most."""
-    x, y, p = np.empty(num_events, np.uint16), np.empty(num_events, np.uint16), np.empty(num_events, np.uint8)
-    t = np.empty(num_events, np.int64)
-    n = num_unread = num_outside = num_back = 0
-    for part in parts:
-        end = n + len(part)
-        x[n:end], y[n:end], t[n:end], p[n:end] = part.x, part.y, part.t, part.p
-        n = end
-        num_unread += part.num_unread
-        num_outside += part.num_outside
-        num_back += part.num_back
-    return Events(x[:n], y[:n], t[:n], p[:n], num_unread, num_outside, num_back)
 
 
 Block = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -193,6 +192,10 @@ class _State:
 
     def events(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], num_unread: int) -> Events:
         """Return the events of the next rows; `num_unread` is only given with the last ones."""
+        if self._unit.name == "us" and len(t) and can_copy((x, y, t, p)):
+            found = self._copied(x, y, t, p, num_unread)
+            if found is not None:
+                return found
         t, p = self._microseconds(t), self._polarity(p)
         x, y = self._whole("x", x), self._whole("y", y)
         self._row += len(t)
@@ -219,6 +222,25 @@ class _State:
             num_outside,
             num_back,
         )
+
+    def _copied(
+        self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], num_unread: int
+    ) -> Events | None:
+        """Return the events of the next rows, all integers; None if they need a closer look."""
+        events = Events(*empty_events(len(t)))
+        it = copy_columns(x, y, t, p, events.x, events.y, events.t, events.p).tolist()
+        polarities = self._polarities | ({-1} if it[HAS_P_MINUS] else set()) | ({0} if it[HAS_P_ZERO] else set())
+        is_inside = it[MOST_X] < self._width and it[MOST_Y] < self._height
+        if not is_inside or it[MOST_T] >= SHIFT_T + LATEST or it[MOST_P] > SHIFT_P + 1 or len(polarities) == 2:
+            return None
+        self._polarities = polarities
+        self._row += len(t)
+        if self._t_offset:
+            events.t[:] += self._t_offset
+        num_back = it[NUM_BACK] + int(self._first_t is not None and events.t[0] < self._last_t)
+        self._first_t = int(events.t[0]) if self._first_t is None else self._first_t
+        self._last_t = int(events.t[-1])
+        return replace(events, num_unread=num_unread if self._row == self._num_events else 0, num_back=num_back)
 
     def _whole(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         if values.dtype.kind == "f":

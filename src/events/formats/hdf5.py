@@ -44,13 +44,13 @@ from src.events.formats.columns import (
     check_number,
     check_types,
     find_columns,
-    joined,
     unit_of,
     windows_of,
 )
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.format import Format
 from src.events.formats.npy import METAVISION
+from src.events.formats.windows import joined
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 LARGEST_CHUNK = 1 << 26  # bytes, decompressed
@@ -125,7 +125,7 @@ def decode(content: bytes) -> Events:
     raw = np.frombuffer(content, np.uint8)
     with _opened(raw) as file:
         table, num_events = _find_table(file, len(raw))
-        return joined(_windows(file, raw, table, num_events, BLOCK_EVENTS), num_events)
+        return joined(_windows(file, raw, table, num_events, BLOCK_EVENTS))
 
 
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:

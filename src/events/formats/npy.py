@@ -18,18 +18,17 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats.columns import (
-    BLOCK_EVENTS,
     LOOKED_AT,
     Block,
     Columns,
     check_types,
     find_columns,
-    joined,
     unit_of,
     windows_of,
 )
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.format import Format
+from src.events.formats.windows import joined
 
 MAGIC = b"\x93NUMPY"
 LARGEST_HEADER = 10_000  # bytes, which is NumPy's own limit
@@ -64,7 +63,7 @@ def decode(content: bytes) -> Events:
         ForeignRecordingError: if its array is not one of events.
     """
     rows, num_unread = _rows(np.frombuffer(content, np.uint8))
-    return joined(_windows(rows, num_unread, BLOCK_EVENTS), len(rows))
+    return joined(_windows(rows, num_unread, max(1, len(rows))))
 
 
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
@@ -85,8 +84,7 @@ def _rows(content: NDArray[np.uint8]) -> tuple[NDArray[Any], int]:
 def _windows(rows: NDArray[Any], num_unread: int, most_events: int) -> Iterator[Events]:
     columns = event_fields(rows.dtype)
     unit = unit_of(rows[columns.names["t"]][:LOOKED_AT], columns.unit)
-    blocks = (block_of(rows[at : at + BLOCK_EVENTS], columns) for at in range(0, len(rows), BLOCK_EVENTS))
-    yield from windows_of(blocks, len(rows), most_events, unit, num_unread=num_unread)
+    yield from windows_of(iter([block_of(rows, columns)]), len(rows), most_events, unit, num_unread=num_unread)
 
 
 def read_header(file: Any) -> tuple[int, np.dtype[Any], int]:

@@ -25,13 +25,13 @@ from src.events.formats.columns import (
     check_number,
     check_types,
     find_columns,
-    joined,
     unit_of,
     windows_of,
 )
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.format import Format
 from src.events.formats.npy import block_of, event_fields, read_header
+from src.events.formats.windows import joined
 
 MAGIC = b"PK\x03\x04"
 SUFFIX = ".npy"
@@ -48,8 +48,7 @@ def decode(content: bytes) -> Events:
     """
     raw = np.frombuffer(content, np.uint8)
     with _opened(raw) as archive:
-        *_, num_events = _find(archive, len(raw))
-        return joined(_windows(archive, len(raw), BLOCK_EVENTS), num_events)
+        return joined(_windows(archive, len(raw), BLOCK_EVENTS))
 
 
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:

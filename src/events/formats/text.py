@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats import text_kernels as kernels
-from src.events.formats.columns import EXPONENTS, LOOKED_AT, Unit, check_number, find_columns, is_few, joined
+from src.events.formats.columns import EXPONENTS, LOOKED_AT, Unit, check_number, find_columns, is_few
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside
 from src.events.formats.format import Format
+from src.events.formats.windows import joined
 
 GZIP = b"\x1f\x8b\x08"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -80,10 +81,10 @@ def decode(content: bytes) -> Events:
     raw = np.frombuffer(content, np.uint8)
     if content.startswith(GZIP):
         parts = list(windows(raw, WINDOW_EVENTS))
-        return joined(iter(parts), sum(map(len, parts)))
+        return joined(iter(parts))
     num_lines = content.count(b"\n") + 1
     parts = list(windows(raw, num_lines))
-    return parts[0] if len(parts) == 1 else joined(iter(parts), sum(map(len, parts)))
+    return joined(iter(parts))
 
 
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:

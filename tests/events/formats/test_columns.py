@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from src.events.formats.columns import Unit, check_number, check_types, find_columns, joined, unit_of, windows_of
+from src.events.formats.columns import Unit, check_number, check_types, find_columns, unit_of, windows_of
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from src.events.formats.windows import joined
 
 
 def read(t=(1, 2), x=(3, 4), y=(5, 6), p=(0, 1), unit=None, **options):
     arrays = [np.asarray(values) for values in (x, y, t, p)]
     n = len(arrays[0])
-    return joined(windows_of(iter([tuple(arrays)]), n, 100, unit or unit_of(arrays[2], None), **options), n)
+    return joined(windows_of(iter([tuple(arrays)]), n, 100, unit or unit_of(arrays[2], None), **options))
 
 
 @pytest.mark.parametrize("names", ["ptyx", ["X", "Y", "Timestamp", "Polarity"], ["xs", "ys", "ts", "ps"]])
