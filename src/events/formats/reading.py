@@ -14,7 +14,7 @@ from src.events.formats.windows import joined
 from src.io_funcs import open_regular
 from src.registry import FILE_FORMATS
 
-WINDOW_EVENTS = 1 << 22  # of a mapped file that are decoded at once
+LEAST_EVENT_BYTES = 2  # nearly no file has more events, so nearly every one is read in one window, without a copy
 SHOWN_BYTES = 14  # of a file in an unknown format
 
 
@@ -32,7 +32,7 @@ def read_recording(path: str | Path) -> Events:
     content = read_or_map(path)
     if isinstance(content, bytes):
         return decode_recording(content, Path(path).suffix)
-    return joined(_windows_of(content, Path(path).suffix, WINDOW_EVENTS))
+    return joined(_windows_of(content, Path(path).suffix, len(content) // LEAST_EVENT_BYTES))
 
 
 def read_windows(path: str | Path, most_events: int) -> Iterator[Events]:
