@@ -11,7 +11,7 @@ from src.frame_modes import FRAME_MODES, framing_errors
 from src.helpers import LOG
 from src.options import AutoOr, Reader, checks, option, section, when, when_above, when_not, when_set
 from src.options.yaml_text import dump_yaml
-from src.registry import BACKENDS, CONNECTIONS, DATASETS, MODEL_TYPES, PARAMETRISATIONS
+from src.registry import BACKENDS, CONNECTIONS, DATASETS, EVT3_CLOCKS, MODEL_TYPES, PARAMETRISATIONS
 
 MOST_SEED = 2**63 - 1
 
@@ -49,6 +49,9 @@ class Data:
     sensor_size: tuple[int, ...] | None = option(
         None, "width and height of your own recordings' sensor; null: as the files' headers say", unit="pixels",
         length=2, least=1, most=65536)
+    evt3_clock: str = option(
+        "expelliarmus", "whose timestamps EVT 3.0 files of your own recordings get: expelliarmus's, as in tonic, or "
+        "Metavision's, which are the camera's microseconds", choices=EVT3_CLOCKS)
     group_by: str | None = option(
         None, "regular expression that finds the group, such as a person, in the path of each of your own recordings; "
         "splits divide no group; null: by labels.csv, else each file is a group")

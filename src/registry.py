@@ -68,6 +68,14 @@ FILE_FORMATS = Registry(
     }
 )
 
+# Whose timestamps EVT 3.0 files get: instances of `Format`. data.evt3_clock chooses one for the user's own recordings.
+EVT3_CLOCKS = Registry(
+    {
+        "expelliarmus": "src.events.formats.evt3:FORMAT",
+        "metavision": "src.events.formats.evt3:METAVISION_FORMAT",
+    }
+)
+
 # Model types: subclasses of `FrameModel` in src/models/frame_model.py. model.model_type chooses one.
 MODEL_TYPES = Registry(
     {

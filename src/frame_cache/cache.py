@@ -70,6 +70,7 @@ def cache_parameters(data: Data, dataset: Dataset) -> dict[str, Any]:
     if dataset.of_options is not None:
         parameters |= {
             "folder": Path(dataset.folder).name,
+            "evt3_clock": data.evt3_clock,
             "group_by": data.group_by,
             "sensor_size": None if data.sensor_size is None else list(data.sensor_size),
         }

@@ -19,11 +19,12 @@ def dataset_of(data: Data) -> Dataset:
     own = OwnRecordings(
         folder=None if data.folder is None else expand_path(data.folder, "data.folder"),
         sensor_size=None if data.sensor_size is None else (data.sensor_size[0], data.sensor_size[1]),
+        evt3_clock=data.evt3_clock,
         group_by=data.group_by,
     )
     if dataset.of_options is not None:
         return dataset.of_options(own)
-    given = [name for name, value in vars(own).items() if value is not None]
+    given = [name for name, value in vars(own).items() if value != getattr(OwnRecordings(), name)]
     if given:
         raise UserError(
             f"data.{given[0]} is for your own recordings, and data.name = {dataset.name} is not: leave it out, or set "

@@ -12,7 +12,7 @@ from src.events.formats.errors import CorruptRecordingError
 from src.events.formats.reading import format_of
 from src.events.framing import frame_shape
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
-from src.frame_cache.recordings import obtain_recordings
+from src.frame_cache.recordings import clock_advice, obtain_recordings
 from src.frame_cache.work_units import windows_of
 from src.helpers import format_table
 from src.io_funcs import from_repository
@@ -58,6 +58,8 @@ def inspect(config: Config, check: Callable[[], None] = lambda: None) -> str:
     if len(facts) < len(recordings):
         parts.append(f"Medians of {len(facts):,} recordings, at most {MOST_READ} per class.")
     parts += [f"{path}: {reason}" for path, reason in unread]
+    if advice := clock_advice(recordings, dataset, data):
+        parts.append(advice)
     if suggestion := _suggestion(facts):
         parts.append(suggestion)
     parts.append(_size(config, dataset.sensor_size))

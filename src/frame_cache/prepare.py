@@ -19,7 +19,7 @@ from src.frame_cache import cache
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.left_out import report_left_out, too_many
 from src.frame_cache.preview import write_preview
-from src.frame_cache.recordings import obtain_recordings
+from src.frame_cache.recordings import clock_advice, obtain_recordings
 from src.frame_cache.splits import assign_splits, warn_of_missing_classes
 from src.frame_cache.work_units import (
     DamagedUnitError,
@@ -83,6 +83,8 @@ def _plan(config: Config, stop: StopSignals) -> _Preparation:
     if dataset.complete is not None:
         dataset = dataset.complete(root)
         require_crop_on_sensor(config.data, dataset)
+    if advice := clock_advice(recordings, dataset, config.data):
+        LOG.warning("%s", advice)
     fingerprint = cache.source_fingerprint(recordings, root)
     splits = assign_splits(recordings, config.data, dataset.own_test_split)
     warn_of_missing_classes(splits, recordings, dataset.classes)

@@ -7,8 +7,10 @@ from src.command_line import UserError
 from src.config import Data
 from src.events.datasets.dataset import Dataset, Recording, broken_links
 from src.events.download.archives import fetch, strange_folders
+from src.events.formats.reading import format_of
 from src.helpers import LOG, format_size
 from src.io_funcs import file_lock, from_repository, remove_if_empty
+from src.registry import FILE_FORMATS
 
 
 def obtain_recordings(
@@ -83,3 +85,19 @@ def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[
     finally:
         if made_data_root:
             remove_if_empty(root.parent)
+
+
+def clock_advice(recordings: list[Recording], dataset: Dataset, data: Data) -> str:
+    """Return what to say of the timestamps of the user's own recordings, by the first one's format; often nothing."""
+    if dataset.of_options is None or data.evt3_clock != Data().evt3_clock:
+        return ""
+    try:
+        name = format_of(recordings[0].path)
+    except OSError:  # reported when it is read
+        return ""
+    if name is None or FILE_FORMATS.load(name).clocks is None:
+        return ""
+    return (
+        f"{name} files: timestamps are made as {data.evt3_clock} makes them, which run faster than the camera's clock; "
+        f"data.evt3_clock=metavision gives the camera's"
+    )

@@ -22,8 +22,8 @@ def test_a_crop_beyond_the_sensor_is_refused(crop):
         require_fitting_dataset(Data(crop=crop), get_dataset("NMNIST"))
 
 
-@pytest.mark.parametrize("option", ["folder", "sensor_size", "group_by"])
+@pytest.mark.parametrize("option", ["folder", "sensor_size", "group_by", "evt3_clock"])
 def test_an_option_of_own_recordings_is_refused_for_a_dataset_that_is_known(option):
-    value = (34, 34) if option == "sensor_size" else "x"
+    value = {"sensor_size": (34, 34), "evt3_clock": "metavision"}.get(option, "x")
     with pytest.raises(UserError, match=rf"data\.{option} is for your own recordings, and data\.name = NMNIST is not"):
         dataset_of(Data(**{option: value}))

@@ -5,7 +5,7 @@ import pytest
 
 from src.config import Config, Data
 from src.events import Events
-from src.events.formats import nmnist_bin
+from src.events.formats import evt3, nmnist_bin
 from src.frame_cache.inspect import inspect
 
 
@@ -46,6 +46,14 @@ def test_a_frame_that_is_too_large_for_dense_layers_is_told_with_the_ways_out(fo
     config = Config(data=Data(name="FOLDER", folder=str(folder), sensor_size=(346, 260)))
     ways = "by data.downsample or data.crop, or set model.difflogic.architecture=convolutional"
     assert inspect(config).endswith(ways)
+
+
+def test_the_clock_of_evt3_files_is_told_unless_it_is_the_camera_s(folder):
+    for path in folder.rglob("*.bin"):
+        path.with_suffix(".raw").write_bytes(evt3.encode(nmnist_bin.read(path), (34, 34)))
+        path.unlink()
+    assert "data.evt3_clock=metavision gives the camera's" in told(folder)
+    assert "evt3_clock" not in told(folder, evt3_clock="metavision")
 
 
 def test_nothing_is_written(folder):

@@ -103,3 +103,14 @@ def test_the_space_of_long_recordings_is_estimated_by_their_first_windows(folder
     recordings = dataset.find_recordings(folder)
     assert frames_per_recording(recordings, dataset, data) > 49
     assert frames_per_recording(recordings, dataset, dataclasses.replace(data, window_events=1000)) == 10
+
+
+@pytest.mark.parametrize(("clock", "constant"), [("expelliarmus", evt3.EXPELLIARMUS), ("metavision", evt3.METAVISION)])
+@pytest.mark.parametrize("window_events", [WHOLE, IN_WINDOWS])
+def test_evt3_files_have_the_timestamps_of_the_clock_that_was_asked_for(tmp_path, clock, constant, window_events):
+    events = dataclasses.replace(EVENTS, t=EVENTS.t * 10)  # over many rises of TIME_HIGH
+    (tmp_path / "mine/one").mkdir(parents=True)
+    (tmp_path / "mine/one/a.raw").write_bytes(evt3.encode(events, SENSOR, constant))
+    data = Data(name="FOLDER", folder=str(tmp_path / "mine"), sensor_size=SENSOR, evt3_clock=clock)
+    windows = dataset_of(data).windows(tmp_path / "mine/one/a.raw", window_events)
+    assert np.array_equal(np.concatenate([window.t for window in windows]), events.t)

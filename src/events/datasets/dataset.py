@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.events.events import Events
+from src.registry import EVT3_CLOCKS
 
 UNPACKED = ".unpacked"  # in a dataset's folder: recordings that are unpacked, but not all moved to their places yet
 
@@ -41,11 +42,13 @@ class OwnRecordings:
     Attributes:
         folder: under `data.data_root`, or a path.
         sensor_size: (width, height) in pixels; None: as the files' headers say.
+        evt3_clock: name in `EVT3_CLOCKS`.
         group_by: regular expression, searched for in a file's path under the folder, that finds the recording's group.
     """
 
     folder: str | None = None
     sensor_size: tuple[int, int] | None = None
+    evt3_clock: str = next(iter(EVT3_CLOCKS))
     group_by: str | None = None
 
 

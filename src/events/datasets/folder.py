@@ -319,7 +319,13 @@ def of_options(own: OwnRecordings) -> Dataset:
     """Return the dataset of a folder; `complete` finds out its classes and its sensor."""
     if own.folder is None:
         raise UserError("data.folder = null: data.name = FOLDER needs the folder of your recordings")
-    dataset = replace(FOLDER, folder=own.folder, find_recordings=functools.partial(find_recordings, own=own))
+    dataset = replace(
+        FOLDER,
+        folder=own.folder,
+        find_recordings=functools.partial(find_recordings, own=own),
+        read=functools.partial(read_recording, evt3_clock=own.evt3_clock),
+        windows=functools.partial(read_windows, evt3_clock=own.evt3_clock),
+    )
     return replace(dataset, complete=functools.partial(complete, own=own, dataset=dataset))
 
 

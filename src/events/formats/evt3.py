@@ -1,6 +1,7 @@
 """EVT 3.0: the RAW files of Prophesee's cameras, in words of 16 bits that change a state."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from src.events.events import Events
 from src.events.formats import evt3_kernels, prophesee
 from src.events.formats.evt3_kernels import EXPELLIARMUS, METAVISION
 from src.events.formats.format import Format
+from src.registry import EVT3_CLOCKS
 
 ENCODING = "EVT3"
 CLOCK = EXPELLIARMUS  # or METAVISION: how timestamps are made
@@ -19,7 +21,7 @@ _MOST_PER_WORD = 12
 
 
 def decode(content: bytes, clock: int = CLOCK) -> Events:
-    """Return the events of an EVT 3.0 file, equal to those of expelliarmus.
+    """Return the events of an EVT 3.0 file, equal to those of expelliarmus, or with the camera's timestamps.
 
     A word is little-endian. Its 4 highest bits say what the other 12 are:
 
@@ -86,11 +88,16 @@ def encode(events: Events, sensor: tuple[int, int] = (1280, 720), clock: int = C
     return header.encode() + words[:n].tobytes()
 
 
-FORMAT = Format(
-    decode,
-    windows,
-    beginning=prophesee.BEGINNING,
-    recognises=lambda content: prophesee.is_raw(content, ENCODING),
-    sensor_size=sensor_size,
-)
-__all__ = ["EXPELLIARMUS", "FORMAT", "METAVISION", "decode", "encode", "sensor_size", "windows"]
+def _format(clock: int) -> Format:
+    return Format(
+        partial(decode, clock=clock),
+        partial(windows, clock=clock),
+        beginning=prophesee.BEGINNING,
+        recognises=lambda content: prophesee.is_raw(content, ENCODING),
+        sensor_size=sensor_size,
+        clocks=EVT3_CLOCKS,
+    )
+
+
+FORMAT, METAVISION_FORMAT = _format(EXPELLIARMUS), _format(METAVISION)
+__all__ = ["EXPELLIARMUS", "FORMAT", "METAVISION", "METAVISION_FORMAT", "decode", "encode", "sensor_size", "windows"]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
+from src.registry import Registry
 
 HEADER_BYTES = 1 << 20  # at the beginning of a file, which hold its header
 
@@ -25,6 +26,8 @@ class Format:
         suffix: the end of the file's name, such as ".bin", for a format whose files begin with anything.
         recognises: for a format that no fixed beginning tells apart: whether a file with these bytes is in it.
         sensor_size: the file's bytes -> the sensor's width and height in pixels by its header; None if it has none.
+        clocks: for a format whose timestamps readers make in several ways: the registry of the ways, which loads the
+            format that makes them so. The format itself makes them in the first way.
         has_scattered_header: `sensor_size` needs the whole file, not only its first HEADER_BYTES.
     """
 
@@ -34,6 +37,7 @@ class Format:
     suffix: str = ""
     recognises: Callable[[bytes], bool] | None = None
     sensor_size: Callable[[bytes], tuple[int, int] | None] | None = None
+    clocks: Registry | None = None
     has_scattered_header: bool = False
 
     def knows(self, content: bytes, suffix: str) -> bool:

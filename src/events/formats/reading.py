@@ -12,17 +12,22 @@ from src.events.formats.file_bytes import read_or_map
 from src.events.formats.format import HEADER_BYTES, Format
 from src.events.formats.windows import joined
 from src.io_funcs import open_regular
-from src.registry import FILE_FORMATS
+from src.registry import EVT3_CLOCKS, FILE_FORMATS
 
+DEFAULT_CLOCK = next(iter(EVT3_CLOCKS))
 LEAST_EVENT_BYTES = 2  # nearly no file has more events, so nearly every one is read in one window, without a copy
 SHOWN_BYTES = 14  # of a file in an unknown format
 
 
-def read_recording(path: str | Path) -> Events:
+def read_recording(path: str | Path, evt3_clock: str = DEFAULT_CLOCK) -> Events:
     """Return the events of a recording in any format of `FILE_FORMATS`.
 
     How the file begins decides about the format. Its suffix counts only for N-MNIST's, whose files begin with anything.
     A file that was cut short gives its whole events; `num_unread` of the result says how many bytes were left out.
+
+    Args:
+        path: of the file.
+        evt3_clock: name in `EVT3_CLOCKS`: whose timestamps EVT 3.0 files get.
 
     Raises:
         CorruptRecordingError: if the file is damaged or holds no events.
@@ -31,21 +36,21 @@ def read_recording(path: str | Path) -> Events:
     """
     content = read_or_map(path)
     if isinstance(content, bytes):
-        return decode_recording(content, Path(path).suffix)
-    return joined(_windows_of(content, Path(path).suffix, len(content) // LEAST_EVENT_BYTES))
+        return decode_recording(content, Path(path).suffix, evt3_clock)
+    return joined(_windows_of(content, Path(path).suffix, len(content) // LEAST_EVENT_BYTES, evt3_clock))
 
 
-def read_windows(path: str | Path, most_events: int) -> Iterator[Events]:
+def read_windows(path: str | Path, most_events: int, evt3_clock: str = DEFAULT_CLOCK) -> Iterator[Events]:
     """Yield what `read_recording` returns, in parts of at most `most_events`, see `Format.windows`.
 
     Memory holds two parts at most, however long the file is. Raises the same errors, some of them at the end.
     """
-    yield from _windows_of(read_or_map(path), Path(path).suffix, most_events)
+    yield from _windows_of(read_or_map(path), Path(path).suffix, most_events, evt3_clock)
 
 
-def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int) -> Iterator[Events]:
+def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int, evt3_clock: str) -> Iterator[Events]:
     num_events = 0
-    file_format = _format_of(content[:HEADER_BYTES], suffix)
+    file_format = _format_of(content[:HEADER_BYTES], suffix, evt3_clock)
     for events in file_format.in_windows(np.frombuffer(content, np.uint8), most_events):
         num_events += len(events)
         yield events
@@ -55,15 +60,15 @@ def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int) -> It
         raise CorruptRecordingError("it holds no events")
 
 
-def decode_recording(content: bytes, suffix: str) -> Events:
+def decode_recording(content: bytes, suffix: str, evt3_clock: str = DEFAULT_CLOCK) -> Events:
     """Return the events of a file's bytes, as `read_recording` does; `suffix` is that of the file's name."""
-    events = _format_of(content, suffix).decode(content)
+    events = _format_of(content, suffix, evt3_clock).decode(content)
     if len(events) == 0:
         raise CorruptRecordingError("it holds no events")
     return events
 
 
-def _format_of(content: bytes, suffix: str) -> Format:
+def _format_of(content: bytes, suffix: str, evt3_clock: str) -> Format:
     """Return the format of a file by its beginning."""
     refuse_pointer(content)
     name = format_name(content, suffix)
@@ -73,6 +78,8 @@ def _format_of(content: bytes, suffix: str) -> Format:
             f"unknown format: it begins with {content[:SHOWN_BYTES]!r}; known are {', '.join(names)} and {last}"
         )
     file_format: Format = FILE_FORMATS.load(name)
+    if file_format.clocks is not None:
+        file_format = file_format.clocks.load(evt3_clock)
     return file_format
 
 
