@@ -138,4 +138,11 @@ def _recognises(content: bytes) -> bool:
     return prophesee.parse_header(content).is_dat
 
 
-FORMAT = Format(decode, windows, beginning=prophesee.BEGINNING, recognises=_recognises, sensor_size=sensor_size)
+FORMAT = Format(
+    decode,
+    windows,
+    prophesee.pieces_by(_data),
+    beginning=prophesee.BEGINNING,
+    recognises=_recognises,
+    sensor_size=sensor_size,
+)

@@ -14,6 +14,7 @@ Source: the Event Stream specification of neuromorphic-paris, and the files that
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from src.events.formats.windows import (
     NUM_OUTSIDE,
     NUM_UNREAD,
     OWN,
+    in_pieces,
     in_windows,
     joined,
     new_state,
@@ -61,20 +63,51 @@ def decode(content: bytes) -> Events:
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
     """Yield the events in parts of at most `most_events`, as `decode` returns them; raises the same errors."""
     content = read_only(content)
-    kind, width, height = _header(content[:HEADER_BYTES].tobytes())
-    state = new_state(1, HEADER_BYTES)
-    state[LAST_T] = 0
+    decoder = _Decoder(content[:HEADER_BYTES].tobytes())
+    yield from in_windows(
+        lambda *arrays: decoder.fill(content, *arrays),
+        decoder.state,
+        len(content),
+        EVENT_BYTES,
+        most_events,
+        decoder.finish,
+    )
 
-    def fill(*arrays: NDArray[np.generic]) -> int:
-        n: int = _decode(content, kind == ATIS, width, height, state, *arrays)
+
+def pieces(content: Iterator[bytes]) -> Iterator[Events]:
+    """Yield the events of a file that comes in pieces, see `Format.pieces`; raises the errors of `decode`."""
+    first = next(content, b"")
+    decoder = _Decoder(first[:HEADER_BYTES])
+    state = decoder.state
+
+    def fill(part: NDArray[np.uint8], *arrays: NDArray[np.generic]) -> int:
+        n = decoder.fill(part, *arrays)
+        state[AT] -= state[NUM_UNREAD]  # what the part ends within may go on in the next one
+        state[NUM_UNREAD] = 0
         return n
 
-    def finish(num_events: int) -> None:
-        if num_outside := int(state[NUM_OUTSIDE]):
-            first = f"{state[_FIRST_OUTSIDE] >> 16}, {state[_FIRST_OUTSIDE] & 0xFFFF}"
-            check_outside(num_outside, num_events + num_outside, f"{width} x {height} pixels; the first is at {first}")
+    yield from in_pieces(fill, state, chain([first[HEADER_BYTES:]], content), decoder.finish)
 
-    yield from in_windows(fill, state, len(content), EVENT_BYTES, most_events, finish)
+
+class _Decoder:
+    """What its header makes of a file, and the state of the kernel."""
+
+    def __init__(self, header: bytes) -> None:
+        self.kind, self.width, self.height = _header(header)
+        self.state = new_state(1, HEADER_BYTES)
+        self.state[LAST_T] = 0
+
+    def fill(self, content: NDArray[np.uint8], *arrays: NDArray[np.generic]) -> int:
+        """Write the next events to the arrays; return their number."""
+        n: int = _decode(content, self.kind == ATIS, self.width, self.height, self.state, *arrays)
+        return n
+
+    def finish(self, num_events: int) -> None:
+        """Raise ForeignRecordingError if too many events lie outside."""
+        if num_outside := int(self.state[NUM_OUTSIDE]):
+            first = f"{self.state[_FIRST_OUTSIDE] >> 16}, {self.state[_FIRST_OUTSIDE] & 0xFFFF}"
+            sensor = f"{self.width} x {self.height} pixels; the first is at {first}"
+            check_outside(num_outside, num_events + num_outside, sensor)
 
 
 def sensor_size(content: bytes) -> tuple[int, int]:
@@ -178,4 +211,4 @@ def encode(events: Events, sensor_size: tuple[int, int], kind: int = DVS) -> byt
     return header + b"".join(parts)
 
 
-FORMAT = Format(decode, windows, beginning=MAGIC, sensor_size=sensor_size)
+FORMAT = Format(decode, windows, pieces, beginning=MAGIC, sensor_size=sensor_size)

@@ -79,6 +79,7 @@ def encode(events: Events, sensor: tuple[int, int] = (1280, 720), is_legacy: boo
 FORMAT = Format(
     decode,
     windows,
+    prophesee.pieces_by(_data),
     beginning=prophesee.BEGINNING,
     recognises=lambda content: prophesee.is_raw(content, ENCODING),
     sensor_size=sensor_size,

@@ -92,6 +92,7 @@ def _format(clock: int) -> Format:
     return Format(
         partial(decode, clock=clock),
         partial(windows, clock=clock),
+        prophesee.pieces_by(partial(_data, clock=clock)),
         beginning=prophesee.BEGINNING,
         recognises=lambda content: prophesee.is_raw(content, ENCODING),
         sensor_size=sensor_size,

@@ -22,6 +22,8 @@ class Format:
             parts of at most that many, in the file's order; together they are what `decode` returns. The sums of the
             parts' `num_unread`, `num_outside` and `num_back` are those of the whole. Only the last may have no
             events. None: the file is decoded as a whole, so its length decides about the memory.
+        pieces: the file's bytes in pieces, of which the first holds the whole header -> the events, as soon as their
+            bytes are there; together they are what `decode` returns, with its errors. None: it needs the whole file.
         beginning: the bytes that every file of the format begins with; empty if files begin with anything.
         suffix: the end of the file's name, such as ".bin", for a format whose files begin with anything.
         recognises: for a format that no fixed beginning tells apart: whether a file with these bytes is in it.
@@ -33,6 +35,7 @@ class Format:
 
     decode: Callable[[bytes], Events]
     windows: Callable[[NDArray[np.uint8], int], Iterator[Events]] | None = None
+    pieces: Callable[[Iterator[bytes]], Iterator[Events]] | None = None
     beginning: bytes = b""
     suffix: str = ""
     recognises: Callable[[bytes], bool] | None = None

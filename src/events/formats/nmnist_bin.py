@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from src.events.formats.windows import (
     NUM_UNREAD,
     OWN,
     empty_events,
+    in_pieces,
     in_windows,
     new_state,
     read_only,
@@ -78,10 +79,26 @@ def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
     )
 
 
+def pieces(content: Iterator[bytes]) -> Iterator[Events]:
+    """Yield the events of a file that comes in pieces, see `Format.pieces`; raises the errors of `decode`."""
+    state = new_state(_NUM_OWN, 0)
+
+    def finish(num_events: int) -> None:
+        if state[NUM_UNREAD] and not num_events and not state[_NUM_MARKERS]:
+            _refuse_part(int(state[NUM_UNREAD]))
+        _finish(state)
+
+    yield from in_pieces(lambda part, *arrays: _decode(part, state, *arrays), state, content, finish)
+
+
+def _refuse_part(num_bytes: int) -> NoReturn:
+    raise CorruptRecordingError(f"its length, {num_bytes} bytes, is not a multiple of {EVENT_BYTES}")
+
+
 def _begin(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the kernel's state at the beginning of a file."""
     if 0 < len(raw) < EVENT_BYTES:
-        raise CorruptRecordingError(f"its length, {len(raw)} bytes, is not a multiple of {EVENT_BYTES}")
+        _refuse_part(len(raw))
     state = new_state(_NUM_OWN, 0)
     state[NUM_UNREAD] = len(raw) % EVENT_BYTES
     return state
@@ -176,4 +193,4 @@ def read(path: str | Path) -> Events:
     return events
 
 
-FORMAT = Format(lambda content: decode(np.frombuffer(content, np.uint8)), windows, suffix=".bin")
+FORMAT = Format(lambda content: decode(np.frombuffer(content, np.uint8)), windows, pieces, suffix=".bin")

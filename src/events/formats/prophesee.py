@@ -9,6 +9,7 @@ a geometry, has a "system_ID" that stands for a camera.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside
+from src.events.formats.windows import in_pieces
 
 BEGINNING = b"% "
 LARGEST_HEADER = 1 << 16  # bytes
 LARGEST_SIDE = 1 << 14  # pixels; DAT has 14 bits for a coordinate
 
 # Places in the state of a kernel: where it goes on in the file; bytes that give no event although they should; events
-# outside the sensor; events before the event before them; the first event outside. A kernel's own places follow.
+# outside the sensor; events before the event before them, as in windows.py; the first event outside. A kernel's own
+# places follow.
 AT, UNREAD, OUTSIDE, BACK, FIRST_X, FIRST_Y, FIRST_P, SHARED = range(8)
 
 _EVT2, _EVT21, _EVT3 = "EVT2", "EVT21", "EVT3"
@@ -231,9 +234,24 @@ class Data:
             x, y, t, p = (array[:n] for array in arrays)
             events = Events(x, y, t, p, unread + (self.num_rest if is_over else 0), outside, back)
             if is_over:
-                self._check(total)
+                self._check(total, int(self.state[UNREAD]) + self.num_rest)
             if n or events.num_unread or events.num_outside:
                 yield events
+
+    def pieces(self, following: Iterator[bytes]) -> Iterator[Events]:
+        """Yield the events of these data and of the bytes that follow, as soon as they are there.
+
+        Raises what `windows` raises.
+        """
+
+        def fill(content: NDArray[np.uint8], *arrays: NDArray[Any]) -> int:
+            end = len(content) - (len(content) - int(self.state[AT])) % self.word_bytes
+            return self.kernel(content, end, self.state, *self.sensor, *arrays)
+
+        def finish(num_events: int) -> None:
+            self._check(num_events, int(self.state[UNREAD]))
+
+        return in_pieces(fill, self.state, chain([self.content[self.begin :].tobytes()], following), finish)
 
     def whole(self, most_events: int) -> Events:
         """Return all events, which are at most `most_events`; raises what `windows` raises."""
@@ -241,14 +259,23 @@ class Data:
             return events
         return Events(np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, np.int64), np.empty(0, np.uint8))
 
-    def _check(self, num_inside: int) -> None:
-        num_unread, num_outside = int(self.state[UNREAD]) + self.num_rest, int(self.state[OUTSIDE])
+    def _check(self, num_inside: int, num_unread: int) -> None:
+        num_outside = int(self.state[OUTSIDE])
         if num_outside:
             (width, height), (x, y, p) = self.sensor, self.state[[FIRST_X, FIRST_Y, FIRST_P]]
             sensor = f"x {x}, y {y} is none of {width} x {height} pixels" if p < 2 else f"{p} is no polarity"
             check_outside(num_outside, num_inside + num_outside, sensor)
         if num_inside == 0 and num_unread:
             raise CorruptRecordingError(f"no event in it can be read: {num_unread} bytes have no place or no time")
+
+
+def pieces_by(data_of: Callable[[NDArray[np.uint8]], Data]) -> Callable[[Iterator[bytes]], Iterator[Events]]:
+    """Return what `Format.pieces` is for a format with this function from a file's bytes to its data."""
+
+    def pieces(content: Iterator[bytes]) -> Iterator[Events]:
+        return data_of(np.frombuffer(next(content, b""), np.uint8)).pieces(content)
+
+    return pieces
 
 
 def check_encodable(events: Events, sensor: tuple[int, int], largest: int = 1 << 50) -> int:

@@ -120,6 +120,12 @@ def recognises(content: bytes) -> bool:
     return header.is_named and header.size > 0
 
 
+def is_plain(beginning: bytes) -> bool:
+    """Return whether a text's first lines say nothing but that its columns are t, x, y, p, in microseconds."""
+    header = _read_header(beginning[:LARGEST_HEADER])
+    return header.order == ("t", "x", "y", "p") and header.unit in (None, "us") and header.sensor is None
+
+
 def _is_value(word: str) -> bool:
     return bool(_NUMBER.fullmatch(word)) or word.lower() in ("true", "false")
 

@@ -1,6 +1,6 @@
-"""What formats share that are decoded in windows: a kernel's state, and the loop that fills window after window."""
+"""What formats share that are decoded in windows: a kernel's state, and the loops that fill window after window."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ NUM_UNREAD, NUM_OUTSIDE, NUM_BACK = 1, 2, 3  # as in Events, so far
 LAST_T = 4  # timestamp of the last event
 OWN = 5  # first slot of a format's own
 
+WINDOW_EVENTS = 1 << 16  # of a file that comes in pieces
 NO_TIME = np.iinfo(np.int64).min  # LAST_T before the first event
 
 
@@ -84,6 +85,45 @@ def in_windows(
         if is_last:
             return
         given += counts
+
+
+def in_pieces(
+    fill: Callable[..., int],
+    state: NDArray[np.int64],
+    pieces: Iterable[bytes],
+    finish: Callable[[int], None],
+) -> Iterator[Events]:
+    """Fill windows of WINDOW_EVENTS from a file that comes piece by piece, with all events that are there.
+
+    Args:
+        fill: a part of the file, uint8 [N], and arrays of x, y, t and p -> number of events written to them; it
+            advances `state`, and stops only if the arrays are full or no whole event is left.
+        state: see `new_state`; AT counts from the beginning of the part.
+        pieces: the file's bytes behind the header.
+        finish: as in `in_windows`; the bytes of an event that the file ends within count in NUM_UNREAD by then.
+    """
+    num_events = 0
+    given = np.zeros(3, np.int64)
+    rest = b""
+    for piece in pieces:
+        content = read_only(rest + piece)
+        state[AT] = 0
+        is_over = False
+        while not is_over:
+            x, y, t, p = empty_events(WINDOW_EVENTS)
+            n = fill(content, x, y, t, p)
+            num_events += n
+            is_over = n < WINDOW_EVENTS
+            counts = state[NUM_UNREAD : NUM_BACK + 1] - given
+            given += counts
+            if n or counts.any():
+                yield Events(x[:n], y[:n], t[:n], p[:n], *map(int, counts))
+        rest = content[state[AT] :].tobytes()
+    state[NUM_UNREAD] += len(rest)
+    finish(num_events)
+    counts = state[NUM_UNREAD : NUM_BACK + 1] - given
+    if counts.any():
+        yield Events(*empty_events(0), *map(int, counts))
 
 
 def joined(windows: Iterator[Events]) -> Events:
