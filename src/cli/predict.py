@@ -3,13 +3,15 @@
 Examples:
   ./job.sh predict demo data/DEMO/Test/3
   ./job.sh predict demo data/DEMO/Test --csv
-  ./job.sh predict project_storage/models/demo/best.safetensors recording.bin --frames
+  ./job.sh predict --model project_storage/models/demo/best.safetensors recording.bin --frames
   ./job.sh predict demo --stream
+  ./job.sh predict demo --stream udp://127.0.0.1:7777
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,16 +23,25 @@ from src.jobs.folders import is_path
 if TYPE_CHECKING:  # --help runs without packages
     from src.evaluation.classifier import Classifier, ClassifierStream
     from src.evaluation.prediction_text import PredictionText
+    from src.events.event_datagrams import UdpAddress
+    from src.events.events import Events
+
+SCHEME = "udp://"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `job.sh predict`."""
-    parser.add_argument("model", metavar="JOB_OR_MODEL", help="a job id or a .safetensors file")
+    parser.add_argument("job", metavar="JOB", nargs="?", help="a job id, whose best model is taken")
     parser.add_argument("files", metavar="FILE", nargs="*", help="a recording, or a folder with all recordings in it")
-    parser.add_argument_group("what is classified").add_argument(
+    what = parser.add_argument_group("what is classified, and by which model")
+    what.add_argument("--model", metavar="FILE", help="a model's .safetensors file, instead of a job")
+    what.add_argument(
         "--stream",
-        action="store_true",
-        help="no FILE, but lines `t x y p` of standard input; each frame's class follows as soon as the frame is full",
+        metavar=f"{SCHEME}HOST:PORT",
+        nargs="?",
+        const="",
+        help="no FILE, but events that come: lines `t x y p` or a recording of standard input, or faery's datagrams; "
+        "each frame's class follows as soon as the frame is full",
     )
     output = parser.add_argument_group("what is printed")
     output.add_argument("--frames", action="store_true", help="a line per frame with its time, not per recording")
@@ -41,27 +52,64 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace, stop: StopSignals) -> int:
     """Print the classes; return 2 if a recording could not be used."""
-    if arguments.stream and arguments.files:
-        raise UserError(f"--stream reads standard input, but {arguments.files[0]} is given too: leave one out")
-    if not arguments.stream and not arguments.files:
+    wanted = _wanted(arguments)
+    if wanted.stream is None and not wanted.files:
         raise UserError("no recordings: give files or folders after the model, or --stream")
-    files = find_files([from_user(text, "FILE") for text in arguments.files])
+    if wanted.stream is not None and wanted.files:
+        source = wanted.stream or "standard input"
+        raise UserError(f"--stream reads {source}, but {wanted.files[0]} is given too: leave one out")
+    files = find_files([from_user(text, "FILE") for text in wanted.files])
+    from src.events.event_datagrams import UdpAddress
+
+    address = UdpAddress.parse(wanted.stream) if wanted.stream else None
     from src.evaluation.classifier import load_classifier
     from src.evaluation.prediction_text import Csv, JsonLines, Table
 
-    classifier = load_classifier(from_user(arguments.model, "model") if is_path(arguments.model) else arguments.model)
+    classifier = load_classifier(wanted.model)
     kind = JsonLines if arguments.json else Csv if arguments.csv else Table
     names = [str(path) for path in files]
-    text: PredictionText = kind(classifier.class_names, names, arguments.frames or arguments.stream)
+    text: PredictionText = kind(classifier.class_names, names, arguments.frames or wanted.stream is not None)
     try:
         if header := text.header():
             _print(header)
-        if arguments.stream:
-            return _predict_stream(classifier, text, stop)
+        if address is not None:
+            return _predict_datagrams(classifier, address, text, stop)
+        if wanted.stream is not None:
+            return _predict_input(classifier, text, stop)
         keep_freed_memory()  # each recording's arrays are freed
         return _predict_files(classifier, files, text, stop)
     except _ReaderGoneError:
         return EXIT_DONE
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a command line asks for.
+
+    Attributes:
+        model: a model's file, or a job id.
+        files: what is classified.
+        stream: where events come from: a URL, or "" for standard input; None for no stream.
+    """
+
+    model: Path | str
+    files: list[str]
+    stream: str | None
+
+
+def _wanted(arguments: Namespace) -> _Wanted:
+    """Return what a command line asks for; UserError if it names no model."""
+    words = [word for word in (arguments.job, *arguments.files) if word is not None]
+    stream: str | None = arguments.stream
+    if stream and not stream.startswith(SCHEME):  # `--stream JOB`
+        words, stream = [*words, stream], ""
+    if arguments.model is not None:
+        path = from_user(arguments.model, "--model")
+        return _Wanted(path if is_path(str(path)) else path.absolute(), words, stream)  # a bare name would be a job
+    if not words:
+        raise UserError("no model: a job comes first, or --model FILE")
+    job, *files = words
+    return _Wanted(from_user(job, "model") if is_path(job) else job, files, stream)
 
 
 class _ReaderGoneError(Exception):
@@ -156,14 +204,41 @@ def _warn_of_losses(name: str, num_unread: int, num_outside: int, num_back: int)
         LOG.warning("%s: %s events have a time before that of the event before them", name, f"{num_back:,}")
 
 
-def _predict_stream(classifier: "Classifier", text: "PredictionText", stop: StopSignals) -> int:
-    from src.events.event_lines import read_events
+def _predict_input(classifier: "Classifier", text: "PredictionText", stop: StopSignals) -> int:
+    from src.events.event_pipe import read_events
+    from src.events.formats import nmnist_bin
+
+    suffix = nmnist_bin.FORMAT.suffix if classifier.dataset.read is nmnist_bin.read else ""
+    events = read_events(sys.stdin.fileno(), stop.check, suffix, classifier.evt3_clock)
+    return _predict_stream(classifier, "standard input", events, text, stop)
+
+
+def _predict_datagrams(
+    classifier: "Classifier", address: "UdpAddress", text: "PredictionText", stop: StopSignals
+) -> int:
+    from src.events.event_datagrams import EventSocket
+
+    with EventSocket(address) as receiver:
+        LOG.info("waiting for events at %s", receiver.address)
+        try:
+            return _predict_stream(classifier, str(receiver.address), receiver.events(stop.check), text, stop)
+        finally:
+            if receiver.num_malformed:
+                what = f"{receiver.num_malformed:,} datagrams are not {address.format}, and were left out"
+                LOG.warning("%s: %s", receiver.address, what)
+            if receiver.num_lost:
+                LOG.warning("%s: %s datagrams were lost: they came too fast", receiver.address, receiver.num_lost)
+
+
+def _predict_stream(
+    classifier: "Classifier", name: str, parts: Iterator["Events"], text: "PredictionText", stop: StopSignals
+) -> int:
     from src.events.formats.errors import CorruptRecordingError
 
     stream = classifier.stream()
     num_unread = num_outside = 0  # what the reader of a recording left out
     try:
-        for events in read_events(sys.stdin.fileno(), stop.check):
+        for events in parts:
             num_unread, num_outside = num_unread + events.num_unread, num_outside + events.num_outside
             for frame in stream.push(events):
                 stop.check()
@@ -171,10 +246,10 @@ def _predict_stream(classifier: "Classifier", text: "PredictionText", stop: Stop
         for frame in stream.finish():
             _print(text.frame_line(frame))
     except CorruptRecordingError as error:
-        raise UserError(f"standard input: {error}") from error
+        raise UserError(f"{name}: {error}") from error
     finally:
         passed = stream.frames.events
-        _warn_of_losses("standard input", num_unread, num_outside + passed.num_outside, passed.num_back)
+        _warn_of_losses(name, num_unread, num_outside + passed.num_outside, passed.num_back)
         _say_result(stream)  # after a signal, too
     return EXIT_DONE
 
@@ -193,7 +268,8 @@ def _say_result(stream: "ClassifierStream") -> None:
 
 def needed_paths(arguments: Namespace) -> Iterator[tuple[str, Path]]:
     """Yield (mode, path) for the model's file and the recordings; a job's model lies on project storage."""
-    if is_path(arguments.model):
-        yield "ro", from_user(arguments.model, "model")
-    for text in arguments.files:
+    wanted = _wanted(arguments)
+    if isinstance(wanted.model, Path):
+        yield "ro", wanted.model
+    for text in wanted.files:
         yield "ro", from_user(text, "FILE")

@@ -71,6 +71,7 @@ class Classifier:
         self.framing = framing_of(config.data)
         self.sensor_size = sensor_size
         self.dataset = dataset_of(config.data)
+        self.evt3_clock = config.data.evt3_clock
         self.stack = config.data.stack
         self._window_events = config.data.window_events
         self.model, self._train = model, config.train

@@ -1,106 +1,17 @@
 """Events that come as lines of text, `t x y p`, while they are written."""
 
-import mmap
-import os
-import select
-import stat
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
-from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
-from src.events.formats.format import HEADER_BYTES, Format
-from src.events.formats.reading import SHOWN_BYTES, format_name
+from src.events.formats.errors import CorruptRecordingError
 from src.kernel_cache import cached_njit
-from src.registry import FILE_FORMATS
 
-CHUNK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 12  # bytes
-WINDOW_EVENTS = 1 << 16
-WAIT_SECONDS = 0.2  # between looks at whether to stop
 _SHORTEST_LINE = 8  # bytes: "0 0 0 0\n"
 _DONE, _WRONG_LINE = 0, 1
-_TEXT_BEGINS = b"0123456789-+# \t\r\n"
-
-
-def read_events(descriptor: int, check: Callable[[], None]) -> Iterator[Events]:
-    """Yield the events that a file, a pipe or a terminal gives, as soon as they are there, until it ends.
-
-    They are lines of text, see `EventLines`; a file may also be a recording in any known format, whose parts say what
-    was left out. A part without events that says nothing is left out.
-
-    Args:
-        descriptor: of the file or pipe.
-        check: called at least every WAIT_SECONDS; may raise to stop.
-
-    Raises:
-        CorruptRecordingError: for a line that is no event, or a recording that is damaged.
-        ForeignRecordingError: for what is no text, and for a recording in a pipe.
-        OSError: if it cannot be read.
-    """
-    content = _next_bytes(descriptor, check)
-    while _may_become_recording(content) and (more := _next_bytes(descriptor, check)):
-        content += more
-    if content and not _is_text(content):
-        yield from _recording(descriptor, content, check)
-        return
-    lines = EventLines()
-    while content:
-        yield from _unless_empty(lines.push(content))
-        content = _next_bytes(descriptor, check)
-    yield from _unless_empty(lines.finish())
-
-
-def _unless_empty(events: Events) -> Iterator[Events]:
-    if len(events) or events.num_unread or events.num_outside:
-        yield events
-
-
-def _next_bytes(descriptor: int, check: Callable[[], None]) -> bytes:
-    """Return what there is to read, at most CHUNK_BYTES; wait for it if there is nothing; b"" at the end."""
-    while True:
-        check()
-        if select.select([descriptor], [], [], WAIT_SECONDS)[0]:
-            return os.read(descriptor, CHUNK_BYTES)
-
-
-def _may_become_recording(content: bytes) -> bool:
-    """Return whether these first bytes are the first ones of the bytes that recordings of a format begin with."""
-    return bool(content) and any(it.beginning.startswith(content) and it.beginning != content for it in _formats())
-
-
-def _is_text(content: bytes) -> bool:
-    is_recording = any(it.beginning and content.startswith(it.beginning) for it in _formats())
-    return content[0] in _TEXT_BEGINS and not is_recording
-
-
-def _formats() -> list[Format]:
-    return [FILE_FORMATS.load(name) for name in FILE_FORMATS]
-
-
-def _recording(descriptor: int, content: bytes, check: Callable[[], None]) -> Iterator[Events]:
-    """Yield the events of a recording that begins with `content`, if it is a file: its bytes can be read in any order.
-
-    Raises:
-        CorruptRecordingError, ForeignRecordingError: as `read_events`.
-    """
-    refuse_pointer(content)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        name = format_name(content, "")
-        if name is None:
-            raise ForeignRecordingError(f"it is no text of lines `t x y p`: it begins with {content[:SHOWN_BYTES]!r}")
-        raise ForeignRecordingError(f"a recording ({name}) cannot be read from a pipe; give its file instead")
-    mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)  # until nothing needs it
-    name = format_name(mapped[:HEADER_BYTES], "")
-    if name is None:
-        raise ForeignRecordingError(f"unknown format: it begins with {content[:SHOWN_BYTES]!r}")
-    file_format: Format = FILE_FORMATS.load(name)
-    for events in file_format.in_windows(np.frombuffer(mapped, np.uint8), WINDOW_EVENTS):
-        check()
-        yield from _unless_empty(events)
 
 
 class EventLines:

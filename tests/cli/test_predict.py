@@ -1,6 +1,5 @@
 """job.sh predict: which files it takes, what is refused, and what a container needs."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,14 @@ def test_an_empty_folder_is_refused(tmp_path):
     ("words", "message"),
     [
         (["job"], "no recordings: give files or folders after the model, or --stream"),
+        ([], "no model: a job comes first, or --model FILE"),
+        (["--stream"], "no model: a job comes first, or --model FILE"),
+        (["--model", "m.safetensors"], "no recordings: give files or folders after the model, or --stream"),
         (["job", "a.bin", "--stream"], "--stream reads standard input, but a.bin is given too"),
+        (["job", "--stream", "a.bin"], "--stream reads standard input, but a.bin is given too"),
+        (["--model", "m", "a", "--stream", "udp://:1"], "--stream reads udp://:1, but a is given too"),
+        (["job", "--stream", "udp://1.2.3.4"], "udp://1.2.3.4: give udp://HOST:PORT"),
+        (["--model", "none", "a.bin"], "none: there is no such file"),
         (["nobody", "--stream"], "there is no job nobody"),
         (["none.safetensors", "a.bin"], "there is no such file"),
     ],
@@ -72,8 +78,16 @@ def test_json_and_csv_exclude_each_other(capsys):
     assert "not allowed with argument" in capsys.readouterr().err
 
 
-def test_a_container_needs_the_model_s_file_and_the_recordings(tmp_path, monkeypatch):
+@pytest.mark.parametrize("model", [["m.safetensors"], ["--model", "m.safetensors"]])
+def test_a_container_needs_the_model_s_file_and_the_recordings(model, tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFLOGIC_FOLDER", str(tmp_path))
-    given = needed_paths("/code/src/cli", ["predict", "m.safetensors", "a.bin", "/b/c", "--csv"])
+    given = needed_paths("/code/src/cli", ["predict", *model, "a.bin", "/b/c", "--csv"])
     assert list(given) == [("ro", tmp_path / "m.safetensors"), ("ro", tmp_path / "a.bin"), ("ro", Path("/b/c"))]
-    assert list(predict.needed_paths(Namespace(model="job", files=[]))) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["job", "--stream"], ["--stream", "job"], ["job", "--stream", "udp://:7"], ["--stream", "udp://:7", "job"]],
+)
+def test_a_container_needs_nothing_more_for_a_stream(words):
+    assert list(predict.needed_paths(arguments(*words))) == []

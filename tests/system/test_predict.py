@@ -8,17 +8,20 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
+from functools import partial
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from src.cli import predict as command
 from src.command_line import StopSignals, UserError, read_command_line
 from src.events import read_recording
-from src.events.formats import aedat2
+from src.events.formats import aedat2, aedat4, event_stream, evt3, nmnist_bin
 from tests import small_job
 
 DIGITS = "recordings/NMNIST/Test"
@@ -34,8 +37,8 @@ def folder(prepared):
 @pytest.fixture
 def predict(folder, monkeypatch, capfd, caplog):
     """A function that runs the command in this process, in the folder, and returns its output and its messages."""
-    for name, value in small_job.environment(folder).items():
-        monkeypatch.setenv(name, value)
+    for name in ("project", "scratch"):
+        monkeypatch.setenv(f"{name.upper()}_STORAGE_DIR", str(folder / name))
     monkeypatch.chdir(folder)
     caplog.set_level("INFO", "difflogic_tonic")
 
@@ -85,7 +88,7 @@ def lines_of(path):
 
 def start_stream(folder, *words):
     return subprocess.Popen(
-        small_job.command("src/cli", "predict", "logic", "--stream", *words),
+        small_job.command("src/cli", "predict", "logic", *words),
         cwd=folder,
         env=small_job.environment(folder),
         stdin=subprocess.PIPE,
@@ -106,7 +109,9 @@ def test_the_accuracy_is_that_of_evaluate(folder):
 
 def test_a_model_s_file_stands_for_its_job(predict):
     words = (f"{DIGITS}/3", "--json", "--frames")
-    assert predict("project/models/logic/best.safetensors", *words)[0] == predict("logic", *words)[0]
+    of_job = predict("logic", *words)[0]
+    assert predict("project/models/logic/best.safetensors", *words)[0] == of_job
+    assert predict("--model", "project/models/logic/best.safetensors", *words)[0] == of_job
 
 
 def test_bad_files_are_named_and_the_others_predicted(folder, predict):
@@ -137,6 +142,52 @@ def test_a_stream_has_the_frames_of_the_file(folder, predict):
     assert re.search(rf"{len(of_file)} frames: class \d, \d+\.\d %", err)
 
 
+@pytest.mark.parametrize(
+    "encode",
+    [
+        nmnist_bin.encode,
+        partial(evt3.encode, sensor=(34, 34)),
+        partial(event_stream.encode, sensor_size=(34, 34)),
+        partial(aedat4.encode, sensor_size=(34, 34)),
+    ],
+    ids=["N-MNIST", "EVT 3.0", "Event Stream", "AEDAT 4"],
+)
+def test_a_recording_in_a_pipe_has_the_frames_of_its_file(folder, predict, encode):
+    content = encode(read_recording(folder / DIGITS / "7/00001.bin"))
+    (folder / "piped.bin").write_bytes(content)
+    of_file = [json.loads(line) for line in predict("logic", "piped.bin", "--frames", "--json")[0].splitlines()]
+    out, _ = predict("logic", "--stream", "--json", given=content)
+    assert [{"file": "piped.bin", **json.loads(line)} for line in out.splitlines()] == of_file
+
+
+def test_datagrams_have_the_frames_of_the_file(folder, predict):
+    faery = pytest.importorskip("faery")
+    path = f"{DIGITS}/7/00001.bin"
+    of_file = [json.loads(line) for line in predict("logic", path, "--frames", "--json")[0].splitlines()]
+    process = start_stream(folder, "--stream", "udp://127.0.0.1:0", "--json")
+    ready = process.stderr.readline().decode()
+    port = int(re.search(r"waiting for events at udp://127.0.0.1:(\d+)/", ready)[1])
+    events = read_recording(path)
+    array = np.empty(len(events), faery.EVENTS_DTYPE)
+    array["t"], array["x"], array["y"], array["on"] = events.t, events.x, events.y, events.p
+    faery.events_stream_from_array(array, (34, 34)).to_udp(("127.0.0.1", port))
+    frames = [json.loads(process.stdout.readline()) for _ in of_file]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert out == b""
+    assert process.returncode == 130
+    assert [{"file": path, **frame} for frame in frames] == of_file
+    assert f"{len(events)} events, {len(frames)} frames: class " in err.decode()
+
+
+def test_a_port_that_is_taken_is_one_line(predict):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        url = f"udp://127.0.0.1:{other.getsockname()[1]}"
+        _, err = predict("logic", "--stream", url, expect=2)
+    assert f"ERROR {url}/t64_x16_y16_on8: cannot receive there: Address already in use\n" in err
+
+
 @pytest.mark.slow
 def test_a_recording_as_standard_input_says_what_was_left_out(folder):
     path = folder / "cut.aedat"
@@ -157,7 +208,7 @@ def test_a_recording_as_standard_input_says_what_was_left_out(folder):
 
 def test_a_class_is_printed_as_soon_as_its_frame_is_full(folder):
     lines = lines_of(folder / DIGITS / "7/00001.bin").splitlines(keepends=True)
-    process = start_stream(folder, "--csv")
+    process = start_stream(folder, "--stream", "--csv")
     process.stdin.write(b"".join(lines[:100]))
     process.stdin.flush()
     assert process.stdout.readline().startswith(b"frame,begin_us,end_us,class,label,score_0")
@@ -171,10 +222,9 @@ def test_a_class_is_printed_as_soon_as_its_frame_is_full(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_stream_that_waits(folder, number, code):
-    process = start_stream(folder)
-    process.stdin.write(b"1 2 3 0\n")
-    process.stdin.flush()
+@pytest.mark.parametrize("source", [[], ["udp://127.0.0.1:0"]])
+def test_a_signal_ends_a_stream_that_waits(folder, source, number, code):
+    process = start_stream(folder, "--stream", *source)
     process.stdout.readline()  # the header: signals are handled by now
     process.send_signal(number)
     began = time.monotonic()
@@ -185,7 +235,7 @@ def test_a_signal_ends_a_stream_that_waits(folder, number, code):
 
 @pytest.mark.slow
 def test_a_reader_that_has_read_enough_is_no_failure(folder):
-    process = start_stream(folder)
+    process = start_stream(folder, "--stream")
     process.stdout.readline()
     process.stdout.close()
     lines = lines_of(folder / DIGITS / "7/00001.bin")
@@ -201,10 +251,7 @@ def test_a_reader_that_has_read_enough_is_no_failure(folder):
         (b"1 2 3 0\n1 2 3\n", "standard input: line 2: '1 2 3': give t x y p"),
         (b"", "standard input: it holds no events"),
         (b"1 99 3 0\n" * 5, "standard input: 5 of its 5 events lie outside the sensor (34 x 34 pixels)"),
-        (
-            b"#!AER-DAT4.0\r\n",
-            r"standard input: a recording (AEDAT 4) cannot be read from a pipe; give its file instead",
-        ),
+        (b"#!AER-DAT4.0\r\n", "standard input: an offset, 14, points outside of the data"),
     ],
 )
 def test_what_a_stream_cannot_take_is_one_line(predict, given, message):

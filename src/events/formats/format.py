@@ -49,6 +49,10 @@ class Format:
             return False
         return self.recognises is None or self.recognises(content)
 
+    def with_clock(self, name: str) -> "Format":
+        """Return the format that makes timestamps in the way of this name; itself if there is one way only."""
+        return self if self.clocks is None else self.clocks.load(name)
+
     def in_windows(self, content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
         """Return the events in parts, see `windows`."""
         return iter([self.decode(content.tobytes())]) if self.windows is None else self.windows(content, most_events)

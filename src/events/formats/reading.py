@@ -78,9 +78,7 @@ def _format_of(content: bytes, suffix: str, evt3_clock: str) -> Format:
             f"unknown format: it begins with {content[:SHOWN_BYTES]!r}; known are {', '.join(names)} and {last}"
         )
     file_format: Format = FILE_FORMATS.load(name)
-    if file_format.clocks is not None:
-        file_format = file_format.clocks.load(evt3_clock)
-    return file_format
+    return file_format.with_clock(evt3_clock)
 
 
 def format_name(content: bytes, suffix: str) -> str | None:
