@@ -4,7 +4,10 @@
 
 Simulated recordings: the demo's (34 x 34 pixels, N-MNIST's format) and of CIFAR10-DVS (128 x 128 pixels, AEDAT 4).
 Networks have random weights: speed depends on what they learned only by what simplification removes. All run in one
-process, in turns. Classes must equal those of the model in PyTorch.
+process, in turns. Classes must equal those of the model in PyTorch. "the model alone" takes frames that are ready: what
+it leaves of the time is reading and framing. A CNN can be as fast as the core multiplies: PyTorch's product of two
+matrices says how fast that is. A stream takes all recordings for one, so it has more frames than the files, whose
+last frames are left out if they are not full.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ["NUMBA_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,10 +35,11 @@ from src.events.datasets.cifar10dvs import CIFAR10DVS
 from src.events.datasets.dataset import Dataset
 from src.events.datasets.nmnist import find_recordings
 from src.events.event_lines import EventLines
+from src.events.event_pipe import CHUNK_BYTES
 from src.events.framing import frame_shape, frames_of
 from src.events.simulation import digits
 from src.frame_cache.framing_options import framing_of
-from src.helpers import format_table
+from src.helpers import format_table, keep_freed_memory
 from src.model import DiffLogic, create_model
 from src.registry import DATASETS
 
@@ -72,18 +77,24 @@ def classifier_of(data: Data, options: Model) -> Classifier:
     return Classifier(model, config, dataset.classes, dataset.sensor_size)
 
 
-def text_of(path: str) -> bytes:
-    """Return a recording's events as lines of text."""
-    events = read_recording(path)
-    columns = zip(events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True)
-    return "".join(f"{t} {x} {y} {p}\n" for t, x, y, p in columns).encode()
+def texts_of(paths: Sequence[str]) -> list[bytes]:
+    """Return each recording's events as lines of text; each begins 10 ms after the one before it has ended."""
+    texts = []
+    begin = 0
+    for path in paths:
+        events = read_recording(path)
+        t = events.t - events.t.min() + begin
+        begin = int(t.max()) + 10_000
+        columns = zip(t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True)
+        texts.append("".join(f"{t} {x} {y} {p}\n" for t, x, y, p in columns).encode())
+    return texts
 
 
 def stream(classifier: Classifier, content: bytes) -> int | None:
-    """Return the class of lines of text that come 64 KiB at a time, as from a pipe."""
+    """Return the class of lines of text that come CHUNK_BYTES at a time, as from a pipe that is full."""
     lines, of_stream = EventLines(), classifier.stream()
-    for begin in range(0, len(content), 1 << 16):
-        for _ in of_stream.push(lines.push(content[begin : begin + (1 << 16)])):
+    for begin in range(0, len(content), CHUNK_BYTES):
+        for _ in of_stream.push(lines.push(content[begin : begin + CHUNK_BYTES])):
             pass
     of_stream.finish()
     return of_stream.label
@@ -94,13 +105,49 @@ def contestants(
 ) -> dict[str, Callable[[], Iterable[object]]]:
     """Return what is measured: each takes all recordings from file to class, or a part of the way."""
     events: list[Events] = [read_recording(path) for path in paths]
+    frames = [frames_of(it, classifier.sensor_size, classifier.framing) for it in events]
+    numbers = np.repeat(np.arange(len(frames)), list(map(len, frames)))
+    together, text = np.concatenate(frames), b"".join(texts)
     return {
         "files to classes, together": lambda: classifier.predict_all(paths, with_times=False),
         "files to classes, one by one": lambda: map(classifier.predict, paths),
         "reading alone": lambda: map(read_recording, paths),
         "framing alone": lambda: (frames_of(it, classifier.sensor_size, classifier.framing) for it in events),
-        "streams of text to classes": lambda: (stream(classifier, text) for text in texts),
+        "the model alone": lambda: [classifier.frame_scores(together, numbers)],
+        "a stream of text to classes": lambda: [stream(classifier, text)],
+        "reading text alone": lambda: [EventLines().push(text)],
     }
+
+
+def multiplications(classifier: Classifier) -> int:
+    """Return the multiplications per frame of a CNN."""
+    shape = torch.zeros(1, *frame_shape(classifier.framing, classifier.sensor_size))
+    number = 0
+    layers: Any = classifier.model.layers
+    for layer in layers:
+        shape = layer(shape)
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            number += layer.weight[0].numel() * shape.numel()
+    return number
+
+
+def print_multiplications(classifier: Classifier, paths: Sequence[str]) -> None:
+    """Print how many multiplications per second a CNN does, and how many a product of matrices."""
+    frames = np.concatenate(
+        [frames_of(read_recording(path), classifier.sensor_size, classifier.framing) for path in paths]
+    )
+    numbers, matrix = np.zeros(len(frames), np.int64), torch.randn(1024, 1024)
+    cases: list[tuple[str, int, Callable[[], object]]] = [
+        ("the CNN", multiplications(classifier) * len(frames), lambda: classifier.frame_scores(frames, numbers)),
+        ("a product of 1,024 x 1,024 matrices", 1024**3, lambda: matrix @ matrix),
+    ]
+    for what, number, run in cases:
+        times = []
+        for _ in range(ROUNDS):
+            began = time.process_time()
+            run()
+            times.append(time.process_time() - began)
+        print(f"{what}: {number / statistics.median(times) / 1e9:.0f} thousand million multiplications per second")
 
 
 def run_all(results: Iterable[object]) -> None:
@@ -153,6 +200,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the command does
     print(describe_machine())
     print(f"CPU time of one core; classes equal to the model's in PyTorch; {ROUNDS} rounds in turns")
     with tempfile.TemporaryDirectory() as temporary:
@@ -163,19 +211,27 @@ def main() -> None:
             "DEMO": [it.path for it in find_recordings(folder / "DEMO")[-arguments.recordings :]],
             "CIFAR10DVS": [it.path for it in CIFAR10DVS.find_recordings(folder / "CIFAR10DVS")],
         }
-        texts = {name: list(map(text_of, of)) for name, of in paths.items()}
+        texts = {name: texts_of(of) for name, of in paths.items()}
         for name, of in paths.items():
             print(f"{len(of)} recordings of {name}, {sum(len(read_recording(path)) for path in of):,} events")
         for name, (data, options) in MODELS.items():
             began = time.perf_counter()
             classifier = classifier_of(data, options)
             seconds = time.perf_counter() - began
-            num_gates = (
-                "" if classifier.circuit is None else f", {len(classifier.circuit.gates):,} after simplification"
+            size = (
+                f"{multiplications(classifier) / 1e6:.1f} million multiplications per frame"
+                if classifier.circuit is None
+                else f"{len(classifier.circuit.gates):,} after simplification"
             )
-            print(f"\n{name}{num_gates}; ready after {seconds:.1f} s")
+            print(f"\n{name}, {size}; ready after {seconds:.1f} s")
+            num_frames = sum(len(classifier.predict(path).frame_labels) for path in paths[data.name])
+            of_stream = classifier.stream()
+            num_of_stream = sum(1 for _ in of_stream.push(EventLines().push(b"".join(texts[data.name]))))
+            print(f"{num_frames:,} frames, {num_of_stream:,} in a stream")
             header = ["million events/s", "min", "median", "max", "ms per recording"]
             print(format_table(header, rows(classifier, paths[data.name], texts[data.name])))
+            if classifier.circuit is None:
+                print_multiplications(classifier, paths[data.name])
 
 
 if __name__ == "__main__":

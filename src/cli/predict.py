@@ -72,11 +72,11 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     try:
         if header := text.header():
             _print(header)
+        keep_freed_memory()  # the arrays of each recording, or of each part of a stream, are freed
         if address is not None:
             return _predict_datagrams(classifier, address, text, stop)
         if wanted.stream is not None:
             return _predict_input(classifier, text, stop)
-        keep_freed_memory()  # each recording's arrays are freed
         return _predict_files(classifier, files, text, stop)
     except _ReaderGoneError:
         return EXIT_DONE

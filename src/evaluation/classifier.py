@@ -31,7 +31,7 @@ from src.training.device import autocast
 
 SensorSize = tuple[int, int, int]
 
-BATCH = 128  # frames that PyTorch classifies together
+BATCH = 32  # frames that PyTorch classifies together: what a CNN makes of them should stay in a core's cache
 TOGETHER = 1 << 12  # frames of several recordings that are classified together
 TOGETHER_BYTES = 1 << 26  # of these frames
 
@@ -76,6 +76,8 @@ class Classifier:
         self._window_events = config.data.window_events
         self.model, self._train = model, config.train
         self.circuit = model.circuit().simplified() if model.gates_by_layer() else None
+        if self.circuit is None:  # in this order of a frame's values, a CNN takes less than half the time on a CPU
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     # Whole recordings
 

@@ -1,5 +1,7 @@
 """Events of a pipe, a file or a terminal, as soon as they are there: lines of text, or a recording in any format."""
 
+import contextlib
+import fcntl
 import mmap
 import os
 import re
@@ -22,7 +24,7 @@ from src.events.formats.windows import WINDOW_EVENTS
 from src.helpers import LOG
 from src.registry import FILE_FORMATS
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 20
 WAIT_SECONDS = 0.2  # between looks at whether to stop
 _BEHIND_TEXT = 64  # bytes behind the first that is no text: by then a header is over
 _NO_TEXT = re.compile(rb"[^\t\r\n -~]")
@@ -67,6 +69,9 @@ def read_events(
 
 def _pieces(descriptor: int, check: Callable[[], None]) -> Iterator[bytes]:
     """Yield what there is to read, at most CHUNK_BYTES at a time; wait for it if there is nothing, until the end."""
+    if resize := getattr(fcntl, "F_SETPIPE_SZ", None):  # Linux; circuits take many frames as fast as a few
+        with contextlib.suppress(OSError):  # no pipe, or as much as the user may have
+            fcntl.fcntl(descriptor, resize, CHUNK_BYTES)
     while True:
         check()
         if select.select([descriptor], [], [], WAIT_SECONDS)[0]:
