@@ -1,6 +1,6 @@
 """Readers of file formats beside the fastest independent readers, on one core: the same file, in turns, in one run.
 
-    pip install expelliarmus faery evlib  # without evlib, EVT 2.1 has no independent reader
+    pip install evlib  # the only independent reader of EVT 2.1; the others are among the packages of the tests
     python benchmarks/formats.py [folder of sample files]
 
 Prints CPU time as million events per second, the best of the repeats and their range; every event is compared. Files
