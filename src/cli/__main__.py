@@ -25,4 +25,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, whose files are no modules of their own
-    sys.exit(main())
+    from src.command_line import leave
+
+    leave(main())

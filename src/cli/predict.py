@@ -69,12 +69,11 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     kind = JsonLines if arguments.json else Csv if arguments.csv else Table
     names = [str(path) for path in files]
     text: PredictionText = kind(classifier.class_names, names, arguments.frames or wanted.stream is not None)
+    keep_freed_memory()  # the arrays of each recording, or of each part of a stream, are freed
     try:
-        if header := text.header():
-            _print(header)
-        keep_freed_memory()  # the arrays of each recording, or of each part of a stream, are freed
         if address is not None:
             return _predict_datagrams(classifier, address, text, stop)
+        _print_header(text)
         if wanted.stream is not None:
             return _predict_input(classifier, text, stop)
         return _predict_files(classifier, files, text, stop)
@@ -127,6 +126,11 @@ def _print(line: str) -> None:
         raise RunError("standard output cannot be written to, so no more is classified")
     if isinstance(getattr(sys.stdout, "error", None), BrokenPipeError):
         raise _ReaderGoneError
+
+
+def _print_header(text: "PredictionText") -> None:
+    if header := text.header():
+        _print(header)
 
 
 def find_files(paths: list[Path]) -> dict[Path, bool]:
@@ -219,6 +223,7 @@ def _predict_datagrams(
     from src.events.event_datagrams import EventSocket
 
     with EventSocket(address) as receiver:
+        _print_header(text)
         LOG.info("waiting for events at %s", receiver.address)
         try:
             return _predict_stream(classifier, str(receiver.address), receiver.events(stop.check), text, stop)
