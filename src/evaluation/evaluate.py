@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from src.command_line import StopSignals, UserError, print_result
 from src.config import Config, Train
@@ -17,7 +19,7 @@ from src.data import FrameCache, load_batches, open_cache, train_order
 from src.distributed.batches import deal_out_batches
 from src.distributed.group import rank, total, world_size
 from src.evaluation.inference import load_model
-from src.evaluation.metrics import accuracies, classification, debug_entry
+from src.evaluation.metrics import accuracies, classification, debug_entry, recordings_by_vote, vote_accuracy
 from src.frame_cache.cache import SPLITS, Split, cache_parameters, read_manifest, recording_names
 from src.frame_cache.framing_options import dataset_of
 from src.helpers import LOG, keep_freed_memory, match_choice
@@ -35,32 +37,43 @@ MODEL_NAMES = ("best", "final")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's class scores of the frames of a split.
+    """A model's class scores and class counts of the frames of a split.
 
     Attributes:
         split: the frames.
         scores: float32 [F, classes] on the CPU, of the model in eval mode.
-        relaxed: likewise, of the model's relaxed form; None if it has none.
+        counts: int32 [F, classes] on the CPU, see `FrameModel.forward_with_counts`.
+        relaxed: as `scores`, of the model's relaxed form; None if it has none.
     """
 
     split: Split
     scores: torch.Tensor
+    counts: torch.Tensor
     relaxed: torch.Tensor | None
 
     def accuracies(self) -> dict[str, float]:
-        """Return loss and accuracies; with a relaxed form, also relaxed_* and the discretisation_gap of frames."""
-        result = accuracies(self.scores, self.split.labels, self.split.recordings)
+        """Return loss, accuracies and vote_accuracy; with a relaxed form, also relaxed_* and the discretisation_gap."""
+        labels, recordings = self.split.labels, self.split.recordings
+        result = accuracies(self.scores, labels, recordings)
+        result["vote_accuracy"] = vote_accuracy(self.counts, labels, recordings)
         if self.relaxed is not None:
-            relaxed = accuracies(self.relaxed, self.split.labels, self.split.recordings)
+            relaxed = accuracies(self.relaxed, labels, recordings)
             result |= {f"relaxed_{name}": value for name, value in relaxed.items()}
             result["discretisation_gap"] = result["relaxed_frame_accuracy"] - result["frame_accuracy"]
         return result
 
     def classification(self, class_names: list[str]) -> dict[str, Any]:
-        """Return what `metrics.classification` does; with a relaxed form, that of this form too, under `relaxed`."""
-        result = classification(self.scores, self.split.labels, self.split.recordings, class_names)
+        """Return what `metrics.classification` does; with a relaxed form, that of this form too, under `relaxed`.
+
+        Its `recordings` also have the `vote_accuracy`, and under `by_vote` the lists of `metrics.recordings_by_vote`.
+        """
+        labels, recordings = self.split.labels, self.split.recordings
+        result = classification(self.scores, labels, recordings, class_names)
+        votes = recordings_by_vote(self.counts, labels, recordings)
+        result["recordings"]["vote_accuracy"] = vote_accuracy(self.counts, labels, recordings)
+        result["recordings"]["by_vote"] = {name: values.tolist() for name, values in votes.items()}
         if self.relaxed is not None:
-            result["relaxed"] = classification(self.relaxed, self.split.labels, self.split.recordings, class_names)
+            result["relaxed"] = classification(self.relaxed, labels, recordings, class_names)
         return result
 
 
@@ -77,30 +90,42 @@ def evaluate(
         check: called at every batch, on all ranks as often; may raise to stop, then on all of them.
     """
     model.eval()
-    scores = _class_scores(model, split, options, device, check)
+    scores, counts = _class_scores(model, split, options, device, check)
     relaxed = None
     if model.has_relaxed_form:
         with model.relaxed():
-            relaxed = _class_scores(model, split, options, device, check)
-    return Evaluation(split, scores, relaxed)
+            relaxed, _ = _class_scores(model, split, options, device, check)
+    return Evaluation(split, scores, counts, relaxed)
 
 
 @torch.no_grad()
 def _class_scores(
     model: FrameModel, split: Split, options: Train, device: torch.device, check: Callable[[], None]
-) -> torch.Tensor:
-    """Return the class scores of a split [F, classes]; each process classifies some batches, and all get all scores."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the class scores and counts of a split, both [F, classes]; the counts of a relaxed form mean nothing.
+
+    Each process classifies some batches, and all get the scores and counts of all frames.
+    """
     order = train_order(len(split), 0, 0, shuffle=False)
     mine, most_batches = deal_out_batches(order, options.dataloader.batch_size, rank(), world_size())
     batches = load_batches(split, mine, options.dataloader, device)
     scores = [torch.empty(0, model.num_classes)]
+    counts = [torch.empty(0, model.num_classes, dtype=torch.int32)]
     for _ in range(most_batches):
         check()
         for packed, _ in itertools.islice(batches, 1):
             with autocast(options, device):
-                scores.append(model.forward_packed(packed).float().cpu())
-    result = torch.zeros(len(split), model.num_classes)
-    result[mine] = torch.cat(scores)
+                of_batch, counts_of_batch = model.forward_with_counts(packed)
+            scores.append(of_batch.float().cpu())
+            counts.append(counts_of_batch.cpu())
+    return _of_all_frames(scores, mine, len(split)), _of_all_frames(counts, mine, len(split))
+
+
+def _of_all_frames(parts: list[torch.Tensor], mine: NDArray[np.int64], frames: int) -> torch.Tensor:
+    """Return the values of all frames, from those that each process has for its own."""
+    own = torch.cat(parts)
+    result = torch.zeros(frames, own.shape[1], dtype=own.dtype)
+    result[mine] = own
     return total(result)
 
 

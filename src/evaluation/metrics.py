@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ COLUMNS = (
     "loss",
     "frame_accuracy",
     "recording_accuracy",
+    "vote_accuracy",
     "relaxed_loss",
     "relaxed_frame_accuracy",
     "relaxed_recording_accuracy",
@@ -28,6 +29,7 @@ COLUMNS = (
     "frames_per_second",
     "train_seconds",
 )
+Number = TypeVar("Number", np.int64, np.float64)
 DEBUG = "debug"  # a column of debug runs alone
 TIME_COLUMNS = ("frames_per_second", "train_seconds")  # those that differ between two equal runs
 
@@ -50,10 +52,40 @@ def sums_by_recording(
     scores: torch.Tensor, recordings: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Numbers of the R recordings [R], the first frame of each [R], and the sum of its softmax scores [R, classes]."""
-    probabilities = scores.double().softmax(1).numpy()
+    return _sums_of_recordings(scores.double().softmax(1).numpy(), recordings)
+
+
+def recordings_by_vote(
+    counts: torch.Tensor, labels: NDArray[np.int64], recordings: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """Return the class of each recording by vote: that of the largest sum of its frames' class counts, as C computes.
+
+    Of equal sums, the first class is taken. Sums are int64, so nothing is rounded.
+
+    Args:
+        counts: whole numbers [F, classes] on the CPU, see `FrameModel.forward_with_counts`.
+        labels, recordings: [F].
+
+    Returns:
+        `recordings`, `labels` and `predicted`, [R] each, in the order of the recordings' numbers.
+    """
+    numbers, first, sums = _sums_of_recordings(counts.long().numpy(), recordings)
+    return {"recordings": numbers, "labels": labels[first], "predicted": sums.argmax(1)}
+
+
+def vote_accuracy(counts: torch.Tensor, labels: NDArray[np.int64], recordings: NDArray[np.int64]) -> float:
+    """Return the fraction of the recordings whose class by vote is right, see `recordings_by_vote`."""
+    votes = recordings_by_vote(counts, labels, recordings)
+    return float((votes["predicted"] == votes["labels"]).mean())
+
+
+def _sums_of_recordings(
+    values: NDArray[Number], recordings: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Number]]:
+    """Return numbers [R], first frames [R] and sums [R, classes] of recordings, from values of frames [F, classes]."""
     numbers, first, recording_of = np.unique(recordings, return_index=True, return_inverse=True)
-    sums = np.zeros((len(numbers), scores.shape[1]))
-    np.add.at(sums, recording_of, probabilities)
+    sums = np.zeros((len(numbers), values.shape[1]), values.dtype)
+    np.add.at(sums, recording_of, values)
     return numbers, first, sums
 
 

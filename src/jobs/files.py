@@ -125,7 +125,7 @@ _MEASURES: dict[str, Shape] = {
         f"{prefix}frame_accuracy": SHARE,
         f"{prefix}recording_accuracy": SHARE,
     }.items()
-} | {"discretisation_gap": number(-1, 1)}
+} | {"vote_accuracy": SHARE, "discretisation_gap": number(-1, 1)}
 
 METRICS_ROW = record(
     {"step": whole(), "epoch": whole(), "split": text},
@@ -172,7 +172,7 @@ def _evaluation(value: Any) -> dict[str, Any]:
     mistake = record({"recording": whole(), "label": label, "predicted": label, "share": SHARE}, {"file": text})
     part: dict[str, Shape] = {
         "frames": record(unit),
-        "recordings": record(unit | {"misclassified": listing(mistake)}),
+        "recordings": record(unit | {"misclassified": listing(mistake)}, {"vote_accuracy": SHARE}),
     }
     about = {"model": text, "model_type": text, "step": whole(), "split": text, "cache": _cache_name}
     shape = record({"class_names": listing(text), **about, **part}, {"relaxed": record(part)})

@@ -127,6 +127,11 @@ class DiffLogic(FrameModel):
         """Return class scores of packed frames, uint8 [B, ceil(P*H*W/8)], or [B, P*H*W] of counts."""
         return self._classify(self._features(packed))
 
+    def forward_with_counts(self, packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return class scores of packed frames, and the counts before tau, which are whole numbers in eval mode."""
+        sums = self._class_sums(self._features(packed))
+        return sums / self.tau, sums.int()
+
     def forward_training(self, packed: torch.Tensor) -> torch.Tensor:
         """Return class scores [B, groups, classes] of packed frames; with readout: votes, a member is a group."""
         if self.votes is None:
@@ -142,12 +147,16 @@ class DiffLogic(FrameModel):
 
     def _classify(self, features: torch.Tensor) -> torch.Tensor:
         """Return class scores, [P*H*W, B] -> [B, classes]."""
+        return self._class_sums(features) / self.tau
+
+    def _class_sums(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the sums or votes of each class, [P*H*W, B] -> [B, classes], in float32 or wider."""
         layers = self.logic_layers()
         if self.votes is not None:
-            return self.votes.forward_features(self._bits(features, layers)) / self.tau
+            return self.votes.forward_features(self._bits(features, layers))
         *layers, last = layers
         assert isinstance(last, LogicLayer)
-        return last.forward_sums(self._bits(features, layers), self.num_classes).T / self.tau
+        return last.forward_sums(self._bits(features, layers), self.num_classes).T
 
     def _bits(self, features: torch.Tensor, layers: list[LogicConvolution | LogicLayer]) -> torch.Tensor:
         """Run the thermometer and these layers, feature-major, [P*H*W, B] -> [out_dim, B]."""

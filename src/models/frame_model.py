@@ -96,6 +96,16 @@ class FrameModel(nn.Module):
             return self(packed.reshape(-1, *self.frame_shape).float())
         return self(unpack_frames(packed, self.frame_shape, torch.float32))
 
+    def forward_with_counts(self, packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scores of `forward_packed`, and class counts, int32 [B, classes], of frames in eval mode.
+
+        The class of a recording by vote is that of the largest sum of its frames' counts. A logic gate network counts
+        what its circuit counts; a model without counts counts 1 for the class of the largest score.
+        Counts of a relaxed form mean nothing.
+        """
+        scores = self.forward_packed(packed)
+        return scores, nn.functional.one_hot(scores.argmax(1), self.num_classes).int()
+
     def forward_training(self, packed: torch.Tensor) -> torch.Tensor:
         """Return the scores [B, groups, classes] for the training loss; each group has a loss of its own.
 

@@ -16,7 +16,13 @@ from src.jobs.find import require_jobs
 from src.jobs.folders import Job
 from src.reports import plots
 
-ACCURACIES = ("frame_accuracy", "recording_accuracy", "relaxed_frame_accuracy", "relaxed_recording_accuracy")
+ACCURACIES = (
+    "frame_accuracy",
+    "recording_accuracy",
+    "vote_accuracy",
+    "relaxed_frame_accuracy",
+    "relaxed_recording_accuracy",
+)
 COLUMNS = (
     "job",
     "dataset",
@@ -116,8 +122,8 @@ def _is_val(row: dict[str, Any]) -> bool:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     header = ["job", "dataset", "model", "parameters", "epochs", "best epoch", "frames"]
-    header += ["frames", "recordings", "frames", "recordings", "time", "frames/s"]
-    groups = {"": 6, "val, %": 1, "test, %": 2, "test, relaxed, %": 2, "training": 2}
+    header += ["frames", "recordings", "by vote", "frames", "recordings", "time", "frames/s"]
+    groups = {"": 6, "val, %": 1, "test, %": 3, "test, relaxed, %": 2, "training": 2}
 
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f}"

@@ -140,11 +140,13 @@ def _add_training(contents: Contents, files: JobFiles) -> None:
                     found.append(Line(label, points, role, style))
         return found
 
+    votes = [(row["epoch"], row["vote_accuracy"]) for row in by_split["val"] if "vote_accuracy" in row]
+    by_vote = [Line("val, by vote", votes, "green", ":")] if votes else []
     losses = lines("loss")
     charts = [
         *([plots.line_chart("loss", "Loss", "cross entropy", losses, "Loss over epochs")] if losses else []),
         *_accuracy_chart("frame_accuracy", "Accuracy of frames", lines("frame_accuracy")),
-        *_accuracy_chart("recording_accuracy", "Accuracy of recordings", lines("recording_accuracy")),
+        *_accuracy_chart("recording_accuracy", "Accuracy of recordings", [*lines("recording_accuracy"), *by_vote]),
         *_gap_chart(by_split["val"]),
         *_rate_charts(by_split["train"]),
     ]
@@ -216,6 +218,10 @@ def _add_evaluation(contents: Contents, evaluation: dict[str, Any]) -> None:
             remark = f"discretised, {remark}; relaxed {format_percent(relaxed[unit]['accuracy'])}\N{NO-BREAK SPACE}%"
         percent = f"{format_percent(evaluation[unit]['accuracy'])} %"
         contents.tiles.insert(place, Tile(f"Test accuracy, {unit}", percent, remark))
+    by_vote = evaluation["recordings"].get("vote_accuracy")
+    percent = format_percent(by_vote) + ("" if by_vote is None else " %")
+    remark = "of recordings, by the largest sum of class counts"
+    contents.tiles.insert(1, Tile("Test accuracy, by vote", percent, remark))
     charts = [
         plots.confusion_chart(f"confusion_{unit}", f"Confusion of {unit}", evaluation[unit]["confusion"], names)
         for unit in UNITS

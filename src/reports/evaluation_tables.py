@@ -16,9 +16,10 @@ def evaluation_summary(content: dict[str, Any]) -> str:
     rows = [
         [kind or content["model_type"], f"{part['loss']:.4f}"]
         + [format_percent(part[unit][name]) for unit in UNITS for name in ("accuracy", "macro_f1")]
+        + [format_percent(part["recordings"].get("vote_accuracy"))]
         for kind, part in _kinds(content).items()
     ]
-    header = ["", "loss", *(title for unit in UNITS for title in (f"{unit}, %", "macro F1, %"))]
+    header = ["", "loss", *(title for unit in UNITS for title in (f"{unit}, %", "macro F1, %")), "by vote, %"]
     parts = [title, *([content[DEBUG]] if DEBUG in content else []), format_table(header, rows)]
     parts.append("\n".join(_hardest(content["recordings"], content["class_names"])))
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -29,6 +29,7 @@ COLUMNS = {  # of the table: what -> its title
     "val.recording_accuracy": "recordings %",
     "test.frame_accuracy": "test frames %",
     "test.recording_accuracy": "recordings %",
+    "test.vote_accuracy": "by vote %",
     "test.relaxed_frame_accuracy": "relaxed frames %",
     GAP: "gap %",  # relaxed minus discretised accuracy of test frames
     SECONDS: "seconds a job",  # of training

@@ -121,7 +121,7 @@ def _log_accuracies(run: TrainingRun, tests: dict[str, ModelTest]) -> None:
     names = {"final": "final model:", "best": f"best model (epoch {best_epoch}):"}
     for test in tests.values():
         name = names[test.model].ljust(max(map(len, names.values())))
-        LOG.info("test, %s %s%s", name, scores_in_columns(test.accuracies), note)
+        LOG.info("test, %s %s%s", name, scores_in_columns(test.accuracies, votes=True), note)
 
 
 def _write_evaluation(run: TrainingRun, test: ModelTest) -> None:

@@ -70,9 +70,16 @@ def log_progress(run: TrainingRun, bar: tqdm) -> None:  # type: ignore[type-arg]
     LOG.log(level, "epoch %d, batch %d/%d: %s", progress.epoch + 1, progress.batch, run.batches_per_epoch, text)
 
 
-def scores_in_columns(scores: dict[str, float]) -> str:
-    """Return accuracies as text of one width, with the discretisation gap if there is a relaxed form."""
+def scores_in_columns(scores: dict[str, float], votes: bool = False) -> str:
+    """Return accuracies as text of one width, with the discretisation gap if there is a relaxed form.
+
+    Args:
+        scores: loss and accuracies.
+        votes: whether to add the accuracy by vote.
+    """
     text = f"frames {100 * scores['frame_accuracy']:6.2f} %, recordings {100 * scores['recording_accuracy']:6.2f} %"
+    if votes:
+        text += f", by vote {100 * scores['vote_accuracy']:6.2f} %"
     if "discretisation_gap" in scores:
         text += f", gap {100 * scores['discretisation_gap']:6.2f} %"
     return text

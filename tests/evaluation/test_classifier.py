@@ -9,7 +9,7 @@ import torch
 from src import checkpoint
 from src.command_line import StopSignals, UserError
 from src.config import Config
-from src.data import open_cache
+from src.data import open_cache, read_samples
 from src.evaluation.classifier import load_classifier
 from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import sums_by_recording
@@ -103,6 +103,20 @@ def test_the_classes_are_those_of_an_evaluation(folder, saved, name):
             assert np.array_equal(prediction.scores, sums[i] / len(own))
         else:
             assert np.allclose(prediction.scores, sums[i] / len(own), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_counts_of_an_evaluation_are_the_circuit_s_or_votes_of_frames(saved, name):
+    config, cache, model, path = saved(name)
+    split = cache.splits["test"]
+    evaluation = evaluate(model, split, config.train, torch.device("cpu"), lambda: None)
+    circuit = load_classifier(path).circuit
+    if circuit is None:
+        expected = np.eye(10)[evaluation.scores.argmax(1)]
+    else:
+        expected = circuit(model.circuit_inputs(read_samples(split, np.arange(len(split)))).numpy())
+    assert evaluation.counts.dtype == torch.int32
+    assert np.array_equal(evaluation.counts.numpy(), expected)
 
 
 def test_a_logic_gate_network_runs_as_its_circuit(saved):

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from src.evaluation.metrics import COLUMNS, accuracies, best_epoch, classification, val_scores, write_metrics
+from src.evaluation.metrics import (
+    COLUMNS,
+    accuracies,
+    best_epoch,
+    classification,
+    recordings_by_vote,
+    val_scores,
+    vote_accuracy,
+    write_metrics,
+)
 from src.jobs.files import read_metrics
 
 
@@ -26,6 +35,52 @@ def test_recordings_count_once_whatever_their_number_of_frames():
     result = accuracies(scores, np.array([0, 0, 0, 0]), np.array([7, 7, 7, 2]))
     assert result["frame_accuracy"] == 0.75
     assert result["recording_accuracy"] == 0.5
+
+
+def by_vote(counts, recordings):
+    """The class of each recording by vote, by the recording's number."""
+    votes = recordings_by_vote(torch.tensor(counts, dtype=torch.int32), np.array(recordings), np.array(recordings))
+    return dict(zip(votes["recordings"].tolist(), votes["predicted"].tolist(), strict=True))
+
+
+FRAMES = st.lists(st.tuples(st.integers(0, 4), st.lists(st.integers(0, 3), min_size=3, max_size=3)), min_size=1)
+
+
+def test_a_recording_s_class_by_vote_is_that_of_the_summed_counts():
+    assert by_vote([[9, 8], [0, 2], [3, 4]], [4, 4, 2]) == {2: 1, 4: 1}
+
+
+@given(FRAMES)
+def test_equal_sums_of_counts_give_the_first_class(frames):
+    recordings, counts = zip(*frames, strict=True)
+    expected = {}
+    for number in set(recordings):
+        sums = [sum(row[c] for of, row in frames if of == number) for c in range(3)]
+        expected[number] = sums.index(max(sums))
+    assert by_vote(counts, recordings) == expected
+
+
+@given(FRAMES, st.randoms(use_true_random=False))
+def test_the_order_of_frames_does_not_change_a_vote(frames, random):
+    shuffled = list(frames)
+    random.shuffle(shuffled)
+    of_frames, of_shuffled = (by_vote([row for _, row in it], [n for n, _ in it]) for it in (frames, shuffled))
+    assert of_frames == of_shuffled
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5))
+def test_a_recording_with_one_frame_has_the_class_of_its_largest_count(counts):
+    assert by_vote([counts], [7]) == {7: counts.index(max(counts))}
+
+
+def test_sums_of_counts_are_neither_rounded_nor_too_large():
+    most = 2**31 - 1  # of int32
+    assert by_vote([[most, most]] * 3 + [[most - 1, most]], [1] * 4) == {1: 1}
+
+
+def test_the_vote_accuracy_counts_each_recording_once():
+    counts = torch.tensor([[2, 0], [0, 1], [0, 5]], dtype=torch.int32)
+    assert vote_accuracy(counts, np.array([0, 0, 0]), np.array([3, 3, 8])) == 0.5
 
 
 def test_loss_is_the_mean_cross_entropy():

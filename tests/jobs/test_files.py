@@ -16,7 +16,7 @@ from src.jobs.files import read_evaluation, read_job, read_luts
 from src.jobs.folders import Job
 from src.reports import compare, plots, report, status
 
-TESTED = {"loss": 1.5, "frame_accuracy": 0.5, "recording_accuracy": 0.75}
+TESTED = {"loss": 1.5, "frame_accuracy": 0.5, "recording_accuracy": 0.75, "vote_accuracy": 0.25}
 UNIT = {
     "count": 3,
     "accuracy": 0.5,
@@ -24,7 +24,7 @@ UNIT = {
     "confusion": [[1, 0], [1, 1]],
 }
 MISTAKE = {"recording": 4, "label": 1, "predicted": 0, "share": 0.9, "file": "Test/1/4.bin"}
-PART = {"loss": 0.5, "frames": UNIT, "recordings": {**UNIT, "misclassified": [MISTAKE]}}
+PART = {"loss": 0.5, "frames": UNIT, "recordings": {**UNIT, "misclassified": [MISTAKE], "vote_accuracy": 0.25}}
 JSON = {
     "result.json": {"job_id": "j", "epochs": 2, "steps": 10, "best_epoch": 1, "train_seconds": 3.5, "test": TESTED},
     "runs.json": [

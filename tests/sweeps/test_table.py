@@ -89,6 +89,18 @@ def test_the_discretisation_gap_is_the_relaxed_minus_the_discretised_accuracy(lo
     assert float(csv_rows(sweep)[0]["test.gap_mean"]) == pytest.approx(0.05)
 
 
+def test_the_accuracy_by_vote_has_a_column_if_a_job_has_it(load):
+    sweep = load("seeds: 1")
+    finish(sweep.jobs[0], 0.7)
+    assert "by vote" not in write_table(sweep, {})  # the job is of an older version
+    path = Job(sweep.jobs[0].job_id).logs / "result.json"
+    result = json.loads(path.read_text())
+    result["best_test"]["vote_accuracy"] = 0.65
+    write_json(path, result)
+    assert "by vote %" in write_table(sweep, {})
+    assert float(csv_rows(sweep)[0]["test.vote_accuracy_mean"]) == 0.65
+
+
 def test_a_model_without_relaxation_has_no_gap(load):
     sweep = load("seeds: 1")
     finish(sweep.jobs[0], 0.7)

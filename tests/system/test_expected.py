@@ -1,9 +1,20 @@
-"""Short seeded runs end with the metrics of tests/expected, to the digits that do not depend on the processor."""
+"""Short seeded runs of the demo end with the metrics of tests/expected, and what circuits compute of the same frames.
 
+The metrics are equal to the digits that do not depend on the processor.
+"""
+
+import functools
+import json
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
+from src.command_line import StopSignals
+from src.config import Config
+from src.data import open_cache, read_samples
+from src.evaluation.evaluate import evaluate_job
+from src.evaluation.inference import load_model
 from tests.expected import regenerate
 
 
@@ -41,10 +52,39 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("expected")
 
 
+@pytest.fixture(scope="module")
+def measured(folder):
+    """A function name of a run -> rows of its metrics; each run is made once."""
+    return functools.cache(lambda name: regenerate.measure(name, folder))
+
+
 @pytest.mark.parametrize("name", regenerate.RUNS)
-def test_a_run_has_the_expected_metrics(folder, name):
-    measured, expected = regenerate.measure(name, folder), regenerate.expected(name)
-    assert not differences(measured, expected, TOLERANCES[name]), "after a wanted change, see CONTRIBUTING.md"
+def test_a_run_has_the_expected_metrics(measured, name):
+    rows, expected = measured(name), regenerate.expected(name)
+    assert not differences(rows, expected, TOLERANCES[name]), "after a wanted change, see CONTRIBUTING.md"
+
+
+@pytest.mark.parametrize("name", ["difflogic_dense", "difflogic_votes"])
+def test_classes_by_vote_are_those_of_the_circuit_s_summed_counts(folder, measured, monkeypatch, name):
+    measured(name)
+    for storage in ("project", "scratch"):
+        monkeypatch.setenv(f"{storage.upper()}_STORAGE_DIR", str(folder / storage))
+    logs = folder / "project/logs" / name
+    config = Config.from_yaml(logs / "config.yaml")
+    evaluate_job(config, name, "test", "best", StopSignals())
+    evaluated = json.loads((logs / "evaluation_test.json").read_text())["recordings"]
+
+    split = open_cache(config).splits["test"]
+    model, _ = load_model(name)
+    frames = model.circuit_inputs(read_samples(split, np.arange(len(split)))).numpy()
+    counts = model.circuit().simplified()(frames)
+    numbers = np.unique(split.recordings).tolist()
+    classes = [int(counts[split.recordings == number].sum(0).argmax()) for number in numbers]
+    labels = [int(split.labels[split.recordings == number][0]) for number in numbers]
+    assert evaluated["by_vote"] == {"recordings": numbers, "labels": labels, "predicted": classes}
+    accuracy = sum(a == b for a, b in zip(classes, labels, strict=True)) / len(numbers)
+    assert evaluated["vote_accuracy"] == accuracy
+    assert json.loads((logs / "result.json").read_text())["best_test"]["vote_accuracy"] == accuracy
 
 
 def differences(measured, expected, tolerance):

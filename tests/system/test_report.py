@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -75,7 +76,9 @@ def assert_same(evaluation, accuracies):
 def test_training_leaves_the_best_model_s_evaluation_on_test(folder):
     evaluation = logs(folder, "evaluation_test.json")
     assert evaluation["model"] == "best"
-    assert_same(evaluation, logs(folder, "result.json")["best_test"])
+    best = logs(folder, "result.json")["best_test"]
+    assert_same(evaluation, best)
+    assert evaluation["recordings"]["vote_accuracy"] == best["vote_accuracy"]
     assert np.array(evaluation["recordings"]["confusion"]).sum(1).tolist() == [3] * 10  # recordings per class
 
 
@@ -95,6 +98,7 @@ def test_evaluate_prints_a_summary_and_writes_tables_and_json(folder):
     assert summary in output
     assert output.count("\n") < 20
     assert f"tables by class and confusions: {path.with_suffix('.txt')}" in output
+    assert "by vote, %" in summary
     assert "frames, relaxed, by class" in tables
     assert "frames: true (down), predicted (across)" in tables
     assert "not taken: model.difflogic.num_neurons = 2000 (the job's is 1500)" in output
@@ -295,6 +299,7 @@ def test_jobs_are_compared_in_a_table_a_csv_and_a_picture(folder, copy):
     assert [row[0] for row in rows] == ["logic", "copy"]
     assert [row[1:4] for row in rows] == [["NMNIST", "difflogic", "48,000"]] * 2
     assert rows[0][7] == f"{100 * best['frame_accuracy']:.2f}"
+    assert rows[0][9] == f"{100 * best['vote_accuracy']:.2f}"
     assert rows[1][7] == "-"
     with (folder / "project/logs/compare_logic_copy.csv").open() as file:
         first, second = csv.DictReader(file)
@@ -302,6 +307,22 @@ def test_jobs_are_compared_in_a_table_a_csv_and_a_picture(folder, copy):
     assert second["test_frame_accuracy"] == ""
     assert float(first["val_frame_accuracy"]) == float(second["val_frame_accuracy"]) > 0
     assert (folder / "project/logs/compare_logic_copy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_job_of_a_version_without_votes_is_compared_and_reported(copy, capsys):
+    result = logs(copy.logs.parents[2], "result.json", "copy")
+    evaluation = logs(copy.logs.parents[2], "evaluation_test.json", "copy")
+    for tested in (result["test"], result["best_test"], evaluation["recordings"]):
+        del tested["vote_accuracy"]
+    del evaluation["recordings"]["by_vote"]
+    write_json(copy.logs / "result.json", result)
+    write_json(copy.logs / "evaluation_test.json", evaluation)
+    compare(["copy"])
+    cells = capsys.readouterr().out.splitlines()[-1].split()
+    assert cells[9] == "-"
+    assert cells[8] == f"{100 * result['best_test']['recording_accuracy']:.2f}"
+    html = write_report(copy).read_text()
+    assert re.search(r"Test accuracy, by vote</\w+>\s*<[^>]*>-<", html)
 
 
 @pytest.mark.parametrize(
