@@ -38,7 +38,7 @@ def test_the_readme_is_short():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_option_that_a_page_names_exists(name):
-    named = set(re.findall(r"\b(?:base|data|train|model)\.[a-z_]+(?:\.[a-z_0-9]+)*", code_in(PAGES[name])))
+    named = set(re.findall(r"\b(?:base|data|train|model)\.[a-z_0-9]+(?:\.[a-z_0-9]+)*", code_in(PAGES[name])))
     assert {word for word in named if not word.endswith(FILE_ENDINGS)} <= OPTIONS | SECTIONS
 
 
