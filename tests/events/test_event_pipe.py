@@ -10,7 +10,7 @@ import pytest
 
 from src.command_line import RunError, Stopped
 from src.events.event_pipe import read_events
-from src.events.formats import aedat2, aedat3, aedat4, hdf5, nmnist_bin, npy, npz, text
+from src.events.formats import aedat2, aedat3, aedat4, evt3, hdf5, nmnist_bin, npy, npz, text
 from src.events.formats.errors import ForeignRecordingError
 from src.events.formats.reading import decode_recording
 from tests.events.formats.streams import joined
@@ -50,7 +50,7 @@ def test_a_file_may_be_a_recording(name, tmp_path):
     assert same(from_file(tmp_path / "a"), decode_recording(RECORDINGS[name], ""))
 
 
-def whole_pipe(*pieces, suffix=""):
+def whole_pipe(*pieces, **expected):
     """The parts that come from a pipe whose pieces are written without waiting."""
     read, write = os.pipe()
 
@@ -62,7 +62,7 @@ def whole_pipe(*pieces, suffix=""):
     writing = threading.Thread(target=write_all)
     writing.start()
     try:
-        return list(read_events(read, lambda: None, suffix))
+        return list(read_events(read, lambda: None, **expected))
     finally:
         os.close(read)
         writing.join()
@@ -112,6 +112,11 @@ def test_a_recording_s_events_are_there_as_soon_as_their_bytes_are(name):
 def test_a_header_may_come_in_pieces():
     content = RECORDINGS["EVT 3.0"]
     assert same(joined(whole_pipe(*(content[at : at + 7] for at in range(0, len(content), 7)))), ORDERED)
+
+
+def test_evt3_has_the_timestamps_that_are_asked_for():
+    content = evt3.encode(ORDERED, (34, 34), evt3.METAVISION)
+    assert same(joined(whole_pipe(content, evt3_clock="metavision")), ORDERED)
 
 
 def test_bytes_without_a_mark_are_n_mnist_s_if_such_recordings_are_expected():
