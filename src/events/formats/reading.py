@@ -15,6 +15,7 @@ from src.io_funcs import open_regular
 from src.registry import EVT3_CLOCKS, FILE_FORMATS
 
 DEFAULT_CLOCK = next(iter(EVT3_CLOCKS))
+MOST_EVENTS_PER_BYTE = 16  # of a file of any format
 LEAST_EVENT_BYTES = 2  # nearly no file has more events, so nearly every one is read in one window, without a copy
 SHOWN_BYTES = 14  # of a file in an unknown format
 
@@ -45,7 +46,11 @@ def read_windows(path: str | Path, most_events: int, evt3_clock: str = DEFAULT_C
 
     Memory holds two parts at most, however long the file is. Raises the same errors, some of them at the end.
     """
-    yield from _windows_of(read_or_map(path), Path(path).suffix, most_events, evt3_clock)
+    content = read_or_map(path)
+    if isinstance(content, bytes) and len(content) <= most_events // MOST_EVENTS_PER_BYTE:
+        yield decode_recording(content, Path(path).suffix, evt3_clock)
+    else:
+        yield from _windows_of(content, Path(path).suffix, most_events, evt3_clock)
 
 
 def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int, evt3_clock: str) -> Iterator[Events]:
