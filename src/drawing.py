@@ -1,18 +1,23 @@
-"""Drawing by matplotlib that looks the same for everybody, and the colours of events in every picture."""
+"""Drawing by matplotlib that looks the same for everybody; colours of events and names of classes in every picture."""
 
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from src.helpers import printable
+
 # Okabe and Ito's colours, which colour-blind readers can tell apart too.
 ON, OFF, BOTH = "#0072B2", "#D55E00", "#4D4D4D"
 EMPTY = "#F4F4F2"  # a pixel without events
+LABEL_BEGIN, LABEL_END = 12, 7  # characters that stay of a longer name, so that names with one beginning differ
+FONT = "DejaVu Sans"  # comes with matplotlib
 
 
 @contextlib.contextmanager
@@ -27,10 +32,36 @@ def drawing(settings: Mapping[Any, Any]) -> Iterator[None]:
         os.environ["MATPLOTLIBRC"] = str(Path(package.origin).with_name("mpl-data") / "matplotlibrc")
     import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a box stands for it
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings)
         yield
+
+
+def label(name: str) -> str:
+    """Return a name, such as a class's, as it stands beside a picture: in one line, its middle left out if long."""
+    name = printable(name)
+    return name if len(name) <= LABEL_BEGIN + 1 + LABEL_END else f"{name[:LABEL_BEGIN]}…{name[-LABEL_END:]}"
+
+
+def fonts_for(names: Iterable[str]) -> tuple[list[str], set[str]]:
+    """Return the families of fonts that draw these names, and the characters that no font has; call it in `drawing`.
+
+    The first family is FONT; installed ones follow for what it lacks, such as Chinese.
+    """
+    from matplotlib import font_manager
+
+    families, lacking = [FONT], {ord(character) for name in names for character in name}
+    lacking -= font_manager.get_font(font_manager.findfont(FONT)).get_charmap().keys()
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        if lacking and font.name not in families and not font.name.startswith("Last Resort"):  # it has boxes only
+            with contextlib.suppress(OSError, RuntimeError):  # removed, or damaged
+                found = lacking & font_manager.get_font(font.fname).get_charmap().keys()
+                if found:
+                    families.append(font.name)
+                    lacking -= found
+    return families, set(map(chr, lacking))
 
 
 def coloured(frame: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -132,6 +132,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def printable(text: str) -> str:
+    """Return a text, such as a file's name, as it can stand in one line: in quotes, with escapes, if need be."""
+    return text if text.isprintable() else repr(text)
+
+
 def format_duration(seconds: float) -> str:
     """Return seconds as a person says them: '0.4 s', '12 s', '3 min 05 s', '2 h 07 min'."""
     if seconds < 10:

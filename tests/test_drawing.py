@@ -41,3 +41,15 @@ def test_polarities_have_their_colours():
     frame = np.array([[[0, 1, 0, 1]], [[0, 0, 1, 1]]], np.uint8)  # [P, H, W]: none, OFF, ON, both
     colours = drawing.coloured(frame)[0]
     assert [to_hex(colour).upper() for colour in colours] == [drawing.EMPTY, drawing.OFF, drawing.ON, drawing.BOTH]
+
+
+def test_a_label_is_one_line_that_keeps_the_beginning_and_the_end_of_a_name():
+    assert drawing.label("ünïcode") == "ünïcode"
+    assert drawing.label("line\nbreak") == r"'line\nbreak'"
+    assert drawing.label("a very long name of a class 1") == "a very long …class 1"
+
+
+def test_fonts_are_found_for_what_there_is_and_the_rest_is_named():
+    with drawing.drawing({}):
+        assert drawing.fonts_for(["walking", "été"]) == ([drawing.FONT], set())
+        assert drawing.fonts_for(["\x1b", "\udcff"]) == ([drawing.FONT], {"\x1b", "\udcff"})

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.evaluation.prediction import FramePrediction, Prediction
+from src.helpers import printable
 
 _OF_RECORDING = ["class", "label", "frames", "events"]
 _OF_FRAME = ["frame", "begin_us", "end_us", "class", "label"]
@@ -104,8 +105,8 @@ class Table(PredictionText):
     @functools.cached_property
     def _widths(self) -> dict[str, int]:
         """The columns and their widths."""
-        longest = max(len(_printable(name)) for name in ("class", *self.class_names))
-        widths = {"file": max(len(_printable(name)) for name in ("file", *self.names))} if self.names else {}
+        longest = max(len(printable(name)) for name in ("class", *self.class_names))
+        widths = {"file": max(len(printable(name)) for name in ("file", *self.names))} if self.names else {}
         if self.frames:
             return {**widths, "frame": 6, "begin, us": 16, "end, us": 16, "class": longest, "share, %": 8}
         return {**widths, "class": longest, "share, %": 8, "frames": 6}
@@ -119,11 +120,7 @@ class Table(PredictionText):
 
     def _row(self, cells: list[Any]) -> str:
         aligned = [
-            _printable(str(cell)).ljust(width) if name in ("file", "class") else str(cell).rjust(width)
+            printable(str(cell)).ljust(width) if name in ("file", "class") else str(cell).rjust(width)
             for cell, (name, width) in zip(cells, self._widths.items(), strict=True)
         ]
         return "  ".join(aligned).rstrip()
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else repr(name)

@@ -103,8 +103,9 @@ def told_names(recordings: list[Recording], root: Path) -> list[str]:
     for name, recording in zip(relative_names(recordings, root), recordings, strict=True):
         remarks = [] if recording.group in ("", name) else [f"group {' '.join(recording.group.split(chr(0)))}"]
         if recording.begin is not None or recording.end is not None:
-            begin, end = ("" if time is None else f"{time:,}" for time in (recording.begin, recording.end))
-            remarks.insert(0, f"{begin} to {end} microseconds".strip())
+            begin = "" if recording.begin is None else f"{'from ' if recording.end is None else ''}{recording.begin:,} "
+            end = "" if recording.end is None else f"to {recording.end:,} "
+            remarks.insert(0, f"{begin}{end}microseconds")
         names.append(f"{name} ({', '.join(remarks)})" if remarks else name)
     return names
 

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.command_line import UserError
 from src.config import Config
 from src.events.datasets.dataset import Dataset, Recording
-from src.events.formats.errors import CorruptRecordingError
+from src.events.formats.errors import CorruptRecordingError, check_outside
 from src.events.formats.reading import format_of
 from src.events.framing import frame_shape
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.recordings import clock_advice, obtain_recordings
+from src.frame_cache.splits import assign_splits, require_learnable
 from src.frame_cache.work_units import windows_of
-from src.helpers import format_table
-from src.io_funcs import from_repository
+from src.helpers import format_table, printable
 
 MOST_READ = 20  # recordings per class
+MOST_UNREAD_NAMED = 10
 FRAME_MILLISECONDS = 50.0  # what a suggested frame covers at the median rate of events
 UNKNOWN = "unknown"
 
@@ -42,22 +44,23 @@ def inspect(config: Config, check: Callable[[], None] = lambda: None) -> str:
     """
     data = config.data
     dataset = dataset_of(data)
-    if dataset.complete is None:
-        root, recordings = obtain_recordings(data, dataset, check)
-    else:
-        root = from_repository(data.data_root) / dataset.folder
-        dataset = dataset.complete(root)
-        recordings = dataset.find_recordings(root)
+    root, dataset, recordings = obtain_recordings(data, dataset, check)
     require_crop_on_sensor(data, dataset)
+    require_learnable(assign_splits(recordings, data, dataset.own_test_split), recordings, dataset)
     lines, facts, unread = _by_class(recordings, dataset, data.window_events, check)
+    if not facts:
+        path, reason = unread[0]
+        raise UserError(f"none of {len(unread):,} recordings can be read, the first: {path}: {reason}")
     width, height, _ = dataset.sensor_size
     parts = [
-        f"{len(recordings):,} recordings in {root}, sensor {width} x {height}",
+        f"{len(recordings):,} recordings in {printable(str(root))}, sensor {width} x {height}",
         format_table(["class", "recordings", "format", "seconds", "events", "events/s", "ON, %"], lines),
     ]
     if len(facts) < len(recordings):
         parts.append(f"Medians of {len(facts):,} recordings, at most {MOST_READ} per class.")
-    parts += [f"{path}: {reason}" for path, reason in unread]
+    parts += [f"{path}: {reason}" for path, reason in unread[:MOST_UNREAD_NAMED]]
+    if len(unread) > MOST_UNREAD_NAMED:
+        parts.append(f"and {len(unread) - MOST_UNREAD_NAMED:,} more cannot be read")
     if advice := clock_advice(recordings, dataset, data):
         parts.append(advice)
     if suggestion := _suggestion(facts):
@@ -82,23 +85,22 @@ def _by_class(
                 formats[format_of(recording.path) or UNKNOWN] += 1
                 facts.append(_facts(recording, dataset, most_events, check))
             except (CorruptRecordingError, OSError) as error:
-                unread.append((recording.path, str(error)))
+                unread.append((printable(recording.path), str(error)))
         every += facts
-        rows.append([_one_line(name), f"{len(mine):,}", " and ".join(formats), *_medians(facts)])
+        rows.append([printable(name), f"{len(mine):,}", " and ".join(formats), *_medians(facts)])
     return rows, every, unread
 
 
-def _one_line(name: str) -> str:
-    return name if name.isprintable() else repr(name)
-
-
 def _facts(recording: Recording, dataset: Dataset, most_events: int, check: Callable[[], None]) -> _Facts:
-    first, last, num_events, num_on = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, 0
+    width, height, _ = dataset.sensor_size
+    first, last, num_events, num_on, num_outside = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, 0, 0
     for events in windows_of(recording, dataset, most_events):
         check()
         if len(events):
             first, last = min(first, int(events.t.min())), max(last, int(events.t.max()))
         num_events, num_on = num_events + len(events), num_on + int(np.count_nonzero(events.p))
+        num_outside += int(np.count_nonzero((events.x >= width) | (events.y >= height)))
+    check_outside(num_outside, num_events, f"{width} x {height} pixels")
     return _Facts((last - first) / 1e6, num_events, num_on)
 
 
@@ -133,7 +135,8 @@ def _size(config: Config, sensor_size: tuple[int, int, int]) -> str:
     polarities, height, width = frame_shape(framing_of(config.data), sensor_size)
     pixels = polarities * height * width
     text = f"A frame has {width} x {height} pixels and {polarities} polarities: {pixels:,} bits"
-    if pixels <= 2 * config.model.difflogic.num_neurons:
+    is_dense = config.model.model_type == "difflogic" and config.model.difflogic.architecture == "dense"
+    if not is_dense or pixels <= 2 * config.model.difflogic.num_neurons:
         return text
     return (
         f"{text}. A dense layer of {config.model.difflogic.num_neurons:,} gates cannot use all of them: make frames "

@@ -3,7 +3,7 @@
 from src.command_line import UserError
 from src.events.framing import Framing
 from src.frame_cache.work_units import FEWER_FRAMES, MadeUnit, unframed_text
-from src.helpers import LOG, format_size
+from src.helpers import LOG, format_size, printable
 
 MOST_LEFT_OUT_FRACTION = 0.01
 FEW_LEFT_OUT = 2  # are accepted however few recordings there are
@@ -29,7 +29,7 @@ def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int)
     left_out = {reason: [line for it in made for line in getattr(it, reason)] for reason in texts}
     for lines in left_out.values():
         for line in lines[:MOST_CORRUPT_NAMED]:
-            LOG.warning("recording left out: %s", line)
+            LOG.warning("recording left out: %s", printable(line))
         if len(lines) > MOST_CORRUPT_NAMED:
             LOG.warning("and %d more", len(lines) - MOST_CORRUPT_NAMED)
     total = sum(map(len, left_out.values()))
@@ -38,7 +38,7 @@ def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int)
         are, what_to_do = texts[reason]
         raise UserError(
             f"{total} of {num_recordings} recordings cannot be used, more than {MOST_LEFT_OUT_FRACTION:.0%} and more "
-            f"than {FEW_LEFT_OUT}; {len(lines)} are {are}, the first: {lines[0]}. {what_to_do}"
+            f"than {FEW_LEFT_OUT}; {len(lines)} are {are}, the first: {printable(lines[0])}. {what_to_do}"
         )
     for reason, lines in left_out.items():
         if lines:
@@ -72,4 +72,4 @@ def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int)
 
 def _named(names: list[str]) -> str:
     more = len(names) - MOST_PARTLY_READ_NAMED
-    return ", ".join(names[:MOST_PARTLY_READ_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(printable, names[:MOST_PARTLY_READ_NAMED])) + (f" and {more:,} more" if more > 0 else "")

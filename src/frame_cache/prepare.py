@@ -20,7 +20,7 @@ from src.frame_cache.framing_options import dataset_of, framing_of, require_crop
 from src.frame_cache.left_out import report_left_out, too_many
 from src.frame_cache.preview import write_preview
 from src.frame_cache.recordings import clock_advice, obtain_recordings
-from src.frame_cache.splits import assign_splits, warn_of_missing_classes
+from src.frame_cache.splits import assign_splits, require_learnable, warn_of_missing_classes
 from src.frame_cache.work_units import (
     DamagedUnitError,
     MadeUnit,
@@ -74,19 +74,20 @@ class _Preparation:
 
 def _plan(config: Config, stop: StopSignals) -> _Preparation:
     dataset = dataset_of(config.data)
-    require_storages()
+    if dataset.complete is None:  # before a download; own recordings may be at fault, and then nothing is written
+        require_storages()
     if dataset.note:
         LOG.info("%s", dataset.note)
     _warn_of_unused(config.data, dataset)
     parameters = cache.cache_parameters(config.data, dataset)
-    root, recordings = obtain_recordings(config.data, dataset, stop.check)
-    if dataset.complete is not None:
-        dataset = dataset.complete(root)
-        require_crop_on_sensor(config.data, dataset)
+    root, dataset, recordings = obtain_recordings(config.data, dataset, stop.check)
+    require_crop_on_sensor(config.data, dataset)
     if advice := clock_advice(recordings, dataset, config.data):
         LOG.warning("%s", advice)
     fingerprint = cache.source_fingerprint(recordings, root)
     splits = assign_splits(recordings, config.data, dataset.own_test_split)
+    require_learnable(splits, recordings, dataset)
+    require_storages()
     warn_of_missing_classes(splits, recordings, dataset.classes)
     units = plan_work_units(splits, recordings)
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.drawing import BOTH, OFF, ON, coloured, drawing
+from src.drawing import BOTH, OFF, ON, coloured, drawing, fonts_for, label
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.formats.errors import CorruptRecordingError
 from src.frame_cache import cache
@@ -82,14 +83,17 @@ def _write(path: Path, folder: Path, dataset: Dataset, recordings: Sequence[Reco
     }
     with drawing(settings):
         # No pyplot, which keeps figures and looks for a screen.
+        from matplotlib import rcParams
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
+        rcParams["font.family"], lacking = fonts_for(class_names)
+        class_names = [label(_escaped(name, lacking)) for name in class_names]
         # Inches: the grid is as wide as its rows allow within the page's height.
         row_height = min(0.95, max(0.55, 8.0 / max(len(class_names), 1)))
         grid_height = max(row_height * len(class_names), 4.2)
         grid_width = min(columns * row_height * width / height, 9.0)
-        label_width = 0.3 + 0.075 * max(len(_short(name)) for name in ["", *class_names])
+        label_width = 0.3 + 0.075 * max(map(_columns, ["", *class_names]))
         total_width, total_height = label_width + grid_width + 6.0, grid_height + 1.5
         figure = Figure(figsize=(total_width, total_height), dpi=150, facecolor="white")
         FigureCanvasAgg(figure)
@@ -117,8 +121,14 @@ def _summary(manifest: cache.Manifest, num_shown: int) -> str:
     return f"{width} x {height}, {channels} polarities;  ".replace("1 polarities", "1 polarity") + ";  ".join(sizes)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 20 else f"{name[:19]}…"
+def _escaped(name: str, lacking: set[str]) -> str:
+    """Return a name with the code points of characters that cannot be drawn in their place."""
+    return "".join(ascii(letter)[1:-1] if letter in lacking else letter for letter in name)
+
+
+def _columns(name: str) -> int:
+    """Return a name's width, in characters of Latin text."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name)
 
 
 def _choose_frames(split: cache.Split, label: int) -> NDArray[np.int64]:
@@ -160,7 +170,7 @@ def _draw_frames(
             mosaic[top : top + height, left : left + width] = coloured(frame)
     axes.imshow(mosaic, interpolation="antialiased")
     axes.set_anchor("NW")
-    axes.set_yticks([row * (height + gap) + height / 2 for row in range(len(frames))], map(_short, class_names))
+    axes.set_yticks([row * (height + gap) + height / 2 for row in range(len(frames))], class_names)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -217,7 +227,7 @@ def _draw_rate(axes: "Axes", dataset: Dataset, recordings: Sequence[Recording]) 
 def _draw_frames_a_recording(axes: "Axes", splits: dict[str, cache.Split]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title("Frames a recording")
+    axes.set_title("Frames per recording")
     counts = {name: np.unique(split.recordings, return_counts=True)[1] for name, split in splits.items() if len(split)}
     if not counts:
         _say(axes, "no frames")

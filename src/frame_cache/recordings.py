@@ -8,35 +8,46 @@ from src.config import Data
 from src.events.datasets.dataset import Dataset, Recording, broken_links
 from src.events.download.archives import fetch, strange_folders
 from src.events.formats.reading import format_of
-from src.helpers import LOG, format_size
+from src.helpers import LOG, format_size, printable
 from src.io_funcs import file_lock, from_repository, remove_if_empty
 from src.registry import FILE_FORMATS
 
 
 def obtain_recordings(
     data: Data, dataset: Dataset, check: Callable[[], None] = lambda: None
-) -> tuple[Path, list[Recording]]:
-    """Return the recordings' folder and the recordings in it; download or simulate them first if there are none."""
+) -> tuple[Path, Dataset, list[Recording]]:
+    """Return the recordings' folder, the dataset with what lies there, and the recordings, in this order.
+
+    If there are none, they are downloaded or simulated first.
+    """
     root = from_repository(data.data_root) / dataset.folder
     try:
-        recordings = dataset.find_recordings(root)
+        if dataset.complete is not None:
+            dataset, recordings = dataset.complete(root)
+        else:
+            recordings = dataset.find_recordings(root)
     except OSError as error:
-        raise UserError(f"cannot list the recordings of {dataset.name} under {root}: {error}") from error
+        path = printable(str(error.filename or root))
+        raise UserError(f"cannot list the recordings of {dataset.name}: {path}: {error.strerror}") from error
     if links := broken_links(root):
-        some = f"links that lead nowhere: {len(links):,}, such as {links[0]} -> {Path(links[0]).readlink()}"
+        link, target = printable(links[0]), printable(str(Path(links[0]).readlink()))
+        some = f"links that lead nowhere: {len(links):,}, such as {link} -> {target}"
         what_to_do = "Bring the files that they name (git annex get, dvc pull), or mount their disk"
         if not recordings:
-            raise UserError(f"no recordings of {dataset.name} under {root}, only {some}. {what_to_do}")
+            raise UserError(f"no recordings of {dataset.name} under {printable(str(root))}, only {some}. {what_to_do}")
         LOG.warning("recordings of %s are left out, %s. %s", dataset.name, some, what_to_do)
-    if dataset.complete is None and (not recordings or not dataset.is_current(root, data.seed)):
+    if dataset.of_options is None and (not recordings or not dataset.is_current(root, data.seed)):
         try:
             _bring_recordings(data, dataset, root, check)
         except OSError as error:
             raise UserError(f"cannot bring the recordings of {dataset.name} to {root}: {error}") from error
         recordings = dataset.find_recordings(root)
     if not recordings:
-        setting = "data.data_root" if dataset.complete is None else "data.folder"
-        raise UserError(f"no recordings of {dataset.name} under {root}; is {setting} right?")
+        setting = "data.data_root" if dataset.of_options is None else "data.folder"
+        text = f"no recordings of {dataset.name} under {printable(str(root))}; is {setting} right?"
+        if dataset.of_options is not None and root.is_dir():
+            text += " Put the recordings of each class into a folder of its own, or list them in a labels.csv"
+        raise UserError(text)
     if dataset.archives and (strangers := _unused_folders(dataset, root, recordings)):
         LOG.warning("nothing is taken from %s in %s: not a folder of %s", ", ".join(strangers), root, dataset.name)
     if len(recordings) < dataset.full_size:
@@ -47,7 +58,7 @@ def obtain_recordings(
             dataset.full_size,
             root,
         )
-    return root, recordings
+    return root, dataset, recordings
 
 
 def _unused_folders(dataset: Dataset, root: Path, recordings: list[Recording]) -> list[str]:

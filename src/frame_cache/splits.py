@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from src.command_line import UserError
 from src.config import Data
-from src.events.datasets.dataset import Recording
+from src.events.datasets.dataset import Dataset, Recording
 from src.frame_cache.cache import SPLITS
-from src.helpers import LOG
+from src.helpers import LOG, printable
 
 
 def assign_splits(recordings: list[Recording], data: Data, own_test_split: bool) -> dict[str, list[int]]:
@@ -26,13 +27,39 @@ def assign_splits(recordings: list[Recording], data: Data, own_test_split: bool)
     return {split: np.flatnonzero(members[split]).tolist() for split in SPLITS}
 
 
+def require_learnable(splits: dict[str, list[int]], recordings: list[Recording], dataset: Dataset) -> None:
+    """Raise UserError if the user's own recordings leave nothing for the test, or a class without training."""
+    if dataset.of_options is None:  # a published dataset, of which a part may be enough
+        return
+    to_train = {recordings[number].label for number in splits["train"]}
+    untrained = [name for label, name in enumerate(dataset.classes) if label not in to_train]
+    num_groups = len({recording.group for recording in recordings})
+    groups = "1 group, which is" if num_groups == 1 else f"{num_groups:,} groups, which are"
+    reason = f"{len(recordings):,} recordings are in {groups} not divided"
+    if untrained and dataset.own_test_split:
+        raise UserError(
+            f"class {untrained[0]!r} has no recording in train, so that a network cannot learn it; move some there, or "
+            f"leave the class out"
+        )
+    if untrained:
+        raise UserError(
+            f"class {untrained[0]!r} has no recording left for training: {reason}; change data.group_by or the groups "
+            f"of labels.csv, or give another data.seed"
+        )
+    if not splits["test"]:
+        raise UserError(
+            f"no recording is left for the test: {reason}; change data.group_by or the groups of labels.csv, or give a "
+            f"test split of your own"
+        )
+
+
 def warn_of_missing_classes(
     splits: dict[str, list[int]], recordings: list[Recording], classes: tuple[str, ...]
 ) -> None:
     """Warn of each class that has no recording in train or test."""
     for split in ("train", "test"):
         present = {recordings[number].label for number in splits[split]}
-        missing = [name for label, name in enumerate(classes) if label not in present]
+        missing = [printable(name) for label, name in enumerate(classes) if label not in present]
         if present and missing:
             LOG.warning("no recording of class %s is in %s: is a folder missing?", ", ".join(missing), split)
 
@@ -64,10 +91,11 @@ def _drawn(
 def _stratified(
     labels: NDArray[np.int64], candidates: NDArray[np.bool_], fraction: float, seed: list[int]
 ) -> NDArray[np.bool_]:
-    """Mark `fraction` of each class's candidates, rounded, at random."""
+    """Mark `fraction` of each class's candidates, rounded, at random; at least one of several."""
     marked = np.zeros(len(labels), dtype=bool)
     rng = np.random.default_rng(seed)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(candidates & (labels == label)))
-        marked[members[: round(fraction * len(members))]] = True
+        least = 1 if fraction > 0 and len(members) > 1 else 0
+        marked[members[: max(least, round(fraction * len(members)))]] = True
     return marked

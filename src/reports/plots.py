@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from src.drawing import coloured, drawing
+from src.drawing import LABEL_BEGIN, coloured, drawing, fonts_for, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,7 +163,8 @@ def confusion_chart(name: str, title: str, confusion: Sequence[Sequence[int]], c
     texts = [[str(count) if count else "" for count in row] for row in counts.tolist()]
     _heat_map(axes, shares, texts, list(class_names), list(class_names))
     axes.set_aspect("equal")
-    axes.set_title(title)
+    longest = max(len(label(name)) for name in class_names)
+    axes.set_title(title, loc="left" if longest <= LABEL_BEGIN else "right")  # long labels leave no room on the right
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     return Chart(name, f"{title}: rows are true classes, columns predicted ones", figure)
@@ -265,10 +266,8 @@ def _heat_map(
     axes.tick_params(length=0)
     for names, set_ticks in ((columns, axes.set_xticks), (rows, axes.set_yticks)):
         step = -(-len(names) // 34)  # so that labels do not run into each other
-        set_ticks(
-            range(0, len(names), step),
-            [name if len(name) <= 20 else f"{name[:19]}…" for name in names[::step]],
-        )
+        texts_shown = [label(name) for name in names[::step]]
+        set_ticks(range(0, len(names), step), texts_shown, fontfamily=fonts_for(texts_shown)[0])
     if max(map(len, columns)) > 3:
-        for label in axes.get_xticklabels():
-            label.set(rotation=60, ha="right", rotation_mode="anchor")
+        for text in axes.get_xticklabels():
+            text.set(rotation=60, ha="right", rotation_mode="anchor")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from src.config import Config, Data
+from src.command_line import UserError
+from src.config import Config, Data, DiffLogicOptions, Model
 from src.events import Events
 from src.events.formats import evt3, nmnist_bin
 from src.frame_cache.inspect import inspect
@@ -23,7 +24,8 @@ def folder(tmp_path):
 
 
 def told(folder, **options):
-    return inspect(Config(data=Data(name="FOLDER", folder=str(folder), sensor_size=(34, 34), **options)))
+    options = {"sensor_size": (34, 34), **options}
+    return inspect(Config(data=Data(name="FOLDER", folder=str(folder), **options)))
 
 
 def test_classes_are_listed_with_formats_durations_and_events(folder):
@@ -54,6 +56,24 @@ def test_the_clock_of_evt3_files_is_told_unless_it_is_the_camera_s(folder):
         path.unlink()
     assert "data.evt3_clock=metavision gives the camera's" in told(folder)
     assert "evt3_clock" not in told(folder, evt3_clock="metavision")
+
+
+def test_a_convolutional_network_takes_large_frames_as_they_are(folder):
+    convolutional = Model(difflogic=DiffLogicOptions(architecture="convolutional"))
+    config = Config(data=Data(name="FOLDER", folder=str(folder), sensor_size=(346, 260)), model=convolutional)
+    assert inspect(config).endswith("179,920 bits")
+
+
+def test_events_outside_the_sensor_are_named(folder):
+    with pytest.raises(UserError, match=r"none of 7 recordings can be read, the first: .*outside the sensor"):
+        told(folder, sensor_size=(10, 10))
+
+
+def test_many_files_that_cannot_be_read_are_counted(folder):
+    for number in range(14):
+        (folder / f"car/{number}.doc").write_bytes(b"\0notes")
+    assert told(folder).count("unknown format") == 10
+    assert "and 5 more cannot be read" in told(folder)
 
 
 def test_nothing_is_written(folder):

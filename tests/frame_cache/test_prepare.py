@@ -303,7 +303,7 @@ def test_a_folder_that_recordings_come_from_is_not_called_unused(storages, caplo
     stand_ins.write_original_gestures(storages, {"user01": False, "user24": True}, events=100)
     data = Data(name="DVSGESTURE", data_root=str(storages))
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
-        _, recordings = obtain_recordings(data, get_dataset("DVSGESTURE"))
+        _, _, recordings = obtain_recordings(data, get_dataset("DVSGESTURE"))
     assert len(recordings) == 24
     assert "nothing is taken from" not in caplog.text
 

@@ -26,7 +26,7 @@ def config(storages):
     return Config.from_yaml(small_job.write_config(storages))
 
 
-def make_cache(folder, shape, num_frames, num_classes=10, with_counts=False):
+def make_cache(folder, shape, num_frames, num_classes=10, with_counts=False, class_names=None):
     """A cache of random frames [P, H, W], `num_frames` of them in each split, two a recording."""
     rng = np.random.default_rng(0)
     size = int(np.prod(shape))
@@ -46,7 +46,7 @@ def make_cache(folder, shape, num_frames, num_classes=10, with_counts=False):
         )
     manifest = {
         "format_version": cache.FORMAT_VERSION,
-        "class_names": [f"class {label}" for label in range(num_classes)],
+        "class_names": class_names or [f"class {label}" for label in range(num_classes)],
         "frame_shape": list(shape),
         "frame_dtype": "counts" if with_counts else "binary",
         "splits": entries,
@@ -87,6 +87,25 @@ def test_any_cache_can_be_drawn(tmp_path, caplog, shape, num_frames, num_classes
     path = write_preview(folder, NMNIST)
     assert path is not None, caplog.text
     assert path.read_bytes().startswith(PNG)
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_class_name_can_be_drawn(tmp_path, caplog):
+    names = [
+        "日本語" * 9,
+        "not UTF-8 \udcff",
+        "line\nbreak",
+        "$x_1^$ <b>",
+        "\x1b[31m",
+        "\u202eright to left",
+        "a" * 255,
+    ]
+    folder = make_cache(tmp_path / "made", (2, 8, 8), 40, len(names), class_names=names)
+    assert write_preview(folder, NMNIST), caplog.text
+
+
+def test_a_character_that_no_font_has_stands_as_its_code_point():
+    assert preview._escaped("a\x1b日", {"\x1b", "日"}) == r"a\x1b\u65e5"
 
 
 def test_the_chosen_frames_are_of_their_class_and_from_different_recordings():

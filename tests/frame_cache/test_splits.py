@@ -31,6 +31,18 @@ def test_groups_give_each_split_about_its_share_of_each_class():
     assert sum(members[number][0] for number in splits["test"]) == 8
 
 
+def test_few_recordings_give_each_split_one_of_each_class():
+    mine = [Recording("", number % 2, 1, False) for number in range(6)]
+    splits = assign_splits(mine, Data(test_split=0.01, val_split=0.01), own_test_split=False)
+    assert [sorted(number % 2 for number in numbers) for numbers in splits.values()] == [[0, 1]] * 3
+
+
+def test_the_last_recording_of_a_class_stays_in_train():
+    mine = [Recording("", number % 2, 1, False) for number in range(4)]
+    splits = assign_splits(mine, Data(), own_test_split=False)
+    assert [len(numbers) for numbers in splits.values()] == [2, 0, 2]
+
+
 def test_a_validation_split_that_recordings_name_is_kept():
     mine = [Recording("", number % 2, 1, number < 4, 4 <= number < 8) for number in range(20)]
     splits = assign_splits(mine, Data(), own_test_split=True)

@@ -45,8 +45,7 @@ def made(folder, window_events, **options):
     """The one unit of all recordings of a folder: what is said of it, but for the time, and its frames."""
     framing = {"events_per_frame": 300, "overlap": 100, "denoise_time": 500, **options}
     data = Data(name="FOLDER", folder=str(folder), sensor_size=SENSOR, window_events=window_events, **framing)
-    dataset = dataset_of(data).complete(folder)
-    recordings = dataset.find_recordings(folder)
+    dataset, recordings = dataset_of(data).complete(folder)
     [unit] = plan_work_units({"train": list(range(len(recordings)))}, recordings)
     it = make_unit(unit, dataset, data, folder.parent, check=lambda: None)
     return dataclasses.replace(it, seconds=0), unit.frames_file(folder.parent).read_bytes()
@@ -99,8 +98,7 @@ def test_times_that_go_back_are_counted(folder, window_events):
 
 def test_the_space_of_long_recordings_is_estimated_by_their_first_windows(folder):
     data = Data(name="FOLDER", folder=str(folder), sensor_size=SENSOR, events_per_frame=100, overlap=0, denoise_time=0)
-    dataset = dataset_of(data).complete(folder)
-    recordings = dataset.find_recordings(folder)
+    dataset, recordings = dataset_of(data).complete(folder)
     assert frames_per_recording(recordings, dataset, data) > 49
     assert frames_per_recording(recordings, dataset, dataclasses.replace(data, window_events=1000)) == 10
 

@@ -99,8 +99,8 @@ class Dataset:
         has_saccades: whether the sensor moved in N-MNIST's three saccades, which `events/saccades.py` knows.
         note: a line to say whenever this dataset is prepared.
         of_options: for a dataset of the user's own recordings: options -> the dataset that they describe.
-        complete: folder -> this dataset with the classes, the sensor and the test split that lie there; None if they
-            are known without the folder.
+        complete: folder -> this dataset with the classes, the sensor and the test split that lie there, and its
+            recordings; None if they are known without the folder.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Dataset:
     has_saccades: bool = False
     note: str = ""
     of_options: "Callable[[OwnRecordings], Dataset] | None" = None
-    complete: "Callable[[Path], Dataset] | None" = None
+    complete: "Callable[[Path], tuple[Dataset, list[Recording]]] | None" = None
 
 
 def recordings_in_class_folders(

@@ -33,7 +33,7 @@ def found(folder, **options):
 
 def completed(folder, sensor_size=(34, 34), **options):
     dataset = of_options(OwnRecordings(folder=str(folder), sensor_size=sensor_size, **options))
-    return dataset.complete(folder)
+    return dataset.complete(folder)[0]
 
 
 def table(folder, text, *names):
@@ -174,7 +174,6 @@ def test_files_without_a_sensor_in_their_header_need_the_option(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "no recordings"),
         (("a/1.bin", "a/2.bin"), "one class only, 'a'"),
         (("a/1.bin", "b/1.bin", "b/2.bin"), "class 'a' has one recording only, '.*1.bin'"),
     ],
@@ -191,15 +190,21 @@ def test_too_few_recordings_are_refused(tmp_path, names, message):
         ("file,labels\nx.bin,a\n", "no column 'label'; its first line is 'file,labels'"),
         ("file,label\nz.bin,a\n", "line 2: 'z.bin': there is no such file"),
         ("file,label\nx.bim,a\n", "did you mean 'x.bin'"),
-        ("file,label\nfolder,a\n", "'folder': a folder, not a file"),
+        ("file,label\nfolder,a\n", "'folder': it is a folder, not a file"),
+        ("file,label\na\\x.bin,a\n", "there is no such file; write / between folders"),
+        (f"file,label\n{'x' * 5000},a\n", "line 2: 'x{100}': File name too long"),
+        ("file,label\n", "it names no recordings"),
+        ("file,file,label\nx.bin,y.bin,a\n", "it has 2 columns 'file'; keep one of them"),
+        ("file,label\nx.bin,a\n./x.bin,b\n", "shares events of 'x.bin' with line 3"),
         ("file,label\nx.bin,\n", "line 2: it names no label"),
         ("file,label\n,a\n", "line 2: it names no file"),
         ("file,label,split\nx.bin,a,trian\n", "split 'trian': give train, val or test"),
         ("file,label,start\nx.bin,a,0\n", "column 'start' has no unit; name it start_us or start_s"),
         ("file,label,start_us\nx.bin,a,0\n", "not both start_us and end_us"),
         ("file,label,start_us,end_us\nx.bin,a,9,8\n", "line 2: it ends before it begins"),
-        ("file,label,start_us,end_us\nx.bin,a,0.5,8\n", "start_us = '0.5': give a number without decimals"),
-        ("file,label,start_s,end_s\nx.bin,a,soon,8\n", "start_s = 'soon': give a number"),
+        ("file,label,start_us,end_us\nx.bin,a,0.5,8\n", "start_us = '0.5': give whole microseconds, such as"),
+        ("file,label,start_s,end_s\nx.bin,a,soon,8\n", "start_s = 'soon': give seconds, such as 1.5"),
+        ("file;label;start_s;end_s\nx.bin;a;0,5;8\n", "start_s = '0,5': give seconds, such as 1.5"),
         ("file,label,start_us,end_us\nx.bin,a,0,9\nx.bin,b,8,12\n", "line 2: it shares events of 'x.bin' with line 3"),
         ("file,label,start_us,end_us,start_s,end_s\nx.bin,a,0,9,0,1\n", "both microseconds and seconds"),
         ("file,label\nx.bin,a\nx.bin,b\n", "shares events of 'x.bin' with line 3"),
@@ -216,11 +221,35 @@ def test_what_is_wrong_in_a_table_is_one_line(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "message"), [("(", "no regular expression"), ("x+_", "does not match 'a/1.bin'; every recording")]
+    ("pattern", "message"),
+    [("(", "no regular expression"), ("x+_", "finds no group in 'a/1.bin'"), ("x*", "finds no group")],
 )
 def test_a_pattern_of_groups_that_does_not_fit_is_refused(tmp_path, pattern, message):
     with pytest.raises(UserError, match=message):
         found(write(tmp_path, "a/1.bin"), group_by=pattern)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "a named pipe, not a file"),
+        (os.mkdir, "a folder, not a file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device, not a file"),
+    ],
+)
+def test_what_is_no_table_is_named_and_not_waited_for(tmp_path, make, message):
+    make(tmp_path / "labels.csv")
+    with pytest.raises(UserError, match=f"labels.csv: cannot be read: .*{message}"):
+        found(tmp_path)
+
+
+def test_a_link_to_a_file_of_another_line_is_the_same_recording(tmp_path):
+    folder = table(tmp_path, "file,label,start_us,end_us\nx.bin,a,0,9\nlink,b,8,12\n", "x.bin")
+    (folder / "link").symlink_to("x.bin")
+    with pytest.raises(UserError, match=r"line 2: it shares events of 'x.bin' with line 3"):
+        found(folder)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -229,6 +258,14 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
     (tmp_path / "a").chmod(0)
     with pytest.raises(UserError, match="cannot list this folder"):
         found(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_recording_that_cannot_be_read_is_named(tmp_path):
+    write(tmp_path, "a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin")
+    (tmp_path / "b" / "2.bin").chmod(0)
+    with pytest.raises(UserError, match=r"b/2\.bin': cannot be read: Permission denied"):
+        completed(tmp_path)
 
 
 def test_a_dataset_without_a_folder_is_refused():

@@ -1,0 +1,180 @@
+"""labels.csv: a table that names the user's own recordings, their classes, and optionally splits, groups and times."""
+
+import csv
+import difflib
+import io
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.command_line import UserError
+from src.helpers import printable
+from src.io_funcs import read_bytes, require_regular
+
+SPLIT_NAMES = {  # in lower case
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+COLUMNS = {  # of labels.csv, in lower case
+    "file": ("file", "path", "filename"),
+    "label": ("label", "class"),
+    "split": ("split",),
+    "group": ("group",),
+}
+TIMES = {"us": 1, "s": 1_000_000}  # units of the columns start_UNIT and end_UNIT, in microseconds
+MOST_SHOWN = 100  # characters of a cell of labels.csv
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled recording, or a part of one, as a folder or a line of labels.csv names it."""
+
+    path: str
+    label: str
+    split: str | None = None
+    group: str | None = None
+    begin: int | None = None
+    end: int | None = None
+    where: str = ""
+
+
+def read_labels(table: Path) -> list[Sample]:
+    """Return what a labels.csv lists: in UTF-8, its columns divided by commas, semicolons or tabs.
+
+    Raises:
+        UserError: with the line, for whatever is wrong.
+    """
+    name = printable(str(table))
+    try:
+        text = read_bytes(table).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: not a UTF-8 text file; save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read: {error.strerror}") from error
+    if "\0" in text:
+        raise UserError(f"{name}: not a text file")
+    lines = list(io.StringIO(text, newline=""))
+    first = lines[0] if lines else ""
+    reader = csv.reader(lines, delimiter=max(",;\t", key=first.count))
+    try:
+        header = next(reader, [])
+        place = _columns(name, header)
+        samples = list(_rows(table, ((reader.line_num, cells) for cells in reader), place))
+    except csv.Error as error:
+        raise UserError(f"{name}, line {reader.line_num}: {error}") from error
+    if not samples:
+        raise UserError(f"{name}: it names no recordings; write a line for each")
+    _refuse_overlaps(samples)
+    return samples
+
+
+def _columns(table: str, header: list[str]) -> dict[str, int]:
+    """Return the place of each known column; times have keys such as start_us."""
+    names = [name.strip().casefold() for name in header]
+    place = {
+        column: names.index(alias) for column, aliases in COLUMNS.items() for alias in aliases[::-1] if alias in names
+    }
+    for name in (*place, *(f"{bound}_{unit}" for bound in ("start", "end") for unit in TIMES)):
+        if names.count(name) > 1:
+            raise UserError(f"{table}: it has {names.count(name)} columns {name!r}; keep one of them")
+    for unit in TIMES:
+        found = [f"{bound}_{unit}" for bound in ("start", "end") if f"{bound}_{unit}" in names]
+        if len(found) == 1:
+            raise UserError(f"{table}: it has a column {found[0]}, but not both start_{unit} and end_{unit}")
+        place |= {name: names.index(name) for name in found}
+    for column in ("file", "label"):
+        if column not in place:
+            raise UserError(
+                f"{table}: it has no column {column!r}; its first line is {','.join(header)[:MOST_SHOWN]!r}"
+            )
+    if unclear := {"start", "end"} & set(names):
+        raise UserError(f"{table}: column {min(unclear)!r} has no unit; name it {min(unclear)}_us or {min(unclear)}_s")
+    if len(TIMES) * 2 == sum(name.startswith(("start_", "end_")) for name in place):
+        raise UserError(f"{table}: times stand there in both microseconds and seconds; keep one of them")
+    return place
+
+
+def _rows(table: Path, reader: Iterable[tuple[int, list[str]]], place: dict[str, int]) -> Iterator[Sample]:
+    unit = next((unit for unit in TIMES if f"start_{unit}" in place), None)
+    names: dict[tuple[int, int], str] = {}  # a file may be spelled in two ways, and links may lead to it
+    for number, cells in reader:
+        where = f"{printable(str(table))}, line {number}"
+        if not any(cell.strip() for cell in cells):
+            continue
+        row = {column: cells[i].strip() if i < len(cells) else "" for column, i in place.items()}
+        for column in ("file", "label"):
+            if not row[column]:
+                raise UserError(f"{where}: it names no {column}")
+        found = _found(where, table.parent, row["file"])
+        path = names.setdefault((found.st_dev, found.st_ino), str(table.parent / row["file"]))
+        split = None
+        if row.get("split"):
+            split = SPLIT_NAMES.get(row["split"].casefold())
+            if split is None:
+                raise UserError(f"{where}: split {row['split'][:MOST_SHOWN]!r}: give train, val or test")
+        begin = end = None
+        if unit is not None:
+            begin, end = (_time(where, f"{bound}_{unit}", row, unit) for bound in ("start", "end"))
+            if begin is not None and end is not None and begin >= end:
+                raise UserError(f"{where}: it ends before it begins")
+        yield Sample(path, row["label"], split, row.get("group") or None, begin, end, where)
+
+
+def _found(where: str, folder: Path, name: str) -> os.stat_result:
+    """Return what the system says of a file; UserError if there is none."""
+    path = folder / name
+    try:
+        require_regular(path)
+        return path.stat()
+    except FileNotFoundError as error:
+        raise UserError(f"{where}: {name[:MOST_SHOWN]!r}: there is no such file{_near(path, name)}") from error
+    except OSError as error:
+        raise UserError(f"{where}: {name[:MOST_SHOWN]!r}: {error.strerror}") from error
+
+
+def _near(path: Path, name: str) -> str:
+    if "\\" in name:
+        return "; write / between folders"
+    try:
+        names = [other.name for other in path.parent.iterdir()]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean {str(Path(name).with_name(near[0]))!r}?" if near else ""
+
+
+def _time(where: str, column: str, row: dict[str, str], unit: str) -> int | None:
+    text = row[column]
+    if not text:
+        return None
+    match = re.fullmatch(r"(-?)([0-9]{1,15})(?:\.([0-9]*))?", text)
+    digits = (match[3] or "") if match else ""
+    if match is None or (unit == "us" and digits.strip("0")):
+        example = "whole microseconds, such as 1500000" if unit == "us" else "seconds, such as 1.5"
+        raise UserError(f"{where}: {column} = {text[:MOST_SHOWN]!r}: give {example}")
+    microseconds = int(match[2]) * TIMES[unit] + (int(digits[:6].ljust(6, "0")) if unit == "s" else 0)
+    return -microseconds if match[1] else microseconds
+
+
+def _refuse_overlaps(samples: Sequence[Sample]) -> None:
+    by_path: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_path.setdefault(sample.path, []).append(sample)
+    for path, parts in by_path.items():
+        least, most = -(1 << 62), 1 << 62
+        ordered = sorted(parts, key=lambda part: least if part.begin is None else part.begin)
+        for before, after in itertools.pairwise(ordered):
+            if (most if before.end is None else before.end) > (least if after.begin is None else after.begin):
+                raise UserError(f"{before.where}: it shares events of {Path(path).name!r} with line {_line(after)}")
+
+
+def _line(sample: Sample) -> str:
+    return sample.where.rpartition(" ")[2]

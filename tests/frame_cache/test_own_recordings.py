@@ -1,0 +1,183 @@
+"""The user's own recordings: a mistake in a folder is one line, whoever reads it, and nothing is written."""
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.command_line import StopSignals, UserError
+from src.config import Config, Data
+from src.events import Events
+from src.events.formats import aedat4, nmnist_bin
+from src.frame_cache.inspect import inspect
+from src.frame_cache.prepare import prepare
+
+N = np.arange(200)
+EVENTS = Events((N % 30).astype(np.uint16), (N % 20).astype(np.uint16), 1000 * N, (N % 2).astype(np.uint8))
+RECORDING = nmnist_bin.encode(EVENTS)
+AVI = b"RIFF\0\0\0\0AVI LIST"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+def put(folder, *names, content=RECORDING):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def two_classes(folder, number=4, content=RECORDING, suffix=".bin"):
+    put(folder, *(f"{name}/{i}{suffix}" for name in "ab" for i in range(number)), content=content)
+
+
+def table(*lines):
+    def build(folder):
+        two_classes(folder)
+        (folder / "labels.csv").write_text("\n".join(lines))
+
+    return build
+
+
+def instead(make):
+    """Have `make` put something that is no file in the place of each recording."""
+
+    def build(folder):
+        for name in "ab":
+            (folder / name).mkdir()
+            for number in range(3):
+                make(folder / name / f"{number}.bin")
+
+    return build
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as made:
+        descriptor = os.open(path.parent, os.O_RDONLY)  # a socket's path has 107 characters at most
+        made.bind(f"/proc/self/fd/{descriptor}/{path.name}")
+        os.close(descriptor)
+
+
+def two_sensors(folder):
+    put(folder, "a/1", "a/2", content=aedat4.encode(EVENTS, (346, 260)))
+    put(folder, "b/1", "b/2", content=aedat4.encode(EVENTS, (640, 480)))
+
+
+CLASSES = "Put the recordings of each class into a folder of its own"
+WRONG_FOLDERS = {
+    "empty": (lambda folder: None, CLASSES),
+    "missing": (Path.rmdir, "is data.folder right?"),
+    "a file": (lambda folder: (folder.rmdir(), folder.write_bytes(RECORDING)), "is data.folder right?"),
+    "a link to itself": (lambda folder: (folder.rmdir(), folder.symlink_to(folder)), "Too many levels of symbolic"),
+    "no classes": (lambda folder: put(folder, "1.bin", "2.bin"), CLASSES),
+    "empty classes": (lambda folder: [(folder / name).mkdir() for name in "ab"], CLASSES),
+    "folders in classes": (lambda folder: put(folder, "a/x/1.bin", "b/x/1.bin"), CLASSES),
+    "one class": (lambda folder: put(folder, "a/1.bin", "a/2.bin"), "one class only, 'a'"),
+    "one recording": (lambda folder: put(folder, "a/1.bin", "b/1.bin", "b/2.bin"), "class 'a' has one recording only"),
+    "a class for the test only": (
+        lambda folder: put(folder, "train/a/1.bin", "train/b/1.bin", "test/a/2.bin", "test/c/3.bin"),
+        "class 'c' has no recording in train",
+    ),
+    "a test only": (lambda folder: two_classes(folder / "test"), "class 'a' has no recording in train"),
+    "folders": (instead(Path.mkdir), CLASSES),
+    "pipes": (instead(os.mkfifo), CLASSES),
+    "sockets": (instead(make_socket), CLASSES),
+    "links to themselves": (instead(lambda path: path.symlink_to(path.name)), "only links that lead nowhere: 6"),
+    "links to nowhere": (instead(lambda path: path.symlink_to("nowhere")), "only links that lead nowhere: 6"),
+    "two sensors": (two_sensors, "1' is of a sensor of 346 x 260 pixels"),
+    "no bytes": (lambda folder: two_classes(folder, content=b""), "none of 8 recordings can be read, the first: "),
+    "pointers": (lambda folder: two_classes(folder, content=POINTER), "`git lfs pull` downloads the recording"),
+    "films": (lambda folder: two_classes(folder, content=AVI, suffix=".avi"), "0.avi': unknown format"),
+    "a missing file": (table("file,label", "a/1.bin,x", "a/9.bin,y"), "line 3: 'a/9.bin': there is no such file"),
+    "an unknown split": (table("file,label,split", "a/1.bin,x,trian"), "line 2: split 'trian'"),
+    "a class that is tested only": (
+        table("file,label,split", "a/1.bin,x,train", "a/2.bin,y,test", "a/3.bin,x,test"),
+        "class 'y' has no recording in train",
+    ),
+    "reversed times": (table("file,label,start_s,end_s", "a/1.bin,x,2,1"), "line 2: it ends before it begins"),
+    "a line twice": (table("file,label", "a/1.bin,x", "a/1.bin,x"), "line 2: it shares events of '1.bin' with line 3"),
+    "a table without lines": (table("file,label"), "labels.csv: it names no recordings"),
+    "an empty table": (table(""), "labels.csv: it has no column 'file'"),
+}
+WRONG_OPTIONS = [
+    ({"group_by": "("}, "data.group_by = '(': no regular expression"),
+    ({"group_by": "person"}, "data.group_by = 'person' finds no group in 'a/0.bin'"),
+    ({"group_by": "(person)?"}, "data.group_by = '(person)?' finds no group in 'a/0.bin'"),
+    ({"group_by": "bin"}, "no recording is left for the test: 8 recordings are in 1 group"),
+    ({"group_by": "^(a|b)"}, "no recording is left for the test: 8 recordings are in 2 groups"),
+    ({"sensor_size": None}, "data.sensor_size = null: the recordings do not say how large"),
+    ({"crop": (20, 0, 20, 20)}, "data.crop = [20, 0, 20, 20]: x, y, width and height give no region"),
+    ({"crop": (0, 0, 0, 5)}, "data.crop = [0, 0, 0, 5]: x, y, width and height give no region"),
+]
+
+
+@pytest.fixture
+def folder(storages):
+    (storages / "mine").mkdir()
+    return storages / "mine"
+
+
+def config(folder, **options):
+    given = {"sensor_size": (34, 34), "events_per_frame": 20, "overlap": 0, "num_threads": 1, **options}
+    return Config(data=Data(name="FOLDER", folder=str(folder), **given))
+
+
+def written(folder):
+    """What lies in the storages and the folder, without locks, which stay."""
+    paths = [path for path in folder.parent.rglob("*") if path.suffix != ".lock"]
+    return sorted(path for path in paths if path.is_file() or path.is_relative_to(folder))
+
+
+def refused(folder, message, **options):
+    """Have both commands refuse it in one line and leave everything as it was."""
+    before = written(folder)
+    for command in (lambda it: prepare(it, StopSignals()), inspect):
+        with pytest.raises(UserError) as caught:
+            command(config(folder, **options))
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert written(folder) == before
+
+
+@pytest.mark.parametrize("case", WRONG_FOLDERS)
+def test_a_folder_that_cannot_be_a_dataset_is_refused(folder, case):
+    build, message = WRONG_FOLDERS[case]
+    build(folder)
+    refused(folder, message, **({"sensor_size": None} if case == "two sensors" else {}))
+    assert not (folder.parent / "project").exists()
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS)
+def test_an_option_that_does_not_fit_the_folder_is_refused(folder, options, message):
+    two_classes(folder)
+    refused(folder, message, **options)
+    assert not (folder.parent / "project").exists()
+
+
+def test_a_sensor_that_is_too_small_is_refused(folder):
+    two_classes(folder)
+    refused(folder, "events lie outside the sensor (10 x 10 pixels)", sensor_size=(10, 10))
+
+
+def test_times_at_which_the_files_have_no_events_are_refused(folder):
+    table("file,label,start_s,end_s", *(f"{name}/{i}.bin,{name},8,9" for name in "ab" for i in range(4)))(folder)
+    refused(folder, "it has no events from 8000000 to 9000000 microseconds")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, make_socket])
+def test_what_is_no_file_beside_recordings_is_left_out_with_a_warning(folder, caplog, make):
+    two_classes(folder)
+    make(folder / "a" / "9.bin")
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        assert inspect(config(folder)).startswith("8 recordings")
+    assert f"left out, since a recording is a file: {folder}/a/9.bin" in caplog.text
+
+
+def test_two_recordings_per_class_are_enough_for_a_test(folder):
+    two_classes(folder, number=2)
+    assert inspect(config(folder)).startswith("4 recordings")
+
+
+def test_a_folder_with_a_line_break_in_its_name_stays_in_one_line(folder):
+    refused(folder / "line\nbreak", "line\\nbreak'; is data.folder right?")
