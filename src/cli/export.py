@@ -3,6 +3,7 @@
 Examples:
   ./job.sh export job_001 --to c
   ./job.sh export job_001 --to verilog --estimate ice40
+  ./job.sh export job_001 --to rtl --levels-per-stage 6
   ./job.sh export project_storage/models/job_001/best.safetensors --to onnx --out here
 """
 
@@ -31,13 +32,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="what to write; a model that is not made of gates has ONNX only",
     )
     written.add_argument("--out", metavar="FOLDER", help="default: export/ beside the job's models or the file")
+    written.add_argument(
+        "--levels-per-stage",
+        metavar="N",
+        type=_positive,
+        default=8,
+        help="with --to rtl: gates in a row between two registers of the network's pipeline (default: 8)",
+    )
     checks = parser.add_argument_group("tests and size")
     checks.add_argument(
         "--frames",
         metavar="N",
         type=_positive,
         default=100,
-        help="test C and Verilog with this number of frames of the model's test split (default: 100)",
+        help="test C and Verilog with about this number of frames of the model's test split (default: 100)",
     )
     checks.add_argument(
         "--estimate",
@@ -56,14 +64,16 @@ def _positive(text: str) -> int:
 def run(arguments: Namespace, stop: StopSignals) -> int:
     """Write the files of the export."""
     from src.config import Config
-    from src.evaluation.inference import find_model, load_model
+    from src.evaluation.inference import find_model, load_model, model_sensor_size
     from src.export.exported import ExportedModel
 
     path = find_model(from_user(arguments.model, "model") if is_path(arguments.model) else arguments.model)
     model, about = load_model(path)
     config = Config.from_dict(about["config"], str(path))
     source = config.base.job_id or path.stem
-    exported = ExportedModel(model, config, tuple(about["class_names"]), about["step"], source, arguments.frames)
+    names, sensor_size = tuple(about["class_names"]), model_sensor_size(path, about, config)
+    frames, levels = arguments.frames, arguments.levels_per_stage
+    exported = ExportedModel(model, config, names, about["step"], source, sensor_size, frames, levels)
     export = EXPORT_TARGETS.load(arguments.to)(exported)
     if arguments.estimate and not export.verilog_module:
         raise UserError("--estimate needs --to verilog")

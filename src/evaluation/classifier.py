@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +12,9 @@ from numpy.typing import NDArray
 from src.command_line import UserError
 from src.config import Config
 from src.data import read_samples
-from src.evaluation.inference import find_model, load_model
+from src.evaluation.inference import find_model, load_model, model_sensor_size
 from src.evaluation.metrics import sums_by_recording
 from src.evaluation.prediction import FramePrediction, Prediction
-from src.events.datasets.dataset import Dataset
 from src.events.events import Events
 from src.events.formats import nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, check_outside
@@ -338,7 +336,7 @@ def load_classifier(path_or_job: str | Path) -> Classifier:
     path = find_model(path_or_job)
     model, about = load_model(path)
     config = Config.from_dict(about["config"], str(path))
-    sensor_size = _sensor_size(path, about, config, dataset_of(config.data))
+    sensor_size = model_sensor_size(path, about, config)
     channels, height, width = frame_shape(framing_of(config.data), sensor_size)
     if [config.data.stack * channels, height, width] != about["input_shape"]:
         raise UserError(
@@ -351,21 +349,3 @@ def load_classifier(path_or_job: str | Path) -> Classifier:
 def is_recording(path: str | Path) -> bool:
     """Return whether a file's beginning is that of a known format; OSError if it cannot be read."""
     return format_of(path) is not None
-
-
-def _sensor_size(path: Path, about: dict[str, Any], config: Config, dataset: Dataset) -> SensorSize:
-    """Return the sensor's size (W, H, P) that the model's file names, or that of an older file follows from."""
-    data = config.data
-    if about["sensor_size"] is not None:
-        width, height, polarities = about["sensor_size"]
-        return width, height, polarities
-    if dataset.complete is None:
-        return dataset.sensor_size
-    if data.sensor_size is not None:
-        return data.sensor_size[0], data.sensor_size[1], dataset.sensor_size[2]
-    if data.crop is None and data.downsample == 1:
-        return about["input_shape"][2], about["input_shape"][1], dataset.sensor_size[2]
-    raise UserError(
-        f"{path}: an older version wrote it, without the size of the sensor; train the job again, or --resume it with "
-        f"more train.epochs"
-    )

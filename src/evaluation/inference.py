@@ -12,6 +12,7 @@ from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, 
 from src.circuit.circuit import Circuit
 from src.command_line import UserError
 from src.config import Config
+from src.frame_cache.framing_options import dataset_of
 from src.helpers import one_line
 from src.io_funcs import check_name, expand_path, open_regular
 from src.jobs.find import require_jobs, require_model_file
@@ -74,6 +75,24 @@ def find_model(path_or_job: str | Path) -> Path:
             return path
     require_jobs([text])
     raise UserError(f"job {text} has no model and no checkpoint: looked in {job.models} and {job.checkpoints}")
+
+
+def model_sensor_size(path: Path, about: dict[str, Any], config: Config) -> tuple[int, int, int]:
+    """Return the sensor's size (W, H, P) that the model's file names, or that of an older file follows from."""
+    data, dataset = config.data, dataset_of(config.data)
+    if about["sensor_size"] is not None:
+        width, height, polarities = about["sensor_size"]
+        return width, height, polarities
+    if dataset.complete is None:
+        return dataset.sensor_size
+    if data.sensor_size is not None:
+        return data.sensor_size[0], data.sensor_size[1], dataset.sensor_size[2]
+    if data.crop is None and data.downsample == 1:
+        return about["input_shape"][2], about["input_shape"][1], dataset.sensor_size[2]
+    raise UserError(
+        f"{path}: an older version wrote it, without the size of the sensor; train the job again, or --resume it with "
+        f"more train.epochs"
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -51,6 +51,7 @@ class FrameStream:
 
     Attributes:
         events: what becomes of the events, and how many there were so far.
+        frame_bytes: bytes of a frame.
         num_frames: frames so far.
     """
 
@@ -64,8 +65,8 @@ class FrameStream:
         self.events = EventFilter(framing, sensor_size)
         self.num_frames = 0
         self._step = framing.size - int(framing.overlap)
-        num_bytes, num_open = frame_bytes(framing, sensor_size), -(-framing.size // self._step)
-        self._most = MOST_BYTES // num_bytes
+        self.frame_bytes, num_open = frame_bytes(framing, sensor_size), -(-framing.size // self._step)
+        self._most = MOST_BYTES // self.frame_bytes
         if num_open > self._most:
             option = FRAME_MODES[framing.mode].size
             raise ValueError(
@@ -73,9 +74,9 @@ class FrameStream:
                 f"open at a time, more than fit into memory"
             )
         self._state = np.zeros(STATE_SIZE, np.int64)
-        self._open = np.zeros((num_open, num_bytes), np.uint8)
+        self._open = np.zeros((num_open, self.frame_bytes), np.uint8)
         self._open_begins = np.zeros(num_open, np.int64)
-        self._room = max(1, min(self._most, FRAMES_BYTES // num_bytes))
+        self._room = max(1, min(self._most, FRAMES_BYTES // self.frame_bytes))
 
     def push(self, events: Events) -> Iterator[StreamedFrames]:
         """Take the next events; yield the frames that they make full, FRAMES_BYTES at a time, which may be none.

@@ -16,6 +16,8 @@ from src.export.description import Description, channel_names, identifier
 from src.export.example_frames import example_frames
 from src.models.frame_model import FrameModel
 
+LEVELS_PER_STAGE = 8  # about 10 ns on an ECP5
+
 
 @dataclass(frozen=True)
 class Export:
@@ -57,7 +59,9 @@ class ExportedModel:
         class_names: in the order of its scores.
         step: the training step that it is from.
         source: a job id or the name of a file, which the exported files name.
+        sensor_size: (W, H, P) of the recordings.
         most_frames: example frames are at most this number.
+        levels_per_stage: gates in a row between two registers of a pipeline.
     """
 
     model: FrameModel
@@ -65,7 +69,9 @@ class ExportedModel:
     class_names: tuple[str, ...]
     step: int
     source: str
+    sensor_size: tuple[int, int, int]
     most_frames: int = 100
+    levels_per_stage: int = LEVELS_PER_STAGE
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from src.export.description import Description, mark_of
 from src.export.exported import Export, ExportedModel
 
 # Expressions of the gates, in the order of `src.logic.gates`.
-_EXPRESSIONS = (
+EXPRESSIONS = (
     "1'b0",
     "{a} & {b}",
     "{a} & ~{b}",
@@ -118,7 +118,7 @@ def _gates(circuit: Circuit, names: list[str]) -> tuple[list[str], list[str]]:
     read[circuit.outputs] = True
     gates = zip(circuit.gates.tolist(), circuit.first.tolist(), circuit.second.tolist(), strict=True)
     for g, (gate, a, b) in enumerate(gates):
-        expression = _EXPRESSIONS[gate]
+        expression = EXPRESSIONS[gate]
         lines.append(f"    wire g{g} = {expression.format(a=names[a], b=names[b])};")
         read[a] |= "{a}" in expression
         read[b] |= "{b}" in expression

@@ -67,9 +67,9 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
         checkpoint.save_model(folder / f"project/models/{job}/best.safetensors", model, about)
 
     def exported(job):
-        words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3, "estimate": None}
+        words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3, "estimate": None, "levels_per_stage": 8}
         export.run(argparse.Namespace(**words), StopSignals())
-        return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+        return {path.name: path.read_bytes() for path in (folder / "out").rglob("*.*")}
 
     first = exported("a-b")
     with pytest.raises(UserError, match=r"/out/a_b.* is the export of a-b, which this one of a\.b would replace"):

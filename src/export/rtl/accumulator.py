@@ -1,0 +1,384 @@
+"""The modules that place events in frames and fill the frames: NAME_place and NAME_accumulate."""
+
+from src.export.rtl.plan import TIME_BITS, StreamPlan, bits_for
+
+
+def place_module(name: str, plan: StreamPlan) -> str:
+    """Return NAME_place: an event's place in a frame, as one bit for its row and one for its column and polarity."""
+    _, _, width, height = plan.region
+    columns, rows, polarities = plan.frame_size
+    x_bits, y_bits = bits_for(width - 1), bits_for(height - 1)
+    tables = _scale_tables(plan)
+    column, row = ("column(in_x)", "row(in_y)") if tables else ("in_x", "in_y")
+    one_column = f"{{{columns - 1}'d0, 1'b1}} << {column}" if columns > 1 else "1'b1"
+    one_row = f"{{{rows - 1}'d0, 1'b1}} << {row}" if rows > 1 else "1'b1"
+    if polarities == 1:
+        line = "one_column"
+        unused = "\n    wire _unused = &{1'b0, in_p};"
+    else:
+        line = f"in_p ? {{one_column, {columns}'d0}} : {{{columns}'d0, one_column}}"
+        unused = ""
+    return f"""\
+// Turns an event's place into one-hot numbers: its row, and its column in the half of its polarity.
+module {name}_place (
+    input wire clk,
+    input wire rst,
+    input wire in_valid,
+    output wire in_ready,
+    input wire in_keep,
+    input wire [{x_bits - 1}:0] in_x,
+    input wire [{y_bits - 1}:0] in_y,
+    input wire in_p,
+    input wire [{TIME_BITS - 1}:0] in_t,
+    input wire in_last,
+    output reg out_valid,
+    input wire out_ready,
+    output reg out_keep,
+    output reg [{rows - 1}:0] out_row,
+    output reg [{polarities * columns - 1}:0] out_column,
+    output reg [{TIME_BITS - 1}:0] out_t,
+    output reg out_last
+);
+{tables}    wire [{columns - 1}:0] one_column = {one_column};
+    wire [{rows - 1}:0] one_row = {one_row};{unused}
+
+    assign in_ready = !out_valid || out_ready;
+    always @(posedge clk) begin
+        if (in_ready) begin
+            out_valid <= in_valid;
+            out_keep <= in_keep;
+            out_row <= one_row;
+            out_column <= {line};
+            out_t <= in_t;
+            out_last <= in_last;
+        end
+        if (rst) out_valid <= 1'b0;
+    end
+endmodule
+"""
+
+
+def _scale_tables(plan: StreamPlan) -> str:
+    """Return functions that give a frame's column and row of a pixel, if frames are smaller than the region."""
+    if plan.framing.downsample == 1:
+        return ""
+    _, _, width, height = plan.region
+    columns, rows, _ = plan.frame_size
+    return _table("column", width, columns, plan.framing.downsample) + _table(
+        "row", height, rows, plan.framing.downsample
+    )
+
+
+def _table(name: str, size: int, frame_size: int, factor: float) -> str:
+    """Return a function by ranges: the pixels that fall into each column are neighbours."""
+    bits, to_bits = bits_for(size - 1), bits_for(frame_size - 1)
+    places = [int(pixel * factor) for pixel in range(size)]  # the arithmetic of `find_pixels`
+    lines = [f"            {bits}'d{pixel}: {name} = {to_bits}'d{place};" for pixel, place in enumerate(places)]
+    return f"""\
+    function [{to_bits - 1}:0] {name}(input [{bits - 1}:0] pixel);
+        case (pixel)
+{chr(10).join(lines)}
+            default: {name} = {to_bits}'d0;
+        endcase
+    endfunction
+
+"""
+
+
+def accumulate_module(name: str, plan: StreamPlan) -> str:
+    """Return NAME_accumulate: the frames that are open, and which of them is full."""
+    columns, rows, polarities = plan.frame_size
+    line_bits = polarities * columns
+    rule = _by_time(plan) if plan.by_time else _by_events(plan)
+    banks = "\n".join(_bank(number, rows, line_bits, plan.count_bits) for number in range(plan.num_open))
+    num_bits = rows * line_bits * plan.count_bits
+    taken = " | ".join(f"({{{num_bits}{{taken[{b}]}}}} & bank{b})" for b in range(plan.num_open))
+    most = (
+        f"    localparam [{plan.count_bits - 1}:0] MOST = {plan.count_bits}'d{_most(plan)};\n"
+        if plan.thresholds
+        else ""
+    )
+    return f"""\
+// Fills frames with events. {_rule_text(plan)}
+module {name}_accumulate (
+    input wire clk,
+    input wire rst,
+    input wire in_valid,
+    output wire in_ready,
+    input wire in_keep,
+    input wire [{rows - 1}:0] in_row,
+    input wire [{line_bits - 1}:0] in_column,
+    input wire [{TIME_BITS - 1}:0] in_t,
+    input wire in_last,
+    output reg frame_valid,  // a frame is there in this cycle
+    output wire [{num_bits - 1}:0] frame,
+    output reg ends  // the recording has ended, and its last frame was there
+);
+{most}    // What happens in this cycle, by the rule below; a bit per open frame.
+    wire [{plan.num_open - 1}:0] written;  // takes the event
+    wire [{plan.num_open - 1}:0] cleared;  // forgets what it holds, before it takes the event
+    wire [{plan.num_open - 1}:0] taken;  // is handed out, as it is before the event
+    wire takes;  // a frame is handed out
+
+    // After the last event: 1, 2 and 3 while its frames are handed out, then 0.
+    reg [1:0] ending;
+    wire accept = in_valid && in_ready;
+    wire event_counts = accept && in_keep;
+{rule}
+    always @(posedge clk) begin
+        if (ending != 2'd0) ending <= ending + 2'd1;
+        else if (accept && in_last) ending <= 2'd1;
+        ends <= ending == 2'd3;
+        if (rst) {{ending, ends}} <= 3'd0;
+    end
+
+{banks}
+    reg [{num_bits - 1}:0] full;
+    assign frame = full;
+    always @(posedge clk) begin
+        if (takes) full <= {taken};
+        frame_valid <= takes && !rst;
+    end
+{_unused(plan)}endmodule
+"""
+
+
+def _most(plan: StreamPlan) -> int:
+    """Return the largest count of a pixel: what is above it does not matter to the thresholds."""
+    return min(max(plan.thresholds) + 1, 255)
+
+
+def _unused(plan: StreamPlan) -> str:
+    return "" if plan.by_time else "    wire _unused = &{1'b0, in_t};\n"
+
+
+def _rule_text(plan: StreamPlan) -> str:
+    what = "microseconds" if plan.by_time else "events"
+    return f"A frame holds {plan.framing.size} {what}; one begins every {plan.step}, so up to {plan.num_open} are open."
+
+
+def _by_events(plan: StreamPlan) -> str:
+    """Return the rule for frames of a number of events."""
+    size, step, num_open = plan.framing.size, plan.step, plan.num_open
+    bits, step_bits, number_bits = bits_for(size), bits_for(step - 1), bits_for(num_open - 1)
+    frames = "\n".join(
+        f"""\
+    reg open{b};
+    reg [{bits - 1}:0] num{b};  // events in it
+    wire opens{b} = event_counts && since_begin == {step_bits}'d0 && next_frame == {number_bits}'d{b};
+    wire [{bits - 1}:0] num_now{b} = opens{b} ? {bits}'d1 : num{b} + {bits}'d1;
+    assign written[{b}] = opens{b} || (event_counts && open{b});
+    assign cleared[{b}] = opens{b};
+    wire fills{b} = written[{b}] && num_now{b} == {bits}'d{size};
+    always @(posedge clk) begin
+        if (written[{b}]) begin
+            num{b} <= num_now{b};
+            open{b} <= !fills{b};
+        end
+        if (rst || ending == 2'd3) open{b} <= 1'b0;
+    end"""
+        for b in range(num_open)
+    )
+    fills = "{" + ", ".join(f"fills{b}" for b in reversed(range(num_open))) + "}"
+    wraps = number_bits if num_open > 1 else 0
+    following = (
+        f"following == {number_bits}'d{num_open - 1} ? {number_bits}'d0 : following + {number_bits}'d1"
+        if wraps
+        else f"{number_bits}'d0"
+    )
+    next_frame = following.replace("following", "next_frame")
+    oldest = "{" + ", ".join(f"following == {number_bits}'d{b}" for b in reversed(range(num_open))) + "}"
+    left, after_full, notes_after, forgets = "!any_full", "", "", ""
+    if not plan.framing.drop_incomplete:
+        left = "!any_full || after_full"
+        after_full = "    reg after_full;  // an event came after the last full frame\n"
+        notes_after = f"            after_full <= fills == {num_open}'d0;\n"
+        forgets = "            after_full <= 1'b0;\n"
+    return f"""
+    assign in_ready = ending == 2'd0;
+    reg [{step_bits - 1}:0] since_begin;  // events since a frame began, counted to {step}
+    reg [{number_bits - 1}:0] next_frame;  // the one that begins next
+    reg [{number_bits - 1}:0] following;  // the one that is full next
+    reg any_full;  // this recording had a full frame
+{after_full}    reg any_event;
+    reg [{num_open - 1}:0] filled;  // full since the cycle before
+{frames}
+    wire [{num_open - 1}:0] fills = {fills};
+    // What the end of a recording leaves: the first frame if it was never full, or the rest{_if_kept(plan)}.
+    wire leaves = ending == 2'd1 && ({left});
+    assign takes = filled != {num_open}'d0 || leaves;
+    assign taken = leaves ? {oldest} & {{{num_open}{{any_event}}}} : filled;
+    always @(posedge clk) begin
+        filled <= fills;
+        if (event_counts) begin
+            since_begin <= since_begin == {step_bits}'d{step - 1} ? {step_bits}'d0 : since_begin + {step_bits}'d1;
+            if (since_begin == {step_bits}'d0) next_frame <= {next_frame};
+            any_event <= 1'b1;
+{notes_after}        end
+        if (fills != {num_open}'d0) begin
+            any_full <= 1'b1;
+            following <= {following};
+        end
+        if (rst || ending == 2'd3) begin
+            since_begin <= {step_bits}'d0;
+            next_frame <= {number_bits}'d0;
+            following <= {number_bits}'d0;
+            {{any_full, any_event}} <= 2'd0;
+{forgets}            filled <= {num_open}'d0;
+        end
+    end
+"""
+
+
+def _if_kept(plan: StreamPlan) -> str:
+    return "" if not plan.framing.drop_incomplete else "; a rest after a full frame is left out"
+
+
+def _by_time(plan: StreamPlan) -> str:
+    """Return the rule for frames of a time."""
+    size, step, num_open, t = plan.framing.size, plan.step, plan.num_open, TIME_BITS
+    number_bits = bits_for(num_open - 1)
+    after = "\n".join(f"    wire begun{j} = since >= {t}'d{j * step};" for j in range(1, num_open))
+    written = "\n".join(
+        f"    assign written[{b}] = event_counts && ({_any_begun(b, num_open, number_bits)});" for b in range(num_open)
+    )
+    first = "{" + ", ".join(f"following == {number_bits}'d{b}" for b in reversed(range(num_open))) + "}"
+    next_following = (
+        f"following == {number_bits}'d{num_open - 1} ? {number_bits}'d0 : following + {number_bits}'d1"
+        if num_open > 1
+        else f"{number_bits}'d0"
+    )
+    rest = "1'b0" if plan.framing.drop_incomplete else f"left > {t}'d{size - step} && !left[{t - 1}]"
+    left = "" if plan.framing.drop_incomplete else f"\n    wire [{t - 1}:0] left = latest - begin_time;"
+    return f"""
+    reg started;  // there was an event
+    reg any_full;  // this recording had a full frame
+    reg [{t - 1}:0] latest;  // time of the events so far
+    reg [{t - 1}:0] begin_time;  // of the frame that is full next
+    reg [{number_bits - 1}:0] following;  // that frame
+    // An event whose time is before the latest counts as if it came then.
+    wire signed [{t - 1}:0] later = in_t - latest;
+    wire [{t - 1}:0] now = started && later < 0 ? latest : in_t;
+    wire [{t - 1}:0] since = started ? now - begin_time : {t}'d0;
+    // A frame that ends before the event is handed out first, one per cycle, and the event waits.
+    wire waits = in_valid && in_keep && since >= {t}'d{size};
+    assign in_ready = ending == 2'd0 && !waits;{left}
+    wire leaves = ending == 2'd1 && (!any_full || ({rest}));
+    wire hands_out = ending == 2'd0 && waits;
+    assign takes = hands_out || leaves;
+    assign taken = {first};
+    assign cleared = ending == 2'd3 ? {{{num_open}{{1'b1}}}} : hands_out ? taken : {num_open}'d0;
+{after}
+{written}
+    always @(posedge clk) begin
+        if (hands_out) begin
+            any_full <= 1'b1;
+            begin_time <= begin_time + {t}'d{step};
+            following <= {next_following};
+        end
+        if (event_counts) begin
+            started <= 1'b1;
+            latest <= now;
+            if (!started) begin_time <= in_t;
+        end
+        if (rst || ending == 2'd3) begin
+            {{started, any_full}} <= 2'd0;
+            following <= {number_bits}'d0;
+        end
+    end
+"""
+
+
+def _any_begun(bank: int, num_open: int, bits: int) -> str:
+    """Return whether the frame in a bank has begun: it is the j-th after the one that is full next."""
+    terms = []
+    for j in range(num_open):
+        is_it = f"following == {bits}'d{(bank - j) % num_open}"
+        terms.append(is_it if j == 0 else f"({is_it} && begun{j})")
+    return " || ".join(terms)
+
+
+def _bank(number: int, rows: int, line_bits: int, count_bits: int) -> str:
+    """Return a frame that is open: a register per row, so that an event touches one of them."""
+    width = line_bits * count_bits
+    if count_bits == 1:
+        variable = ""
+        update = f"line <= (cleared[{number}] ? {width}'d0 : line) | (hit ? in_column : {width}'d0);"
+    else:
+        variable = "\n            integer c;"
+        pixel = f"line[{count_bits} * c +: {count_bits}]"
+        update = f"""for (c = 0; c < {line_bits}; c = c + 1) begin
+                    if (cleared[{number}]) {pixel} <= {{{count_bits - 1}'d0, hit && in_column[c]}};
+                    else if (in_column[c] && {pixel} != MOST) {pixel} <= {pixel} + {count_bits}'d1;
+                end"""
+    return f"""\
+    wire [{rows * width - 1}:0] bank{number};
+    generate
+        genvar r{number};
+        for (r{number} = 0; r{number} < {rows}; r{number} = r{number} + 1) begin : rows{number}
+            reg [{width - 1}:0] line;{variable}
+            wire hit = written[{number}] && in_row[r{number}];
+            assign bank{number}[{width} * r{number} +: {width}] = line;
+            always @(posedge clk) begin
+                if (hit || cleared[{number}]) begin
+                    {update}
+                end
+                if (rst) line <= {width}'d0;
+            end
+        end
+    endgenerate
+"""
+
+
+def encode_module(name: str, plan: StreamPlan) -> str:
+    """Return NAME_encode: the bits that the network reads, of a frame and those before it in its recording."""
+    columns, rows, polarities = plan.frame_size
+    line, bits = polarities * columns, plan.count_bits
+    num_in, num_frame = rows * line * bits, plan.bits_per_frame
+    lines = []
+    for p in range(polarities):
+        for level, threshold in enumerate(plan.thresholds or (0,)):
+            channel = p * max(len(plan.thresholds), 1) + level
+            for y in range(rows):
+                to = (channel * rows + y) * columns
+                if bits == 1:
+                    lines.append(f"    assign bits[{to} +: {columns}] = frame[{y * line + p * columns} +: {columns}];")
+                    continue
+                for x in range(columns):
+                    count = f"frame[{bits * (y * line + p * columns + x)} +: {bits}]"
+                    above = f"{count} > {bits}'d{threshold}" if threshold < (1 << bits) - 1 else "1'b0"
+                    lines.append(f"    assign bits[{to + x}] = {above};")
+    history = plan.stack - 1
+    before = ""
+    sample = "bits"
+    if history:
+        sample = "{bits, older}"
+        shifted = f"{{bits, older[{history * num_frame - 1}:{num_frame}]}}" if history > 1 else "bits"
+        before = f"""
+    reg [{history * num_frame - 1}:0] older;  // the frames before, the newest last
+    always @(posedge clk) begin
+        if (frame_valid) older <= {shifted};
+        if (rst || ends) older <= {history * num_frame}'d0;
+    end"""
+    unused = "" if history else "\n    wire _unused = &{1'b0, clk, rst, frame_valid, ends};"
+    return f"""\
+// {_encoding_text(plan)}
+module {name}_encode (
+    input wire clk,
+    input wire rst,
+    input wire frame_valid,
+    input wire ends,
+    input wire [{num_in - 1}:0] frame,
+    output wire [{plan.stack * num_frame - 1}:0] sample
+);
+    wire [{num_frame - 1}:0] bits;
+{chr(10).join(lines)}{before}
+    assign sample = {sample};{unused}
+endmodule
+"""
+
+
+def _encoding_text(plan: StreamPlan) -> str:
+    levels = ", ".join(map(str, plan.thresholds))
+    encoding = f"A bit says whether a pixel's count is above a threshold ({levels})." if levels else "Frames are bits."
+    return f"{encoding} The network reads {plan.stack} frames at a time, the oldest first."

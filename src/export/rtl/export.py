@@ -1,0 +1,84 @@
+"""A trained logic gate network -> Verilog that takes events, with a test bench, a Makefile and a page about it."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from src.circuit.netlist import netlist_of
+from src.events.events import Events
+from src.export.description import mark_of
+from src.export.example_recordings import example_recordings
+from src.export.exported import Export, ExportedModel
+from src.export.rtl.accumulator import accumulate_module, encode_module, place_module
+from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
+from src.export.rtl.front import denoise_module
+from src.export.rtl.network import network_module, vote_module
+from src.export.rtl.plan import TIME_BITS, StreamPlan, require_streamable
+from src.export.rtl.readme import makefile, readme
+from src.export.rtl.top import top_module
+from src.export.verilog import count_width
+from src.frame_cache.framing_options import framing_of
+
+FRAMES_PER_RECORDING = 5  # about; --frames says how many frames are to test an export
+
+
+def export(exported: ExportedModel) -> Export:
+    """Return the files of the hardware, in a folder NAME_rtl.
+
+    Raises:
+        UserError: if the model is not made of gates, or its frames need more than the events so far.
+    """
+    framing = framing_of(exported.config.data)
+    require_streamable(framing)
+    circuit, name = exported.circuit, exported.name
+    plan = StreamPlan(framing, exported.sensor_size, exported.model.thresholds, exported.config.data.stack)
+    width, classes = count_width(circuit), circuit.num_classes
+    network, num_stages = network_module(name, netlist_of(circuit), exported.levels_per_stage)
+    recordings, what = example_recordings(
+        exported.config, plan.sensor_size, max(1, exported.most_frames // FRAMES_PER_RECORDING)
+    )
+    runs = test_runs(recordings)
+    expected = [expected_of(run, plan, circuit) for run in runs]
+    num_frames = sum(len(it.counts) for it in expected)
+    events, outputs = event_lines(runs, plan), expected_lines(expected, width, classes)
+    bench = bench_module(name, plan, classes, width, num_stages, events.count("\n"), outputs.count("\n"))
+    mark = f"Written by {mark_of(exported.source)}; write it again instead of changing it."
+    modules = {
+        f"{name}_place": place_module(name, plan),
+        f"{name}_accumulate": accumulate_module(name, plan),
+        f"{name}_encode": encode_module(name, plan),
+        f"{name}_network": network,
+        f"{name}_vote": vote_module(name, classes, width),
+        f"{name}_stream": top_module(name, plan, classes, width, num_stages, exported.description.lines(circuit)),
+    }
+    if framing.denoise_time:
+        modules[f"{name}_denoise"] = denoise_module(name, plan)
+    files: dict[str, str | bytes] = {
+        f"{module}.v": text if mark in text else f"// {mark}\n{text}" for module, text in modules.items()
+    }
+    design = sorted(files)
+    files |= {
+        f"{name}_stream_test.v": f"// {mark}\n{bench}",
+        f"{name}_events.hex": events,
+        f"{name}_expected.hex": outputs,
+        "Makefile": makefile(name, design, mark),
+        "README.md": readme(name, plan, exported, num_stages, width, what, num_frames, mark),
+    }
+    folder = f"{name}_rtl"
+    told = f"{exported.size}, {num_stages} stages, to be tested with {num_frames} frames of {what}"
+    return Export({f"{folder}/{file}": content for file, content in files.items()}, told)
+
+
+def test_runs(recordings: list[Events]) -> list[Run]:
+    """Return the recordings, and what goes wrong easily: a reset in one, few events, timestamps that begin again."""
+    first = recordings[0]
+    half = _part(first, max(1, len(first) // 2))
+    few = _part(first, min(3, len(first)))
+    end = int(first.t[len(first) // 2])
+    wrapping = replace(first, t=first.t - end + (1 << TIME_BITS))
+    runs = [Run(half, is_whole=False), Run(few), *map(Run, recordings)]
+    return [*runs, Run(wrapping)] if np.all(wrapping.t >= 0) else runs
+
+
+def _part(events: Events, number: int) -> Events:
+    return Events(events.x[:number], events.y[:number], events.t[:number], events.p[:number])

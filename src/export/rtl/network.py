@@ -1,0 +1,143 @@
+"""The network in pipeline stages, and the module that adds up votes: NAME_network and NAME_vote."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.circuit.netlist import Netlist
+from src.circuit.schedule import node_levels
+from src.export.rtl.plan import VOTE_BITS, bits_for
+from src.export.verilog import EXPRESSIONS
+
+
+def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[str, int]:
+    """Return NAME_network, which takes a frame in each cycle, and its number of stages.
+
+    A stage holds gates of `levels_per_stage` levels, and a register for each value that a later stage reads.
+    """
+    num_inputs = netlist.num_inputs
+    gates = list(zip(netlist.gates.tolist(), netlist.first.tolist(), netlist.second.tolist(), strict=True))
+    outputs = [node for bus in netlist.buses.values() for node in bus if node >= 0]
+    is_read = _read_nodes(num_inputs, gates, outputs)
+    levels = node_levels(num_inputs, netlist.first, netlist.second)
+    stages = np.maximum(levels - 1, 0) // levels_per_stage
+    num_stages = int(stages[outputs].max(initial=0)) + 1
+    last_read = stages.copy()  # the last stage that reads a node
+    for g, (gate, a, b) in enumerate(gates):
+        if is_read[num_inputs + g]:
+            for node in _inputs(gate, a, b):
+                last_read[node] = max(last_read[node], stages[num_inputs + g])
+    last_read[outputs] = num_stages
+    lines: list[str] = []
+    updates: list[list[str]] = [[] for _ in range(num_stages)]
+
+    def value(node: int, stage: int) -> str:
+        """Return the name of a node's value in a stage."""
+        if node < 0:
+            return f"1'b{node + 2}"
+        if stage == stages[node]:
+            return f"sample[{node}]" if node < num_inputs else f"g{node - num_inputs}"
+        return f"n{node}_{stage}"
+
+    for g, (gate, a, b) in enumerate(gates):
+        if not is_read[num_inputs + g]:
+            continue
+        stage = int(stages[num_inputs + g])
+        expression = EXPRESSIONS[gate].format(a=value(a, stage), b=value(b, stage))
+        lines.append(f"    wire g{g} = {expression};")
+    declarations = []
+    for node in np.flatnonzero(is_read).tolist():
+        for stage in range(int(stages[node]) + 1, int(last_read[node]) + 1):
+            declarations.append(f"    reg n{node}_{stage};")
+            updates[stage - 1].append(f"            n{node}_{stage} <= {value(node, stage - 1)};")
+    ports, assigns = [], []
+    for bus, nodes in netlist.buses.items():
+        ports.append(f"    output wire [{len(nodes) - 1}:0] {bus}")
+        bits = ", ".join(value(node, num_stages) for node in reversed(nodes))
+        assigns.append(f"    assign {bus} = {{{bits}}};")
+    blocks = [
+        "\n".join([f"        if (frame_at[{stage}]) begin", *lines_of_stage, "        end"])
+        for stage, lines_of_stage in enumerate(updates)
+    ]
+    unused = [f"sample[{node}]" for node in range(num_inputs) if not is_read[node]]
+    unread = f"\n    wire _unused = &{{1'b0, {', '.join(unused)}}};" if unused else ""
+    text = f"""\
+// {len(lines)} gates, those of the class counts and of the best class included, in {num_stages} stages of up to
+// {levels_per_stage} gates in a row. Takes a frame in each cycle and gives its counts {num_stages} cycles later.
+module {name}_network (
+    input wire clk,
+    input wire [{num_stages - 1}:0] frame_at,  // bit s: stage s has a frame; other stages keep what they have
+    input wire [{num_inputs - 1}:0] sample,
+{("," + chr(10)).join(ports)}
+);
+{chr(10).join(declarations)}
+{chr(10).join(lines)}
+    always @(posedge clk) begin
+{chr(10).join(blocks)}
+    end
+{chr(10).join(assigns)}{unread}
+endmodule
+"""
+    return text, num_stages
+
+
+def _inputs(gate: int, a: int, b: int) -> list[int]:
+    """Return the inputs that a gate does not ignore."""
+    return [node for letter, node in (("a", a), ("b", b)) if f"{{{letter}}}" in EXPRESSIONS[gate]]
+
+
+def _read_nodes(num_inputs: int, gates: list[tuple[int, int, int]], outputs: list[int]) -> NDArray[np.bool_]:
+    """Return which nodes the outputs depend on."""
+    is_read = np.zeros(num_inputs + len(gates), bool)
+    is_read[outputs] = True
+    for g in range(len(gates) - 1, -1, -1):
+        if is_read[num_inputs + g]:
+            is_read[_inputs(*gates[g])] = True
+    return is_read
+
+
+def vote_module(name: str, num_classes: int, count_width: int) -> str:
+    """Return NAME_vote: adds up the class counts of a recording's frames, and finds the first of the largest sums."""
+    width, class_bits = count_width + VOTE_BITS, bits_for(num_classes - 1)
+    return f"""\
+// Adds up the class counts of the frames of a recording. {num_classes + 1} cycles after its end, its class is the first
+// of the largest sums, which are compared one per cycle.
+module {name}_vote (
+    input wire clk,
+    input wire rst,
+    input wire frame_valid,
+    input wire [{num_classes * count_width - 1}:0] counts,
+    input wire ends,
+    output reg recording_valid,
+    output reg [{class_bits - 1}:0] recording_class,
+    output wire [{num_classes * width - 1}:0] recording_counts
+);
+    reg [{num_classes * width - 1}:0] sums;  // after the end, turned by one class per cycle
+    reg [{width - 1}:0] most;
+    reg [{class_bits}:0] at;  // the class that is compared in this cycle; {num_classes}: none
+    assign recording_counts = sums;
+    integer c;
+    always @(posedge clk) begin
+        recording_valid <= 1'b0;
+        if (frame_valid) begin
+            for (c = 0; c < {num_classes}; c = c + 1)
+                sums[{width} * c +: {width}] <=
+                    sums[{width} * c +: {width}] + {{{VOTE_BITS}'d0, counts[{count_width} * c +: {count_width}]}};
+        end
+        if (ends) at <= {class_bits + 1}'d0;
+        if (at != {class_bits + 1}'d{num_classes}) begin
+            sums <= {{sums[{width - 1}:0], sums[{num_classes * width - 1}:{width}]}};
+            if (at == {class_bits + 1}'d0 || sums[{width - 1}:0] > most) begin
+                most <= sums[{width - 1}:0];
+                recording_class <= at[{class_bits - 1}:0];
+            end
+            at <= at + {class_bits + 1}'d1;
+            recording_valid <= at == {class_bits + 1}'d{num_classes - 1};
+        end
+        if (rst || recording_valid) sums <= {num_classes * width}'d0;
+        if (rst) begin
+            at <= {class_bits + 1}'d{num_classes};
+            recording_valid <= 1'b0;
+        end
+    end
+endmodule
+"""

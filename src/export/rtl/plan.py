@@ -1,0 +1,89 @@
+"""StreamPlan: the numbers that the hardware and its documents are made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from src.command_line import UserError
+from src.events.frames import framed_size
+from src.events.framing import Framing, region_size
+
+TIME_BITS = 32  # of a timestamp in microseconds
+VOTE_BITS = 16  # more bits than a class count has: a recording's votes are sums of up to 2^16 frames
+
+# An option that needs more than the events so far -> whether a framing uses it, and what to train with instead.
+_CANNOT_STREAM: dict[str, tuple[Callable[[Framing], bool], str]] = {
+    "data.frame_mode = n_time_bins": (lambda it: it.mode == "n_time_bins", "data.frame_mode=time_window"),
+    "data.frame_mode = n_event_bins": (lambda it: it.mode == "n_event_bins", "data.frame_mode=event_count"),
+    "data.stabilize = true": (lambda it: it.stabilize, "data.stabilize=false"),
+    "data.first_saccade_only = true": (lambda it: it.first_saccade_only, "data.first_saccade_only=false"),
+}
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What becomes of a stream of events, in numbers.
+
+    Attributes:
+        framing: which events become frames; see `require_streamable`.
+        sensor_size: (W, H, P) of the events.
+        thresholds: of the thermometer; () if frames are binary.
+        stack: frames per sample.
+    """
+
+    framing: Framing
+    sensor_size: tuple[int, int, int]
+    thresholds: tuple[int, ...] = ()
+    stack: int = 1
+
+    @property
+    def region(self) -> tuple[int, int, int, int]:
+        """Return the region of the sensor that frames show: x, y, width, height."""
+        width, height, _ = self.sensor_size
+        return self.framing.crop or (0, 0, width, height)
+
+    @property
+    def frame_size(self) -> tuple[int, int, int]:
+        """Return (W, H, P) of a frame."""
+        region = region_size(self.framing, self.sensor_size)
+        return framed_size(region, self.framing.polarities == "merged", self.framing.downsample)
+
+    @property
+    def step(self) -> int:
+        """Return the events or microseconds from one frame to the next."""
+        return self.framing.size - int(self.framing.overlap)
+
+    @property
+    def num_open(self) -> int:
+        """Return how many frames are open at a time, at most."""
+        return -(-self.framing.size // self.step)
+
+    @property
+    def by_time(self) -> bool:
+        """Return whether frames are windows of time."""
+        return self.framing.mode == "time_window"
+
+    @property
+    def count_bits(self) -> int:
+        """Return the bits of a pixel's count, which stops one above the highest threshold; 1 for binary frames."""
+        return min(max(self.thresholds) + 1, 255).bit_length() if self.thresholds else 1
+
+    @property
+    def bits_per_frame(self) -> int:
+        """Return the bits of a frame behind the thermometer."""
+        width, height, polarities = self.frame_size
+        return max(len(self.thresholds), 1) * polarities * height * width
+
+
+def require_streamable(framing: Framing) -> None:
+    """Raise UserError if frames depend on more than the events so far."""
+    for option, (is_used, instead) in _CANNOT_STREAM.items():
+        if is_used(framing):
+            raise UserError(
+                f"{option}: such frames need all events of a recording, or their place in it, so no stream of events "
+                f"gives them; train with {instead}"
+            )
+
+
+def bits_for(largest: int) -> int:
+    """Return the bits of an unsigned number up to `largest`; at least 1."""
+    return max(largest.bit_length(), 1)

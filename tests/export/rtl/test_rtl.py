@@ -1,0 +1,180 @@
+"""Streaming hardware: in Icarus Verilog and Verilator it gives the counts and classes that the program gives."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from src.circuit.circuit import Circuit
+from src.circuit.netlist import netlist_of
+from src.command_line import UserError
+from src.events import Events
+from src.events.framing import Framing
+from src.export.rtl.accumulator import accumulate_module, encode_module, place_module
+from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
+from src.export.rtl.front import denoise_module
+from src.export.rtl.network import network_module, vote_module
+from src.export.rtl.plan import StreamPlan, require_streamable
+from src.export.rtl.readme import recording_cycles
+from src.export.rtl.top import top_module
+from src.export.verilog import count_width
+from tests.export.exports import need, run
+
+SENSOR = (9, 7, 2)
+CLASSES = 3
+
+PLANS = {
+    "frames of a number of events": StreamPlan(Framing(size=20, overlap=0, denoise_time=0), SENSOR),
+    "a frame per event": StreamPlan(Framing(size=1, overlap=0, denoise_time=0), SENSOR),
+    "overlap and an incomplete frame": StreamPlan(
+        Framing(size=20, overlap=13, denoise_time=0, drop_incomplete=False), SENSOR
+    ),
+    "windows of time": StreamPlan(Framing(mode="time_window", size=300, overlap=0, denoise_time=0), SENSOR),
+    "windows that overlap, denoised": StreamPlan(
+        Framing(mode="time_window", size=300, overlap=220, denoise_time=100, drop_incomplete=False), SENSOR
+    ),
+    "denoised": StreamPlan(Framing(size=20, overlap=5, denoise_time=100), SENSOR),
+    "a region, downsampled and merged": StreamPlan(
+        Framing(size=10, overlap=0, denoise_time=200, crop=(2, 1, 6, 5), downsample=0.5, polarities="merged"), SENSOR
+    ),
+    "counts and a thermometer": StreamPlan(
+        Framing(size=40, overlap=20, denoise_time=0, dtype="counts"), SENSOR, thresholds=(0, 2, 3)
+    ),
+    "three frames together": StreamPlan(Framing(size=20, overlap=0, denoise_time=0), SENSOR, stack=3),
+    "counts of two frames together": StreamPlan(
+        Framing(size=30, overlap=0, denoise_time=0, dtype="counts"), SENSOR, thresholds=(0, 1), stack=2
+    ),
+}
+
+
+def some_circuit(num_inputs, rng):
+    """A circuit of 200 random gates, 9 of which are counted per class."""
+    places = num_inputs + np.arange(200)
+    first, second = (rng.integers(0, places).astype(np.int32) for _ in range(2))
+    outputs = rng.integers(num_inputs, num_inputs + 200, 9 * CLASSES).astype(np.int32)
+    gates = rng.integers(0, 16, 200).astype(np.uint8)
+    offsets = np.arange(CLASSES)
+    starts = np.arange(0, len(outputs) + 1, 9)
+    return Circuit(num_inputs, gates, first, second, outputs, starts, offsets).simplified()
+
+
+def some_events(rng, n, latest_step=40, begin=0):
+    """Events on the sensor and a column and a row beyond it, since a coordinate may be anything that its bits hold."""
+    x, y = rng.integers(0, 10, n).astype(np.uint16), rng.integers(0, 8, n).astype(np.uint16)
+    return Events(x, y, begin + np.cumsum(rng.integers(0, latest_step, n)), rng.integers(0, 2, n).astype(np.uint8))
+
+
+def write(folder, plan, runs, levels_per_stage=3):
+    """Write the modules and the bench of a random network; return (circuit, number of stages)."""
+    circuit = some_circuit(plan.stack * plan.bits_per_frame, np.random.default_rng(5))
+    width = count_width(circuit)
+    network, num_stages = network_module("net", netlist_of(circuit), levels_per_stage)
+    modules = [network, place_module("net", plan), accumulate_module("net", plan), encode_module("net", plan)]
+    modules += [vote_module("net", CLASSES, width), top_module("net", plan, CLASSES, width, num_stages, ["A test."])]
+    if plan.framing.denoise_time:
+        modules.append(denoise_module("net", plan))
+    events = event_lines(runs, plan)
+    outputs = expected_lines([expected_of(it, plan, circuit) for it in runs], width, CLASSES)
+    numbers = events.count("\n"), outputs.count("\n")
+    (folder / "net.v").write_text("\n".join(modules))
+    (folder / "net_stream_test.v").write_text(bench_module("net", plan, CLASSES, width, num_stages, *numbers))
+    (folder / "net_events.hex").write_text(events)
+    (folder / "net_expected.hex").write_text(outputs)
+    return circuit, num_stages
+
+
+def simulate(folder, gaps=3):
+    need("iverilog")
+    words = ("-g2001", "-Wall", "-Wno-timescale", "-s", "net_stream_test", "-o", "sim", "net.v", "net_stream_test.v")
+    assert run(folder, "iverilog", *words) == ""
+    return run(folder, "vvp", "sim", f"+gaps={gaps}").splitlines()
+
+
+def all_runs():
+    rng = np.random.default_rng(1)
+    return [
+        Run(some_events(rng, 200)),
+        Run(some_events(rng, 55), is_whole=False),  # a reset in its middle
+        Run(some_events(rng, 5)),  # fewer than a frame
+        Run(some_events(rng, 1)),
+        Run(some_events(rng, 150, 400)),  # windows without events
+        Run(some_events(rng, 150, begin=(1 << 32) - 1500)),  # timestamps that begin again at 0
+        Run(some_events(rng, 99)),
+    ]
+
+
+@pytest.mark.parametrize("name", list(PLANS))
+def test_every_frame_and_recording_comes_out_as_the_program_has_it(tmp_path, name):
+    plan = PLANS[name]
+    _, num_stages = write(tmp_path, plan, all_runs())
+    right, latency, verdict = simulate(tmp_path)
+    assert verdict == "PASSED"
+    assert right.startswith("net: ")
+    cycles = recording_cycles(plan, num_stages, CLASSES)
+    num_cycles = int(latency.removeprefix("a recording's class comes ").split()[0])
+    assert num_cycles == cycles or (plan.by_time and num_cycles > cycles)  # windows that end before the last event
+
+
+def test_events_without_a_gap_and_with_long_gaps_give_the_same(tmp_path):
+    write(tmp_path, PLANS["windows that overlap, denoised"], all_runs())
+    assert [simulate(tmp_path, gaps)[-1] for gaps in (0, 30)] == ["PASSED", "PASSED"]
+
+
+def test_a_difference_is_told(tmp_path):
+    write(tmp_path, PLANS["denoised"], all_runs())
+    path = tmp_path / "net_expected.hex"
+    lines = path.read_text().splitlines()
+    lines[3] = f"{int(lines[3], 16) ^ 1:0{len(lines[3])}x}"
+    path.write_text("\n".join(lines))
+    output = simulate(tmp_path)
+    assert output[0].startswith("output 3 is ")
+    assert output[-1] == "FAILED"
+
+
+def test_a_missing_frame_is_told(tmp_path):
+    write(tmp_path, PLANS["denoised"], all_runs())
+    path = tmp_path / "net_stream_test.v"
+    path.write_text(path.read_text().replace("localparam NUM_OUTPUTS = ", "localparam NUM_OUTPUTS = 1 + "))
+    assert simulate(tmp_path)[-1] == "FAILED"
+
+
+@pytest.mark.parametrize("levels_per_stage", [1, 100])
+def test_a_pipeline_may_have_many_stages_or_one(tmp_path, levels_per_stage):
+    _, num_stages = write(tmp_path, PLANS["denoised"], all_runs(), levels_per_stage)
+    assert simulate(tmp_path)[-1] == "PASSED"
+    assert num_stages == 1 if levels_per_stage == 100 else num_stages > 10
+
+
+def test_times_that_go_back_count_as_the_latest_time(tmp_path):
+    events = some_events(np.random.default_rng(2), 300)
+    t = events.t.copy()
+    t[50::20] -= 500
+    for name in ("windows of time", "denoised"):
+        write(tmp_path, PLANS[name], [Run(dataclasses.replace(events, t=np.maximum(t, 0)))])
+        assert simulate(tmp_path)[-1] == "PASSED"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(PLANS))
+def test_verilator_finds_nothing_and_gives_the_same(tmp_path, name):
+    need("verilator")
+    write(tmp_path, PLANS[name], all_runs())
+    lint = ("--lint-only", "-Wall", "-Wno-DECLFILENAME", "--top-module", "net_stream", "net.v")
+    assert run(tmp_path, "verilator", *lint) == ""
+    top = ("--top-module", "net_stream_test", "net.v", "net_stream_test.v")
+    run(tmp_path, "verilator", "--binary", "--timing", "-Wno-BLKSEQ", *top)
+    assert "PASSED" in run(tmp_path, "obj_dir/Vnet_stream_test").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ({"mode": "n_time_bins", "size": 8, "overlap": 0}, r"data\.frame_mode=time_window"),
+        ({"mode": "n_event_bins", "size": 8, "overlap": 0}, r"data\.frame_mode=event_count"),
+        ({"stabilize": True}, r"data\.stabilize=false"),
+        ({"first_saccade_only": True}, r"data\.first_saccade_only=false"),
+    ],
+)
+def test_frames_that_need_more_than_the_events_so_far_are_refused(option, instead):
+    with pytest.raises(UserError, match=rf"no stream of events gives them; train with {instead}"):
+        require_streamable(Framing(**option))
