@@ -13,7 +13,7 @@ import torch
 from src import checkpoint
 from src.cli import export
 from src.command_line import StopSignals, UserError
-from src.config import Base, Config, DiffLogicOptions, Model
+from src.config import Base, Config, Data, DiffLogicOptions, Model
 from src.evaluation.inference import load_circuit, load_model
 from src.export.circuit_json import from_json
 from src.export.verilog import count_width
@@ -32,7 +32,8 @@ def folder(tmp_path):
     """Storages with a job `gates` and a job `cnn` that have a best model each, and no cache."""
     gates = DiffLogicOptions(num_neurons=100, num_layers=2)
     for name, model_type in (("gates", "difflogic"), ("cnn", "cnn")):
-        config = Config(base=Base(job_id=name), model=Model(model_type, gates))
+        data = Data(crop=(0, 0, 6, 6))
+        config = Config(base=Base(job_id=name), data=data, model=Model(model_type, gates))
         torch.manual_seed(0)
         model = create_model(config.model, SHAPE, 2)
         described = {"config": config.to_dict(), "class_names": ["a", "b"], "input_shape": list(SHAPE), "step": 1}

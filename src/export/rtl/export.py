@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from src.circuit.netlist import netlist_of
+from src.command_line import UserError
 from src.events.events import Events
 from src.export.description import mark_of
 from src.export.example_recordings import example_recordings
@@ -32,6 +33,11 @@ def export(exported: ExportedModel) -> Export:
     require_streamable(framing)
     circuit, name = exported.circuit, exported.name
     plan = StreamPlan(framing, exported.sensor_size, exported.model.thresholds, exported.config.data.stack)
+    if plan.stack * plan.bits_per_frame != circuit.num_inputs:
+        raise UserError(
+            f"{exported.source}: its data section describes samples of {plan.stack * plan.bits_per_frame} bits, but its "
+            f"network reads {circuit.num_inputs}; export a model that train.sh wrote"
+        )
     width, classes = count_width(circuit), circuit.num_classes
     network, num_stages = network_module(name, netlist_of(circuit), exported.levels_per_stage)
     recordings, what = example_recordings(
