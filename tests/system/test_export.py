@@ -68,7 +68,8 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
         checkpoint.save_model(folder / f"project/models/{job}/best.safetensors", model, about)
 
     def exported(job):
-        words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3, "estimate": None, "levels_per_stage": 8}
+        words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3, "estimate": None}
+        words["levels_per_stage"] = 8
         export.run(argparse.Namespace(**words), StopSignals())
         return {path.name: path.read_bytes() for path in (folder / "out").rglob("*.*")}
 
