@@ -35,8 +35,8 @@ def export(exported: ExportedModel) -> Export:
     plan = StreamPlan(framing, exported.sensor_size, exported.model.thresholds, exported.config.data.stack)
     if plan.stack * plan.bits_per_frame != circuit.num_inputs:
         raise UserError(
-            f"{exported.source}: its data section describes samples of {plan.stack * plan.bits_per_frame} bits, but its "
-            f"network reads {circuit.num_inputs}; export a model that train.sh wrote"
+            f"{exported.source}: its data section describes {plan.stack * plan.bits_per_frame} bits, but its network "
+            f"reads {circuit.num_inputs}; export a model that train.sh wrote"
         )
     width, classes = count_width(circuit), circuit.num_classes
     network, num_stages = network_module(name, netlist_of(circuit), exported.levels_per_stage)
