@@ -17,6 +17,7 @@ from src.events.formats import (
     evt2,
     evt3,
     evt21,
+    file_bytes,
     hdf5,
     nmnist_bin,
     npy,
@@ -24,6 +25,8 @@ from src.events.formats import (
     text,
 )
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from src.events.formats.reading import read_windows, sensor_size_of
+from src.events.formats.windows import joined
 from src.registry import FILE_FORMATS
 from tests.recordings import same
 
@@ -51,6 +54,32 @@ CONTENTS = {
 def test_each_format_is_read(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").write_bytes(CONTENTS[suffix])
     assert same(read_recording(str(tmp_path / f"a.{suffix}")), EVENTS)
+
+
+@pytest.mark.parametrize("suffix", CONTENTS)
+def test_a_file_that_is_mapped_gives_the_same(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(file_bytes, "MAPPED_BYTES", 1)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(CONTENTS[suffix])
+    assert same(read_recording(path), EVENTS)
+    assert [len(events) for events in read_windows(path, 1)] == [1, 1]
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_a_file_without_events_is_corrupt_in_windows_too(tmp_path, monkeypatch, is_mapped):
+    monkeypatch.setattr(file_bytes, "MAPPED_BYTES", 1 if is_mapped else 1 << 25)
+    (tmp_path / "a.raw").write_bytes(evt3.encode(joined(iter([]))))
+    with pytest.raises(CorruptRecordingError, match="holds no events"):
+        list(read_windows(tmp_path / "a.raw", 100))
+
+
+def test_the_sensor_s_size_may_stand_behind_the_first_mebibyte(tmp_path):
+    n = np.arange(200_000)
+    events = Events((n % 640).astype(np.uint16), (n % 480).astype(np.uint16), n, (n % 2).astype(np.uint8))
+    path = tmp_path / "a.h5"
+    path.write_bytes(hdf5.encode(events, "m3ed", None, (640, 480)))
+    assert path.stat().st_size > 1 << 20
+    assert sensor_size_of(path) == (640, 480)
 
 
 @pytest.mark.parametrize("name", ["a.aedat4", "a.aedat", "a.bin", "a"])
