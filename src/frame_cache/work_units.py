@@ -197,7 +197,9 @@ def _windows_of_part(recording: Recording, dataset: Dataset, most_events: int) -
         num_events += len(t)
         yield Events(x, y, t, p, events.num_unread, events.num_outside, num_back)
     if num_events == 0:
-        raise CorruptRecordingError(f"it has no events from {recording.begin} to {recording.end} microseconds")
+        begin = "" if recording.begin is None else f" from {recording.begin}"
+        end = "" if recording.end is None else f" to {recording.end}"
+        raise CorruptRecordingError(f"it has no events{begin}{end} microseconds")
 
 
 @functools.lru_cache(maxsize=1)  # the parts of a file follow each other
