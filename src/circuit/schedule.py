@@ -63,10 +63,7 @@ def schedule_gates(
     outputs: NDArray[np.int32],
 ) -> Schedule:
     """Return the schedule of a circuit's gates; the arguments are those of `Circuit`."""
-    kinds = np.array([kind for kind, _ in _KINDS], np.uint8)[gates]
-    exchanged = np.array([exchange for _, exchange in _KINDS])[gates]
-    a, b = np.where(exchanged, second, first), np.where(exchanged, first, second)
-    b = np.where(np.isin(gates, _ONE_INPUT), a, b)
+    kinds, a, b = gates_by_kind(gates, first, second)
     levels = node_levels(num_inputs, a, b)
     last_use = _last_use(num_inputs, levels, a, b, outputs)
     order = np.lexsort((a, kinds, levels[num_inputs:]))
@@ -82,6 +79,16 @@ def schedule_gates(
         row_of[outputs],
         num_rows,
     )
+
+
+def gates_by_kind(
+    gates: NDArray[np.uint8], first: NDArray[np.int32], second: NDArray[np.int32]
+) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]:
+    """Return the kind of each gate, and the nodes that are its a and b; the arguments are those of `Circuit`."""
+    kinds = np.array([kind for kind, _ in _KINDS], np.uint8)[gates]
+    exchanged = np.array([exchange for _, exchange in _KINDS])[gates]
+    a, b = np.where(exchanged, second, first), np.where(exchanged, first, second)
+    return kinds, a, np.where(np.isin(gates, _ONE_INPUT), a, b)
 
 
 def count_bits(starts: NDArray[np.int64]) -> int:
