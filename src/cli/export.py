@@ -16,7 +16,7 @@ from src.command_line import EXIT_DONE, StopSignals, UserError, writing_to
 from src.export.yosys import TARGETS, estimate_luts, warn_if_too_large
 from src.helpers import LOG
 from src.io_funcs import from_user, read_bytes, write_atomic, write_json
-from src.jobs.folders import Job, is_path, luts_path
+from src.jobs.folders import Job, is_path, luts_path, microcontroller_path
 from src.registry import EXPORT_TARGETS
 
 
@@ -65,6 +65,7 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     """Write the files of the export."""
     from src.config import Config
     from src.evaluation.inference import find_model, load_model, model_sensor_size
+    from src.export.c_stream.microcontroller import size_text
     from src.export.exported import ExportedModel
 
     path = find_model(from_user(arguments.model, "model") if is_path(arguments.model) else arguments.model)
@@ -85,6 +86,10 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
             stop.check()
             write_atomic(folder / file_name, content)
     LOG.info("wrote %s to %s: %s", ", ".join(export.files), folder, export.what)
+    if export.microcontroller is not None:
+        LOG.info("%s", size_text(export.microcontroller))
+        if not is_path(arguments.model):
+            write_json(microcontroller_path(Job(arguments.model)), {**export.microcontroller, "step": exported.step})
     if arguments.estimate:
         job = None if is_path(arguments.model) else Job(arguments.model)
         _estimate(folder / export.verilog_module, arguments.estimate, job, exported.step, stop)

@@ -4,15 +4,14 @@ Gates are numbers in a table, which one loop per kind of gate goes through. As s
 are more instructions than fit in the cache of a core), and would take compilers many times as long.
 """
 
-import re
-import textwrap
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from src.circuit.circuit import Circuit
 from src.circuit.schedule import Schedule, count_bits
+from src.export.c_stream.export import stream_files
+from src.export.c_stream.microcontroller import measured_size
+from src.export.c_text import array, comment, string
 from src.export.description import Description, mark_of
 from src.export.exported import Export, ExportedModel
 
@@ -25,7 +24,10 @@ def export(exported: ExportedModel) -> Export:
     """Return the C files of a model's circuit."""
     circuit, examples = exported.circuit, exported.examples
     files = to_c(circuit, exported.description, examples.frames, examples.counts, examples.what)
-    return Export({**files}, f"{exported.size}, to be tested with {examples.what}")
+    stream = stream_files(exported)
+    size = measured_size(exported.name, stream) if stream else None
+    what = f"{exported.size}, to be tested with {examples.what}"
+    return Export({**files, **stream}, what, microcontroller=size)
 
 
 def to_c(
@@ -48,15 +50,6 @@ def to_c(
     }
 
 
-def _comment(lines: list[str]) -> str:
-    return "/* " + "\n * ".join(lines).replace("*/", "* /").replace("/*", "/ *") + " */\n"
-
-
-def _string(text: str) -> str:
-    """Return a C string; all that could mean something to a compiler, trigraphs included, is written in octal."""
-    return '"' + re.sub(rb"[^A-Za-z0-9 _.,+-]", lambda match: b"\\%03o" % match[0][0], text.encode()).decode() + '"'
-
-
 def _header(circuit: Circuit, description: Description) -> str:
     name, upper = description.name, description.name.upper()
     rows = circuit.schedule.num_rows
@@ -67,7 +60,7 @@ def _header(circuit: Circuit, description: Description) -> str:
         else f"They work in one static buffer of {size}, so they are\n * not "
         f"reentrant: threads call {name}_classify_frames_in."
     )
-    return f"""{_comment(description.lines(circuit))}
+    return f"""{comment(description.lines(circuit))}
 #ifndef {upper}_H
 #define {upper}_H
 
@@ -114,7 +107,7 @@ def _source(circuit: Circuit, description: Description) -> str:
     schedule = circuit.schedule
     storage = "" if schedule.num_rows <= MOST_ROWS_ON_STACK else "static "
     parts = [
-        _comment(description.lines(circuit)),
+        comment(description.lines(circuit)),
         _head(circuit, name, upper),
         _class_names(description, name, upper),
         f"typedef {'uint16_t' if schedule.num_rows <= 1 << 16 else 'uint32_t'} row;\n",
@@ -141,7 +134,7 @@ def _head(circuit: Circuit, name: str, upper: str) -> str:
 
 
 def _class_names(description: Description, name: str, upper: str) -> str:
-    class_names = ",\n".join(f"    {_string(class_name)}" for class_name in description.class_names)
+    class_names = ",\n".join(f"    {string(class_name)}" for class_name in description.class_names)
     return f"""const char *const {name}_class_names[{upper}_CLASSES] = {{
 {class_names}
 }};
@@ -160,12 +153,12 @@ static const struct {{
     enum kind kind;
     size_t num_gates;
 }} runs[] = {{
-{_array(runs) if runs else "    {AND,0}"}
+{array(runs) if runs else "    {AND,0}"}
 }};
 static const struct gate {{
     row a, b, result;
 }} gates[] = {{
-{_array(f"{{{a},{b},{result}}}" for a, b, result in gates) if gates else "    {0,0,0}"}
+{array(f"{{{a},{b},{result}}}" for a, b, result in gates) if gates else "    {0,0,0}"}
 }};
 """
 
@@ -173,13 +166,13 @@ static const struct gate {{
 def _outputs(circuit: Circuit, upper: str) -> str:
     return f"""/* The rows that are counted, those of class c from starts[c] to starts[c + 1]. */
 static const row outputs[] = {{
-{_array(circuit.schedule.outputs)}
+{array(circuit.schedule.outputs)}
 }};
 static const uint32_t starts[{upper}_CLASSES + 1] = {{
-{_array(circuit.starts)}
+{array(circuit.starts)}
 }};
 static const int32_t offsets[{upper}_CLASSES] = {{
-{_array(circuit.offsets)}
+{array(circuit.offsets)}
 }};
 """
 
@@ -252,13 +245,6 @@ def _best_class(name: str, upper: str) -> str:
     return best;
 }}
 """
-
-
-def _array(items: Iterable[object]) -> str:
-    """Return the items of an initialiser, several per line; C has no empty arrays, so there is at least one."""
-    return textwrap.fill(
-        ", ".join(map(str, items)) or "0", 116, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
-    )
 
 
 _TRANSPOSE = """\
@@ -360,7 +346,7 @@ def _self_test(description: Description, frames: NDArray[np.uint8], counts: NDAr
         f"Self-test of {name}: {frames_are}, and the counts that the network has for them.",
         f"Written by {mark_of(description.source)}.",
     ]
-    return f"""{_comment(lines)}
+    return f"""{comment(lines)}
 #include "{name}.h"
 
 #include <stdio.h>

@@ -27,11 +27,13 @@ class Export:
         files: contents by file name.
         what: what they hold, for people.
         verilog_module: the file that Yosys can synthesise; "" if there is none.
+        microcontroller: bytes on a microcontroller, see `measured_size`; None if they are not known.
     """
 
     files: dict[str, str | bytes]
     what: str
     verilog_module: str = ""
+    microcontroller: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)

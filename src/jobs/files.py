@@ -15,7 +15,7 @@ from typing import Any
 
 from src.helpers import LOG, one_line
 from src.io_funcs import read_bytes
-from src.jobs.folders import Job, evaluation_path, luts_path
+from src.jobs.folders import Job, evaluation_path, luts_path, microcontroller_path
 from src.options.yaml_text import decode, parse_yaml
 
 MOST_BYTES = 100_000_000  # of a file; nothing that a job writes is near it
@@ -155,6 +155,7 @@ _START = record(
     }
 )
 _LUTS = record({"luts": whole(), "step": whole()})
+_MICROCONTROLLER = record({"flash": whole(), "ram": whole(), "step": whole()})
 
 
 def _evaluation(value: Any) -> dict[str, Any]:
@@ -268,6 +269,12 @@ def read_evaluation(job: Job, split: str = "test") -> dict[str, Any] | None:
 def read_luts(job: Job, target: str) -> dict[str, Any] | None:
     """Read yosys's estimate of a job's circuit for an FPGA family: `luts`, and the `step` of the model."""
     return read_file(luts_path(job, target), json_of(_LUTS), f"job.sh export … --estimate {target} writes it again")
+
+
+def read_microcontroller(job: Job) -> dict[str, Any] | None:
+    """Read the size of a job's C program on a microcontroller, `flash` and `ram` in bytes, and the model's `step`."""
+    remedy = "job.sh export … --to c writes it again"
+    return read_file(microcontroller_path(job), json_of(_MICROCONTROLLER), remedy)
 
 
 def read_file(path: Path, parse: Callable[[bytes], Any], remedy: str) -> Any:

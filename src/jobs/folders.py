@@ -73,6 +73,7 @@ def result_files(job: Job) -> list[Path]:
         *(job.logs / name for name in ("metrics.csv", "result.json", "report.html")),
         *(path for suffix in ("json", "txt") for path in job.logs.glob(f"evaluation_*.{suffix}")),
         *job.logs.glob("luts_*.json"),
+        microcontroller_path(job),
         *job.logs.glob("plots/*.png"),
     ]
 
@@ -161,6 +162,11 @@ def evaluation_path(job: Job, split: str, model: str = "best", cache: str = "") 
     """Return where an evaluation lies. The best model's on the job's own cache, the report's, has the shortest name."""
     words = ["evaluation", split, "" if model == "best" else model, cache]
     return job.logs / f"{'_'.join(filter(None, words))}.json"
+
+
+def microcontroller_path(job: Job) -> Path:
+    """Return where the size of a job's C program on a microcontroller is kept."""
+    return job.logs / "microcontroller.json"
 
 
 def luts_path(job: Job, target: str) -> Path:

@@ -13,12 +13,13 @@ from src.command_line import UserError
 from src.evaluation.evaluate import MODEL_NAMES
 from src.evaluation.inference import load_model
 from src.evaluation.metrics import best_epoch
+from src.export.c_stream.microcontroller import CORE
 from src.export.yosys import TARGETS
 from src.frame_cache.cache import read_manifest, read_split
 from src.frame_cache.preview import unpacked
 from src.helpers import LOG, format_duration, format_percent
 from src.io_funcs import project_root, scratch_root
-from src.jobs.files import JobFiles, read_evaluation, read_job, read_luts
+from src.jobs.files import JobFiles, read_evaluation, read_job, read_luts, read_microcontroller
 from src.jobs.folders import Job
 from src.logic.gates import GATE_NAMES
 from src.reports import plots
@@ -338,6 +339,11 @@ def _sizes(job: Job, circuit: Circuit, simplified: Circuit, step: int) -> tuple[
         cells = read_luts(job, target)
         if cells and cells["step"] == step:  # those of an older model do not count
             rows.append([f"LUTs, {target} (yosys)", "", f"{cells['luts']:,}"])
+    size = read_microcontroller(job)
+    if size and size["step"] == step:
+        rows += [
+            [f"{CORE}, bytes of {kind}", "", f"{size[name]:,}"] for name, kind in (("flash", "flash"), ("ram", "RAM"))
+        ]
     return chart, Table(["", *groups], rows)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from src.evaluation.metrics import write_metrics
 from src.helpers import LOG
 from src.io_funcs import write_json
-from src.jobs.files import read_evaluation, read_job, read_luts
+from src.jobs.files import read_evaluation, read_job, read_luts, read_microcontroller
 from src.jobs.folders import Job
 from src.reports import compare, plots, report, status
 
@@ -48,6 +48,7 @@ JSON = {
         "relaxed": PART,
     },
     "luts_ice40.json": {"luts": 12, "step": 10},
+    "microcontroller.json": {"flash": 1000, "ram": 10, "step": 10},
     "config.yaml": {"data": {"name": "NMNIST"}, "model": {"model_type": "cnn"}, "train": {"epochs": 4}},
 }
 ROWS = [
@@ -76,20 +77,21 @@ def warnings(monkeypatch):
 
 def read_all(job):
     files = read_job(job)
-    return [*vars(files).values(), read_evaluation(job), read_luts(job, "ice40")]
+    return [*vars(files).values(), read_evaluation(job), read_luts(job, "ice40"), read_microcontroller(job)]
 
 
 def test_sound_files_are_read_without_a_word(job, warnings):
-    rows, result, config, starts, evaluation, luts = read_all(job)
+    rows, result, config, starts, evaluation, luts, size = read_all(job)
     assert rows == ROWS
     assert (result["steps"], config.dataset, config.epochs, luts["luts"]) == (10, "NMNIST", 4, 12)
     assert starts == JSON["runs.json"]
+    assert size == JSON["microcontroller.json"]
     assert evaluation["recordings"]["misclassified"] == [MISTAKE]
     assert warnings == []
 
 
 def test_files_that_are_missing_are_left_out_without_a_word(job, warnings):
-    assert [bool(value) for value in read_all(Job("none"))] == [False, False, True, False, False, False]
+    assert [bool(value) for value in read_all(Job("none"))] == [False, False, True, False, False, False, False]
     assert warnings == []
 
 

@@ -52,10 +52,16 @@ def test_a_job_is_exported_beside_its_models(folder):
 def test_a_file_is_exported_to_the_folder_named(folder):
     words = ("project/models/gates/best.safetensors", "--to", "c", "--frames", "70", "--out", "here")
     assert "to be tested with 70 pseudo-random frames" in small_job.run(folder, "src/cli", "export", *words)
-    assert sorted(path.name for path in (folder / "here").iterdir()) == ["gates.c", "gates.h", "gates_selftest.c"]
+    frames, streams = (["gates.c", "gates_selftest.c"], ["gates_stream.c", "gates_stream_selftest.c"])
+    assert sorted(path.name for path in (folder / "here").iterdir()) == sorted(
+        [*frames, *streams, "gates.h", "gates_stream.h"]
+    )
     if shutil.which("gcc"):
-        subprocess.run(["gcc", "gates.c", "gates_selftest.c"], cwd=folder / "here", check=True)
+        subprocess.run(["gcc", *frames], cwd=folder / "here", check=True)
         assert subprocess.check_output("./a.out", cwd=folder / "here", text=True).startswith("gates: 70 of 70")
+        subprocess.run(["gcc", *streams], cwd=folder / "here", check=True)
+        output = subprocess.check_output("./a.out", cwd=folder / "here", text=True)
+        assert output.endswith("10 of 10 recordings the expected class\n")
 
 
 @pytest.mark.parametrize("kind", list(EXPORT_TARGETS))
@@ -77,6 +83,20 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
     with pytest.raises(UserError, match=r"/out/a_b.* is the export of a-b, which this one of a\.b would replace"):
         exported("a.b")
     assert exported("a-b") == first
+
+
+def test_options_that_cannot_stream_leave_out_the_program_that_takes_events(folder, monkeypatch):
+    for variable in ("project", "scratch"):
+        monkeypatch.setenv(f"{variable.upper()}_STORAGE_DIR", str(folder / variable))
+    model, about = load_model(folder / "project/models/gates/best.safetensors")
+    about["config"]["data"]["stabilize"] = True
+    checkpoint.save_model(folder / "project/models/gates/best.safetensors", model, about)
+    output = small_job.run(folder, "src/cli", "export", "gates", "--to", "c", "--out", "here")
+    assert (
+        "without gates_stream, which takes events: data.stabilize = true is only known for whole recordings; train "
+        "with data.stabilize=false"
+    ) in output
+    assert sorted(path.name for path in (folder / "here").iterdir()) == ["gates.c", "gates.h", "gates_selftest.c"]
 
 
 BAD = [
@@ -173,6 +193,10 @@ def test_circuit_c_verilog_and_json_count_as_the_model_does_on_every_test_frame(
         subprocess.run([compiler, *flags, "difflogic.c", "difflogic_selftest.c", "-o", "test"], cwd=code, check=True)
         output = subprocess.check_output("./test", cwd=code, text=True)
         assert output == f"difflogic: {len(frames)} of {len(frames)} frames have the expected counts\n"
+        stream = ["difflogic_stream.c", "difflogic_stream_selftest.c"]
+        subprocess.run([compiler, *flags, *stream, "-o", "stream_test"], cwd=code, check=True)
+        output = subprocess.check_output("./stream_test", cwd=code, text=True)
+        assert output.endswith(" frames have the expected counts, 10 of 10 recordings the expected class\n")
 
     circuit_v = exported(folder, "difflogic", "verilog")
     if shutil.which("iverilog"):

@@ -17,6 +17,7 @@ from src.checkpoint import save_model
 from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Model
 from src.evaluation.evaluate import evaluate_job
+from src.evaluation.inference import load_model
 from src.helpers import LOG
 from src.io_funcs import write_json
 from src.jobs.folders import Job
@@ -271,6 +272,17 @@ def test_an_estimate_of_luts_stands_in_the_report(folder, copy):
     assert f">{luts:,}<" in write_report(copy).read_text()
     (copy.logs / "luts_ice40.json").write_text(json.dumps({"luts": luts, "step": 0}))
     assert "LUTs" not in write_report(copy).read_text()  # those of an older model
+
+
+def test_the_size_on_a_microcontroller_stands_in_the_report(copy):
+    step = load_model(copy.models / "best.safetensors")[1]["step"]
+    size = {"flash": 12_345, "ram": 6_789}
+    (copy.logs / "microcontroller.json").write_text(json.dumps({**size, "step": step}))
+    html = write_report(copy).read_text()
+    assert ">12,345<" in html
+    assert ">6,789<" in html
+    (copy.logs / "microcontroller.json").write_text(json.dumps({**size, "step": step + 1}))
+    assert "Cortex-M4" not in write_report(copy).read_text()  # that of another model
 
 
 def test_a_report_that_fails_is_a_warning(copy, monkeypatch):
