@@ -1,5 +1,6 @@
 """A recording's bytes: read, or mapped from the disk if there are many."""
 
+import errno
 import mmap
 import os
 import stat
@@ -9,7 +10,11 @@ MAPPED_BYTES = 1 << 25  # from this size on, a file is mapped
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes, several times as fast as a file object does for files of a few KiB."""
+    """Return a file's bytes, several times as fast as a file object does for files of a few KiB.
+
+    Raises:
+        OSError: if it cannot be read, or is no regular file.
+    """
     content = _content(path, may_map=False)
     assert isinstance(content, bytes)
     return content
@@ -19,16 +24,18 @@ def read_or_map(path: str | Path) -> bytes | mmap.mmap:
     """Return a file's bytes; those of MAPPED_BYTES or more are mapped, and take memory only where they are used.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if it cannot be read, or is no regular file.
     """
     return _content(path, may_map=True)
 
 
 def _content(path: str | Path, may_map: bool) -> bytes | mmap.mmap:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer is empty
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not wait for a writer
     try:
         about = os.fstat(descriptor)
-        if may_map and about.st_size >= MAPPED_BYTES and stat.S_ISREG(about.st_mode):
+        if not stat.S_ISREG(about.st_mode):  # such as /dev/zero, which has no end
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if may_map and about.st_size >= MAPPED_BYTES:
             return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         content = os.read(descriptor, about.st_size + 1)
         while more := os.read(descriptor, 1 << 20):

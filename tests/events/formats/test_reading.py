@@ -1,5 +1,6 @@
 """read_recording: any known format by its content, clear errors for anything else."""
 
+import os
 import re
 
 import numpy as np
@@ -143,3 +144,13 @@ def test_a_pointer_to_a_recording_names_what_brings_it(tmp_path, read, content, 
 def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_recording(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "a pipe"])
+@pytest.mark.parametrize("read", [read_recording, nmnist_bin.read, lambda path: list(read_windows(path, 100))])
+def test_what_is_no_regular_file_is_an_os_error(tmp_path, path, read):
+    if path == "a pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        read(path)
