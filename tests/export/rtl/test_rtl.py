@@ -9,6 +9,7 @@ from src.circuit.circuit import Circuit
 from src.circuit.netlist import netlist_of
 from src.command_line import UserError
 from src.events import Events
+from src.events.formats import nmnist_bin
 from src.events.framing import Framing
 from src.export.rtl.accumulator import accumulate_module, encode_module, place_module
 from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
@@ -19,6 +20,7 @@ from src.export.rtl.readme import recording_cycles
 from src.export.rtl.top import top_module
 from src.export.verilog import count_width
 from tests.export.exports import need, run
+from tests.recordings import real_recordings
 
 SENSOR = (9, 7, 2)
 CLASSES = 3
@@ -164,6 +166,23 @@ def test_verilator_finds_nothing_and_gives_the_same(tmp_path, name):
     top = ("--top-module", "net_stream_test", "net.v", "net_stream_test.v")
     run(tmp_path, "verilator", "--binary", "--timing", "-Wno-BLKSEQ", *top)
     assert "PASSED" in run(tmp_path, "obj_dir/Vnet_stream_test").splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "framing",
+    [
+        Framing(size=1500, overlap=1000, denoise_time=1200),
+        Framing(mode="time_window", size=20_000, overlap=0, denoise_time=0, downsample=0.5, polarities="merged"),
+    ],
+    ids=["denoised frames of events", "windows of time"],
+)
+def test_real_recordings_come_out_as_the_program_has_them(tmp_path, framing):
+    paths = [path for path in real_recordings() if "Test" in path.parts][::5]
+    if not paths:
+        pytest.skip("there are no recordings of N-MNIST")
+    write(tmp_path, StreamPlan(framing, (34, 34, 2)), [Run(nmnist_bin.read(path)) for path in paths])
+    assert simulate(tmp_path, gaps=0)[-1] == "PASSED"
 
 
 @pytest.mark.parametrize(
