@@ -175,8 +175,6 @@ def _files_in(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
 
 
 def _predict_files(classifier: "Classifier", files: dict[Path, bool], text: "PredictionText", stop: StopSignals) -> int:
-    from src.evaluation.classifier import is_recording
-
     num_bad = num_good = 0
     for path, result in classifier.predict_all(list(files), text.frames, stop.check):
         if isinstance(result, OSError):
@@ -187,7 +185,7 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], text: "Pre
             _warn_of_losses(str(path), result.num_unread, result.num_outside, result.num_back)
             for line in text.lines(str(path), result):
                 _print(line)
-        elif files[Path(path)] and not is_recording(path):
+        elif files[Path(path)] and not _is_recording(path):
             LOG.warning("%s: passed over: %s", path, result)
         else:
             num_bad += 1
@@ -197,6 +195,15 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], text: "Pre
     if not num_good:
         raise UserError("there are no recordings in what was given")
     return EXIT_DONE
+
+
+def _is_recording(path: str | Path) -> bool:
+    from src.evaluation.classifier import is_recording
+
+    try:
+        return is_recording(path)
+    except OSError:  # it has gone since
+        return True
 
 
 def _warn_of_losses(name: str, num_unread: int, num_outside: int, num_back: int) -> None:

@@ -17,8 +17,8 @@ from src.evaluation.metrics import sums_by_recording
 from src.evaluation.prediction import FramePrediction, Prediction
 from src.events.events import Events
 from src.events.formats import nmnist_bin
-from src.events.formats.errors import CorruptRecordingError, check_outside
-from src.events.formats.reading import format_of, read_windows
+from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside
+from src.events.formats.reading import format_of, read_windows, sensor_size_of
 from src.events.frame_stream import FrameStream, StreamedFrames
 from src.events.framing import frame_shape
 from src.events.recording_frames import RecordingFrames
@@ -163,7 +163,16 @@ class Classifier:
             return iter([recording])
         # N-MNIST's own reader takes the bytes of any file for events.
         windows = read_windows if self.dataset.read is nmnist_bin.read else self.dataset.windows
+        if self.dataset.windows is not None:  # of the user's own recordings, whose headers are looked at
+            self._require_same_sensor(recording)
         return iter([self.dataset.read(recording)]) if windows is None else windows(recording, self._window_events)
+
+    def _require_same_sensor(self, path: str | Path) -> None:
+        size, own = sensor_size_of(path), self.sensor_size[:2]
+        if size is not None and size != own:
+            raise ForeignRecordingError(
+                f"it is of a sensor of {size[0]} x {size[1]} pixels, and the model of one of {own[0]} x {own[1]}"
+            )
 
     def _classified(self, recordings: list[_Framed]) -> list[Prediction]:
         """Return the predictions of recordings, whose frames are classified together."""

@@ -24,7 +24,7 @@ MOST_BYTES = 1 << 20  # of datagrams that are handed out together
 BUFFER_BYTES = 1 << 23  # that the system is asked to keep; it may give less
 WAIT_SECONDS = 0.2  # between looks at whether to stop
 _LARGEST_DATAGRAM = 1 << 16
-_COUNT_LOST = 40  # SO_RXQ_OVFL of Linux: datagrams bring the number of those that the system had no room for
+_MEMORY, _DROPS = 55, 8  # SO_MEMINFO of Linux: numbers of 32 bits, of which one counts the datagrams without room
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,6 @@ class EventSocket:
     Attributes:
         address: with the port that the system chose.
         num_malformed: datagrams so far that were left out.
-        num_lost: datagrams so far that came while the system had no room for more; only Linux counts them.
     """
 
     def __init__(self, address: UdpAddress) -> None:
@@ -97,13 +96,10 @@ class EventSocket:
             raise UserError(f"{address}: cannot receive there: {_reason(error)}") from error
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):
-                self._socket.setsockopt(socket.SOL_SOCKET, _COUNT_LOST, 1)
         self.address = UdpAddress(address.host, self._socket.getsockname()[1], address.format)
         self._dtype = FORMATS[address.format]
         self._latest: int | None = None
-        self.num_malformed = self.num_lost = 0
+        self.num_malformed = self._num_lost = 0
 
     def __enter__(self) -> "EventSocket":
         return self
@@ -111,7 +107,17 @@ class EventSocket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._num_lost = self.num_lost
         self._socket.close()
+
+    @property
+    def num_lost(self) -> int:
+        """Return how many datagrams came so far while the system had no room for more; only Linux counts them."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # an older system, or the socket is closed
+                numbers = self._socket.getsockopt(socket.SOL_SOCKET, _MEMORY, 4 * (_DROPS + 1))
+                return int.from_bytes(numbers[4 * _DROPS :], sys.byteorder)
+        return self._num_lost
 
     def events(self, check: Callable[[], None]) -> Iterator[Events]:
         """Yield events as soon as they are there, for ever.
@@ -131,12 +137,9 @@ class EventSocket:
         size = 0
         while size < MOST_BYTES:
             try:
-                datagram, ancillary, _, _ = self._socket.recvmsg(_LARGEST_DATAGRAM, socket.CMSG_SPACE(4))
+                datagram = self._socket.recv(_LARGEST_DATAGRAM)
             except BlockingIOError:
                 return
-            for level, kind, value in ancillary:
-                if (level, kind) == (socket.SOL_SOCKET, _COUNT_LOST):
-                    self.num_lost = int.from_bytes(value[:4], sys.byteorder)
             size += len(datagram)
             yield datagram
 

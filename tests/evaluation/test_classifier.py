@@ -14,8 +14,9 @@ from src.evaluation.classifier import load_classifier
 from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import sums_by_recording
 from src.events import Events, read_recording
-from src.events.formats import aedat2, nmnist_bin
+from src.events.formats import aedat2, evt2, nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from src.events.formats.reading import read_windows
 from src.frame_cache.cache import read_manifest, recording_names
 from src.frame_cache.prepare import prepare
 from src.model import create_model
@@ -117,6 +118,29 @@ def test_the_counts_of_an_evaluation_are_the_circuit_s_or_votes_of_frames(saved,
         expected = circuit(model.circuit_inputs(read_samples(split, np.arange(len(split)))).numpy())
     assert evaluation.counts.dtype == torch.int32
     assert np.array_equal(evaluation.counts.numpy(), expected)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_recording_that_is_read_in_windows_is_classified_alike(saved, recording, name, monkeypatch):
+    monkeypatch.setattr("src.evaluation.classifier.TOGETHER", 2)  # frames
+    classifier = load_classifier(saved(name)[3])
+    whole = classifier.predict(recording)
+    classifier._window_events = 700
+    in_windows = classifier.predict(recording)
+    for field in dataclasses.fields(whole):
+        values = getattr(whole, field.name), getattr(in_windows, field.name)
+        if isinstance(values[0], np.ndarray) and values[0].dtype.kind == "f":
+            assert np.allclose(*values, atol=1e-3 if classifier.circuit is None else 1e-12)
+        else:
+            assert np.array_equal(*values)
+
+
+def test_a_recording_of_another_sensor_than_the_model_s_is_refused(dense, tmp_path):
+    events = Events(*(np.zeros(3, dtype) for dtype in (np.uint16, np.uint16, np.int64, np.uint8)))
+    (tmp_path / "a.raw").write_bytes(evt2.encode(events, (640, 480)))
+    dense.dataset = dataclasses.replace(dense.dataset, windows=read_windows)
+    with pytest.raises(ForeignRecordingError, match="of a sensor of 640 x 480 pixels, and the model of one of 34 x 34"):
+        dense.predict(tmp_path / "a.raw")
 
 
 def test_a_logic_gate_network_runs_as_its_circuit(saved):

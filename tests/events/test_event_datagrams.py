@@ -171,3 +171,16 @@ def test_a_host_that_is_none_or_elsewhere_is_named(host):
 def test_any_address_of_this_machine_may_be_meant():
     with EventSocket(UdpAddress(None, 0, T64)) as receiver:
         assert times(receiver, at_times(receiver, 7)) == [7]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts them")
+def test_datagrams_that_are_lost_at_the_end_of_a_burst_are_counted():
+    with EventSocket(UdpAddress("127.0.0.1", 0, "t64_x16_y16_on8")) as receiver:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(20_000):
+                sender.sendto(bytes(13 * 100), ("127.0.0.1", receiver.address.port))
+        taken = sum(1 for _ in iter(lambda: sum(1 for _ in receiver._datagrams()), 0))
+        assert taken > 0
+        lost = receiver.num_lost
+        assert lost > 0
+    assert receiver.num_lost == lost

@@ -12,14 +12,14 @@ from src.frame_cache.inspect import inspect
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes, three recordings each of 1,000 events in 0.1 s, and a file that is no recording."""
+    """Two classes, three recordings each of 1,000 events in 0.1 s, and one that is broken."""
     n = np.arange(1000)
     events = Events((n % 30).astype(np.uint16), (n % 20).astype(np.uint16), 100 * n, (n % 4 == 0).astype(np.uint8))
     for name in ("car/1.bin", "car/2.bin", "car/3.bin", "bus 10/1.bin", "bus 10/2.bin", "bus 10/3.bin"):
         path = tmp_path / "mine" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(nmnist_bin.encode(events))
-    (tmp_path / "mine/car/notes.doc").write_bytes(b"\0notes")
+    (tmp_path / "mine/car/broken.bin").write_bytes(b"abc")
     return tmp_path / "mine"
 
 
@@ -36,7 +36,7 @@ def test_classes_are_listed_with_formats_durations_and_events(folder):
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(folder):
-    assert f"{folder}/car/notes.doc: unknown format" in told(folder)
+    assert f"{folder}/car/broken.bin: its length, 3 bytes, is not a multiple of 5" in told(folder)
 
 
 def test_a_size_of_frames_is_suggested(folder):
@@ -51,6 +51,7 @@ def test_a_frame_that_is_too_large_for_dense_layers_is_told_with_the_ways_out(fo
 
 
 def test_the_clock_of_evt3_files_is_told_unless_it_is_the_camera_s(folder):
+    (folder / "car/broken.bin").unlink()
     for path in folder.rglob("*.bin"):
         path.with_suffix(".raw").write_bytes(evt3.encode(nmnist_bin.read(path), (34, 34)))
         path.unlink()
@@ -71,8 +72,8 @@ def test_events_outside_the_sensor_are_named(folder):
 
 def test_many_files_that_cannot_be_read_are_counted(folder):
     for number in range(14):
-        (folder / f"car/{number}.doc").write_bytes(b"\0notes")
-    assert told(folder).count("unknown format") == 10
+        (folder / f"car/broken {number}.bin").write_bytes(b"abc")
+    assert told(folder).count("its length, 3 bytes") == 10
     assert "and 5 more cannot be read" in told(folder)
 
 

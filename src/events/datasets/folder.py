@@ -16,6 +16,7 @@ from src.helpers import LOG, printable
 from src.io_funcs import read_bytes
 
 LABELS = "labels.csv"
+UNKNOWN = "unknown format; docs/own_recordings.md lists those that are read"
 POINTER_BYTES = 200  # more than the beginning of a pointer to a recording
 
 
@@ -25,7 +26,7 @@ def find_recordings(folder: Path, own: OwnRecordings) -> list[Recording]:
     Raises:
         UserError: if labels.csv or data.group_by does not fit the files.
     """
-    return _recordings(folder, own, _samples(folder))
+    return _recordings(folder, own, _without_side_files(_samples(folder)))
 
 
 def _recordings(folder: Path, own: OwnRecordings, samples: Sequence[Sample]) -> list[Recording]:
@@ -56,7 +57,7 @@ def complete(folder: Path, own: OwnRecordings, dataset: Dataset) -> tuple[Datase
     Raises:
         UserError: as `find_recordings`; if there are too few recordings, or their sensors differ or are not known.
     """
-    samples = _samples(folder, _warn_of_others)
+    samples = _without_side_files(_samples(folder, _warn_of_others), _warn_of_side_files)
     classes = _classes(samples)
     if not samples:
         return dataset, []
@@ -74,6 +75,41 @@ def complete(folder: Path, own: OwnRecordings, dataset: Dataset) -> tuple[Datase
     return replace(dataset, classes=classes, sensor_size=(width, height, 2), own_test_split=has_test), recordings
 
 
+def _without_side_files(
+    samples: list[Sample], left_out: Callable[[Sequence[str]], None] = lambda paths: None
+) -> list[Sample]:
+    """Return the samples without files that programs put beside recordings, such as .bias and .txt.
+
+    They are those of a suffix of which no file is in a known format, if there are others. A table's files all count.
+    """
+    by_suffix: dict[str, list[str]] = {}
+    for sample in samples:
+        if not sample.where:
+            by_suffix.setdefault(os.path.splitext(sample.path)[1].casefold(), []).append(sample.path)  # noqa: PTH122
+    strange = {suffix: paths for suffix, paths in by_suffix.items() if all(map(_is_strange, paths))}
+    if len(strange) == len(by_suffix):
+        return samples
+    for paths in strange.values():
+        left_out(paths)
+    dropped = {path for paths in strange.values() for path in paths}
+    return [sample for sample in samples if sample.path not in dropped]
+
+
+def _is_strange(path: str) -> bool:
+    """Return whether a file is in no known format, and no empty one or pointer to a recording either."""
+    try:
+        return _reason(path) == UNKNOWN
+    except OSError:  # told when it is read
+        return False
+
+
+def _warn_of_side_files(paths: Sequence[str]) -> None:
+    suffix = os.path.splitext(paths[0])[1] or "without a suffix"  # noqa: PTH122
+    LOG.warning(
+        "%d files %s are in no known format and are left out, such as %s", len(paths), suffix, printable(paths[0])
+    )
+
+
 def _warn_of_others(folder: Path, names: Sequence[str]) -> None:
     more = f" and {len(names) - 1:,} more there" if len(names) > 1 else ""
     LOG.warning("left out, since a recording is a file: %s%s", printable(str(folder / names[0])), more)
@@ -87,8 +123,18 @@ def _samples(folder: Path, others: Callable[[Path, Sequence[str]], None] = lambd
     table = folder / LABELS
     if os.path.lexists(table):
         return read_labels(table)
-    subfolders = _entries(folder)["folder"]
+    entries = _entries(folder)
+    if misnamed := [name for name in entries["file"] if name.casefold() == LABELS]:
+        raise UserError(f"{printable(str(folder / misnamed[0]))}: name it {LABELS}, in small letters")
+    subfolders = entries["folder"]
     split_of = {name: SPLIT_NAMES.get(name.casefold()) for name in subfolders}
+    named = {split: name for name, split in split_of.items() if split}
+    if {"train", "test"} <= set(named) and not all(split_of.values()):
+        stranger = next(name for name, split in split_of.items() if not split)
+        raise UserError(
+            f"{printable(str(folder))} holds {named['train']} and {named['test']}, which are splits, and {stranger!r}, "
+            f"which is none; move it elsewhere, or list the recordings in a {LABELS}"
+        )
     splits = split_of if subfolders and all(split_of.values()) else {"": None}
     samples = []
     for name, split in splits.items():
@@ -193,7 +239,7 @@ def _reason(path: str) -> str:
         return str(error)
     if not begin:
         return "it is empty"
-    return "" if format_of(path) is not None else "unknown format; docs/own_recordings.md lists those that are read"
+    return "" if format_of(path) is not None else UNKNOWN
 
 
 def _sensor_size(paths: Sequence[str], given: tuple[int, int] | None) -> tuple[int, int]:

@@ -67,7 +67,7 @@ def read_labels(table: Path) -> list[Sample]:
     try:
         header = next(reader, [])
         place = _columns(name, header)
-        samples = list(_rows(table, ((reader.line_num, cells) for cells in reader), place))
+        samples = list(_rows(table, ((reader.line_num, cells) for cells in reader), place, len(header)))
     except csv.Error as error:
         raise UserError(f"{name}, line {reader.line_num}: {error}") from error
     if not samples:
@@ -97,18 +97,30 @@ def _columns(table: str, header: list[str]) -> dict[str, int]:
             )
     if unclear := {"start", "end"} & set(names):
         raise UserError(f"{table}: column {min(unclear)!r} has no unit; name it {min(unclear)}_us or {min(unclear)}_s")
+    times = {f"{bound}_{unit}" for bound in ("start", "end") for unit in TIMES}
+    if unknown := sorted(name for name in set(names) - times if re.match("(start|end)([_ (\\[]|$)", name)):
+        raise UserError(
+            f"{table}: column {unknown[0]!r}: times are in columns start_us and end_us, or start_s and end_s"
+        )
     if len(TIMES) * 2 == sum(name.startswith(("start_", "end_")) for name in place):
         raise UserError(f"{table}: times stand there in both microseconds and seconds; keep one of them")
     return place
 
 
-def _rows(table: Path, reader: Iterable[tuple[int, list[str]]], place: dict[str, int]) -> Iterator[Sample]:
+def _rows(
+    table: Path, reader: Iterable[tuple[int, list[str]]], place: dict[str, int], num_columns: int
+) -> Iterator[Sample]:
     unit = next((unit for unit in TIMES if f"start_{unit}" in place), None)
     names: dict[tuple[int, int], str] = {}  # a file may be spelled in two ways, and links may lead to it
     for number, cells in reader:
         where = f"{printable(str(table))}, line {number}"
         if not any(cell.strip() for cell in cells):
             continue
+        if any(cell.strip() for cell in cells[num_columns:]):
+            raise UserError(
+                f"{where}: it has {len(cells)} cells, but the first line names {num_columns} columns; put cells with "
+                f"commas in quotes, and write decimals with a point"
+            )
         row = {column: cells[i].strip() if i < len(cells) else "" for column, i in place.items()}
         for column in ("file", "label"):
             if not row[column]:

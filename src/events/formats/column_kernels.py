@@ -9,7 +9,9 @@ from src.kernel_cache import cached_njit
 
 # Places in the summary of `copy_columns`.
 MOST_X, MOST_Y, MOST_T, MOST_P, HAS_P_MINUS, HAS_P_ZERO, NUM_BACK = range(7)
-SHIFT_T, SHIFT_P = 1 << 60, 1  # what MOST_T and MOST_P are more than the largest timestamp and polarity
+LATEST = 10**17  # microseconds; a timestamp behind the year 5000 is a mistake, such as nanoseconds
+# What is added before numbers are compared as unsigned ones, so that -SHIFT becomes 0, and what is below it very large.
+SHIFT_T, SHIFT_P = LATEST - 1, 1
 
 
 def can_copy(columns: tuple[NDArray[Any], ...]) -> bool:

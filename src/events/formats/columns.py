@@ -12,6 +12,7 @@ from src.events.events import Events
 from src.events.formats.column_kernels import (
     HAS_P_MINUS,
     HAS_P_ZERO,
+    LATEST,
     MOST_P,
     MOST_T,
     MOST_X,
@@ -27,7 +28,6 @@ from src.events.formats.windows import empty_events
 
 BLOCK_EVENTS = 1 << 20  # events to convert at once
 LOOKED_AT = 1 << 16  # events at the beginning that decide about the unit of timestamps
-LATEST = 10**17  # microseconds; a timestamp behind the year 5000 is a mistake, such as nanoseconds
 LONGEST = 86_400 * 10**6  # microseconds of a recording whose timestamps are taken for seconds
 EVENTS_PER_BYTE = 16  # of a compressed file, at most; a camera's events take more than a byte each
 SMALL_EVENTS = 1 << 20  # so many events may be in any file
@@ -231,7 +231,7 @@ class _State:
         it = copy_columns(x, y, t, p, events.x, events.y, events.t, events.p).tolist()
         polarities = self._polarities | ({-1} if it[HAS_P_MINUS] else set()) | ({0} if it[HAS_P_ZERO] else set())
         is_inside = it[MOST_X] < self._width and it[MOST_Y] < self._height
-        if not is_inside or it[MOST_T] >= SHIFT_T + LATEST or it[MOST_P] > SHIFT_P + 1 or len(polarities) == 2:
+        if not is_inside or it[MOST_T] > 2 * SHIFT_T or it[MOST_P] > 2 * SHIFT_P or len(polarities) == 2:
             return None
         self._polarities = polarities
         self._row += len(t)

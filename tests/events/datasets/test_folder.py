@@ -271,3 +271,47 @@ def test_a_recording_that_cannot_be_read_is_named(tmp_path):
 def test_a_dataset_without_a_folder_is_refused():
     with pytest.raises(UserError, match=r"data\.folder = null: data\.name = FOLDER needs the folder"):
         of_options(OwnRecordings())
+
+
+# What lies beside recordings
+
+
+def test_files_that_programs_put_beside_recordings_are_left_out_and_named(tmp_path, caplog):
+    write(tmp_path, "a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin")
+    write(tmp_path, "a/1.bias", "b/1.bias", content=b"\x01\x02")
+    own = OwnRecordings(folder=str(tmp_path), sensor_size=(34, 34))
+    _, recordings = of_options(own).complete(tmp_path)
+    names = [str(Path(recording.path).relative_to(tmp_path)) for recording in recordings]
+    assert names == ["a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin"] == [name for name, *_ in found(tmp_path)]
+    assert "2 files .bias are in no known format and are left out" in caplog.text
+
+
+def test_a_file_in_no_known_format_counts_if_others_of_its_suffix_are_in_one(tmp_path):
+    write(tmp_path, "a/1.raw", "b/2.raw", content=aedat4.encode(EVENTS, (34, 34)))
+    write(tmp_path, "b/3.raw", content=b"\x01\x02")
+    assert len(found(tmp_path)) == 3
+
+
+def test_a_folder_beside_train_and_test_is_refused(tmp_path):
+    write(tmp_path, "train/a/1.bin", "train/b/1.bin", "test/a/2.bin", "test/b/2.bin", "calibration/c/1.bin")
+    with pytest.raises(UserError, match="holds train and test, which are splits, and 'calibration', which is none"):
+        completed(tmp_path)
+
+
+def test_a_table_whose_name_has_capitals_is_refused(tmp_path):
+    write(tmp_path, "a/1.bin", "b/1.bin")
+    (tmp_path / "Labels.CSV").write_text("file,label\n")
+    with pytest.raises(UserError, match=r"Labels\.CSV: name it labels\.csv, in small letters"):
+        completed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label,start_s,end_s\nx.bin,a,0,5,0,9\n", "line 2: it has 6 cells, but the first line names 4 columns"),
+        ("file,label,start_ms,end_ms\nx.bin,a,0,5\n", "column 'end_ms': times are in columns start_us and end_us"),
+    ],
+)
+def test_cells_and_times_that_would_be_passed_over_are_refused(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        found(table(tmp_path, text, "x.bin"))

@@ -126,3 +126,10 @@ def test_more_events_than_a_file_can_hold_are_a_sign_of_damage():
     check_number(1 << 20, 10)
     with pytest.raises(CorruptRecordingError, match="it claims 100,000,000 events in 1,000 bytes"):
         check_number(100_000_000, 1000)
+
+
+@pytest.mark.parametrize("t", [-5 * 10**17, 10**17, -(2**63), 2**63 - 1])
+def test_a_whole_timestamp_beyond_all_reason_is_an_error(t):
+    n = np.zeros(3, np.uint16)
+    with pytest.raises(CorruptRecordingError, match="is none in microseconds"):
+        list(windows_of(iter([(n, n, np.array([t, 0, 10]), n)]), 3, 100, Unit("us")))
