@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-MAPPED_BYTES = 1 << 25  # from this size on, a file is mapped
+MAPPED_BYTES = 1 << 20  # from this size on, a file is mapped
 
 
 def read_bytes(path: str | Path) -> bytes:
