@@ -1,5 +1,6 @@
 """Classifier: a trained model that classifies recordings, with the framing that it was trained on."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from src.evaluation.metrics import sums_by_recording
 from src.evaluation.prediction import FramePrediction, Prediction
 from src.events.events import Events
 from src.events.formats import nmnist_bin
-from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside
+from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.reading import format_of, read_windows, sensor_size_of
 from src.events.frame_stream import FrameStream, StreamedFrames
 from src.events.framing import frame_shape
@@ -133,13 +134,8 @@ class Classifier:
 
         A long recording is classified while it is read, so that memory holds a part of it.
         """
-
-        def windows() -> Iterator[Events]:
-            for events in self._windows(recording):
-                check()
-                yield events
-
-        frames = RecordingFrames(windows, self.sensor_size, self.framing, with_times)
+        windows = functools.partial(self._windows, recording)
+        frames = RecordingFrames(windows, self.sensor_size, self.framing, with_times, check)
         parts, scored = [], _Scored(self)
         try:
             for part in frames:
@@ -312,11 +308,10 @@ class ClassifierStream:
         Raises:
             CorruptRecordingError: if there were no events, or too many of them lay outside the sensor.
         """
-        width, height, _ = self.frames.sensor_size
-        num_outside, num_inside = self.frames.events.num_outside, self.frames.events.num_events
-        if num_outside:
-            check_outside(num_outside, num_inside + num_outside, f"{width} x {height} pixels")
-        if num_inside == 0:
+        passed = self.frames.events
+        if passed.num_outside:
+            passed.check_outside()
+        if passed.num_events == 0:
             raise CorruptRecordingError("it holds no events")
         return list(self._classify(self.frames.finish()))
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
+from src.events.formats.errors import check_outside
 from src.events.formats.windows import steps_back
 from src.events.frame_stream_kernels import keep_supported_next
 from src.events.frames import framed_size
@@ -54,7 +55,7 @@ class EventFilter:
         inside = (events.x < width) & (events.y < height) & (events.p < polarities)
         if not inside.all():
             self.num_outside += len(events) - int(np.count_nonzero(inside))
-            events = _chosen(events, inside)
+            events = events.chosen(inside)
         if len(events) == 0:
             return
         self.num_events += len(events)
@@ -64,6 +65,11 @@ class EventFilter:
         events = of_region(events, self.sensor_size, self.framing)
         self.num_in_region += len(events)
         yield from self._denoised(events)
+
+    def check_outside(self) -> None:
+        """Raise ForeignRecordingError if too many of the events so far lie outside the sensor to be noise."""
+        width, height, _ = self.sensor_size
+        check_outside(self.num_outside, self.num_events + self.num_outside, f"{width} x {height} pixels")
 
     def places(self, events: Events) -> NDArray[np.uint32]:
         """Return the place in a frame of each event that `push` has kept, uint32 [N]."""
@@ -86,7 +92,7 @@ class EventFilter:
         number = keep_supported_next(
             events.x, events.y, events.t, self.framing.denoise_time, self._memory, self._stride, kept
         )
-        supported = _chosen(events, kept[:number])
+        supported = events.chosen(kept[:number])
         if self._waiting is not None:
             if len(supported):
                 self._waiting.append(supported)
@@ -98,7 +104,3 @@ class EventFilter:
             self._waiting = None
         else:
             yield supported
-
-
-def _chosen(events: Events, places: NDArray[np.bool_] | NDArray[np.uint32]) -> Events:
-    return Events(events.x[places], events.y[places], events.t[places], events.p[places])

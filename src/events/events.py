@@ -35,6 +35,10 @@ class Events:
     def __len__(self) -> int:
         return len(self.t)
 
+    def chosen(self, places: slice | NDArray[np.bool_] | NDArray[np.uint32]) -> "Events":
+        """Return the events at these places, without the counts of what was left out."""
+        return Events(self.x[places], self.y[places], self.t[places], self.p[places])
+
     @classmethod
     def from_structured(cls, array: NDArray[np.void]) -> "Events":
         """Return the events of a structured array with the fields x, y, t and p, such as tonic's."""

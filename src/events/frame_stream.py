@@ -87,8 +87,7 @@ class FrameStream:
             ValueError: if a step of time is so long that too many windows lie in it; as `EventFilter.push`.
         """
         for begin in range(0, len(events), MOST_EVENTS):
-            part = slice(begin, begin + MOST_EVENTS)
-            for kept in self.events.push(Events(events.x[part], events.y[part], events.t[part], events.p[part])):
+            for kept in self.events.push(events.chosen(slice(begin, begin + MOST_EVENTS))):
                 yield from self._framed(kept)
 
     def finish(self) -> StreamedFrames:

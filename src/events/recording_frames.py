@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from src.events.event_filter import EventFilter
 from src.events.events import Events
-from src.events.formats.errors import CorruptRecordingError, check_outside
+from src.events.formats.errors import CorruptRecordingError
 from src.events.frame_stream import MODES, FrameStream, StreamedFrames
 from src.events.frame_stream_kernels import fill_bins
 from src.events.frames import OutsideSensorError, keep_inside
@@ -27,6 +27,7 @@ class RecordingFrames:
         sensor_size: (W, H, P).
         framing: how.
         with_times: without, the frames' times may be zeros, which saves time.
+        check: called for each window; may raise to stop.
 
     Attributes, which are known after an iteration:
         num_events: events on the sensor.
@@ -40,9 +41,10 @@ class RecordingFrames:
         sensor_size: tuple[int, int, int],
         framing: Framing,
         with_times: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._windows, self._sensor_size, self._framing = windows, sensor_size, framing
-        self._with_times = with_times
+        self._with_times, self._check = with_times, check
         self.num_events = self.num_frames = self.num_unread = self.num_outside = self.num_back = 0
 
     def __iter__(self) -> Iterator[StreamedFrames]:
@@ -74,6 +76,7 @@ class RecordingFrames:
     def _counted(self) -> Iterator[Events]:
         """Yield the windows that have events; add up what the reader counts."""
         for events in self._windows():
+            self._check()
             self.num_unread += events.num_unread
             self.num_outside += events.num_outside
             self.num_back += events.num_back
@@ -122,6 +125,7 @@ class RecordingFrames:
         done = first = 0
         is_counts = self._framing.dtype == "counts"
         for events in self._windows():
+            self._check()
             for kept in again.push(events):
                 if self._framing.mode == "n_time_bins":
                     keys = kept.t.astype(np.float64)
@@ -155,9 +159,8 @@ class RecordingFrames:
 
     def _finish(self, passed: EventFilter) -> None:
         """Take over what was counted; raise an error if too many events lie outside the sensor."""
-        width, height, _ = self._sensor_size
         if passed.num_outside:
-            check_outside(passed.num_outside, passed.num_events + passed.num_outside, f"{width} x {height} pixels")
+            passed.check_outside()
         self.num_events = passed.num_events
         self.num_outside += passed.num_outside
 

@@ -147,19 +147,6 @@ def frames_of_unit(folder: Path, unit: WorkUnit, made: MadeUnit) -> Iterator[byt
         raise DamagedUnitError(f"{unit.frames_file(folder)} is damaged")
 
 
-def recording_frames(
-    recording: Recording, dataset: Dataset, data: Data, check: Callable[[], None] = lambda: None
-) -> RecordingFrames:
-    """Return the frames of a recording that the data section asks for; `check`, called on the way, may raise."""
-
-    def windows() -> Iterator[Events]:
-        for events in windows_of(recording, dataset, data.window_events):
-            check()
-            yield events
-
-    return RecordingFrames(windows, dataset.sensor_size, framing_of(data))
-
-
 def windows_of(recording: Recording, dataset: Dataset, most_events: int) -> Iterator[Events]:
     """Yield the events of a recording, or of the part of a file that it is, in parts of at most `most_events`.
 
@@ -254,10 +241,12 @@ def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check:
     kept, labels, counts, num_events = [], [], [], 0
     left_out: dict[type[Exception], list[str]] = {error: [] for error in _REASONS}
     losses: dict[str, list[tuple[str, int]]] = {name: [] for name in ("num_unread", "num_outside", "num_back")}
+    framing = framing_of(data)
     digest = hashlib.sha256()
     with atomic_file(unit.frames_file(folder), durable=False) as file:
         for number, recording in zip(unit.numbers, unit.recordings, strict=True):
-            frames = recording_frames(recording, dataset, data, check)
+            windows = functools.partial(windows_of, recording, dataset, data.window_events)
+            frames = RecordingFrames(windows, dataset.sensor_size, framing, check=check)
             before, its_digest = file.tell(), digest.copy()
             try:
                 for part in frames:

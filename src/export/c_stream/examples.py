@@ -36,9 +36,10 @@ def stream_examples(exported: ExportedModel, design: StreamDesign) -> StreamExam
 
 def cut(events: Events, framing: Framing, sensor_size: tuple[int, int, int]) -> Events:
     """Return the first events: a recording's share of EVENTS, but at least two frames, and no more than FRAMES."""
-    events = _first(events, max(EVENTS // RECORDINGS, 2 * framing.size if framing.mode == "event_count" else 0))
+    two_frames = 2 * framing.size if framing.mode == "event_count" else 0
+    events = events.chosen(slice(max(EVENTS // RECORDINGS, two_frames)))
     while len(events) and _has_many_frames(events, framing, sensor_size):
-        events = _first(events, len(events) // 2)
+        events = events.chosen(slice(len(events) // 2))
     return events
 
 
@@ -61,7 +62,3 @@ def _has_many_frames(events: Events, framing: Framing, sensor_size: tuple[int, i
         return any(stream.num_frames >= FRAMES for _ in stream.push(events))
     except ValueError:  # far too many
         return True
-
-
-def _first(events: Events, number: int) -> Events:
-    return Events(events.x[:number], events.y[:number], events.t[:number], events.p[:number])

@@ -78,13 +78,9 @@ def export(exported: ExportedModel) -> Export:
 def test_runs(recordings: list[Events]) -> list[Run]:
     """Return the recordings, and what goes wrong easily: a reset in one, few events, timestamps that begin again."""
     first = recordings[0]
-    half = _part(first, max(1, len(first) // 2))
-    few = _part(first, min(3, len(first)))
+    half = first.chosen(slice(max(1, len(first) // 2)))
+    few = first.chosen(slice(3))
     end = int(first.t[len(first) // 2])
     wrapping = replace(first, t=first.t - end + (1 << TIME_BITS))
     runs = [Run(half, is_whole=False), Run(few), *map(Run, recordings)]
     return [*runs, Run(wrapping)] if np.all(wrapping.t >= 0) else runs
-
-
-def _part(events: Events, number: int) -> Events:
-    return Events(events.x[:number], events.y[:number], events.t[:number], events.p[:number])
