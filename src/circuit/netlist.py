@@ -1,4 +1,4 @@
-"""Netlist: a circuit all of gates, its class counts and the best class included, for hardware."""
+"""A circuit with its readout as gates: the counters of the classes and the comparison that finds the best class."""
 
 import heapq
 from dataclasses import dataclass
@@ -7,20 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.circuit.circuit import Circuit
+from src.circuit.schedule import node_levels
 from src.circuit.shared_gates import AND, AND_NOT, FALSE, OR, TRUE, XOR, SharedGates
+from src.circuit.simplify import count_literals
 
-ZERO, ONE = -2, -1  # nodes of a bus that are constant
+ZERO, ONE = FALSE, TRUE  # nodes of buses that are constant
 
 
 @dataclass(frozen=True, eq=False)
 class Netlist:
-    """Gates in an order in which the inputs of a gate come before it, and numbers that they give.
+    """Gates with named results, in an order in which the inputs of a gate come before it.
+
+    A node is a number, as in `Circuit`: i < num_inputs is bit i of a frame, num_inputs + g is gate g.
 
     Attributes:
         num_inputs: bits per frame.
-        gates, first, second: as of `Circuit`.
-        buses: name -> the nodes of a number, its lowest bit first; a node may be ZERO or ONE. There are count0, count1
-            and so on, the counts of the classes, all of the same number of bits, and best_class.
+        gates: uint8 [G], numbers in the order of `src.logic.gates`; none is a constant or a buffer.
+        first, second: int32 [G], the nodes that are a and b of gate g, the same one twice if the gate is an inverter.
+        buses: the nodes of each result, least significant bit first; ZERO and ONE are constants.
     """
 
     num_inputs: int
@@ -29,90 +33,140 @@ class Netlist:
     second: NDArray[np.int32]
     buses: dict[str, list[int]]
 
+    def levels(self) -> NDArray[np.int64]:
+        """Return int64 [num_inputs + G]: 0 for inputs; for a gate, one more than the higher level of its inputs."""
+        return node_levels(self.num_inputs, self.first, self.second)
 
-def netlist_of(circuit: Circuit) -> Netlist:
-    """Return a circuit with its counters as full adders, and the first of the largest counts by a tournament."""
+    def depth(self) -> int:
+        """Return the number of gates on the longest way from an input to a bus."""
+        return int(self.levels().max(initial=0))
+
+
+def netlist_of(circuit: Circuit, with_best_class: bool = True, counter_inputs: int = 3) -> Netlist:
+    """Return the gates of a circuit, of the counter of each class, and of the comparison of the counts.
+
+    Every gate exists once, and some bus depends on it.
+
+    Args:
+        circuit: any circuit; it need not be simplified.
+        with_best_class: whether the class of the largest count, the first one of equals, is found as well.
+        counter_inputs: what the counters are made of: 3 for full adders, which take the fewest LUTs of four inputs, or
+            6 for counters of six bits, which take the fewest LUTs of six inputs.
+
+    Returns:
+        A netlist with the buses count0, count1 and so on, all of them as wide as the largest count can be, and
+        best_class.
+    """
     shared = SharedGates(circuit.num_inputs)
     literals = shared.literals(circuit.gates, circuit.first, circuit.second)
-    largest = int((np.diff(circuit.starts) + circuit.offsets).max())
-    width = max(largest.bit_length(), 1)
     counts = []
-    for c, offset in enumerate(circuit.offsets.tolist()):
-        outputs = circuit.outputs[circuit.starts[c] : circuit.starts[c + 1]].tolist()
-        counts.append(_count(shared, [literals[node] for node in outputs], offset, width))
+    for c in range(circuit.num_classes):
+        nodes = circuit.outputs[circuit.starts[c] : circuit.starts[c + 1]].tolist()
+        weights, constant = count_literals(literals[node] for node in nodes)
+        counts.append(_sum(shared, weights, constant + int(circuit.offsets[c]), counter_inputs))
+    width = max(map(len, counts))
+    counts = [count + [FALSE] * (width - len(count)) for count in counts]
     buses = {f"count{c}": count for c, count in enumerate(counts)}
-    buses["best_class"] = _best_class(shared, counts)
-    nodes = {name: [_node(shared, literal) for literal in bus] for name, bus in buses.items()}
-    gates, first, second, number = shared.used_by([node for bus in nodes.values() for node in bus if node >= 0])
-    numbered = {name: [int(number[node]) if node >= 0 else node for node in bus] for name, bus in nodes.items()}
-    return Netlist(circuit.num_inputs, gates, first, second, numbered)
+    if with_best_class:
+        buses["best_class"] = _best_class(shared, counts)
+    return _netlist(shared, buses)
 
 
-def _node(shared: SharedGates, literal: int) -> int:
-    return literal if literal < 0 else shared.node(literal)
+def _netlist(shared: SharedGates, buses: dict[str, list[int]]) -> Netlist:
+    nodes = {
+        name: [literal if literal in (ZERO, ONE) else shared.node(literal) for literal in bus]
+        for name, bus in buses.items()
+    }
+    used = [node for bus in nodes.values() for node in bus if node >= 0]
+    gates, first, second, number = shared.used_by(used)
+    new = {name: [int(number[node]) if node >= 0 else node for node in bus] for name, bus in nodes.items()}
+    return Netlist(shared.num_inputs, gates, first, second, new)
 
 
-def _count(shared: SharedGates, bits: list[int], offset: int, width: int) -> list[int]:
-    """Return the literals of a number, lowest bit first: how many bits are 1, plus the offset.
+def _sum(shared: SharedGates, weights: dict[int, int], constant: int, counter_inputs: int) -> list[int]:
+    """Return literals of the sum of weighted literals and a constant, least significant first; at least one.
 
-    Three bits of the same weight become a sum and a carry until one is left. Those that are there first are taken
-    first, so that the way through the adders is short.
+    Bits of the same weight are a column. Counters take its earliest bits, by level, and put their sums there and their
+    carries into the next columns, until one bit is left. A literal of weight 5 is a bit in the columns 0 and 2.
     """
-    weights: list[list[tuple[int, int]]] = [[] for _ in range(width + 1)]  # heaps of (level, literal)
-    for literal in bits:
-        heapq.heappush(weights[0], (shared.level(literal), literal))
-    number = []
-    for weight in range(width):
-        heap = weights[weight]
-        if offset >> weight & 1:
-            heapq.heappush(heap, (0, TRUE))
-        while len(heap) > 1:
-            a, b = heapq.heappop(heap)[1], heapq.heappop(heap)[1]
-            c = heapq.heappop(heap)[1] if heap else FALSE
-            half = shared.literal(XOR, a, b)
-            total = shared.literal(XOR, half, c)
-            carry = shared.literal(OR, shared.literal(AND, a, b), shared.literal(AND, half, c))
-            if total != FALSE:
-                heapq.heappush(heap, (shared.level(total), total))
-            if carry != FALSE:
-                heapq.heappush(weights[weight + 1], (shared.level(carry), carry))
-        number.append(heap[0][1] if heap else FALSE)
-    return number
+    width = max((constant + sum(weights.values())).bit_length(), 1)
+    columns: list[list[tuple[int, int]]] = [[] for _ in range(width + 2)]  # heaps of (level, literal)
+
+    def put(place: int, literal: int) -> None:
+        if literal != FALSE:
+            heapq.heappush(columns[place], (shared.level(literal), literal))
+
+    for place in range(width):
+        put(place, TRUE if constant >> place & 1 else FALSE)
+        for literal, weight in weights.items():
+            put(place, literal if weight >> place & 1 else FALSE)
+    digits = []
+    for place, column in enumerate(columns[:width]):
+        while len(column) > 1:
+            size = counter_inputs if len(column) >= counter_inputs else min(3, len(column))
+            earliest = [heapq.heappop(column)[1] for _ in range(size)]
+            counter = _counter_of_six if size == 6 else _full_adder
+            for carry, literal in enumerate(counter(shared, *earliest)):
+                put(place + carry, literal)
+        digits.append(column[0][1] if column else FALSE)
+    return digits
+
+
+def _full_adder(shared: SharedGates, a: int, b: int, c: int = FALSE) -> tuple[int, int]:
+    """Return literals of the sum of three bits modulo 2, and of its carry; c should be the latest bit."""
+    either = shared.literal(XOR, a, b)
+    carry = shared.literal(OR, shared.literal(AND, a, b), shared.literal(AND, either, c))
+    return shared.literal(XOR, either, c), carry
+
+
+def _counter_of_six(shared: SharedGates, a: int, b: int, c: int, d: int, e: int, f: int) -> tuple[int, int, int]:
+    """Return literals of the three binary digits of the number of bits that are 1."""
+    sums, carries = zip(_full_adder(shared, a, b, c), _full_adder(shared, d, e, f), strict=True)
+    total, carry = _full_adder(shared, *sums)
+    return total, *_full_adder(shared, *carries, carry)
 
 
 def _best_class(shared: SharedGates, counts: list[list[int]]) -> list[int]:
-    """Return the literals of the number of the first of the largest counts; a later one wins only if it is larger."""
-    bits = max((len(counts) - 1).bit_length(), 1)
-    players = [(count, [TRUE if c >> bit & 1 else FALSE for bit in range(bits)]) for c, count in enumerate(counts)]
+    """Return literals of the number of the largest count, the first one of equals.
+
+    It is found by a tournament: a later class wins only with a larger count.
+    """
+    width = max((len(counts) - 1).bit_length(), 1)
+    players = [(count, [TRUE if c >> bit & 1 else FALSE for bit in range(width)]) for c, count in enumerate(counts)]
     while len(players) > 1:
-        winners = []
-        for (count, number), (later_count, later_number) in zip(players[::2], players[1::2], strict=False):
-            later = _is_larger(shared, later_count, count)
-            pairs = (zip(later_count, count, strict=True), zip(later_number, number, strict=True))
-            most, winner = ([_choice(shared, later, a, b) for a, b in pair] for pair in pairs)
-            winners.append((most, winner))
+        winners = [_winner(shared, *pair) for pair in zip(players[::2], players[1::2], strict=False)]
         players = winners + players[2 * len(winners) :]
     return players[0][1]
 
 
-def _is_larger(shared: SharedGates, a: list[int], b: list[int]) -> int:
-    """Return whether a number is larger than another one; halves are compared side by side, for a short way."""
-
-    def compare(low: int, high: int) -> tuple[int, int]:
-        """Return whether bits low to high - 1 are larger, and whether they are equal."""
-        if high - low == 1:
-            return shared.literal(AND_NOT, a[low], b[low]), shared.literal(XOR, a[low], b[low]) ^ 1
-        middle = (low + high) // 2
-        larger, equal = compare(middle, high)
-        lower_larger, lower_equal = compare(low, middle)
-        return (
-            shared.literal(OR, larger, shared.literal(AND, equal, lower_larger)),
-            shared.literal(AND, equal, lower_equal),
-        )
-
-    return compare(0, len(a))[0]
+_Player = tuple[list[int], list[int]]  # a count and the number of its class
 
 
-def _choice(shared: SharedGates, condition: int, a: int, b: int) -> int:
-    """Return a if the condition is true, else b."""
-    return shared.literal(OR, shared.literal(AND, condition, a), shared.literal(AND_NOT, b, condition))
+def _winner(shared: SharedGates, player: _Player, later: _Player) -> _Player:
+    is_later = _larger(shared, later[0], player[0])
+
+    def choose(bits: list[int], bits_of_later: list[int]) -> list[int]:
+        return [
+            shared.literal(OR, shared.literal(AND_NOT, bit, is_later), shared.literal(AND, later_bit, is_later))
+            for bit, later_bit in zip(bits, bits_of_later, strict=True)
+        ]
+
+    return choose(player[0], later[0]), choose(player[1], later[1])
+
+
+def _larger(shared: SharedGates, count: list[int], other: list[int]) -> int:
+    """Return the literal of count > other.
+
+    Ranges of digits that lie beside each other are joined, those that are known first; a range is larger if its higher
+    part is, or if that is equal and its lower part is larger.
+    """
+    ranges = [
+        (shared.literal(AND_NOT, digit, others), shared.literal(XOR, digit, others) ^ 1)
+        for digit, others in zip(count, other, strict=True)
+    ]
+    while len(ranges) > 1:
+        at = min(range(len(ranges) - 1), key=lambda i: max(map(shared.level, ranges[i] + ranges[i + 1])))
+        (low_larger, low_equal), (high_larger, high_equal) = ranges[at : at + 2]
+        larger = shared.literal(OR, high_larger, shared.literal(AND, high_equal, low_larger))
+        ranges[at : at + 2] = [(larger, shared.literal(AND, high_equal, low_equal))]
+    return ranges[0][0]

@@ -1,4 +1,4 @@
-"""Gates under construction: each exists once, and constants, buffers and inverters are folded into their readers.
+"""Gates under construction: each exists once; constants, buffers and inverters are folded into those that read them.
 
 Gates are built on literals: 2 * node is a node, 2 * node + 1 its complement. Node -1 is constantly false.
 """

@@ -1,6 +1,7 @@
 """Simplification of circuits: the same counts for every frame with fewer gates."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -31,15 +32,26 @@ def simplify(num_inputs: int, circuit: Arrays) -> Arrays:
     outputs: list[int] = []
     starts, offsets = [0], circuit.offsets.copy()
     for c in range(len(offsets)):
-        counts = Counter(literals[node] for node in circuit.outputs[circuit.starts[c] : circuit.starts[c + 1]].tolist())
-        offsets[c] += counts.pop(TRUE, 0)
-        counts.pop(FALSE, 0)
-        for literal in list(counts):
-            both = min(counts[literal], counts[literal ^ 1])  # x and not x: one of them is 1 in every frame
-            offsets[c] += both
-            counts[literal] -= both
-            counts[literal ^ 1] -= both
+        nodes = circuit.outputs[circuit.starts[c] : circuit.starts[c + 1]].tolist()
+        counts, constant = count_literals(literals[node] for node in nodes)
+        offsets[c] += constant
         outputs += [kept.node(literal) for literal in counts.elements()]
         starts.append(len(outputs))
     gates, first, second, number = kept.used_by(outputs)
     return Arrays(gates, first, second, number[outputs], np.array(starts), offsets)
+
+
+def count_literals(literals: Iterable[int]) -> tuple[Counter[int], int]:
+    """Return how often each literal must be counted, and a constant to be added, for the number that are 1.
+
+    Constants are left out, and so are pairs of a literal and its complement, of which one is 1 in every frame.
+    """
+    counts = Counter(literals)
+    constant = counts.pop(TRUE, 0)
+    counts.pop(FALSE, 0)
+    for literal in list(counts):
+        both = min(counts[literal], counts[literal ^ 1])
+        constant += both
+        counts[literal] -= both
+        counts[literal ^ 1] -= both
+    return counts, constant

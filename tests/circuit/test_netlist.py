@@ -1,4 +1,4 @@
-"""netlist_of: the gates of class counts and of the best class give what the circuit gives."""
+"""Netlists: their buses are the circuit's counts and class, and every gate is there once."""
 
 import numpy as np
 import pytest
@@ -6,56 +6,76 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.circuit.circuit import Circuit
-from src.circuit.netlist import ONE, netlist_of
+from src.circuit.netlist import netlist_of
+from tests.circuit.test_circuit import circuits, oracle, some_bits
 
 
-@st.composite
-def circuits(draw):
-    num_inputs, num_gates, classes = draw(st.integers(1, 12)), draw(st.integers(1, 60)), draw(st.integers(1, 7))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    first, second = (rng.integers(0, num_inputs + np.arange(num_gates)).astype(np.int32) for _ in range(2))
-    sizes = rng.integers(0, 40, classes)
-    outputs = rng.integers(0, num_inputs + num_gates, sizes.sum()).astype(np.int32)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    gates = rng.integers(0, 16, num_gates).astype(np.uint8)
-    return Circuit(num_inputs, gates, first, second, outputs, starts, rng.integers(0, 9, classes))
-
-
-def values_of(netlist, bits):
-    """The value of every bus for frames, bits [num_inputs, N]."""
-    values = list(bits)
-    for gate, a, b in zip(netlist.gates, netlist.first, netlist.second, strict=True):
-        values.append(gate >> (3 - (2 * values[a] + values[b])) & 1)
-    every = {**dict(enumerate(values)), -2: np.zeros(bits.shape[1], int), ONE: np.ones(bits.shape[1], int)}
+def values(netlist, bits):
+    """The values of a netlist's buses for bits [B, num_inputs], by name; 8 frames per byte go through the gates."""
+    nodes = np.zeros((netlist.num_inputs + len(netlist.gates) + 2, -(-len(bits) // 8)), np.uint8)
+    nodes[-1] = 255  # ONE; ZERO is the row before
+    nodes[: netlist.num_inputs] = np.packbits(bits.T, axis=1)
+    for g, (gate, a, b) in enumerate(zip(netlist.gates.tolist(), netlist.first, netlist.second, strict=True)):
+        a, b = nodes[a], nodes[b]
+        terms = [term for place, term in enumerate((a & b, a & ~b, ~a & b, ~a & ~b)) if gate >> place & 1]
+        nodes[netlist.num_inputs + g] = np.bitwise_or.reduce(terms)
     return {
-        name: sum((every[node].astype(int) << bit for bit, node in enumerate(bus)), np.zeros(bits.shape[1], int))
+        name: sum(np.unpackbits(nodes[node], count=len(bits)).astype(np.int64) << i for i, node in enumerate(bus))
         for name, bus in netlist.buses.items()
     }
 
 
-@pytest.mark.parametrize("simplified", [False, True])
-@settings(deadline=None)
-@given(circuits(), st.integers(0, 2**32 - 1))
-def test_a_netlist_counts_as_its_circuit_and_finds_the_first_of_the_largest(simplified, circuit, seed):
-    bits = np.random.default_rng(seed).integers(0, 2, (circuit.num_inputs, 100)).astype(np.uint8)
-    netlist = netlist_of(circuit.simplified() if simplified else circuit)
-    values = values_of(netlist, bits)
-    expected = circuit(np.packbits(bits.T, axis=1, bitorder="little"))
-    counts = np.stack([values[f"count{c}"] for c in range(circuit.num_classes)], axis=1)
-    assert np.array_equal(counts, expected)
-    assert np.array_equal(values["best_class"], expected.argmax(1))
+@settings(max_examples=150, deadline=None)
+@given(circuits(), st.sampled_from([3, 6]))
+def test_the_buses_are_the_counts_and_the_first_class_of_the_largest(circuit, counter_inputs):
+    bits = some_bits(circuit, 100)
+    counts = oracle(circuit, bits)
+    found = values(netlist_of(circuit, counter_inputs=counter_inputs), bits)
+    assert np.array_equal(np.stack([found[f"count{c}"] for c in range(circuit.num_classes)], axis=1), counts)
+    assert np.array_equal(found["best_class"], counts.argmax(1))
 
 
-def test_counters_are_shallow():
-    """1,000 bits of the same time need about log(1000) / log(1.5) adders in a row, of two gates each."""
-    n = 1000
-    none = np.array([], np.int32)
-    circuit = Circuit(
-        n, none.astype(np.uint8), none, none, np.arange(n, dtype=np.int32), np.array([0, n]), np.array([0])
-    )
+@settings(max_examples=100, deadline=None)
+@given(circuits())
+def test_every_gate_is_there_once_comes_after_its_inputs_and_is_needed(circuit):
     netlist = netlist_of(circuit)
-    levels = np.zeros(n + len(netlist.gates), int)
-    for g, (a, b) in enumerate(zip(netlist.first, netlist.second, strict=True)):
-        levels[n + g] = 1 + max(levels[a], levels[b])
-    assert levels[netlist.buses["count0"]].max() < 50
-    assert len(netlist.gates) < 5 * n
+    triples = list(zip(netlist.gates.tolist(), netlist.first.tolist(), netlist.second.tolist(), strict=True))
+    assert len(set(triples)) == len(triples)
+    for g, (gate, a, b) in enumerate(triples):
+        assert gate not in (0, 3, 5, 10, 15)
+        assert max(a, b) < netlist.num_inputs + g
+    read = {*netlist.first.tolist(), *netlist.second.tolist()}.union(*netlist.buses.values())
+    assert read >= set(range(netlist.num_inputs, netlist.num_inputs + len(triples)))
+
+
+def counting(weights, offset=0, num_inputs=None):
+    """A circuit without gates and with one class, which counts each input so often."""
+    outputs = np.repeat(np.arange(len(weights), dtype=np.int32), weights)
+    none = np.empty(0, np.int32)
+    ends = np.array([0, len(outputs)])
+    return Circuit(num_inputs or len(weights), none.astype(np.uint8), none, none, outputs, ends, np.array([offset]))
+
+
+def test_a_full_adder_counts_three_bits():
+    netlist = netlist_of(counting([1, 1, 1]))
+    assert (len(netlist.gates), netlist.depth()) == (5, 3)
+    assert list(map(len, netlist.buses.values())) == [2, 1]
+
+
+def test_a_bit_that_counts_four_times_takes_no_gate():
+    netlist = netlist_of(counting([4, 1]), with_best_class=False)
+    assert netlist.buses == {"count0": [1, -2, 0]}
+    assert len(netlist.gates) == 0
+
+
+def test_an_offset_takes_part_as_a_constant():
+    assert netlist_of(counting([2], offset=1)).buses == {"count0": [-1, 0], "best_class": [-2]}
+
+
+@pytest.mark.parametrize("counter_inputs", [3, 6])
+def test_the_depth_of_a_count_grows_with_the_logarithm_of_its_bits(counter_inputs):
+    assert netlist_of(counting([1] * 1000), False, counter_inputs).depth() < 50
+
+
+def test_a_circuit_that_nothing_is_counted_in_has_constant_buses():
+    assert netlist_of(counting([0, 0])).buses == {"count0": [-2], "best_class": [-2]}
