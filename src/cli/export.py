@@ -4,6 +4,7 @@ Examples:
   ./job.sh export job_001 --to c
   ./job.sh export job_001 --to verilog --estimate ice40
   ./job.sh export job_001 --to rtl --levels-per-stage 6
+  ./job.sh export job_001 --to verilog --synthesize ecp5
   ./job.sh export project_storage/models/job_001/best.safetensors --to onnx --out here
 """
 
@@ -11,13 +12,19 @@ import contextlib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.command_line import EXIT_DONE, StopSignals, UserError, writing_to
-from src.export.yosys import TARGETS, estimate_luts, warn_if_too_large
+from src.export.devices import FAMILIES
+from src.export.hardware_tools import find_tool
 from src.helpers import LOG
 from src.io_funcs import from_user, read_bytes, write_atomic, write_json
-from src.jobs.folders import Job, is_path, luts_path, microcontroller_path
+from src.jobs.folders import Job, hardware_path, is_path, luts_path, microcontroller_path
 from src.registry import EXPORT_TARGETS
+
+if TYPE_CHECKING:
+    from src.export.exported import ExportedModel
+    from src.export.synthesis import Design
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,8 +57,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     checks.add_argument(
         "--estimate",
         type=str.lower,
-        choices=list(TARGETS),
-        help="with --to verilog: synthesise for this FPGA family with yosys, and count the LUTs",
+        choices=list(FAMILIES),
+        help="with --to verilog: count the LUTs that the gates take on this FPGA family, by yosys",
+    )
+    checks.add_argument(
+        "--synthesize",
+        type=str.lower,
+        choices=[*FAMILIES, "all"],
+        help="with --to verilog: synthesise, place and route for this FPGA family, by yosys and nextpnr",
     )
 
 
@@ -76,8 +89,12 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     frames, levels = arguments.frames, arguments.levels_per_stage
     exported = ExportedModel(model, config, names, about["step"], source, sensor_size, frames, levels)
     export = EXPORT_TARGETS.load(arguments.to)(exported)
-    if arguments.estimate and not export.verilog_module:
-        raise UserError("--estimate needs --to verilog")
+    if export.design is None and (arguments.estimate or arguments.synthesize):
+        raise UserError(f"{'--estimate' if arguments.estimate else '--synthesize'} needs --to verilog")
+    families = list(FAMILIES) if arguments.synthesize == "all" else [arguments.synthesize] * bool(arguments.synthesize)
+    tools = ["yosys"] if arguments.estimate else []
+    for tool in [*tools, *(tool for family in families for tool in FAMILIES[family].tools)]:
+        find_tool(tool)
     beside = path.parent if is_path(arguments.model) else Job(arguments.model).models
     folder = from_user(arguments.out, "--out") if arguments.out is not None else beside / "export"
     _refuse_to_replace_others(folder, list(export.files), source)
@@ -90,9 +107,11 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
         LOG.info("%s", size_text(export.microcontroller))
         if not is_path(arguments.model):
             write_json(microcontroller_path(Job(arguments.model)), {**export.microcontroller, "step": exported.step})
+    job = None if is_path(arguments.model) else Job(arguments.model)
     if arguments.estimate:
-        job = None if is_path(arguments.model) else Job(arguments.model)
-        _estimate(folder / export.verilog_module, arguments.estimate, job, exported.step, stop)
+        _estimate(exported, arguments.estimate, job, stop)
+    for family in families:
+        _synthesize(export.design(family), family, exported, folder, job, stop)
     return EXIT_DONE
 
 
@@ -110,14 +129,32 @@ def _refuse_to_replace_others(folder: Path, file_names: list[str], source: str) 
                 )
 
 
-def _estimate(module: Path, target: str, job: Job | None, step: int, stop: StopSignals) -> None:
-    """Log the size that Yosys gives a Verilog module; keep a job's for its report, which does not wait for Yosys."""
-    cells = estimate_luts(module, target, check=stop.check)
-    kinds = ", ".join(f"{number:,} {kind}" for kind, number in cells.items() if kind != "luts")
-    LOG.info("yosys, %s: %s LUTs (cells: %s)", target, f"{cells['luts']:,}", kinds)
-    warn_if_too_large(target, cells["luts"])
+def _estimate(exported: "ExportedModel", family: str, job: Job | None, stop: StopSignals) -> None:
+    """Log the number of LUTs that a circuit takes; keep a job's for its report, which does not wait for yosys."""
+    from src.circuit.netlist import netlist_of
+    from src.export.yosys import estimate_luts, log_fit
+
+    netlist = netlist_of(exported.circuit, counter_inputs=FAMILIES[family].counter_inputs)
+    luts = estimate_luts(netlist, family, check=stop.check)
+    LOG.info("%s: %s LUTs, with the counters and the comparison of the classes", family, f"{luts:,}")
+    log_fit(family, luts)
     if job is not None:
-        write_json(luts_path(job, target), {**cells, "step": step})
+        write_json(luts_path(job, family), {"luts": luts, "step": exported.step})
+
+
+def _synthesize(
+    design: "Design", family: str, exported: "ExportedModel", folder: Path, job: Job | None, stop: StopSignals
+) -> None:
+    """Synthesise a design; write what was found beside the export and, for the report, to a job's logs."""
+    from src.export.synthesis import summary, synthesize, with_result
+    from src.jobs.files import read_hardware
+
+    hardware = synthesize(design, family, stop.check)
+    LOG.info("%s", summary(hardware))
+    paths = [folder / f"{exported.name}_hardware.json", *([] if job is None else [hardware_path(job)])]
+    for path in paths:
+        write_json(path, with_result(read_hardware(path), hardware, exported.step))
+    LOG.info("written: %s", ", ".join(map(str, paths)))
 
 
 def needed_paths(arguments: Namespace) -> Iterator[tuple[str, Path]]:

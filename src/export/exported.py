@@ -3,6 +3,7 @@
 A target is a function ExportedModel -> Export in a file of its own, and a line in `src.registry.EXPORT_TARGETS`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from src.circuit.circuit import Circuit
 from src.config import Config
 from src.export.description import Description, channel_names, identifier
 from src.export.example_frames import example_frames
+from src.export.synthesis import Design
 from src.models.frame_model import FrameModel
 
 LEVELS_PER_STAGE = 8  # about 10 ns on an ECP5
@@ -26,14 +28,14 @@ class Export:
     Attributes:
         files: contents by file name.
         what: what they hold, for people.
-        verilog_module: the file that Yosys can synthesise; "" if there is none.
         microcontroller: bytes on a microcontroller, see `measured_size`; None if they are not known.
+        design: returns what `job.sh export --synthesize` synthesises for an FPGA family; None if there is nothing.
     """
 
     files: dict[str, str | bytes]
     what: str
-    verilog_module: str = ""
     microcontroller: dict[str, int] | None = None
+    design: Callable[[str], Design] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from src.circuit.circuit import Circuit
 from src.export.description import Description, mark_of
 from src.export.exported import Export, ExportedModel
+from src.export.synthesis import registered_circuit
 
 # Expressions of the gates, in the order of `src.logic.gates`.
 EXPRESSIONS = (
@@ -46,7 +47,7 @@ def export(exported: ExportedModel) -> Export:
     circuit, examples = exported.circuit, exported.examples
     files = to_verilog(circuit, exported.description, examples.frames, examples.counts, examples.what)
     what = f"{exported.size}, to be tested with {examples.what}"
-    return Export({**files}, what, verilog_module=f"{exported.name}_classify.v")
+    return Export({**files}, what, design=lambda family: registered_circuit(circuit, exported.name, family))
 
 
 def to_verilog(

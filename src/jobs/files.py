@@ -156,6 +156,29 @@ _START = record(
 )
 _LUTS = record({"luts": whole(), "step": whole()})
 _MICROCONTROLLER = record({"flash": whole(), "ram": whole(), "step": whole()})
+_HARDWARE = record(
+    {
+        "step": whole(),
+        "results": listing(
+            record(
+                {
+                    "family": text,
+                    "top": text,
+                    "what": text,
+                    **dict.fromkeys(("luts", "registers", "block_rams"), whole()),
+                    "cells": mapping(whole()),
+                    "full": mapping(AMOUNT),
+                },
+                {
+                    "device": text,
+                    "latency_cycles": whole(),
+                    **dict.fromkeys(("fmax_mhz", "latency_ns", "seconds"), AMOUNT),
+                    **dict.fromkeys(("events_per_second", "frames_per_second"), AMOUNT),
+                },
+            )
+        ),
+    }
+)
 
 
 def _evaluation(value: Any) -> dict[str, Any]:
@@ -275,6 +298,11 @@ def read_microcontroller(job: Job) -> dict[str, Any] | None:
     """Read the size of a job's C program on a microcontroller, `flash` and `ram` in bytes, and the model's `step`."""
     remedy = "job.sh export … --to c writes it again"
     return read_file(microcontroller_path(job), json_of(_MICROCONTROLLER), remedy)
+
+
+def read_hardware(path: Path) -> dict[str, Any] | None:
+    """Read the results of synthesis: the `step` of the model, and `results` with the attributes of `Hardware`."""
+    return read_file(path, json_of(_HARDWARE), "job.sh export … --synthesize writes it again")
 
 
 def read_file(path: Path, parse: Callable[[bytes], Any], remedy: str) -> Any:

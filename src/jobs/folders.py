@@ -74,6 +74,7 @@ def result_files(job: Job) -> list[Path]:
         *(path for suffix in ("json", "txt") for path in job.logs.glob(f"evaluation_*.{suffix}")),
         *job.logs.glob("luts_*.json"),
         microcontroller_path(job),
+        hardware_path(job),
         *job.logs.glob("plots/*.png"),
     ]
 
@@ -167,6 +168,11 @@ def evaluation_path(job: Job, split: str, model: str = "best", cache: str = "") 
 def microcontroller_path(job: Job) -> Path:
     """Return where the size of a job's C program on a microcontroller is kept."""
     return job.logs / "microcontroller.json"
+
+
+def hardware_path(job: Job) -> Path:
+    """Return where the results of synthesis, placement and routing of a job's designs are kept."""
+    return job.logs / "hardware.json"
 
 
 def luts_path(job: Job, target: str) -> Path:

@@ -9,12 +9,14 @@ from typing import Any
 
 from src.command_line import UserError, print_result
 from src.evaluation.metrics import best_epoch
+from src.export.devices import FAMILIES
 from src.helpers import format_duration, format_percent, format_table
 from src.io_funcs import project_root, write_atomic
 from src.jobs.files import is_there, read_evaluation, read_job
 from src.jobs.find import require_jobs
 from src.jobs.folders import Job
 from src.reports import plots
+from src.reports.hardware import results_of
 
 ACCURACIES = (
     "frame_accuracy",
@@ -34,6 +36,7 @@ COLUMNS = (
     *(f"test_{name}" for name in ACCURACIES),
     "train_seconds",
     "frames_per_second",
+    *(f"{family}_{name}" for family in FAMILIES for name in ("luts", "fmax_mhz")),
     "debug",
     "cache",
 )
@@ -99,6 +102,7 @@ def _summary(job: Job) -> _Summary:
     tested = result.get("best_test") or result.get("test") or {}
     evaluation = read_evaluation(job)
     best = best_epoch(files.metrics, files.config.best_metric)
+    hardware = {result["family"]: result for result in results_of(job, evaluation["step"] if evaluation else None)}
     row = {
         "job": job.job_id,
         "dataset": files.config.dataset,
@@ -110,6 +114,11 @@ def _summary(job: Job) -> _Summary:
         **{f"test_{name}": tested.get(name) for name in ACCURACIES},
         "train_seconds": train.get("train_seconds"),
         "frames_per_second": train.get("frames_per_second"),
+        **{
+            f"{family}_{name}": hardware.get(family, {}).get(name)
+            for family in FAMILIES
+            for name in ("luts", "fmax_mhz")
+        },
         "debug": files.debug,
         "cache": None if evaluation is None else evaluation["cache"],
     }
@@ -124,6 +133,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
     header = ["job", "dataset", "model", "parameters", "epochs", "best epoch", "frames"]
     header += ["frames", "recordings", "by vote", "frames", "recordings", "time", "frames/s"]
     groups = {"": 6, "val, %": 1, "test, %": 3, "test, relaxed, %": 2, "training": 2}
+    families = [family for family in FAMILIES if any(row[f"{family}_luts"] is not None for row in rows)]
+    if families:
+        header += families
+        groups["LUTs (MHz)"] = len(families)
 
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f}"
@@ -138,6 +151,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
             *(format_percent(row[f"test_{name}"]) for name in ACCURACIES),
             "-" if row["train_seconds"] is None else format_duration(row["train_seconds"]),
             number(row["frames_per_second"]),
+            *(number(row[f"{family}_luts"]) + _megahertz(row[f"{family}_fmax_mhz"]) for family in families),
         ]
         for row in rows
     ]
@@ -145,6 +159,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
     if unfinished := [row["job"] for row in rows if row["test_frame_accuracy"] is None]:
         remarks.append(f"not done, or without a test split: {', '.join(unfinished)}")
     return "\n".join([format_table(header, cells, groups), *remarks, *_different_data(rows)])
+
+
+def _megahertz(frequency: float | None) -> str:
+    return "" if frequency is None else f" ({frequency:.0f})"
 
 
 def _different_data(rows: list[dict[str, Any]]) -> list[str]:

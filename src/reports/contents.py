@@ -14,7 +14,7 @@ from src.evaluation.evaluate import MODEL_NAMES
 from src.evaluation.inference import load_model
 from src.evaluation.metrics import best_epoch
 from src.export.c_stream.microcontroller import CORE
-from src.export.yosys import TARGETS
+from src.export.devices import FAMILIES
 from src.frame_cache.cache import read_manifest, read_split
 from src.frame_cache.preview import unpacked
 from src.helpers import LOG, format_duration, format_percent
@@ -23,6 +23,7 @@ from src.jobs.files import JobFiles, read_evaluation, read_job, read_luts, read_
 from src.jobs.folders import Job
 from src.logic.gates import GATE_NAMES
 from src.reports import plots
+from src.reports.hardware import HEADER, hardware_rows
 from src.reports.plots import Chart, Line
 
 UNITS = ("recordings", "frames")
@@ -98,6 +99,7 @@ class Contents:
     test: Test | None = None
     misclassified: Misclassified | None = None
     circuit: LearnedCircuit | None = None
+    hardware: Table | None = None
     origin: list[tuple[str, str]] = field(default_factory=list)
     config: str = ""
     images: dict[str, bytes] = field(default_factory=dict)  # PNGs by name, to be written beside the charts
@@ -303,6 +305,8 @@ def _add_circuit(contents: Contents, job: Job, most_gates: int | None) -> None:
         return
     parameters = sum(parameter.numel() for parameter in model.parameters())
     layers = model.gates_by_layer()
+    if rows := hardware_rows(job, about["step"]):
+        contents.hardware = Table(HEADER, rows)
     if not layers:
         contents.tiles.append(Tile("Parameters", f"{parameters:,}"))
         return
@@ -335,7 +339,7 @@ def _sizes(job: Job, circuit: Circuit, simplified: Circuit, step: int) -> tuple[
     rows = [[kind, *(f"{count:,}" for count in counts)] for kind, *counts in zip(kinds, *groups.values(), strict=True)]
     rows.append(["all gates", f"{len(circuit.gates):,}", f"{len(simplified.gates):,}"])
     rows.append(["depth", f"{circuit.depth():,}", f"{simplified.depth():,}"])
-    for target in sorted(TARGETS):
+    for target in sorted(FAMILIES):
         cells = read_luts(job, target)
         if cells and cells["step"] == step:  # those of an older model do not count
             rows.append([f"LUTs, {target} (yosys)", "", f"{cells['luts']:,}"])

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from src.evaluation.metrics import write_metrics
 from src.helpers import LOG
 from src.io_funcs import write_json
-from src.jobs.files import read_evaluation, read_job, read_luts, read_microcontroller
-from src.jobs.folders import Job
+from src.jobs.files import read_evaluation, read_hardware, read_job, read_luts, read_microcontroller
+from src.jobs.folders import Job, hardware_path
 from src.reports import compare, plots, report, status
 
 TESTED = {"loss": 1.5, "frame_accuracy": 0.5, "recording_accuracy": 0.75, "vote_accuracy": 0.25}
@@ -49,6 +49,22 @@ JSON = {
     },
     "luts_ice40.json": {"luts": 12, "step": 10},
     "microcontroller.json": {"flash": 1000, "ram": 10, "step": 10},
+    "hardware.json": {
+        "step": 10,
+        "results": [
+            {
+                "family": "ice40",
+                "top": "j_registered",
+                "what": "gates",
+                "luts": 12,
+                "registers": 9,
+                "block_rams": 0,
+                "cells": {"SB_LUT4": 12},
+                "full": {"HX1K": 0.02},
+                "fmax_mhz": 80.5,
+            }
+        ],
+    },
     "config.yaml": {"data": {"name": "NMNIST"}, "model": {"model_type": "cnn"}, "train": {"epochs": 4}},
 }
 ROWS = [
@@ -77,15 +93,22 @@ def warnings(monkeypatch):
 
 def read_all(job):
     files = read_job(job)
-    return [*vars(files).values(), read_evaluation(job), read_luts(job, "ice40"), read_microcontroller(job)]
+    return [
+        *vars(files).values(),
+        read_evaluation(job),
+        read_luts(job, "ice40"),
+        read_microcontroller(job),
+        read_hardware(hardware_path(job)),
+    ]
 
 
 def test_sound_files_are_read_without_a_word(job, warnings):
-    rows, result, config, starts, evaluation, luts, size = read_all(job)
+    rows, result, config, starts, evaluation, luts, size, hardware = read_all(job)
     assert rows == ROWS
     assert (result["steps"], config.dataset, config.epochs, luts["luts"]) == (10, "NMNIST", 4, 12)
     assert starts == JSON["runs.json"]
     assert size == JSON["microcontroller.json"]
+    assert hardware == JSON["hardware.json"]
     assert evaluation["recordings"]["misclassified"] == [MISTAKE]
     assert warnings == []
 

@@ -74,8 +74,8 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
         checkpoint.save_model(folder / f"project/models/{job}/best.safetensors", model, about)
 
     def exported(job):
-        words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3, "estimate": None}
-        words["levels_per_stage"] = 8
+        words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3}
+        words |= {"levels_per_stage": 8, "estimate": None, "synthesize": None}
         export.run(argparse.Namespace(**words), StopSignals())
         return {path.name: path.read_bytes() for path in (folder / "out").rglob("*.*")}
 
@@ -126,6 +126,7 @@ def test_bad_input_is_told_in_one_line(folder, words, message):
         (("gates", "--to", "vhdl"), "invalid choice"),
         (("gates", "--to", "c", "--frames", "0"), "expected a number from 1"),
         (("gates", "--to", "c", "--estimate", "xilinx"), "--estimate needs --to verilog"),
+        (("gates", "--to", "json", "--synthesize", "all"), "--synthesize needs --to verilog"),
     ],
 )
 def test_impossible_arguments(folder, words, message):

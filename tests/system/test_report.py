@@ -285,6 +285,24 @@ def test_the_size_on_a_microcontroller_stands_in_the_report(copy):
     assert "Cortex-M4" not in write_report(copy).read_text()  # that of another model
 
 
+def test_the_hardware_of_the_job_s_model_stands_in_the_report_and_in_comparisons(storages, copy):
+    result = {
+        **{"family": "ecp5", "top": "copy_registered", "what": "", "luts": 4321, "registers": 99, "block_rams": 0},
+        **{"cells": {}, "full": {"LFE5U-12F": 0.36, "LFE5U-25F": 0.18}, "device": "LFE5U-12F", "fmax_mhz": 56.7},
+    }
+    step = logs(storages, "evaluation_test.json", "copy")["step"]
+    write_json(copy.logs / "hardware.json", {"step": step, "results": [result]})
+    html = write_report(copy).read_text()
+    assert ">4,321<" in html
+    assert ">LFE5U-12F 36 %, LFE5U-25F 18 %<" in html
+    paths = compare(["logic", "copy"])
+    with paths[0].open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["ecp5_luts"], second["ecp5_luts"], second["ecp5_fmax_mhz"]) == ("", "4321", "56.7")
+    write_json(copy.logs / "hardware.json", {"step": step + 1, "results": [result]})
+    assert "<h2>Hardware</h2>" not in write_report(copy).read_text()  # another model's
+
+
 def test_a_report_that_fails_is_a_warning(copy, monkeypatch):
     warnings = []
     monkeypatch.setattr(LOG, "warning", lambda text, *values: warnings.append(text % values))
