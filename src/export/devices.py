@@ -37,6 +37,8 @@ class Family:
         devices: from the smallest to the largest.
         place_and_route: the program that does it; "" if no free one does.
         nextpnr: its options for every device: pins may be anywhere.
+        logic_cell: nextpnr's name of a cell that has a LUT and a register, which not every two of them can share; "" if
+            LUTs and registers are apart.
         cells: for LUTs, registers and block RAMs, the names of cells as regular expressions, and the number in each.
     """
 
@@ -46,6 +48,7 @@ class Family:
     devices: tuple[Device, ...]
     place_and_route: str
     nextpnr: tuple[str, ...]
+    logic_cell: str
     cells: tuple[dict[str, int], dict[str, int], dict[str, int]]
 
     @property
@@ -93,10 +96,11 @@ FAMILIES = {
         ),
         place_and_route="nextpnr-ice40",
         nextpnr=("--pcf-allow-unconstrained",),
+        logic_cell="ICESTORM_LC",
         cells=({"SB_LUT4": 1}, {"SB_DFF.*": 1}, {"SB_RAM.*": 1}),
     ),
     "ecp5": Family(
-        # Without -nowidelut, functions of seven inputs are made of up to eight LUTs, and a network takes twice as many.
+        # Without -nowidelut, LUTs are joined for functions of more inputs, and a network takes up to twice as many.
         synth="synth_ecp5 -nowidelut",
         lut_inputs=4,
         source="Lattice FPGA-DS-02012",
@@ -108,11 +112,12 @@ FAMILIES = {
         ),
         place_and_route="nextpnr-ecp5",
         nextpnr=("--lpf-allow-unconstrained",),
+        logic_cell="",
         # A RAM of LUTs takes four LUTs and two of their slices' others; a pair of carries takes two LUTs.
         cells=({"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}, {"TRELLIS_FF": 1}, {"DP16KD": 1, "PDPW16KD": 1}),
     ),
     "xilinx": Family(
-        synth="synth_xilinx -flatten -noiopad -noclkbuf",
+        synth="synth_xilinx -nowidelut -flatten -noiopad -noclkbuf",
         lut_inputs=6,
         source="AMD DS180",  # slices of four LUTs and eight registers; block RAMs of 36 Kb
         devices=(
@@ -132,6 +137,7 @@ FAMILIES = {
         ),
         place_and_route="",
         nextpnr=(),
+        logic_cell="",
         cells=(
             {"LUT[1-6]": 1, "RAM(32|64)X1S": 1, "RAM(32|64)X1D": 2, "RAM32M|RAM64M": 4, "RAM128X1D": 4, "SRL.*": 1},
             {"FD[RSCP]E(_1)?": 1},

@@ -19,7 +19,7 @@ _REPORT_EVERY = 60.0  # seconds between lines of the log
 
 
 class ToolError(Exception):
-    """A tool has failed; the text is the end of what it said."""
+    """A tool has failed; the text says why."""
 
 
 class GivenUpError(ToolError):
@@ -83,7 +83,13 @@ def run_tool(
             process.wait()
             raise
     if process.returncode != 0:
-        raise ToolError(" ".join(path.read_text(errors="replace").split())[-300:])
+        raise ToolError(_reason(path.read_text(errors="replace")))
+
+
+def _reason(said: str) -> str:
+    """Return why a tool has failed: the line that says so, or else the end of what it said."""
+    errors = [line for line in said.splitlines() if "ERROR" in line]
+    return " ".join(errors[0].split())[:300] if errors else " ".join(said.split())[-300:]
 
 
 def _wait(process: "subprocess.Popen[bytes]", name: str, log: Path, timeout: float, check: Callable[[], None]) -> None:
@@ -100,7 +106,7 @@ def _wait(process: "subprocess.Popen[bytes]", name: str, log: Path, timeout: flo
                 now = time.monotonic()
                 bar.set_postfix_str(stage(log))
                 if now > begin + timeout:
-                    raise GivenUpError(f"it was given up after {format_duration(timeout)}") from None
+                    raise GivenUpError(f"{name} was given up after {format_duration(timeout)}") from None
                 if now > said + _REPORT_EVERY:
                     said = now
                     LOG.info("%s has run for %s: %s", name, format_duration(now - begin), stage(log))

@@ -4,7 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from src.circuit.circuit import Circuit
 from src.circuit.netlist import netlist_of
 from src.command_line import RunError
 from src.export.blif import to_blif
-from src.export.devices import FAMILIES, Device, Family, Resources
+from src.export.devices import FAMILIES, Family, Resources
 from src.export.hardware_tools import GivenUpError, ToolError, find_tool, run_tool
 from src.export.yosys import count_cells
 from src.helpers import LOG, format_duration
@@ -139,17 +139,17 @@ def synthesize(design: Design, family: str, check: Callable[[], None] = lambda: 
         LOG.info("yosys synthesises %s for %s", design.top, family)
         cells = _synthesize(design, target, folder, check)
         found = target.resources(cells)
-        device, fmax = (
-            _place_and_route(design, target, found, folder, check) if target.place_and_route else (None, None)
-        )
+        placed = _place_and_route(design, target, found, folder, check) if target.place_and_route else None
+    fmax = None if placed is None else placed.fmax
+    takes = found if placed is None else placed.takes
     return Hardware(
         family,
         design.top,
         design.what,
         **vars(found),
         cells=cells,
-        full={each.name: round(each.share(found), 4) for each in target.devices},
-        device=None if device is None else device.name,
+        full={device.name: round(device.share(takes), 4) for device in target.devices},
+        device=None if placed is None else placed.device,
         fmax_mhz=fmax,
         latency_cycles=design.latency_cycles,
         latency_ns=None if fmax is None or design.latency_cycles is None else 1000 * design.latency_cycles / fmax,
@@ -175,42 +175,48 @@ def _synthesize(design: Design, target: Family, folder: Path, check: Callable[[]
     return count_cells((folder / "cells.json").read_text())
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """Where a design was placed and routed, what it takes there, and the frequency of its clock in MHz."""
+
+    device: str
+    takes: Resources
+    fmax: float | None
+
+
 def _place_and_route(
     design: Design, target: Family, found: Resources, folder: Path, check: Callable[[], None]
-) -> tuple[Device | None, float | None]:
-    """Return the smallest device on which a synthesised design was placed and routed, and its clock's MHz."""
-    for device in [device for device in target.devices if device.share(found) <= 1]:
-        LOG.info("%s places and routes %s on %s", target.place_and_route, design.top, device.name)
-        words = [
-            *target.nextpnr,
-            *device.nextpnr,
-            "--json",
-            "design.json",
-            "--report",
-            "report.json",
-            "--seed",
-            str(SEED),
-        ]
-        words += ["--freq", str(FREQUENCY), "--timing-allow-fail"]
-        try:
-            run_tool(target.place_and_route, words, folder, check=check)
-        except GivenUpError as error:
-            LOG.warning("%s could not route %s on %s: %s", target.place_and_route, design.top, device.name, error)
-            return None, None
-        except ToolError as error:
-            LOG.warning(
-                "%s could not place or route %s on %s: %s", target.place_and_route, design.top, device.name, error
-            )
+) -> _Placed | None:
+    """Place and route a synthesised design on the smallest device that holds it; None if that cannot be done."""
+    words = [*target.nextpnr, "--json", "design.json", "--report", "report.json", "--seed", str(SEED)]
+    words += ["--freq", str(FREQUENCY), "--timing-allow-fail"]
+    for device in target.devices:
+        if device.share(found) > 1:
             continue
-        return device, read_fmax((folder / "report.json").read_text())
+        LOG.info("%s places and routes %s on %s", target.place_and_route, design.top, device.name)
+        try:
+            run_tool(target.place_and_route, [*words, *device.nextpnr], folder, check=check)
+        except GivenUpError as error:
+            LOG.warning("%s: the wires of %s on %s are not routed", error, design.top, device.name)
+            return None
+        except ToolError as error:
+            LOG.warning("%s does not hold %s: %s", device.name, design.top, error)
+            continue
+        report = json.loads((folder / "report.json").read_text())
+        luts = logic_cells(report, target) or found.luts
+        return _Placed(device.name, replace(found, luts=luts), slowest_clock(report))
     LOG.warning("no device holds %s: it is not placed", design.top)
-    return None, None
+    return None
 
 
-def read_fmax(report: str) -> float | None:
-    """Return the lowest of the clocks' highest frequencies in MHz that a report of nextpnr gives; None without any."""
-    clocks = json.loads(report)["fmax"].values()
-    return min((round(float(clock["achieved"]), 2) for clock in clocks), default=None)
+def slowest_clock(report: dict[str, Any]) -> float | None:
+    """Return the lowest of the clocks' highest frequencies in MHz in a report of nextpnr; None without any clock."""
+    return min((round(float(clock["achieved"]), 2) for clock in report["fmax"].values()), default=None)
+
+
+def logic_cells(report: dict[str, Any], family: Family) -> int | None:
+    """Return the number of cells of a LUT and a register each in a report of nextpnr; None if the family has none."""
+    return int(report["utilization"][family.logic_cell]["used"]) if family.logic_cell else None
 
 
 def with_result(before: dict[str, Any] | None, hardware: Hardware, step: int) -> dict[str, Any]:

@@ -7,7 +7,15 @@ import pytest
 from src.circuit.netlist import netlist_of
 from src.command_line import RunError
 from src.export.devices import FAMILIES, Resources
-from src.export.synthesis import Design, Hardware, read_fmax, registered_circuit, synthesize, with_result
+from src.export.synthesis import (
+    Design,
+    Hardware,
+    logic_cells,
+    registered_circuit,
+    slowest_clock,
+    synthesize,
+    with_result,
+)
 from tests.export.exports import need, run, trained, write
 
 RESULT = Hardware("ice40", "net_registered", "gates", 10, 20, 0, {"SB_LUT4": 10}, {"HX1K": 0.02})
@@ -32,8 +40,14 @@ def test_cells_are_counted_by_what_they_take():
 
 
 def test_the_slowest_clock_of_a_report_counts():
-    assert read_fmax('{"fmax": {"a": {"achieved": 81.256}, "b": {"achieved": 90.0}}}') == 81.26
-    assert read_fmax('{"fmax": {}}') is None
+    assert slowest_clock({"fmax": {"a": {"achieved": 81.256}, "b": {"achieved": 90.0}}}) == 81.26
+    assert slowest_clock({"fmax": {}}) is None
+
+
+def test_an_ice40_is_as_full_as_its_logic_cells():
+    report = {"utilization": {"ICESTORM_LC": {"used": 1280, "available": 7680}}}
+    assert logic_cells(report, FAMILIES["ice40"]) == 1280
+    assert logic_cells(report, FAMILIES["ecp5"]) is None
 
 
 def test_a_result_replaces_that_of_the_same_design_and_family_only():
@@ -81,6 +95,7 @@ def test_a_tiny_network_is_synthesised_and_where_nextpnr_is_there_placed_and_rou
     if FAMILIES[family].place_and_route:
         assert hardware.device in hardware.full
         assert 5 < hardware.fmax_mhz < 1000
+        assert hardware.full[hardware.device] <= 1
         assert hardware.latency_ns == pytest.approx(1000 / hardware.fmax_mhz)
         assert hardware.frames_per_second == pytest.approx(1e6 * hardware.fmax_mhz)
 
