@@ -4,7 +4,7 @@ Examples:
   ./job.sh export job_001 --to c
   ./job.sh export job_001 --to verilog --estimate ice40
   ./job.sh export job_001 --to rtl --levels-per-stage 6
-  ./job.sh export job_001 --to verilog --synthesize ecp5
+  ./job.sh export job_001 --to rtl --synthesize ecp5
   ./job.sh export project_storage/models/job_001/best.safetensors --to onnx --out here
 """
 
@@ -58,13 +58,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--estimate",
         type=str.lower,
         choices=list(FAMILIES),
-        help="with --to verilog: count the LUTs that the gates take on this FPGA family, by yosys",
+        help="with --to verilog or rtl: count the LUTs that the gates take on this FPGA family, by yosys",
     )
     checks.add_argument(
         "--synthesize",
         type=str.lower,
         choices=[*FAMILIES, "all"],
-        help="with --to verilog: synthesise, place and route for this FPGA family, by yosys and nextpnr",
+        help="with --to verilog or rtl: synthesise, place and route for this FPGA family, by yosys and nextpnr",
     )
 
 
@@ -90,7 +90,7 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     exported = ExportedModel(model, config, names, about["step"], source, sensor_size, frames, levels)
     export = EXPORT_TARGETS.load(arguments.to)(exported)
     if export.design is None and (arguments.estimate or arguments.synthesize):
-        raise UserError(f"{'--estimate' if arguments.estimate else '--synthesize'} needs --to verilog")
+        raise UserError(f"{'--estimate' if arguments.estimate else '--synthesize'} needs --to verilog or rtl")
     families = list(FAMILIES) if arguments.synthesize == "all" else [arguments.synthesize] * bool(arguments.synthesize)
     tools = ["yosys"] if arguments.estimate else []
     for tool in [*tools, *(tool for family in families for tool in FAMILIES[family].tools)]:

@@ -118,4 +118,4 @@ def stage(log: Path) -> str:
         file.seek(max(log.stat().st_size - 4096, 0))
         lines = file.read().decode(errors="replace").splitlines()
     said = [line.removeprefix("Info: ").strip() for line in lines if re.match(r"\d[\d.]*\. |Info: \w", line)]
-    return said[-1][:80] if said else ""
+    return (said or [line.removeprefix("Info:").strip() for line in lines] or [""])[-1][:80]

@@ -139,6 +139,7 @@ def synthesize(design: Design, family: str, check: Callable[[], None] = lambda: 
         LOG.info("yosys synthesises %s for %s", design.top, family)
         cells = _synthesize(design, target, folder, check)
         found = target.resources(cells)
+        LOG.info("yosys: %s LUTs, %s registers, %s block RAMs", *(f"{number:,}" for number in vars(found).values()))
         placed = _place_and_route(design, target, found, folder, check) if target.place_and_route else None
     fmax = None if placed is None else placed.fmax
     takes = found if placed is None else placed.takes

@@ -114,7 +114,7 @@ def test_sound_files_are_read_without_a_word(job, warnings):
 
 
 def test_files_that_are_missing_are_left_out_without_a_word(job, warnings):
-    assert [bool(value) for value in read_all(Job("none"))] == [False, False, True, False, False, False, False]
+    assert [bool(value) for value in read_all(Job("none"))] == [False, False, True, False, False, False, False, False]
     assert warnings == []
 
 

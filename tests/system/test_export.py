@@ -125,8 +125,8 @@ def test_bad_input_is_told_in_one_line(folder, words, message):
     [
         (("gates", "--to", "vhdl"), "invalid choice"),
         (("gates", "--to", "c", "--frames", "0"), "expected a number from 1"),
-        (("gates", "--to", "c", "--estimate", "xilinx"), "--estimate needs --to verilog"),
-        (("gates", "--to", "json", "--synthesize", "all"), "--synthesize needs --to verilog"),
+        (("gates", "--to", "c", "--estimate", "xilinx"), "--estimate needs --to verilog or rtl"),
+        (("gates", "--to", "json", "--synthesize", "all"), "--synthesize needs --to verilog or rtl"),
     ],
 )
 def test_impossible_arguments(folder, words, message):

@@ -14,9 +14,11 @@ from src.export.rtl.accumulator import accumulate_module, encode_module, place_m
 from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
+from src.export.rtl.pins import pins_module
 from src.export.rtl.plan import TIME_BITS, StreamPlan, require_streamable
-from src.export.rtl.readme import makefile, readme
+from src.export.rtl.readme import DENOISE_CYCLES, front_cycles, makefile, readme
 from src.export.rtl.top import top_module
+from src.export.synthesis import Design
 from src.export.verilog import count_width
 from src.frame_cache.framing_options import framing_of
 
@@ -72,7 +74,13 @@ def export(exported: ExportedModel) -> Export:
     }
     folder = f"{name}_rtl"
     told = f"{exported.size}, {num_stages} stages, to be tested with {num_frames} frames of {what}"
-    return Export({f"{folder}/{file}": content for file, content in files.items()}, told)
+    hardware = Design(
+        f"{name}_pins",
+        {f"{module}.v": text for module, text in {**modules, "pins": pins_module(name, plan, classes)}.items()},
+        latency_cycles=front_cycles(plan) + num_stages,
+        cycles_per_event=DENOISE_CYCLES if framing.denoise_time else 1,
+    )
+    return Export({f"{folder}/{file}": content for file, content in files.items()}, told, design=lambda _: hardware)
 
 
 def test_runs(recordings: list[Events]) -> list[Run]:

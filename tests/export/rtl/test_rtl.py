@@ -15,6 +15,7 @@ from src.export.rtl.accumulator import accumulate_module, encode_module, place_m
 from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
+from src.export.rtl.pins import pins_module
 from src.export.rtl.plan import StreamPlan, require_streamable
 from src.export.rtl.readme import recording_cycles
 from src.export.rtl.top import top_module
@@ -197,3 +198,15 @@ def test_real_recordings_come_out_as_the_program_has_them(tmp_path, framing):
 def test_frames_that_need_more_than_the_events_so_far_are_refused(option, instead):
     with pytest.raises(UserError, match=rf"no stream of events gives them; train with {instead}"):
         require_streamable(Framing(**option))
+
+
+def test_the_module_that_is_placed_takes_events_bit_by_bit(tmp_path):
+    need("verilator")
+    plan = PLANS["a frame per event"]
+    ports = ["clk", "rst", "event_valid", "event_p", "event_last", "[3:0] event_x", "[2:0] event_y", "[31:0] event_t"]
+    outputs = ["event_ready", "frame_valid", "[1:0] frame_class", "recording_valid", "[1:0] recording_class"]
+    stream = ", ".join([f"input {port}" for port in ports] + [f"output {port}" for port in outputs])
+    (tmp_path / "stream.v").write_text(f"module net_stream({stream}); endmodule\n")
+    (tmp_path / "pins.v").write_text(pins_module("net", plan, CLASSES))
+    words = ("-Wno-UNUSED", "-Wno-UNDRIVEN", "-Wno-DECLFILENAME", "--top-module", "net_pins", "pins.v", "stream.v")
+    assert run(tmp_path, "verilator", "--lint-only", "-Wall", *words) == ""
