@@ -258,11 +258,14 @@ class DiffLogicOptions:
     architecture: str = option(
         "dense", "dense layers only, or convolutional logic layers before them", choices=("dense", "convolutional"))
     num_neurons: int = option(
-        4000, "neurons per dense layer; with readout sum a multiple of the number of classes", unit="neurons", least=1,
-        most=10**9, needs=[when_above("model.difflogic.num_layers", 0)])
+        4000, "neurons per dense layer; with readout sum, the last one's are a multiple of the number of classes",
+        unit="neurons", least=1, most=10**9, needs=[when_above("model.difflogic.num_layers", 0)])
     num_layers: int = option(
         4, "number of dense layers; 0 only with architecture convolutional and readout votes", unit="layers", least=0,
         most=10**4)
+    last_neurons: int | None = option(
+        None, "neurons of the last dense layer, all of which hardware counts; null: model.difflogic.num_neurons",
+        unit="neurons", least=1, most=10**9, needs=[when_above("model.difflogic.num_layers", 0)])
     connections: str = option(
         "random",
         "inputs of a neuron; unique: no pair twice in a layer; local: close together; learned: chosen by training",
@@ -395,6 +398,8 @@ class Config:
         tree["data"]["overlap"] = overlap_of(self.data)
         if gates["final_temperature"] is None:
             gates["final_temperature"] = gates["temperature"]
+        if gates["last_neurons"] is None:
+            gates["last_neurons"] = gates["num_neurons"]
         return tree
 
 

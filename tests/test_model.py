@@ -243,6 +243,11 @@ def test_neurons_that_do_not_divide_by_the_classes_are_a_user_s_error():
         create_model(options(), SHAPE, 7)
 
 
+def test_last_neurons_that_do_not_divide_by_the_classes_are_named():
+    with pytest.raises(UserError, match=r"last_neurons = 205 must be a multiple of the 10 classes, such as 200"):
+        create_model(options(last_neurons=205), SHAPE, 10)
+
+
 def test_too_few_neurons_for_the_frame_are_a_user_s_error():
     with pytest.raises(UserError, match="num_neurons = 100: 100 neurons cannot use all of 234 inputs"):
         create_model(options(num_neurons=100), SHAPE, 10)

@@ -45,9 +45,9 @@ def candidate_connections(in_dim: int, out_dim: int, candidates: int) -> torch.T
     The first candidates are the `random_connections` of the same seed. Every input is a candidate about equally often.
 
     Raises:
-        ValueError: if there are fewer inputs than candidates.
+        ValueError: if there are fewer inputs than candidates, or more than all candidates of all neurons.
     """
-    _check_dims(in_dim, out_dim)
+    _check_dims(in_dim, out_dim, candidates)
     if candidates > in_dim:
         raise ValueError(f"{candidates} candidates cannot be told apart among {in_dim} inputs; use fewer candidates")
     order = torch.randperm(2 * out_dim)
@@ -57,6 +57,11 @@ def candidate_connections(in_dim: int, out_dim: int, candidates: int) -> torch.T
     uses = -(-2 * out_dim // in_dim)
     shifts = torch.stack([torch.randperm(in_dim - 1)[: candidates - 1] + 1 for _ in range(uses)])
     shifts = torch.nn.functional.pad(shifts, (1, 0))
+    if 2 * out_dim < in_dim:
+        # Some shifts are such that each input is a candidate at least once; the others stay as they were drawn.
+        needed = torch.arange(0, in_dim, 2 * out_dim)
+        others = shifts[0][~torch.isin(shifts[0], needed)]
+        shifts = torch.cat([needed, others])[None, :candidates]
     places = (order % in_dim)[:, None] + shifts[order // in_dim]
     return inputs[places % in_dim].reshape(2, out_dim, candidates)
 
@@ -111,13 +116,14 @@ def _pairs_in_windows(positions: torch.Tensor, size: float) -> torch.Tensor:
     return pairs[:, torch.randperm(pairs.shape[1])]
 
 
-def _check_dims(in_dim: int, out_dim: int) -> None:
+def _check_dims(in_dim: int, out_dim: int, candidates: int = 1) -> None:
     if in_dim < 1 or out_dim < 1:
         raise ValueError(f"a logic layer needs inputs and neurons, got {in_dim} and {out_dim}")
-    if 2 * out_dim < in_dim:
+    if 2 * candidates * out_dim < in_dim:
+        of_many = f" with {candidates} candidates each" if candidates > 1 else ""
         raise ValueError(
-            f"{out_dim} neurons cannot use all of {in_dim} inputs, since a neuron has two: "
-            f"at least {-(-in_dim // 2)} are needed"
+            f"{out_dim} neurons cannot use all of {in_dim} inputs, since a neuron has two{of_many}: "
+            f"at least {-(-in_dim // (2 * candidates))} are needed"
         )
 
 

@@ -29,7 +29,7 @@ class LearnedLogicLayer(LearnedConnections, LogicLayer):
 
         Args:
             in_dim: number of inputs, at least the candidates.
-            out_dim: number of neurons, at least half of in_dim.
+            out_dim: number of neurons; with all their candidates at least in_dim.
             device: where the weights are created.
             candidates: number of candidates for each input of a neuron.
             options: LogicLayer's, but connections.

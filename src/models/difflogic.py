@@ -18,7 +18,7 @@ from src.logic.temperature import set_temperature, temperature_of_epoch
 from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum
 from src.models.convolutions import convolutions
-from src.models.dense_layers import dense_layers
+from src.models.dense_layers import dense_layers, last_width_option, layer_widths
 from src.models.frame_model import FrameModel, FrameShape, Size
 from src.models.onnx_graph import Graph
 from src.models.to_circuit import circuit_of_layers
@@ -29,7 +29,7 @@ THERMOMETER_FRAMES = 1000  # training frames whose counts a thermometer's thresh
 
 
 class DiffLogic(FrameModel):
-    """Logic layers of equal width on the bits of a frame; class scores are sums of the last layer's bits, or votes.
+    """Logic layers on the bits of a frame; class scores are sums of the last layer's bits, or votes.
 
     With architecture: convolutional, convolutional logic layers come before them.
     Gates are relaxed in train mode and discretised in eval mode; see LogicLayer. With several members, the kernels are
@@ -51,11 +51,12 @@ class DiffLogic(FrameModel):
         o = options.difflogic
         per_gate = _gate_options(o, "normal").rule.parameters
         per_neuron = per_gate + CONNECTIONS.load(o.connections).parameters(o.candidates)
-        parameters = {"model.difflogic.num_neurons": o.num_layers * o.num_neurons * per_neuron}
+        widths = layer_widths(o)
+        parameters = {"model.difflogic.num_neurons": sum(widths) * per_neuron}
         if o.architecture == "convolutional":
             gates = (2**o.convolution.tree_depth - 1) * sum(o.convolution.kernels)
             parameters["model.difflogic.convolution.kernels"] = gates * per_gate
-        return Size(parameters, max(0, o.num_layers - 1) * o.num_neurons)
+        return Size(parameters, sum(widths[:-1]))
 
     @staticmethod
     def require_fitting_frames(options: Model, frame_dtype: str) -> None:
@@ -204,10 +205,11 @@ class DiffLogic(FrameModel):
 
 
 def _require_fitting_readout(o: DiffLogicOptions, num_classes: int) -> None:
-    if o.readout == "sum" and o.num_neurons % num_classes:
-        near = max(round(o.num_neurons / num_classes), 1) * num_classes
+    last = o.last_neurons or o.num_neurons
+    if o.readout == "sum" and last % num_classes:
+        near = max(round(last / num_classes), 1) * num_classes
         raise UserError(
-            f"model.difflogic.num_neurons = {o.num_neurons} must be a multiple of the {num_classes} classes, "
+            f"{last_width_option(o)} must be a multiple of the {num_classes} classes, "
             f"such as {near}: the last layer's neurons are divided among them"
         )
     if not o.num_layers and not (o.architecture == "convolutional" and o.readout == "votes"):

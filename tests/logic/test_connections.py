@@ -121,6 +121,14 @@ def test_candidates_are_distinct_and_every_input_is_one_about_equally_often(in_d
     assert first.max() - first.min() <= 1
 
 
+def test_a_layer_with_fewer_neurons_than_half_its_inputs_has_them_among_its_candidates():
+    candidates = candidate_connections(100, 13, 8)
+    assert len(candidates.unique()) == 100
+    assert all(len(each.unique()) == 8 for each in candidates.flatten(0, 1))
+    with pytest.raises(ValueError, match="6 neurons cannot use all of 100 inputs, since a neuron has two with 8 cand"):
+        candidate_connections(100, 6, 8)
+
+
 def test_the_first_candidates_are_the_random_connections_of_the_same_seed():
     torch.manual_seed(1)
     expected = random_connections(100, 80)

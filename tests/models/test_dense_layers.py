@@ -43,6 +43,16 @@ def test_local_connections_keep_the_keys_of_a_state_dict():
     assert states[0].keys() == states[1].keys()
 
 
+def test_the_last_layer_has_last_neurons():
+    model = create_model(options("learned", last_neurons=40), SHAPE, 10)
+    assert [layer.out_dim for layer in model.logic_layers()] == [500, 500, 40]
+
+
+def test_too_narrow_a_last_layer_is_named():
+    with pytest.raises(UserError, match="last_neurons = 40: 40 neurons cannot use all of 500 inputs"):
+        create_model(options("random", last_neurons=40), SHAPE, 10)
+
+
 @pytest.mark.parametrize("architecture", ["dense", "convolutional"])
 @pytest.mark.parametrize("connections", ["local", "learned"])
 def test_a_model_trains_and_its_circuit_counts_what_it_does(connections, architecture):
