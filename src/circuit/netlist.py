@@ -1,6 +1,7 @@
 """A circuit with its readout as gates: the counters of the classes and the comparison that finds the best class."""
 
 import heapq
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from src.circuit.shared_gates import AND, AND_NOT, FALSE, OR, TRUE, XOR, SharedG
 from src.circuit.simplify import count_literals
 
 ZERO, ONE = FALSE, TRUE  # nodes of buses that are constant
+MOST_PAIRED = 16  # classes; for more of them, comparing all pairs takes too many gates
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +129,37 @@ def _counter_of_six(shared: SharedGates, a: int, b: int, c: int, d: int, e: int,
 
 
 def _best_class(shared: SharedGates, counts: list[list[int]]) -> list[int]:
-    """Return literals of the number of the largest count, the first one of equals.
+    """Return literals of the number of the largest count, the first one of equals."""
+    return (_by_all_pairs if len(counts) <= MOST_PAIRED else _by_tournament)(shared, counts)
 
-    It is found by a tournament: a later class wins only with a larger count.
-    """
+
+def _by_all_pairs(shared: SharedGates, counts: list[list[int]]) -> list[int]:
+    """Compare each class with each other one: few levels, and comparisons that grow with the square of the classes."""
+    later_wins = {
+        (c, later): _larger(shared, counts[later], counts[c])
+        for c, later in itertools.combinations(range(len(counts)), 2)
+    }
+    wins = []
+    for c in range(len(counts)):
+        against_earlier = [later_wins[earlier, c] for earlier in range(c)]
+        against_later = [later_wins[c, later] ^ 1 for later in range(c + 1, len(counts))]
+        wins.append(_joined(shared, AND, [*against_earlier, *against_later]))
+    width = max((len(counts) - 1).bit_length(), 1)
+    return [_joined(shared, OR, [win for c, win in enumerate(wins) if c >> bit & 1]) for bit in range(width)]
+
+
+def _joined(shared: SharedGates, gate: int, literals: list[int]) -> int:
+    """Return the literal of AND or OR of any number of literals, those that are known first joined first."""
+    heap = [(shared.level(literal), literal) for literal in literals]
+    heapq.heapify(heap)
+    while len(heap) > 1:
+        literal = shared.literal(gate, heapq.heappop(heap)[1], heapq.heappop(heap)[1])
+        heapq.heappush(heap, (shared.level(literal), literal))
+    return heap[0][1] if heap else {AND: TRUE, OR: FALSE}[gate]
+
+
+def _by_tournament(shared: SharedGates, counts: list[list[int]]) -> list[int]:
+    """Compare the classes in rounds: a later class wins only with a larger count."""
     width = max((len(counts) - 1).bit_length(), 1)
     players = [(count, [TRUE if c >> bit & 1 else FALSE for bit in range(width)]) for c, count in enumerate(counts)]
     while len(players) > 1:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.circuit.circuit import Circuit
-from src.circuit.netlist import netlist_of
+from src.circuit.netlist import MOST_PAIRED, netlist_of
 from tests.circuit.test_circuit import circuits, oracle, some_bits
 
 
@@ -66,6 +66,28 @@ def test_a_bit_that_counts_four_times_takes_no_gate():
     netlist = netlist_of(counting([4, 1]), with_best_class=False)
     assert netlist.buses == {"count0": [1, -2, 0]}
     assert len(netlist.gates) == 0
+
+
+def counting_each(num_classes, bits_per_class):
+    """A circuit without gates, whose classes count inputs of their own."""
+    num_inputs = num_classes * bits_per_class
+    none = np.empty(0, np.int32)
+    starts = np.arange(0, num_inputs + 1, bits_per_class)
+    outputs = np.arange(num_inputs, dtype=np.int32)
+    return Circuit(num_inputs, none.astype(np.uint8), none, none, outputs, starts, np.zeros(num_classes, np.int64))
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, MOST_PAIRED, MOST_PAIRED + 1, 40])
+def test_the_first_of_any_number_of_equal_classes_is_the_best(num_classes):
+    circuit = counting_each(num_classes, 3)
+    bits = np.random.default_rng(0).random((500, circuit.num_inputs)) < 0.5
+    counts = bits.reshape(500, num_classes, 3).sum(2)
+    assert np.array_equal(values(netlist_of(circuit), bits)["best_class"], counts.argmax(1))
+
+
+def test_the_best_of_ten_classes_is_found_in_sixteen_levels():
+    circuit = counting_each(10, 127)
+    assert netlist_of(circuit).depth() <= netlist_of(circuit, with_best_class=False).depth() + 16
 
 
 def test_an_offset_takes_part_as_a_constant():

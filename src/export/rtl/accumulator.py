@@ -92,7 +92,6 @@ def accumulate_module(name: str, plan: StreamPlan) -> str:
     rule = _by_time(plan) if plan.by_time else _by_events(plan)
     banks = "\n".join(_bank(number, rows, line_bits, plan.count_bits) for number in range(plan.num_open))
     num_bits = rows * line_bits * plan.count_bits
-    taken = " | ".join(f"({{{num_bits}{{taken[{b}]}}}} & bank{b})" for b in range(plan.num_open))
     most = (
         f"    localparam [{plan.count_bits - 1}:0] MOST = {plan.count_bits}'d{_most(plan)};\n"
         if plan.thresholds
@@ -110,7 +109,7 @@ module {name}_accumulate (
     input wire [{line_bits - 1}:0] in_column,
     input wire [{TIME_BITS - 1}:0] in_t,
     input wire in_last,
-    output reg frame_valid,  // a frame is there in this cycle
+    output {"wire" if plan.num_open == 1 else "reg"} frame_valid,  // a frame is there in this cycle
     output wire [{num_bits - 1}:0] frame,
     output reg ends  // the recording has ended, and its last frame was there
 );
@@ -133,13 +132,27 @@ module {name}_accumulate (
     end
 
 {banks}
+{_handing_out(plan, num_bits)}{_unused(plan)}endmodule
+"""
+
+
+def _handing_out(plan: StreamPlan, num_bits: int) -> str:
+    """Return how a frame is handed out: the only open one where it lies, one of several by a register."""
+    if plan.num_open == 1:
+        return """\
+    // The only open frame changes after this cycle at the earliest.
+    assign frame = bank0;
+    assign frame_valid = takes;
+    wire _unused_taken = &{1'b0, taken};
+"""
+    taken = " | ".join(f"({{{num_bits}{{taken[{b}]}}}} & bank{b})" for b in range(plan.num_open))
+    return f"""\
     reg [{num_bits - 1}:0] full;
     assign frame = full;
     always @(posedge clk) begin
         if (takes) full <= {taken};
         frame_valid <= takes && !rst;
     end
-{_unused(plan)}endmodule
 """
 
 
@@ -168,7 +181,7 @@ def _by_events(plan: StreamPlan) -> str:
     wire opens{b} = event_counts && since_begin == {step_bits}'d0 && next_frame == {number_bits}'d{b};
     wire [{bits - 1}:0] num_now{b} = opens{b} ? {bits}'d1 : num{b} + {bits}'d1;
     assign written[{b}] = opens{b} || (event_counts && open{b});
-    assign cleared[{b}] = opens{b};
+    assign cleared[{b}] = opens{b}{" || ending == 2'd3" if num_open == 1 else ""};
     wire fills{b} = written[{b}] && num_now{b} == {bits}'d{size};
     always @(posedge clk) begin
         if (written[{b}]) begin

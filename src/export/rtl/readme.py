@@ -36,7 +36,8 @@ lint: $(DESIGN)
 
 def front_cycles(plan: StreamPlan) -> int:
     """Return the cycles from the event that makes a frame full, or that ends its window, until the network has it."""
-    return (DENOISE_CYCLES if plan.framing.denoise_time else 0) + 1 + (1 if plan.by_time else 2)
+    handing_out = 0 if plan.num_open == 1 else 1  # one of several open frames goes through a register
+    return (DENOISE_CYCLES if plan.framing.denoise_time else 0) + 1 + (0 if plan.by_time else 1) + handing_out
 
 
 def recording_cycles(plan: StreamPlan, num_stages: int, num_classes: int) -> int:

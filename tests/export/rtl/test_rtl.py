@@ -10,6 +10,7 @@ from src.circuit.netlist import netlist_of
 from src.command_line import UserError
 from src.events import Events
 from src.events.formats import nmnist_bin
+from src.events.frame_stream import FrameStream
 from src.events.framing import Framing
 from src.export.rtl.accumulator import accumulate_module, encode_module, place_module
 from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
@@ -17,7 +18,7 @@ from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.pins import pins_module
 from src.export.rtl.plan import StreamPlan, require_streamable
-from src.export.rtl.readme import recording_cycles
+from src.export.rtl.readme import front_cycles, recording_cycles
 from src.export.rtl.top import top_module
 from src.export.verilog import count_width
 from tests.export.exports import need, run
@@ -116,6 +117,21 @@ def test_every_frame_and_recording_comes_out_as_the_program_has_it(tmp_path, nam
     cycles = recording_cycles(plan, num_stages, CLASSES)
     num_cycles = int(latency.removeprefix("a recording's class comes ").split()[0])
     assert num_cycles == cycles or (plan.by_time and num_cycles > cycles)  # windows that end before the last event
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["frames of a number of events", "overlap and an incomplete frame", "windows of time", "denoised"],
+)
+def test_a_frame_s_class_comes_as_soon_as_the_page_says(tmp_path, name):
+    plan = PLANS[name]
+    events = some_events(np.random.default_rng(2), 100)
+    stream = FrameStream(plan.framing, plan.sensor_size)
+    fills = next(i for i in range(100) if any(map(len, stream.push(events.chosen(slice(i, i + 1))))))
+    _, num_stages = write(tmp_path, plan, [Run(events.chosen(slice(fills + 1)), is_whole=False)])
+    _, latency, verdict = simulate(tmp_path, gaps=0)
+    assert verdict == "PASSED"
+    assert f"the last frame's {front_cycles(plan) + num_stages} after an event" in latency
 
 
 def test_events_without_a_gap_and_with_long_gaps_give_the_same(tmp_path):
