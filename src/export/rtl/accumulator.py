@@ -90,12 +90,12 @@ def accumulate_module(name: str, plan: StreamPlan) -> str:
     columns, rows, polarities = plan.frame_size
     line_bits = polarities * columns
     rule = _by_time(plan) if plan.by_time else _by_events(plan)
-    banks = "\n".join(_bank(number, rows, line_bits, plan.count_bits) for number in range(plan.num_open))
+    banks = "\n".join(_bank(number, rows, line_bits, plan) for number in range(plan.num_open))
     num_bits = rows * line_bits * plan.count_bits
     most = (
-        f"    localparam [{plan.count_bits - 1}:0] MOST = {plan.count_bits}'d{_most(plan)};\n"
-        if plan.thresholds
-        else ""
+        ""
+        if plan.counts_in_unary
+        else f"    localparam [{plan.count_bits - 1}:0] MOST = {plan.count_bits}'d{plan.most_counted};\n"
     )
     return f"""\
 // Fills frames with events. {_rule_text(plan)}
@@ -154,11 +154,6 @@ def _handing_out(plan: StreamPlan, num_bits: int) -> str:
         frame_valid <= takes && !rst;
     end
 """
-
-
-def _most(plan: StreamPlan) -> int:
-    """Return the largest count of a pixel: what is above it does not matter to the thresholds."""
-    return min(max(plan.thresholds) + 1, 255)
 
 
 def _unused(plan: StreamPlan) -> str:
@@ -311,8 +306,9 @@ def _any_begun(bank: int, num_open: int, bits: int) -> str:
     return " || ".join(terms)
 
 
-def _bank(number: int, rows: int, line_bits: int, count_bits: int) -> str:
+def _bank(number: int, rows: int, line_bits: int, plan: StreamPlan) -> str:
     """Return a frame that is open: a register per row, so that an event touches one of them."""
+    count_bits = plan.count_bits
     width = line_bits * count_bits
     if count_bits == 1:
         variable = ""
@@ -320,9 +316,13 @@ def _bank(number: int, rows: int, line_bits: int, count_bits: int) -> str:
     else:
         variable = "\n            integer c;"
         pixel = f"line[{count_bits} * c +: {count_bits}]"
+        if plan.counts_in_unary:
+            counts = f"if (in_column[c]) {pixel} <= {{line[{count_bits} * c +: {count_bits - 1}], 1'b1}}"
+        else:
+            counts = f"if (in_column[c] && {pixel} != MOST) {pixel} <= {pixel} + {count_bits}'d1"
         update = f"""for (c = 0; c < {line_bits}; c = c + 1) begin
                     if (cleared[{number}]) {pixel} <= {{{count_bits - 1}'d0, hit && in_column[c]}};
-                    else if (in_column[c] && {pixel} != MOST) {pixel} <= {pixel} + {count_bits}'d1;
+                    else {counts};
                 end"""
     return f"""\
     wire [{rows * width - 1}:0] bank{number};
@@ -358,9 +358,8 @@ def encode_module(name: str, plan: StreamPlan) -> str:
                     lines.append(f"    assign bits[{to} +: {columns}] = frame[{y * line + p * columns} +: {columns}];")
                     continue
                 for x in range(columns):
-                    count = f"frame[{bits * (y * line + p * columns + x)} +: {bits}]"
-                    above = f"{count} > {bits}'d{threshold}" if threshold < (1 << bits) - 1 else "1'b0"
-                    lines.append(f"    assign bits[{to + x}] = {above};")
+                    pixel = bits * (y * line + p * columns + x)
+                    lines.append(f"    assign bits[{to + x}] = {_above(threshold, pixel, plan)};")
     history = plan.stack - 1
     before = ""
     sample = "bits"
@@ -373,7 +372,8 @@ def encode_module(name: str, plan: StreamPlan) -> str:
         if (frame_valid) older <= {shifted};
         if (rst || ends) older <= {history * num_frame}'d0;
     end"""
-    unused = "" if history else "\n    wire _unused = &{1'b0, clk, rst, frame_valid, ends};"
+    unread = [*([] if history else ["clk", "rst", "frame_valid", "ends"]), *(["frame"] if plan.thresholds else [])]
+    unused = f"\n    wire _unused = &{{1'b0, {', '.join(unread)}}};" if unread else ""
     return f"""\
 // {_encoding_text(plan)}
 module {name}_encode (
@@ -389,6 +389,17 @@ module {name}_encode (
     assign sample = {sample};{unused}
 endmodule
 """
+
+
+def _above(threshold: int, pixel: int, plan: StreamPlan) -> str:
+    """Return whether the count of the pixel whose bits begin at `pixel` is above a threshold."""
+    if threshold < 0:
+        return "1'b1"  # a learned threshold
+    if threshold >= plan.most_counted:
+        return "1'b0"
+    if plan.counts_in_unary:
+        return f"frame[{pixel + threshold}]"
+    return f"frame[{pixel} +: {plan.count_bits}] > {plan.count_bits}'d{threshold}"
 
 
 def _encoding_text(plan: StreamPlan) -> str:

@@ -51,7 +51,7 @@ def samples_of(frames: NDArray[np.uint8], plan: StreamPlan) -> NDArray[np.uint8]
     columns, rows, polarities = plan.frame_size
     if plan.thresholds:
         by_channel = frames.reshape(len(frames), polarities, 1, rows * columns)
-        bits = (by_channel > np.array(plan.thresholds)[:, None]).reshape(len(frames), -1)
+        bits = (by_channel > np.array(plan.thresholds)[:, None]).reshape(len(frames), plan.bits_per_frame)
     else:
         bits = np.unpackbits(frames, axis=1, count=plan.bits_per_frame, bitorder="little").astype(bool)
     before = np.zeros((plan.stack - 1, plan.bits_per_frame), bool)

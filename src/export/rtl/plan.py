@@ -8,6 +8,7 @@ from src.events.frames import framed_size
 from src.events.framing import Framing, region_size
 
 TIME_BITS = 32  # of a timestamp in microseconds
+MOST_UNARY = 8  # ones per pixel; a bit of such a count takes one LUT and no other to be compared
 VOTE_BITS = 16  # more bits than a class count has: a recording's votes are sums of up to 2^16 frames
 
 # An option that needs more than the events so far -> whether a framing uses it, and what to train with instead.
@@ -63,9 +64,19 @@ class StreamPlan:
         return self.framing.mode == "time_window"
 
     @property
+    def most_counted(self) -> int:
+        """Return where a pixel's count stops, since more events do not matter: one above the highest threshold."""
+        return min(max(*self.thresholds, 0) + 1, 255) if self.thresholds else 1
+
+    @property
+    def counts_in_unary(self) -> bool:
+        """Return whether a pixel's count is as many ones, which are shifted in; otherwise it is a binary number."""
+        return self.most_counted <= MOST_UNARY
+
+    @property
     def count_bits(self) -> int:
-        """Return the bits of a pixel's count, which stops one above the highest threshold; 1 for binary frames."""
-        return min(max(self.thresholds) + 1, 255).bit_length() if self.thresholds else 1
+        """Return the bits of a pixel's count; 1 for binary frames."""
+        return self.most_counted if self.counts_in_unary else self.most_counted.bit_length()
 
     @property
     def bits_per_frame(self) -> int:

@@ -44,6 +44,9 @@ PLANS = {
     "counts and a thermometer": StreamPlan(
         Framing(size=40, overlap=20, denoise_time=0, dtype="counts"), SENSOR, thresholds=(0, 2, 3)
     ),
+    "counts in binary": StreamPlan(
+        Framing(size=60, overlap=0, denoise_time=0, dtype="counts"), SENSOR, thresholds=(-1, 1, 8)
+    ),
     "three frames together": StreamPlan(Framing(size=20, overlap=0, denoise_time=0), SENSOR, stack=3),
     "counts of two frames together": StreamPlan(
         Framing(size=30, overlap=0, denoise_time=0, dtype="counts"), SENSOR, thresholds=(0, 1), stack=2
