@@ -39,6 +39,7 @@ RUNS = [f"configs/nmnist_{name}.yaml" for name in ("convolutional", "difflogic",
 METRICS = {  # name in result.json -> title
     "frame_accuracy": "frames %",
     "recording_accuracy": "recordings %",
+    "vote_accuracy": "by vote %",
     "relaxed_frame_accuracy": "relaxed frames %",
 }
 
