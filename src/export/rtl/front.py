@@ -144,8 +144,10 @@ endmodule
 
 
 def _address(x: str, x_bits: int, y: str, y_bits: int, width: int, bits: int) -> str:
-    """Return the address of a pixel: y * width + x."""
-    return f"{extended(y, y_bits, bits)} * {bits}'d{width} + {extended(x, x_bits, bits)}"
+    """Return the address of a pixel: y * width + x, by adders, since a product would take a multiplier."""
+    row = extended(y, y_bits, bits)
+    products = [f"({row} << {place})" for place in range(width.bit_length()) if width >> place & 1]
+    return " + ".join([*products, extended(x, x_bits, bits)])
 
 
 def extended(signal: str, bits: int, to_bits: int) -> str:

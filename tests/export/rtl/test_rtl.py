@@ -229,3 +229,7 @@ def test_the_module_that_is_placed_takes_events_bit_by_bit(tmp_path):
     (tmp_path / "pins.v").write_text(pins_module("net", plan, CLASSES))
     words = ("-Wno-UNUSED", "-Wno-UNDRIVEN", "-Wno-DECLFILENAME", "--top-module", "net_pins", "pins.v", "stream.v")
     assert run(tmp_path, "verilator", "--lint-only", "-Wall", *words) == ""
+
+
+def test_denoising_takes_no_multiplier():
+    assert " * " not in denoise_module("net", PLANS["denoised"])
