@@ -1,5 +1,6 @@
 """Read recordings of any known format: all events of a file, or window by window."""
 
+import contextlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, refuse_pointer
 from src.events.formats.file_bytes import read_or_map
 from src.events.formats.format import HEADER_BYTES, Format
+from src.events.formats.mapped_file import guarded
 from src.events.formats.windows import joined
 from src.io_funcs import open_regular
 from src.registry import EVT3_CLOCKS, FILE_FORMATS
@@ -38,7 +40,7 @@ def read_recording(path: str | Path, evt3_clock: str = DEFAULT_CLOCK) -> Events:
     content = read_or_map(path)
     if isinstance(content, bytes):
         return decode_recording(content, Path(path).suffix, evt3_clock)
-    return joined(_windows_of(content, Path(path).suffix, len(content) // LEAST_EVENT_BYTES, evt3_clock))
+    return joined(_windows_of_mapped(content, path, len(content) // LEAST_EVENT_BYTES, evt3_clock))
 
 
 def read_windows(path: str | Path, most_events: int, evt3_clock: str = DEFAULT_CLOCK) -> Iterator[Events]:
@@ -47,10 +49,20 @@ def read_windows(path: str | Path, most_events: int, evt3_clock: str = DEFAULT_C
     Memory holds two parts at most, however long the file is. Raises the same errors, some of them at the end.
     """
     content = read_or_map(path)
-    if isinstance(content, bytes) and len(content) <= most_events // MOST_EVENTS_PER_BYTE:
+    if isinstance(content, mmap.mmap):
+        yield from _windows_of_mapped(content, path, most_events, evt3_clock)
+    elif len(content) <= most_events // MOST_EVENTS_PER_BYTE:
         yield decode_recording(content, Path(path).suffix, evt3_clock)
     else:
         yield from _windows_of(content, Path(path).suffix, most_events, evt3_clock)
+
+
+def _windows_of_mapped(content: mmap.mmap, path: str | Path, most_events: int, evt3_clock: str) -> Iterator[Events]:
+    with guarded(content, path) as require_whole:
+        for events in _windows_of(content, Path(path).suffix, most_events, evt3_clock):
+            require_whole()
+            yield events
+            content.madvise(mmap.MADV_DONTNEED)  # pages that are still needed are read again
 
 
 def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int, evt3_clock: str) -> Iterator[Events]:
@@ -59,8 +71,6 @@ def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int, evt3_
     for events in file_format.in_windows(np.frombuffer(content, np.uint8), most_events):
         num_events += len(events)
         yield events
-        if isinstance(content, mmap.mmap):
-            content.madvise(mmap.MADV_DONTNEED)  # pages that are still needed are read again
     if num_events == 0:
         raise CorruptRecordingError("it holds no events")
 
@@ -117,8 +127,13 @@ def sensor_size_of(path: str | Path) -> tuple[int, int] | None:
     if file_format is None or file_format.sensor_size is None:
         return None
     whole = read_or_map(path) if file_format.has_scattered_header else content
+    with guarded(whole, path) if isinstance(whole, mmap.mmap) else contextlib.nullcontext():
+        return _size_or_none(file_format, whole)
+
+
+def _size_or_none(file_format: Format, content: bytes | mmap.mmap) -> tuple[int, int] | None:
+    assert file_format.sensor_size is not None
     try:
-        size: tuple[int, int] | None = file_format.sensor_size(whole)
+        return file_format.sensor_size(content)  # type: ignore[arg-type]
     except CorruptRecordingError:  # reported when it is read
         return None
-    return size
