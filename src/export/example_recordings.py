@@ -11,7 +11,7 @@ from src.events.formats.errors import CorruptRecordingError
 from src.events.frames import keep_inside
 from src.frame_cache.cache import cache_parameters, damages, find_caches, read_manifest, read_split, source_fingerprint
 from src.frame_cache.framing_options import dataset_of
-from src.frame_cache.work_units import windows_of
+from src.frame_cache.recording_windows import windows_of
 from src.io_funcs import from_repository, project_root, scratch_root
 
 MOST_EVENTS = 1 << 20  # of a recording; longer ones are left out

@@ -13,9 +13,9 @@ from src.events.formats.errors import CorruptRecordingError, check_outside
 from src.events.formats.reading import format_of
 from src.events.framing import frame_shape
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
+from src.frame_cache.recording_windows import windows_of
 from src.frame_cache.recordings import clock_advice, obtain_recordings
 from src.frame_cache.splits import assign_splits, require_learnable
-from src.frame_cache.work_units import windows_of
 from src.helpers import format_table, printable
 
 MOST_READ = 20  # recordings per class

@@ -14,7 +14,7 @@ from src.drawing import BOTH, OFF, ON, coloured, drawing, fonts_for, label
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.formats.errors import CorruptRecordingError
 from src.frame_cache import cache
-from src.frame_cache.work_units import windows_of
+from src.frame_cache.recording_windows import windows_of
 from src.helpers import LOG
 from src.io_funcs import atomic_file, project_root
 

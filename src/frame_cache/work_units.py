@@ -6,34 +6,38 @@ unit. Neither file is synced, so that nothing waits for the disk; instead both a
 made again if they are damaged.
 """
 
+import contextlib
+import errno
 import functools
 import hashlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from src.command_line import RunError, Stopped, UserError, ignore_stop_signals, stop_signals_blocked
 from src.config import Data
 from src.events.datasets.dataset import Dataset, Recording
-from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
-from src.events.formats.windows import steps_back
 from src.events.framing import Framing, size_options
 from src.events.kernels import MOST_BYTES
 from src.events.recording_frames import RecordingFrames
 from src.frame_cache.framing_options import framing_of
+from src.frame_cache.recording_windows import windows_of
 from src.helpers import format_size, keep_freed_memory
 from src.io_funcs import CHUNK_BYTES, atomic_file, open_regular, read_text
 
@@ -108,13 +112,15 @@ class MadeUnit:
 
 
 def plan_work_units(splits: dict[str, list[int]], recordings: list[Recording]) -> list[WorkUnit]:
-    """Cut each split's recordings (numbers) into units, by the sizes of their files alone."""
+    """Cut each split's recordings (numbers) into units, by the sizes of their files, never between a file's parts."""
     units = []
     for split, numbers in splits.items():
         begin = size = index = 0
         for end, number in enumerate(numbers, start=1):
-            size += recordings[number].size
-            if size >= UNIT_BYTES or end == len(numbers):
+            path = recordings[number].path
+            if end == 1 or path != recordings[numbers[end - 2]].path:
+                size += recordings[number].size
+            if end == len(numbers) or (size >= UNIT_BYTES and path != recordings[numbers[end]].path):
                 mine = tuple(numbers[begin:end])
                 units.append(WorkUnit(split, index, mine, tuple(recordings[n] for n in mine)))
                 begin, size, index = end, 0, index + 1
@@ -145,56 +151,6 @@ def frames_of_unit(folder: Path, unit: WorkUnit, made: MadeUnit) -> Iterator[byt
             yield chunk
     if digest.hexdigest() != made.sha256:
         raise DamagedUnitError(f"{unit.frames_file(folder)} is damaged")
-
-
-def windows_of(recording: Recording, dataset: Dataset, most_events: int) -> Iterator[Events]:
-    """Yield the events of a recording, or of the part of a file that it is, in parts of at most `most_events`.
-
-    Raises:
-        CorruptRecordingError, ForeignRecordingError: if it cannot be used.
-        OSError: if it cannot be read from the disk.
-    """
-    try:
-        if recording.begin is None and recording.end is None:
-            yield from _windows_of_file(recording.path, dataset, most_events)
-        else:
-            yield from _windows_of_part(recording, dataset, most_events)
-    except ValueError as error:
-        raise CorruptRecordingError(str(error)) from error
-
-
-def _windows_of_file(path: str, dataset: Dataset, most_events: int) -> Iterator[Events]:
-    return iter([dataset.read(path)]) if dataset.windows is None else dataset.windows(path, most_events)
-
-
-def _windows_of_part(recording: Recording, dataset: Dataset, most_events: int) -> Iterator[Events]:
-    whole = _read_if_short(recording.path, dataset, most_events)
-    windows = _windows_of_file(recording.path, dataset, most_events) if whole is None else iter([whole])
-    num_events, last = 0, None
-    for events in windows:
-        kept = np.ones(len(events), bool)
-        if recording.begin is not None:
-            kept &= events.t >= recording.begin
-        if recording.end is not None:
-            kept &= events.t < recording.end
-        x, y, t, p = events.x[kept], events.y[kept], events.t[kept], events.p[kept]
-        num_back = 0
-        if len(t):
-            num_back, last = steps_back(t, int(t[0]) if last is None else last), int(t[-1])
-        num_events += len(t)
-        yield Events(x, y, t, p, events.num_unread, events.num_outside, num_back)
-    if num_events == 0:
-        begin = "" if recording.begin is None else f" from {recording.begin}"
-        end = "" if recording.end is None else f" to {recording.end}"
-        raise CorruptRecordingError(f"it has no events{begin}{end} microseconds")
-
-
-@functools.lru_cache(maxsize=1)  # the parts of a file follow each other
-def _read_if_short(path: str, dataset: Dataset, most_events: int) -> Events | None:
-    """Return a file's events if they are no more than one window."""
-    windows = _windows_of_file(path, dataset, most_events)
-    first = next(windows)
-    return first if next(windows, None) is None else None
 
 
 def frames_per_recording(recordings: list[Recording], dataset: Dataset, data: Data) -> float:
@@ -234,54 +190,60 @@ def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check:
     """Read, denoise, frame and pack the unit's recordings into the folder; `data.window_events` bounds the memory.
 
     Raises:
-        UserError: a recording cannot be read from the disk.
+        UserError: a recording cannot be read from the disk, or has changed since it was listed.
         Whatever `check`, called for each window of a recording, raises.
     """
     began = time.perf_counter()
-    kept, labels, counts, num_events = [], [], [], 0
+    kept: list[_Kept] = []
     left_out: dict[type[Exception], list[str]] = {error: [] for error in _REASONS}
-    losses: dict[str, list[tuple[str, int]]] = {name: [] for name in ("num_unread", "num_outside", "num_back")}
     framing = framing_of(data)
     digest = hashlib.sha256()
-    with atomic_file(unit.frames_file(folder), durable=False) as file:
-        for number, recording in zip(unit.numbers, unit.recordings, strict=True):
+    order = _reading_order(unit.recordings)
+    with contextlib.ExitStack() as stack:
+        result = stack.enter_context(atomic_file(unit.frames_file(folder), durable=False))
+        in_order = order == sorted(order)
+        file = result if in_order else stack.enter_context(tempfile.TemporaryFile(dir=folder))
+        for place in order:
+            recording = unit.recordings[place]
             windows = functools.partial(windows_of, recording, dataset, data.window_events)
             frames = RecordingFrames(windows, dataset.sensor_size, framing, check=check)
-            before, its_digest = file.tell(), digest.copy()
+            begin, its_digest = file.tell(), digest.copy()
             try:
                 for part in frames:
                     content = part.frames.data if part.frames.flags.c_contiguous else part.frames.tobytes()
                     file.write(content)
                     its_digest.update(content)
+                _require_unchanged(recording)
             except _REASONS as error:
                 kind = next(kind for kind in _REASONS if isinstance(error, kind))
                 left_out[kind].append(f"{recording.path}: {error}")
-                file.seek(before)  # what was written of it
+                file.seek(begin)  # what was written of it
                 file.truncate()
                 continue
             except OSError as error:
                 raise UserError(f"{recording.path}: cannot read the recording: {error.strerror}") from error
             digest = its_digest
-            kept.append(number)
-            labels.append(recording.label)
-            counts.append(frames.num_frames)
-            num_events += frames.num_events
-            for name, of_unit in losses.items():
-                if value := getattr(frames, name):
-                    of_unit.append((recording.path, value))
-        size = file.tell()
+            kept.append(_Kept(place, begin, file.tell(), frames))
+        kept.sort(key=lambda it: it.place)
+        if not in_order:
+            digest = _copy_in_order(file, kept, result)
+        size = result.tell()
+    losses = {
+        name: [(unit.recordings[it.place].path, value) for it in kept if (value := getattr(it.frames, name))]
+        for name in ("num_unread", "num_outside", "num_back")
+    }
     made = MadeUnit(
         numbers=list(unit.numbers),
-        kept=kept,
-        labels=labels,
-        counts=counts,
+        kept=[unit.numbers[it.place] for it in kept],
+        labels=[unit.recordings[it.place].label for it in kept],
+        counts=[it.frames.num_frames for it in kept],
         corrupt=left_out[CorruptRecordingError],
         foreign=left_out[ForeignRecordingError],
         unframed=left_out[ValueError],
         cut_short=losses["num_unread"],
         outside=losses["num_outside"],
         back=losses["num_back"],
-        num_events=num_events,
+        num_events=sum(it.frames.num_events for it in kept),
         seconds=time.perf_counter() - began,
         size=size,
         sha256=digest.hexdigest(),
@@ -289,6 +251,46 @@ def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check:
     with atomic_file(unit.description_file(folder), durable=False) as file:
         file.write(json.dumps(vars(made)).encode())
     return made
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A recording with frames: its place in the unit, where its frames lie in a file, and what was counted."""
+
+    place: int
+    begin: int
+    end: int
+    frames: RecordingFrames
+
+
+def _reading_order(recordings: Sequence[Recording]) -> list[int]:
+    """Return the places of recordings in the order in which they are read: parts of a file by time, one by one."""
+    first: dict[str, int] = {}
+    for place, recording in enumerate(recordings):
+        first.setdefault(recording.path, place)
+    begins = [-math.inf if recording.begin is None else recording.begin for recording in recordings]
+    return sorted(range(len(recordings)), key=lambda place: (first[recordings[place].path], begins[place]))
+
+
+def _copy_in_order(source: BinaryIO, kept: list[_Kept], target: BinaryIO) -> "hashlib._Hash":
+    """Copy the frames of recordings in this order; return their checksum."""
+    digest = hashlib.sha256()
+    for it in kept:
+        source.seek(it.begin)
+        for begin in range(it.begin, it.end, CHUNK_BYTES):
+            chunk = source.read(min(CHUNK_BYTES, it.end - begin))
+            digest.update(chunk)
+            target.write(chunk)
+    return digest
+
+
+def _require_unchanged(recording: Recording) -> None:
+    """Raise OSError if the recording's file has another size than it had when it was listed."""
+    size = os.stat(recording.path).st_size  # noqa: PTH116 - a Path takes longer to make
+    if size != recording.size:
+        raise OSError(
+            errno.EIO, f"its size has changed from {recording.size:,} to {size:,} bytes; wait until it is written"
+        )
 
 
 _REASONS = (ForeignRecordingError, CorruptRecordingError, ValueError)  # why a recording is left out; the first fits

@@ -1,10 +1,12 @@
 """Work units: the frames of recordings of any length and format, whatever part of them is decoded at once."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
 
+from src.command_line import UserError
 from src.config import Data
 from src.events import Events
 from src.events.formats import aedat4, dat, event_stream, evt2, evt3, hdf5, nmnist_bin
@@ -20,6 +22,8 @@ EVENTS = Events(
     np.cumsum(RNG.integers(0, 40, N)),
     RNG.integers(0, 2, N).astype(np.uint8),
 )
+LONG = Events(*(np.tile(array, 60) for array in (EVENTS.x, EVENTS.y, EVENTS.t, EVENTS.p)))
+LONG.t.sort()
 WHOLE, IN_WINDOWS = 1 << 22, 1000
 FILES = {
     "a.aedat4": aedat4.encode(EVENTS, SENSOR),
@@ -76,6 +80,44 @@ def test_parts_of_a_file_do_not_depend_on_what_is_decoded_at_once(folder):
     whole = made(folder, WHOLE)
     assert made(folder, IN_WINDOWS) == whole
     assert whole[0].num_events == len(FILES) * N - 2  # an event of each of the two files that are cut short
+
+
+def test_parts_in_any_order_have_the_frames_of_parts_in_the_order_of_time(folder):
+    bounds = np.linspace(0, int(EVENTS.t[-1]) + 1, 9).astype(int)
+    frames = []
+    for order in (range(8), (3, 0, 6, 1, 5, 7, 2, 4)):
+        lines = [f"one/a.aedat4,{i % 2},{bounds[i]},{bounds[i + 1]}" for i in order]
+        (folder / "labels.csv").write_text("\n".join(["file,label,start_us,end_us", *lines]))
+        it, content = made(folder, IN_WINDOWS)
+        assert it.labels == [i % 2 for i in order]
+        assert hashlib.sha256(content).hexdigest() == it.sha256
+        ends = np.cumsum(it.counts) * (len(content) // sum(it.counts))
+        parts = np.split(np.frombuffer(content, np.uint8), ends)
+        frames.append({i: part.tobytes() for i, part in zip(order, parts, strict=False)})
+    assert frames[0] == frames[1]
+
+
+def test_a_file_that_changes_between_its_listing_and_its_reading_is_refused(folder):
+    data = Data(name="FOLDER", folder=str(folder), sensor_size=SENSOR, events_per_frame=300, overlap=0)
+    dataset, recordings = dataset_of(data).complete(folder)
+    [unit] = plan_work_units({"train": list(range(len(recordings)))}, recordings)
+    (folder / "two/d.raw").write_bytes(FILES["d.raw"][:-400])
+    with pytest.raises(UserError, match=r"two/d\.raw: cannot read the recording: its size has changed from"):
+        make_unit(unit, dataset, data, folder.parent, check=lambda: None)
+    assert list(folder.parent.glob("*.json")) == []
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_refused(tmp_path):
+    content = evt2.encode(LONG, SENSOR)
+    for name in ("a/0.raw", "a/1.raw", "b/0.raw", "b/1.raw"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(content)
+    data = Data(name="FOLDER", folder=str(tmp_path / "mine"), sensor_size=SENSOR, window_events=10_000)
+    dataset, recordings = dataset_of(data).complete(tmp_path / "mine")
+    [unit] = plan_work_units({"train": [0]}, recordings)
+    cuts = iter([lambda: None, lambda: (tmp_path / "mine/a/0.raw").write_bytes(content[:5000])])
+    with pytest.raises(UserError, match=r"a/0\.raw: cannot read the recording: it became shorter while it was read"):
+        make_unit(unit, dataset, data, tmp_path, check=lambda: next(cuts, lambda: None)())
 
 
 def test_a_recording_that_turns_out_unusable_at_its_end_leaves_no_frames(folder):
