@@ -19,7 +19,7 @@ from src.config import Config, DataLoader
 from src.frame_cache import cache
 from src.frame_cache.stacking import frame_numbers, joined
 from src.helpers import LOG, format_size, one_line
-from src.io_funcs import file_lock, project_root, scratch_root
+from src.io_funcs import project_root, scratch_root
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -65,7 +65,7 @@ def open_cache(config: Config, check: Callable[[], None] = lambda: None) -> Fram
         LOG.warning("%s; taking the copy on project storage", broken[0])
     waiting = f"another process is bringing the frame cache to {on_scratch}; waiting for it"
     try:
-        with file_lock(cache.lock_path(on_scratch), waiting, check):
+        with cache.locked(on_scratch, waiting, check):
             manifest = cache.read_manifest(on_scratch)
             if manifest is None or _damages(on_scratch, manifest, check):  # else another job has copied it
                 LOG.info("copying the frame cache to %s", on_scratch)

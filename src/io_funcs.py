@@ -215,6 +215,28 @@ def remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+@contextlib.contextmanager
+def no_empty_folders() -> Iterator[None]:
+    """Remove the empty folders that the block has made for frame caches in both storages, if it fails."""
+    roots = dict.fromkeys(root() for root in _STORAGES.values())
+    before = {folder for root in roots for folder in _folders_of_caches(root)}
+    try:
+        yield
+    except BaseException:
+        for root in roots:
+            for folder in _folders_of_caches(root):
+                if folder not in before:
+                    remove_if_empty(folder)
+        raise
+
+
+def _folders_of_caches(root: Path) -> list[Path]:
+    """Return the folders of frame caches in a storage root, those that they lie in, the root, and its parents."""
+    data = root / "data"
+    folders = [*data.glob("*/*"), *data.glob("*"), data, root, *root.parents]
+    return [folder for folder in folders if folder.is_dir()]
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that killed processes have left; the caller holds the folder's lock.
 
@@ -319,10 +341,10 @@ def file_lock(
         check: called while waiting; may raise to stop.
         remove: remove the lock file at the end; every process that locks this path must ask for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     said = False
     last_try = time.monotonic() + LOCK_GRACE_SECONDS
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)  # whoever held the lock may have removed the folder
         with open_regular(path, "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -344,7 +366,8 @@ def file_lock(
                 yield
             finally:
                 if remove:
-                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):
+                        path.unlink()
             return
 
 

@@ -374,17 +374,24 @@ def is_cache_folder(folder: Path) -> bool:
 
 
 def lock_path(folder: Path) -> Path:
-    """Return the lock beside a cache folder, which whoever writes to the folder holds."""
+    """Return the lock beside a cache folder, which whoever writes to the folder holds, see `locked`."""
     return folder.with_name(f".{folder.name}.lock")
 
 
 @contextlib.contextmanager
+def locked(folder: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of a cache's folder, and remove it at the end; see `file_lock`."""
+    with file_lock(lock_path(folder), waiting, check, remove=True):
+        yield
+
+
+@contextlib.contextmanager
 def both_locked(relative: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the locks of a cache, data/<NAME>/<identity>, on project storage and scratch; see `file_lock`."""
+    """Hold the locks of a cache, data/<NAME>/<identity>, on project storage and scratch; see `locked`."""
     folders = dict.fromkeys((root / relative).resolve() for root in (project_root(), scratch_root()))
     with contextlib.ExitStack() as stack:
         for folder in folders:
-            stack.enter_context(file_lock(lock_path(folder), waiting, check))
+            stack.enter_context(locked(folder, waiting, check))
         yield
 
 

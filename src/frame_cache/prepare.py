@@ -38,6 +38,7 @@ from src.io_funcs import (
     NoSpaceError,
     device_of,
     file_lock,
+    no_empty_folders,
     project_root,
     remove_if_empty,
     remove_leftovers,
@@ -116,7 +117,11 @@ def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
         UserError: there are no recordings, too many are corrupt, or there is no space.
         Stopped: after a signal; the work units that are made stay.
     """
-    plan = _plan(config, stop)
+    with no_empty_folders():
+        return _prepare(_plan(config, stop), config, stop, preview)
+
+
+def _prepare(plan: _Preparation, config: Config, stop: StopSignals, preview: bool) -> Path:
     waiting = f"another process is preparing {plan.relative}; waiting for it"
     with _told_when_full(plan), cache.both_locked(plan.relative, waiting, stop.check):
         is_there = cache.is_whole(plan.scratch, fast=True) or cache.is_whole(plan.project, fast=True)
@@ -179,7 +184,11 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
     Raises:
         As `prepare`; work units that are made stay. UserError for data.reset_cache: other shards may have begun.
     """
-    plan = _plan(config, stop)
+    with no_empty_folders():
+        _prepare_shard(_plan(config, stop), config, shard, shards, stop)
+
+
+def _prepare_shard(plan: _Preparation, config: Config, shard: int, shards: int, stop: StopSignals) -> None:
     folder = _units_folder(plan.project)
     if config.data.reset_cache:
         raise UserError(
@@ -194,7 +203,11 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
         LOG.info("nothing to do for shard %d of %d: there are only %d parts", shard, shards, len(plan.units))
         return
     lock = folder / f".shard-{shard}-of-{shards}.lock"
-    with _told_when_full(plan), file_lock(lock, "another process makes this shard; waiting", stop.check):
+    with (
+        _told_when_full(plan),
+        _no_lock_alone(lock),
+        file_lock(lock, "another process makes this shard; waiting", stop.check),
+    ):
         missing = [unit for unit in mine if read_unit(folder, unit) is None]
         if missing:
             require_free_space(folder, _estimate(plan, config.data).units_bytes(missing))
@@ -208,6 +221,17 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
         len(mine),
         len(missing),
     )
+
+
+@contextlib.contextmanager
+def _no_lock_alone(lock: Path) -> Iterator[None]:
+    """Remove a shard's lock if the block fails and no work unit is there; else it says that the shard was stopped."""
+    try:
+        yield
+    except BaseException:
+        if not any(lock.parent.glob("*.json")):
+            lock.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True)
@@ -286,18 +310,19 @@ def _build(plan: _Preparation, data: Data, stop: StopSignals) -> None:
             made |= {unit: (own, it) for unit, it in new.items()}
             try:
                 report_left_out([it for _, it in made.values()], plan.framing, len(plan.recordings))
-            except UserError:
-                shutil.rmtree(own, ignore_errors=True)
-                shutil.rmtree(of_shards, ignore_errors=True)
-                raise
-            (plan.scratch / cache.MANIFEST).unlink(
-                missing_ok=True
-            )  # only now: a reset that is stopped keeps the old cache
-            try:
+                _require_trained_classes(plan, [it for unit, (_, it) in made.items() if unit.split == "train"])
+                # Only now: a reset that is stopped keeps the old cache.
+                (plan.scratch / cache.MANIFEST).unlink(missing_ok=True)
                 entries = _put_together(plan, made, stop.check)
                 break
             except DamagedUnitError as error:
                 LOG.warning("%s: making it again", error)
+            except NoSpaceError:
+                raise
+            except UserError:  # units that are of no use
+                shutil.rmtree(own, ignore_errors=True)
+                shutil.rmtree(of_shards, ignore_errors=True)
+                raise
     num_corrupt = sum(it.num_left_out for _, it in made.values())
     manifest: cache.Manifest = {
         "format_version": cache.FORMAT_VERSION,
@@ -321,6 +346,17 @@ def _build(plan: _Preparation, data: Data, stop: StopSignals) -> None:
     LOG.info(
         "prepared %s in %s\n%s", plan.scratch, format_duration(time.perf_counter() - began), _table(entries, speeds)
     )
+
+
+def _require_trained_classes(plan: _Preparation, made: list[MadeUnit]) -> None:
+    """Raise UserError if a class of the user's own recordings has none that could be read in train."""
+    kept = {label for it in made for label in it.labels}
+    lost = [name for label, name in enumerate(plan.dataset.classes) if label not in kept]
+    if plan.dataset.of_options is not None and lost:
+        raise UserError(
+            f"class {lost[0]!r} has no recording left for training: those that train would hold were left out, as the "
+            f"warnings say; mend them, or give it more recordings"
+        )
 
 
 def _made_in(folder: Path, units: list[WorkUnit]) -> dict[WorkUnit, MadeUnit]:

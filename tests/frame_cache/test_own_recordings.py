@@ -1,18 +1,19 @@
 """The user's own recordings: a mistake in a folder is one line, whoever reads it, and nothing is written."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from src.command_line import StopSignals, UserError
+from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Data
 from src.events import Events
 from src.events.formats import aedat4, nmnist_bin
 from src.frame_cache.inspect import inspect
-from src.frame_cache.prepare import prepare
+from src.frame_cache.prepare import prepare, prepare_shard
 
 N = np.arange(200)
 EVENTS = Events((N % 30).astype(np.uint16), (N % 20).astype(np.uint16), 1000 * N, (N % 2).astype(np.uint8))
@@ -124,9 +125,8 @@ def config(folder, **options):
 
 
 def written(folder):
-    """What lies in the storages and the folder, without locks, which stay."""
-    paths = [path for path in folder.parent.rglob("*") if path.suffix != ".lock"]
-    return sorted(path for path in paths if path.is_file() or path.is_relative_to(folder))
+    """What lies in the storages and the folder: files, locks and folders."""
+    return sorted(folder.parent.rglob("*"))
 
 
 def refused(folder, message, **options):
@@ -163,6 +163,35 @@ def test_a_sensor_that_is_too_small_is_refused(folder):
 def test_times_at_which_the_files_have_no_events_are_refused(folder):
     table("file,label,start_s,end_s", *(f"{name}/{i}.bin,{name},8,9" for name in "ab" for i in range(4)))(folder)
     refused(folder, "it has no events from 8000000 to 9000000 microseconds")
+
+
+def test_a_class_of_which_nothing_can_be_read_is_refused(folder):
+    outside = nmnist_bin.encode(Events(EVENTS.x + np.uint16(100), EVENTS.y, EVENTS.t, EVENTS.p))
+    put(folder, *(f"a/{i}.bin" for i in range(4)))
+    put(folder, "b/0.bin", "b/1.bin", content=outside)
+    before = written(folder)
+    with pytest.raises(UserError, match="class 'b' has no recording left for training"):
+        prepare(config(folder), StopSignals())
+    assert written(folder) == before
+
+
+def test_a_preparation_that_is_stopped_before_it_has_made_anything_leaves_nothing(folder):
+    two_classes(folder)
+    before = written(folder)
+    stop = StopSignals()
+    stop.note(signal.SIGTERM)
+    with pytest.raises(Stopped):
+        prepare(config(folder), stop)
+    with pytest.raises(Stopped):
+        prepare_shard(config(folder), 1, 1, stop)
+    assert written(folder) == before
+
+
+def test_empty_folders_that_were_there_before_a_failure_stay(folder):
+    two_classes(folder)
+    for name in ("project/data/FOLDER", "scratch"):
+        (folder.parent / name).mkdir(parents=True)
+    refused(folder, "events lie outside the sensor (10 x 10 pixels)", sensor_size=(10, 10))
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, make_socket])
