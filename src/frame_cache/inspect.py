@@ -12,6 +12,7 @@ from src.events.datasets.dataset import Dataset, Recording
 from src.events.formats.errors import CorruptRecordingError, check_outside
 from src.events.formats.reading import format_of
 from src.events.framing import frame_shape
+from src.frame_cache.few_frames import FRAMES_PER_RECORDING, two_digits
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.recording_windows import windows_of
 from src.frame_cache.recordings import clock_advice, obtain_recordings
@@ -121,12 +122,13 @@ def _rate(facts: list[_Facts]) -> float:
 
 
 def _suggestion(facts: list[_Facts]) -> str:
-    """Return the size of a frame that covers FRAME_MILLISECONDS at the median rate, or less to have four frames."""
+    """Return the size of a frame that covers FRAME_MILLISECONDS at the median rate, or less if recordings are short."""
     if not facts:
         return ""
-    events = min(_rate(facts) * FRAME_MILLISECONDS / 1000, float(np.median([it.events for it in facts])) / 4)
-    digits = 10 ** max(0, len(f"{events:.0f}") - 2)
-    size = max(1, round(events / digits) * digits)
+    events = min(
+        _rate(facts) * FRAME_MILLISECONDS / 1000, float(np.median([it.events for it in facts])) / FRAMES_PER_RECORDING
+    )
+    size = two_digits(events)
     return f"Suggested: data.events_per_frame={size} data.overlap={size // 2}"
 
 

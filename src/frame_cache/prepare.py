@@ -13,14 +13,13 @@ from tqdm import tqdm
 
 from src.command_line import StopSignals, UserError
 from src.config import Config, Data
-from src.events.datasets.dataset import Dataset, Recording
-from src.events.framing import Framing, frame_bytes, frame_shape
+from src.events.datasets.dataset import Dataset
+from src.events.framing import frame_bytes, frame_shape
 from src.frame_cache import cache
-from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
+from src.frame_cache.few_frames import warn_of_few_frames
 from src.frame_cache.left_out import report_left_out, too_many
+from src.frame_cache.plan import Preparation, plan_preparation, units_folder
 from src.frame_cache.preview import write_preview
-from src.frame_cache.recordings import clock_advice, obtain_recordings
-from src.frame_cache.splits import assign_splits, require_learnable, warn_of_missing_classes
 from src.frame_cache.work_units import (
     DamagedUnitError,
     MadeUnit,
@@ -28,7 +27,6 @@ from src.frame_cache.work_units import (
     frames_of_unit,
     frames_per_recording,
     make_units,
-    plan_work_units,
     read_unit,
     remove_unit,
 )
@@ -39,72 +37,13 @@ from src.io_funcs import (
     device_of,
     file_lock,
     no_empty_folders,
-    project_root,
     remove_if_empty,
     remove_leftovers,
     require_free_space,
-    require_storages,
-    scratch_root,
     setting_of,
 )
 
 SURE_FRACTION = 0.9  # the share of an estimate of space that is needed in any case
-
-
-@dataclass(frozen=True)
-class _Preparation:
-    """What is prepared, and where."""
-
-    dataset: Dataset
-    framing: Framing
-    recordings: list[Recording]
-    names: list[str]  # of the recordings, for people
-    parameters: dict[str, Any]
-    fingerprint: str
-    units: list[WorkUnit]
-    relative: Path  # the cache's folder under both storage roots
-
-    @property
-    def scratch(self) -> Path:
-        return scratch_root() / self.relative
-
-    @property
-    def project(self) -> Path:
-        return project_root() / self.relative
-
-
-def _plan(config: Config, stop: StopSignals) -> _Preparation:
-    dataset = dataset_of(config.data)
-    if dataset.complete is None:  # before a download; own recordings may be at fault, and then nothing is written
-        require_storages()
-    if dataset.note:
-        LOG.info("%s", dataset.note)
-    _warn_of_unused(config.data, dataset)
-    parameters = cache.cache_parameters(config.data, dataset)
-    root, dataset, recordings = obtain_recordings(config.data, dataset, stop.check)
-    require_crop_on_sensor(config.data, dataset)
-    if advice := clock_advice(recordings, dataset, config.data):
-        LOG.warning("%s", advice)
-    fingerprint = cache.source_fingerprint(recordings, root)
-    splits = assign_splits(recordings, config.data, dataset.own_test_split)
-    require_learnable(splits, recordings, dataset)
-    require_storages()
-    warn_of_missing_classes(splits, recordings, dataset.classes)
-    units = plan_work_units(splits, recordings)
-    relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
-    names = cache.told_names(recordings, root)
-    return _Preparation(dataset, framing_of(config.data), recordings, names, parameters, fingerprint, units, relative)
-
-
-def _warn_of_unused(data: Data, dataset: Dataset) -> None:
-    """Warn of options that are not at their defaults and that this dataset does not use."""
-    reasons = {
-        "test_split": "the dataset has a test split of its own" if dataset.own_test_split else None,
-        "url": None if dataset.archives else "the dataset has no archives to download",
-    }
-    for option, reason in reasons.items():
-        if reason is not None and getattr(data, option) != getattr(Data(), option):
-            LOG.warning("data.%s is not used with data.name = %s, since %s", option, dataset.name, reason)
 
 
 def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
@@ -118,16 +57,16 @@ def prepare(config: Config, stop: StopSignals, preview: bool = False) -> Path:
         Stopped: after a signal; the work units that are made stay.
     """
     with no_empty_folders():
-        return _prepare(_plan(config, stop), config, stop, preview)
+        return _prepare(plan_preparation(config, stop), config, stop, preview)
 
 
-def _prepare(plan: _Preparation, config: Config, stop: StopSignals, preview: bool) -> Path:
+def _prepare(plan: Preparation, config: Config, stop: StopSignals, preview: bool) -> Path:
     waiting = f"another process is preparing {plan.relative}; waiting for it"
     with _told_when_full(plan), cache.both_locked(plan.relative, waiting, stop.check):
         is_there = cache.is_whole(plan.scratch, fast=True) or cache.is_whole(plan.project, fast=True)
         if config.data.reset_cache or is_there:
             for folder in (plan.scratch, plan.project):
-                shutil.rmtree(_units_folder(folder), ignore_errors=True)
+                shutil.rmtree(units_folder(folder), ignore_errors=True)
         was_there = is_there and not config.data.reset_cache
         if was_there:
             LOG.info(
@@ -146,11 +85,6 @@ def _prepare(plan: _Preparation, config: Config, stop: StopSignals, preview: boo
         if preview or not was_there:
             write_preview(plan.scratch, plan.dataset, plan.recordings)
     return plan.scratch
-
-
-def _units_folder(folder: Path) -> Path:
-    """Return the folder of work units beside a cache's folder; it is hidden, so that nobody takes it for a cache."""
-    return folder.with_name(f".{folder.name}.parts")
 
 
 def _make_missing(
@@ -185,11 +119,11 @@ def prepare_shard(config: Config, shard: int, shards: int, stop: StopSignals) ->
         As `prepare`; work units that are made stay. UserError for data.reset_cache: other shards may have begun.
     """
     with no_empty_folders():
-        _prepare_shard(_plan(config, stop), config, shard, shards, stop)
+        _prepare_shard(plan_preparation(config, stop), config, shard, shards, stop)
 
 
-def _prepare_shard(plan: _Preparation, config: Config, shard: int, shards: int, stop: StopSignals) -> None:
-    folder = _units_folder(plan.project)
+def _prepare_shard(plan: Preparation, config: Config, shard: int, shards: int, stop: StopSignals) -> None:
+    folder = units_folder(plan.project)
     if config.data.reset_cache:
         raise UserError(
             f"data.reset_cache = true with --shard would undo what other shards have made; move {plan.project}, "
@@ -250,13 +184,13 @@ class _Estimate:
         return cache.split_bytes(self.frames * num_recordings, self.frame_bytes)
 
 
-def _estimate(plan: _Preparation, data: Data) -> _Estimate:
+def _estimate(plan: Preparation, data: Data) -> _Estimate:
     frames = frames_per_recording(plan.recordings, plan.dataset, data)
     return _Estimate(SURE_FRACTION * frames, frame_bytes(plan.framing, plan.dataset.sensor_size))
 
 
 def _require_space(
-    plan: _Preparation, data: Data, missing: list[WorkUnit], made: dict[WorkUnit, tuple[Path, MadeUnit]]
+    plan: Preparation, data: Data, missing: list[WorkUnit], made: dict[WorkUnit, tuple[Path, MadeUnit]]
 ) -> None:
     """Raise NoSpaceError if the missing units and the cache cannot fit: on scratch, or the cache on project storage."""
     estimate = _estimate(plan, data)
@@ -271,7 +205,7 @@ def _require_space(
 
 
 @contextlib.contextmanager
-def _told_when_full(plan: _Preparation) -> Iterator[None]:
+def _told_when_full(plan: Preparation) -> Iterator[None]:
     """Raise NoSpaceError if a disk is too full; say which, and what the preparation leaves there."""
     try:
         yield
@@ -282,17 +216,17 @@ def _told_when_full(plan: _Preparation) -> Iterator[None]:
                 raise
             path = Path(error.filename or plan.scratch)
             text = f"{path}: {error.strerror}; see {setting_of(path)}"
-        folders = {_units_folder(folder): None for folder in (plan.scratch, plan.project)}
+        folders = {units_folder(folder): None for folder in (plan.scratch, plan.project)}
         sizes = {folder: sum(path.stat().st_size for path in folder.glob("*")) for folder in folders}
         if stays := [f"{folder} ({format_size(size)})" for folder, size in sizes.items() if size]:
             text += f". What is made stays in {' and '.join(stays)}: the same command goes on from there"
         raise NoSpaceError(text) from error
 
 
-def _build(plan: _Preparation, data: Data, stop: StopSignals) -> None:
+def _build(plan: Preparation, data: Data, stop: StopSignals) -> None:
     """Make the missing work units and put all of them together on scratch."""
     began = time.perf_counter()
-    own, of_shards = _units_folder(plan.scratch), _units_folder(plan.project)
+    own, of_shards = units_folder(plan.scratch), units_folder(plan.project)
     with contextlib.ExitStack() as stack:
         stack.callback(remove_if_empty, plan.scratch)
         remove_leftovers(plan.scratch)
@@ -346,9 +280,11 @@ def _build(plan: _Preparation, data: Data, stop: StopSignals) -> None:
     LOG.info(
         "prepared %s in %s\n%s", plan.scratch, format_duration(time.perf_counter() - began), _table(entries, speeds)
     )
+    counts = {number: n for _, it in made.values() for number, n in zip(it.kept, it.counts, strict=True)}
+    warn_of_few_frames(counts, plan.recordings, plan.dataset, plan.framing, data.window_events)
 
 
-def _require_trained_classes(plan: _Preparation, made: list[MadeUnit]) -> None:
+def _require_trained_classes(plan: Preparation, made: list[MadeUnit]) -> None:
     """Raise UserError if a class of the user's own recordings has none that could be read in train."""
     kept = {label for it in made for label in it.labels}
     lost = [name for label, name in enumerate(plan.dataset.classes) if label not in kept]
@@ -366,7 +302,7 @@ def _made_in(folder: Path, units: list[WorkUnit]) -> dict[WorkUnit, MadeUnit]:
 
 
 def _put_together(
-    plan: _Preparation, made: dict[WorkUnit, tuple[Path, MadeUnit]], check: Callable[[], None]
+    plan: Preparation, made: dict[WorkUnit, tuple[Path, MadeUnit]], check: Callable[[], None]
 ) -> dict[str, dict[str, Any]]:
     """Write the splits on scratch. Forget a damaged work unit and raise DamagedUnitError."""
     bytes_per_frame = frame_bytes(plan.framing, plan.dataset.sensor_size)

@@ -480,7 +480,7 @@ def test_a_disk_error_while_recordings_are_brought_is_a_user_s_error(config, tmp
 
     config = with_option(config, "data.data_root", str(tmp_path / "nothing"))
     simulated = dataclasses.replace(NMNIST, archives=(), obtain=obtain)
-    monkeypatch.setattr("src.frame_cache.prepare.dataset_of", lambda data: simulated)
+    monkeypatch.setattr("src.frame_cache.plan.dataset_of", lambda data: simulated)
     with pytest.raises(UserError, match=r"cannot bring the recordings of NMNIST to .*: no space"):
         prepare(config, StopSignals())
     assert not (tmp_path / "nothing").exists()
