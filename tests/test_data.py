@@ -15,6 +15,7 @@ from src.config import Config, DataLoader
 from src.data import ResidentSplit, load_batches, open_cache, place_splits, train_order
 from src.frame_cache import cache
 from src.frame_cache.cache import MissingCacheError
+from src.frame_cache.framing_options import dataset_of
 from src.frame_cache.prepare import prepare
 from src.io_funcs import project_root, scratch_root
 from src.options import with_option
@@ -162,6 +163,17 @@ def test_of_caches_from_different_recordings_the_one_under_data_root_is_taken(pr
     prepared = with_option(prepared, "data.data_root", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="several caches fit"):
         open_cache(prepared)
+
+
+def test_a_missing_cache_is_told_with_the_nearest_few(prepared):
+    parameters = cache.cache_parameters(prepared.data, dataset_of(prepared.data))
+    [folder] = cache.find_caches(project_root(), parameters)
+    for size in (1000, 1500, 2000, 2500):
+        shutil.copytree(folder, folder.with_name(f"events{size}_overlap0_denoise0_0123456789"))
+    prepared = with_option(prepared, "data.events_per_frame", 1999)
+    with pytest.raises(MissingCacheError, match=r"\(the nearest of 5: events[^)]*\)") as caught:
+        open_cache(prepared)
+    assert str(caught.value).count("_denoise") == 3
 
 
 def test_a_cache_of_other_recordings_than_lie_under_data_root_is_not_taken(prepared, tmp_path):

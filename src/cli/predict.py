@@ -8,6 +8,7 @@ Examples:
   ./job.sh predict demo --stream udp://127.0.0.1:7777
 """
 
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from src.command_line import EXIT_DONE, RunError, StopSignals, UserError, print_result
 from src.helpers import LOG, keep_freed_memory
 from src.io_funcs import from_user
+from src.jobs.find import find_jobs
 from src.jobs.folders import is_path
 
 if TYPE_CHECKING:  # --help runs without packages
@@ -71,12 +73,12 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     text: PredictionText = kind(classifier.class_names, names, arguments.frames or wanted.stream is not None)
     keep_freed_memory()  # the arrays of each recording, or of each part of a stream, are freed
     try:
+        table = _Table(text)
         if address is not None:
-            return _predict_datagrams(classifier, address, text, stop)
-        _print_header(text)
+            return _predict_datagrams(classifier, address, table, stop)
         if wanted.stream is not None:
-            return _predict_input(classifier, text, stop)
-        return _predict_files(classifier, files, text, stop)
+            return _predict_input(classifier, table, stop)
+        return _predict_files(classifier, files, table, stop)
     except _ReaderGoneError:
         return EXIT_DONE
 
@@ -108,7 +110,18 @@ def _wanted(arguments: Namespace) -> _Wanted:
     if not words:
         raise UserError("no model: a job comes first, or --model FILE")
     job, *files = words
+    _require_job_first(job, files)
     return _Wanted(from_user(job, "model") if is_path(job) else job, files, stream)
+
+
+def _require_job_first(job: str, files: list[str]) -> None:
+    """Raise UserError if a folder or recording stands where the job belongs, and a job behind it."""
+    if job.endswith(".safetensors") or not from_user(job, "FILE").exists() or job in find_jobs():
+        return
+    for number, text in enumerate(files):
+        if not from_user(text, "FILE").exists() and text in find_jobs():
+            words = [text, job, *files[:number], *files[number + 1 :]]
+            raise UserError(f"a job comes before recordings: ./job.sh predict {shlex.join(words)}")
 
 
 class _ReaderGoneError(Exception):
@@ -128,9 +141,27 @@ def _print(line: str) -> None:
         raise _ReaderGoneError
 
 
-def _print_header(text: "PredictionText") -> None:
-    if header := text.header():
-        _print(header)
+class _Table:
+    """Prints predictions; the header comes after what the log tells while kernels are compiled.
+
+    Attributes:
+        text: how they are written.
+    """
+
+    def __init__(self, text: "PredictionText") -> None:
+        self.text = text
+        self._header = text.header()
+
+    def print(self, line: str) -> None:
+        """Print a line, as `_print` does."""
+        self.begin()
+        _print(line)
+
+    def begin(self) -> None:
+        """Print the header, unless it is there."""
+        header, self._header = self._header, ""
+        if header:
+            _print(header)
 
 
 def find_files(paths: list[Path]) -> dict[Path, bool]:
@@ -174,17 +205,17 @@ def _files_in(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
             yield path
 
 
-def _predict_files(classifier: "Classifier", files: dict[Path, bool], text: "PredictionText", stop: StopSignals) -> int:
+def _predict_files(classifier: "Classifier", files: dict[Path, bool], table: _Table, stop: StopSignals) -> int:
     num_bad = num_good = 0
-    for path, result in classifier.predict_all(list(files), text.frames, stop.check):
+    for path, result in classifier.predict_all(list(files), table.text.frames, stop.check):
         if isinstance(result, OSError):
             num_bad += 1
             LOG.error("%s: cannot be read: %s", path, result.strerror)
         elif not isinstance(result, Exception):
             num_good += 1
             _warn_of_losses(str(path), result.num_unread, result.num_outside, result.num_back)
-            for line in text.lines(str(path), result):
-                _print(line)
+            for line in table.text.lines(str(path), result):
+                table.print(line)
         elif files[Path(path)] and not _is_recording(path):
             LOG.warning("%s: passed over: %s", path, result)
         else:
@@ -215,25 +246,22 @@ def _warn_of_losses(name: str, num_unread: int, num_outside: int, num_back: int)
         LOG.warning("%s: %s events have a time before that of the event before them", name, f"{num_back:,}")
 
 
-def _predict_input(classifier: "Classifier", text: "PredictionText", stop: StopSignals) -> int:
+def _predict_input(classifier: "Classifier", table: _Table, stop: StopSignals) -> int:
     from src.events.event_pipe import read_events
     from src.events.formats import nmnist_bin
 
     suffix = nmnist_bin.FORMAT.suffix if classifier.dataset.read is nmnist_bin.read else ""
     events = read_events(sys.stdin.fileno(), stop.check, suffix, classifier.evt3_clock)
-    return _predict_stream(classifier, "standard input", events, text, stop)
+    return _predict_stream(classifier, "standard input", events, table, stop)
 
 
-def _predict_datagrams(
-    classifier: "Classifier", address: "UdpAddress", text: "PredictionText", stop: StopSignals
-) -> int:
+def _predict_datagrams(classifier: "Classifier", address: "UdpAddress", table: _Table, stop: StopSignals) -> int:
     from src.events.event_datagrams import EventSocket
 
     with EventSocket(address) as receiver:
-        _print_header(text)
         LOG.info("waiting for events at %s", receiver.address)
         try:
-            return _predict_stream(classifier, str(receiver.address), receiver.events(stop.check), text, stop)
+            return _predict_stream(classifier, str(receiver.address), receiver.events(stop.check), table, stop)
         finally:
             if receiver.num_malformed:
                 what = f"{receiver.num_malformed:,} datagrams are not {address.format}, and were left out"
@@ -243,10 +271,12 @@ def _predict_datagrams(
 
 
 def _predict_stream(
-    classifier: "Classifier", name: str, parts: Iterator["Events"], text: "PredictionText", stop: StopSignals
+    classifier: "Classifier", name: str, parts: Iterator["Events"], table: _Table, stop: StopSignals
 ) -> int:
     from src.events.formats.errors import CorruptRecordingError
 
+    classifier.stream().compile()
+    table.begin()
     stream = classifier.stream()
     num_unread = num_outside = 0  # what the reader of a recording left out
     try:
@@ -254,9 +284,9 @@ def _predict_stream(
             num_unread, num_outside = num_unread + events.num_unread, num_outside + events.num_outside
             for frame in stream.push(events):
                 stop.check()
-                _print(text.frame_line(frame))
+                table.print(table.text.frame_line(frame))
         for frame in stream.finish():
-            _print(text.frame_line(frame))
+            table.print(table.text.frame_line(frame))
     except CorruptRecordingError as error:
         raise UserError(f"{name}: {error}") from error
     finally:

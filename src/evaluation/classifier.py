@@ -18,8 +18,8 @@ from src.evaluation.metrics import sums_by_recording
 from src.evaluation.prediction import FramePrediction, Prediction
 from src.events.events import Events
 from src.events.formats import nmnist_bin
-from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
-from src.events.formats.reading import format_of, read_windows, sensor_size_of
+from src.events.formats.errors import CorruptRecordingError
+from src.events.formats.reading import format_of, read_windows
 from src.events.frame_stream import FrameStream, StreamedFrames
 from src.events.framing import frame_shape
 from src.events.recording_frames import RecordingFrames
@@ -157,18 +157,11 @@ class Classifier:
     def _windows(self, recording: str | Path | Events) -> Iterator[Events]:
         if isinstance(recording, Events):
             return iter([recording])
-        # N-MNIST's own reader takes the bytes of any file for events.
-        windows = read_windows if self.dataset.read is nmnist_bin.read else self.dataset.windows
-        if self.dataset.windows is not None:  # of the user's own recordings, whose headers are looked at
-            self._require_same_sensor(recording)
-        return iter([self.dataset.read(recording)]) if windows is None else windows(recording, self._window_events)
-
-    def _require_same_sensor(self, path: str | Path) -> None:
-        size, own = sensor_size_of(path), self.sensor_size[:2]
-        if size is not None and size != own:
-            raise ForeignRecordingError(
-                f"it is of a sensor of {size[0]} x {size[1]} pixels, and the model of one of {own[0]} x {own[1]}"
-            )
+        if self.dataset.of_options is not None:  # the user's own recordings, whose headers say their sensor
+            return read_windows(recording, self._window_events, self.evt3_clock, self.sensor_size[:2])
+        if self.dataset.read is nmnist_bin.read:  # which takes the bytes of any file for events
+            return read_windows(recording, self._window_events)
+        return iter([self.dataset.read(recording)])
 
     def _classified(self, recordings: list[_Framed]) -> list[Prediction]:
         """Return the predictions of recordings, whose frames are classified together."""
@@ -314,6 +307,13 @@ class ClassifierStream:
         if passed.num_events == 0:
             raise CorruptRecordingError("it holds no events")
         return list(self._classify(self.frames.finish()))
+
+    def compile(self) -> None:
+        """Compile what classifies events, by one event; another stream classifies what comes."""
+        one = np.zeros(1, np.uint16)
+        for _ in self.push(Events(one, one, one.astype(np.int64), np.zeros(1, np.uint8))):
+            pass
+        self.finish()
 
     @property
     def label(self) -> int | None:

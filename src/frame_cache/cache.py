@@ -5,6 +5,7 @@ last: without a valid manifest there is no cache.
 """
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -44,6 +45,7 @@ from src.io_funcs import (
 FORMAT_VERSION = 2
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"
+MOST_NAMED = 3  # caches in a message
 _IDENTITY = re.compile(rf"{NAME_PATTERN}_[0-9a-f]{{10}}")  # see `cache_identity`
 
 _FILES = {split: f"{split}.safetensors" for split in SPLITS}
@@ -289,7 +291,7 @@ def fitting_cache(data: Data) -> Path:
     if not made_from:
         raise MissingCacheError(
             f"no frame cache of {dataset.name} with this config's data section under "
-            f"{scratch_root() / 'data'} or {project_root() / 'data'} (there: {_caches_there(dataset.name)}); "
+            f"{scratch_root() / 'data'} or {project_root() / 'data'} ({_nearest_caches(parameters)}); "
             f"prepare it with ./prepare_data.sh, this config and the same overrides of data"
         )
     root = from_repository(data.data_root) / dataset.folder
@@ -325,9 +327,13 @@ def _recordings_there(root: Path, dataset: Dataset, seed: int) -> list[Recording
         return []
 
 
-def _caches_there(name: str) -> str:
-    paths = [path for root in (scratch_root(), project_root()) for path in root.glob(f"data/{name}/*/{MANIFEST}")]
-    return ", ".join(sorted({path.parent.name for path in paths})) or "none"
+def _nearest_caches(parameters: dict[str, Any]) -> str:
+    """Say which caches of a dataset there are, by the names most like that of the one with these parameters."""
+    roots = (scratch_root(), project_root())
+    there = {path.parent.name for root in roots for path in root.glob(f"data/{parameters['dataset']}/*/{MANIFEST}")}
+    nearest = difflib.get_close_matches(framing_name(parameters), sorted(there), n=MOST_NAMED, cutoff=0)
+    words = f"the nearest of {len(there):,}" if len(there) > len(nearest) else "there"
+    return f"{words}: {', '.join(nearest) or 'none'}"
 
 
 def copy_cache(source: Path, target: Path, check: Callable[[], None] = lambda: None) -> Manifest:

@@ -218,10 +218,10 @@ def _draw_rate(axes: "Axes", dataset: Dataset, recordings: Sequence[Recording]) 
         highest = max(highest, rate.max())
     axes.set_title(f"Event rate, mean of {len(streams)} recordings")
     axes.set_xlim(0, seconds[-1])
-    axes.set_ylim(0, 1.15 * highest)  # room for the legend
+    axes.set_ylim(0, 1.05 * highest)
     axes.set_xlabel("seconds since the first event")
     axes.set_ylabel("thousand events per second")
-    axes.legend(frameon=False, loc="upper right", ncols=2)
+    _draw_legend(axes)
 
 
 def _draw_frames_a_recording(axes: "Axes", splits: dict[str, cache.Split]) -> None:
@@ -248,7 +248,12 @@ def _draw_frames_a_recording(axes: "Axes", splits: dict[str, cache.Split]) -> No
     axes.set_xlim(bins[0] - 0.5 * step, bins[-1] + 0.5 * step)
     axes.set_xlabel("frames")
     axes.set_ylabel("recordings")
-    axes.legend(frameon=False, loc="upper right")
+    _draw_legend(axes)
+
+
+def _draw_legend(axes: "Axes") -> None:
+    """Draw the legend beside the title, where it covers nothing."""
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)
 
 
 def _say(axes: "Axes", text: str) -> None:

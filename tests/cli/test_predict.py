@@ -8,6 +8,8 @@ from helper_scripts.config_paths import needed_paths
 from src.cli import predict
 from src.cli.predict import find_files
 from src.command_line import StopSignals, UserError, read_command_line
+from src.evaluation.prediction_text import Csv
+from src.io_funcs import project_root
 
 
 def arguments(*words):
@@ -70,6 +72,23 @@ def test_a_mistake_is_one_line(storages, words, message):
     with pytest.raises(UserError, match=message) as error:
         predict.run(arguments(*words), StopSignals())
     assert "\n" not in str(error.value)
+
+
+def test_recordings_before_the_job_are_told_in_the_right_order(storages, monkeypatch):
+    monkeypatch.setenv("DIFFLOGIC_FOLDER", str(storages))
+    (project_root() / "logs/gestures").mkdir(parents=True)
+    write(storages, "my files/1.bin")
+    words = arguments("my files", "gestures", "--csv")
+    with pytest.raises(UserError, match=r"\./job\.sh predict gestures 'my files'$"):
+        predict.run(words, StopSignals())
+
+
+def test_the_header_comes_with_the_first_line(capsys):
+    table = predict._Table(Csv(["a", "b"], [], frames=True))
+    assert capsys.readouterr().out == ""
+    table.print("first")
+    table.print("second")
+    assert capsys.readouterr().out == "frame,begin_us,end_us,class,label,score_a,score_b\nfirst\nsecond\n"
 
 
 def test_json_and_csv_exclude_each_other(capsys):

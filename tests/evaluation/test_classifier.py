@@ -14,9 +14,9 @@ from src.evaluation.classifier import load_classifier
 from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import sums_by_recording
 from src.events import Events, read_recording
+from src.events.datasets.folder import FOLDER
 from src.events.formats import aedat2, evt2, nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
-from src.events.formats.reading import read_windows
 from src.frame_cache.cache import read_manifest, recording_names
 from src.frame_cache.prepare import prepare
 from src.model import create_model
@@ -138,8 +138,8 @@ def test_a_recording_that_is_read_in_windows_is_classified_alike(saved, recordin
 def test_a_recording_of_another_sensor_than_the_model_s_is_refused(dense, tmp_path):
     events = Events(*(np.zeros(3, dtype) for dtype in (np.uint16, np.uint16, np.int64, np.uint8)))
     (tmp_path / "a.raw").write_bytes(evt2.encode(events, (640, 480)))
-    dense.dataset = dataclasses.replace(dense.dataset, windows=read_windows)
-    with pytest.raises(ForeignRecordingError, match="of a sensor of 640 x 480 pixels, and the model of one of 34 x 34"):
+    dense.dataset = FOLDER
+    with pytest.raises(ForeignRecordingError, match="of a sensor of 640 x 480 pixels; one of 34 x 34 is needed"):
         dense.predict(tmp_path / "a.raw")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from src.command_line import StopSignals
 from src.config import Config
@@ -114,6 +116,15 @@ def test_the_chosen_frames_are_of_their_class_and_from_different_recordings():
     chosen = preview._choose_frames(split, 1)
     assert (labels[chosen] == 1).all()
     assert len(set(split.recordings[chosen])) == preview.FRAMES_PER_CLASS
+
+
+def test_the_legend_of_frames_per_recording_lies_above_the_bars():
+    figure = Figure()
+    axes = figure.add_subplot()
+    one = cache.Split(np.empty((30, 1), np.uint8), np.zeros(30, int), np.arange(30) // 3)
+    preview._draw_frames_a_recording(axes, dict.fromkeys(cache.SPLITS, one))
+    FigureCanvasAgg(figure).draw()
+    assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
 
 
 def test_of_few_recordings_several_frames_are_chosen():

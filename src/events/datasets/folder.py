@@ -18,6 +18,13 @@ from src.io_funcs import read_bytes
 LABELS = "labels.csv"
 UNKNOWN = "unknown format; docs/own_recordings.md lists those that are read"
 POINTER_BYTES = 200  # more than the beginning of a pointer to a recording
+MOST_NAMED = 3  # recordings in a warning
+
+_Names = Callable[[Path, Sequence[str]], None]  # a folder and names in it
+
+
+def _say_nothing(folder: Path, names: Sequence[str]) -> None:
+    pass
 
 
 def find_recordings(folder: Path, own: OwnRecordings) -> list[Recording]:
@@ -57,7 +64,7 @@ def complete(folder: Path, own: OwnRecordings, dataset: Dataset) -> tuple[Datase
     Raises:
         UserError: as `find_recordings`; if there are too few recordings, or their sensors differ or are not known.
     """
-    samples = _without_side_files(_samples(folder, _warn_of_others), _warn_of_side_files)
+    samples = _without_side_files(_samples(folder, _warn_of_others, _warn_of_loose_recordings), _warn_of_side_files)
     classes = _classes(samples)
     if not samples:
         return dataset, []
@@ -110,15 +117,33 @@ def _warn_of_side_files(paths: Sequence[str]) -> None:
     )
 
 
+def _warn_of_loose_recordings(folder: Path, names: Sequence[str]) -> None:
+    recordings = [name for name in names if not _is_strange(str(folder / name))]
+    if not recordings:
+        return
+    more = f" and {len(recordings) - MOST_NAMED:,} more" if len(recordings) > MOST_NAMED else ""
+    LOG.warning(
+        "left out, since they lie in %s, in no class's folder: %s%s; move each into the folder of its class, or list "
+        "all recordings in a %s",
+        printable(str(folder)),
+        ", ".join(map(printable, recordings[:MOST_NAMED])),
+        more,
+        LABELS,
+    )
+
+
 def _warn_of_others(folder: Path, names: Sequence[str]) -> None:
     more = f" and {len(names) - 1:,} more there" if len(names) > 1 else ""
     LOG.warning("left out, since a recording is a file: %s%s", printable(str(folder / names[0])), more)
 
 
-def _samples(folder: Path, others: Callable[[Path, Sequence[str]], None] = lambda folder, names: None) -> list[Sample]:
+def _samples(folder: Path, others: _Names = _say_nothing, beside_classes: _Names = _say_nothing) -> list[Sample]:
     """Return what labels.csv lists, else the files in train|val|test/<class>/ or in <class>/.
 
-    `others` is called with each class's folder and the names in it that are neither files nor links to nowhere.
+    Args:
+        folder: of the dataset.
+        others: called with each class's folder and the names in it that are neither files nor links to nowhere.
+        beside_classes: called with each folder of classes, and of splits, and the names of files in it.
     """
     table = folder / LABELS
     if os.path.lexists(table):
@@ -143,6 +168,8 @@ def _samples(folder: Path, others: Callable[[Path, Sequence[str]], None] = lambd
             samples += [Sample(str(folder / name / label / file), label, split) for file in entries["file"]]
             if strangers := entries["folder"] + entries["other"]:
                 others(folder / name / label, strangers)
+    for name in dict.fromkeys(("", *splits)) if samples else ():
+        beside_classes(folder / name, _entries(folder / name)["file"])
     return samples
 
 

@@ -43,31 +43,41 @@ def read_recording(path: str | Path, evt3_clock: str = DEFAULT_CLOCK) -> Events:
     return joined(_windows_of_mapped(content, path, len(content) // LEAST_EVENT_BYTES, evt3_clock))
 
 
-def read_windows(path: str | Path, most_events: int, evt3_clock: str = DEFAULT_CLOCK) -> Iterator[Events]:
+def read_windows(
+    path: str | Path, most_events: int, evt3_clock: str = DEFAULT_CLOCK, sensor: tuple[int, int] | None = None
+) -> Iterator[Events]:
     """Yield what `read_recording` returns, in parts of at most `most_events`, see `Format.windows`.
 
-    Memory holds two parts at most, however long the file is. Raises the same errors, some of them at the end.
+    Memory holds two parts at most, however long the file is. Raises the same errors, some of them at the end; and
+    ForeignRecordingError if the file's header names another sensor than `sensor`, (width, height).
     """
     content = read_or_map(path)
     if isinstance(content, mmap.mmap):
-        yield from _windows_of_mapped(content, path, most_events, evt3_clock)
+        yield from _windows_of_mapped(content, path, most_events, evt3_clock, sensor)
     elif len(content) <= most_events // MOST_EVENTS_PER_BYTE:
-        yield decode_recording(content, Path(path).suffix, evt3_clock)
+        file_format = _format_of(content, Path(path).suffix, evt3_clock)
+        _require_sensor(file_format, content, sensor)
+        yield _decoded(file_format, content)
     else:
-        yield from _windows_of(content, Path(path).suffix, most_events, evt3_clock)
+        yield from _windows_of(content, Path(path).suffix, most_events, evt3_clock, sensor)
 
 
-def _windows_of_mapped(content: mmap.mmap, path: str | Path, most_events: int, evt3_clock: str) -> Iterator[Events]:
+def _windows_of_mapped(
+    content: mmap.mmap, path: str | Path, most_events: int, evt3_clock: str, sensor: tuple[int, int] | None = None
+) -> Iterator[Events]:
     with guarded(content, path) as require_whole:
-        for events in _windows_of(content, Path(path).suffix, most_events, evt3_clock):
+        for events in _windows_of(content, Path(path).suffix, most_events, evt3_clock, sensor):
             require_whole()
             yield events
             content.madvise(mmap.MADV_DONTNEED)  # pages that are still needed are read again
 
 
-def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int, evt3_clock: str) -> Iterator[Events]:
+def _windows_of(
+    content: bytes | mmap.mmap, suffix: str, most_events: int, evt3_clock: str, sensor: tuple[int, int] | None
+) -> Iterator[Events]:
     num_events = 0
     file_format = _format_of(content[:HEADER_BYTES], suffix, evt3_clock)
+    _require_sensor(file_format, content, sensor)
     for events in file_format.in_windows(np.frombuffer(content, np.uint8), most_events):
         num_events += len(events)
         yield events
@@ -77,14 +87,31 @@ def _windows_of(content: bytes | mmap.mmap, suffix: str, most_events: int, evt3_
 
 def decode_recording(content: bytes, suffix: str, evt3_clock: str = DEFAULT_CLOCK) -> Events:
     """Return the events of a file's bytes, as `read_recording` does; `suffix` is that of the file's name."""
-    events = _format_of(content, suffix, evt3_clock).decode(content)
+    return _decoded(_format_of(content, suffix, evt3_clock), content)
+
+
+def _decoded(file_format: Format, content: bytes) -> Events:
+    events = file_format.decode(content)
     if len(events) == 0:
         raise CorruptRecordingError("it holds no events")
     return events
 
 
+def _require_sensor(file_format: Format, content: bytes | mmap.mmap, sensor: tuple[int, int] | None) -> None:
+    """Raise ForeignRecordingError if a file's header names another sensor than this (width, height)."""
+    if sensor is None or file_format.sensor_size is None:
+        return
+    size = _size_or_none(file_format, content if file_format.has_scattered_header else content[:HEADER_BYTES])
+    if size is not None and size != sensor:
+        raise ForeignRecordingError(
+            f"it is of a sensor of {size[0]} x {size[1]} pixels; one of {sensor[0]} x {sensor[1]} is needed"
+        )
+
+
 def _format_of(content: bytes, suffix: str, evt3_clock: str) -> Format:
     """Return the format of a file by its beginning."""
+    if not content:
+        raise CorruptRecordingError("the file is empty")
     refuse_pointer(content)
     name = format_name(content, suffix)
     if name is None:

@@ -276,6 +276,18 @@ def test_a_dataset_without_a_folder_is_refused():
 # What lies beside recordings
 
 
+@pytest.mark.parametrize("place", ["", "train/"])
+def test_recordings_beside_the_folders_of_classes_are_left_out_and_named(tmp_path, caplog, place):
+    write(tmp_path, *(f"{split}/{name}/{i}.bin" for split in ("train", "test") for name in "ab" for i in range(2)))
+    write(tmp_path, *(f"{place}loose {i}.bin" for i in range(5)))
+    write(tmp_path, f"{place}notes.txt", content=b"hello")
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        completed(tmp_path)
+    named = f"they lie in {tmp_path / place}, in no class's folder: loose 0.bin, loose 1.bin, loose 2.bin and 2 more;"
+    assert named in caplog.text
+    assert "notes" not in caplog.text
+
+
 def test_files_that_programs_put_beside_recordings_are_left_out_and_named(tmp_path, caplog):
     write(tmp_path, "a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin")
     write(tmp_path, "a/1.bias", "b/1.bias", content=b"\x01\x02")

@@ -91,7 +91,7 @@ def test_what_a_file_begins_with_counts_not_its_name(tmp_path, kind, name):
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.aedat4", "a"])
-@pytest.mark.parametrize("content", [b"", b"#!AER-DAT1.0\r\n", b"hello", bytes(10)])
+@pytest.mark.parametrize("content", [b"#!AER-DAT1.0\r\n", b"hello", bytes(10)])
 def test_an_unknown_format_is_an_error_that_names_the_known_ones(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
     *names, last = FILE_FORMATS
@@ -100,11 +100,31 @@ def test_an_unknown_format_is_an_error_that_names_the_known_ones(tmp_path, conte
         read_recording(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["a.raw", "a.bin", "a"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    for read in (read_recording, lambda path: list(read_windows(path, 100))):
+        with pytest.raises(CorruptRecordingError, match=r"^the file is empty$"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+@pytest.mark.parametrize("most_events", [1, 1 << 22])
+def test_a_file_of_another_sensor_than_is_needed_is_foreign(tmp_path, monkeypatch, is_mapped, most_events):
+    monkeypatch.setattr(file_bytes, "MAPPED_BYTES", 1 if is_mapped else 1 << 25)
+    (tmp_path / "a.raw").write_bytes(CONTENTS["evt2"])
+    (tmp_path / "a.csv").write_bytes(CONTENTS["csv"])
+    for name, sensor in (("a.raw", (1280, 720)), ("a.raw", None), ("a.csv", (640, 480))):  # a text has no header
+        assert same(joined(read_windows(tmp_path / name, most_events, sensor=sensor)), EVENTS)
+    with pytest.raises(ForeignRecordingError, match="of a sensor of 1280 x 720 pixels; one of 640 x 480 is needed"):
+        list(read_windows(tmp_path / "a.raw", most_events, sensor=(640, 480)))
+
+
 NONE = Events(EVENTS.x[:0], EVENTS.y[:0], EVENTS.t[:0], EVENTS.p[:0])
 
 
 @pytest.mark.parametrize(
-    "content", [aedat4.encode(NONE, (9, 9)), aedat2.encode(NONE), evt3.encode(NONE), dat.encode(NONE), b""]
+    "content", [aedat4.encode(NONE, (9, 9)), aedat2.encode(NONE), evt3.encode(NONE), dat.encode(NONE)]
 )
 def test_a_recording_without_events_is_corrupt(tmp_path, content):
     (tmp_path / "a.bin").write_bytes(content)
