@@ -5,7 +5,8 @@ Examples:
   ./job.sh export job_001 --to verilog --estimate ice40
   ./job.sh export job_001 --to rtl --levels-per-stage 6
   ./job.sh export job_001 --to rtl --synthesize ecp5
-  ./job.sh export project_storage/models/job_001/best.safetensors --to onnx --out here
+  ./job.sh export --model project_storage/models/job_001/best.safetensors --to onnx --out here
+  ./job.sh export --model examples/demo.json --to c
 """
 
 import contextlib
@@ -19,7 +20,8 @@ from src.export.devices import FAMILIES
 from src.export.hardware_tools import find_tool
 from src.helpers import LOG
 from src.io_funcs import from_user, read_bytes, write_atomic, write_json
-from src.jobs.folders import Job, hardware_path, is_path, luts_path, microcontroller_path
+from src.jobs.find import model_from_user
+from src.jobs.folders import Job, hardware_path, luts_path, microcontroller_path
 from src.registry import EXPORT_TARGETS
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `job.sh export`."""
-    parser.add_argument("model", metavar="JOB_OR_MODEL", help="a job id or a .safetensors file")
+    parser.add_argument("job", metavar="JOB", nargs="?", help="a job id, whose best model is taken")
+    parser.add_argument("--model", metavar="FILE", help="a model's .safetensors or a circuit's .json file, not a job")
     written = parser.add_argument_group("what is written")
     written.add_argument(
         "--to",
@@ -81,7 +84,8 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     from src.export.c_stream.microcontroller import size_text
     from src.export.exported import ExportedModel
 
-    path = find_model(from_user(arguments.model, "model") if is_path(arguments.model) else arguments.model)
+    wanted = _wanted(arguments)
+    path = find_model(wanted)
     model, about = load_model(path)
     config = Config.from_dict(about["config"], str(path))
     source = config.base.job_id or path.stem
@@ -95,7 +99,8 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     tools = ["yosys"] if arguments.estimate else []
     for tool in [*tools, *(tool for family in families for tool in FAMILIES[family].tools)]:
         find_tool(tool)
-    beside = path.parent if is_path(arguments.model) else Job(arguments.model).models
+    job = None if isinstance(wanted, Path) else Job(wanted)
+    beside = path.parent if job is None else job.models
     folder = from_user(arguments.out, "--out") if arguments.out is not None else beside / "export"
     _refuse_to_replace_others(folder, list(export.files), source)
     with writing_to(folder, "--out names another folder"):
@@ -105,14 +110,22 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     LOG.info("wrote %s to %s: %s", ", ".join(export.files), folder, export.what)
     if export.microcontroller is not None:
         LOG.info("%s", size_text(export.microcontroller))
-        if not is_path(arguments.model):
-            write_json(microcontroller_path(Job(arguments.model)), {**export.microcontroller, "step": exported.step})
-    job = None if is_path(arguments.model) else Job(arguments.model)
+        if job is not None:
+            write_json(microcontroller_path(job), {**export.microcontroller, "step": exported.step})
     if arguments.estimate:
         _estimate(exported, arguments.estimate, job, stop)
     for family in families:
         _synthesize(export.design(family), family, exported, folder, job, stop)
     return EXIT_DONE
+
+
+def _wanted(arguments: Namespace) -> Path | str:
+    """Return the model's file, or the job id; UserError if the command line names none, or both."""
+    if arguments.job is None and arguments.model is None:
+        raise UserError("no model: a job comes first, or --model FILE")
+    if arguments.job is not None and arguments.model is not None:
+        raise UserError(f"job {arguments.job} and --model {arguments.model} are two models: leave one out")
+    return model_from_user(arguments.job or "", arguments.model)
 
 
 def _refuse_to_replace_others(folder: Path, file_names: list[str], source: str) -> None:
@@ -161,8 +174,8 @@ def needed_paths(arguments: Namespace) -> Iterator[tuple[str, Path]]:
     """Yield (mode, path) for the model and for the folder that is written to; a job's lie on project storage."""
     from src.needed_paths import AGAIN
 
-    if is_path(arguments.model):
-        path = from_user(arguments.model, "model")
+    path = _wanted(arguments)
+    if isinstance(path, Path):
         yield "ro", path
         if arguments.out is None and path.is_file():
             yield "make", path.parent / "export"

@@ -4,6 +4,7 @@ Examples:
   ./job.sh predict demo data/DEMO/Test/3
   ./job.sh predict demo data/DEMO/Test --csv
   ./job.sh predict --model project_storage/models/demo/best.safetensors recording.bin --frames
+  ./job.sh predict --model examples/demo.json recording.bin
   ./job.sh predict demo --stream
   ./job.sh predict demo --stream udp://127.0.0.1:7777
 """
@@ -19,8 +20,8 @@ from typing import TYPE_CHECKING
 from src.command_line import EXIT_DONE, RunError, StopSignals, UserError, print_result
 from src.helpers import LOG, keep_freed_memory
 from src.io_funcs import from_user
-from src.jobs.find import find_jobs
-from src.jobs.folders import is_path
+from src.jobs.find import find_jobs, model_from_user
+from src.jobs.folders import MODEL_SUFFIXES
 
 if TYPE_CHECKING:  # --help runs without packages
     from src.evaluation.classifier import Classifier, ClassifierStream
@@ -36,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", nargs="?", help="a job id, whose best model is taken")
     parser.add_argument("files", metavar="FILE", nargs="*", help="a recording, or a folder with all recordings in it")
     what = parser.add_argument_group("what is classified, and by which model")
-    what.add_argument("--model", metavar="FILE", help="a model's .safetensors file, instead of a job")
+    what.add_argument("--model", metavar="FILE", help="a model's .safetensors or a circuit's .json file, not a job")
     what.add_argument(
         "--stream",
         metavar=f"{SCHEME}HOST:PORT",
@@ -105,18 +106,17 @@ def _wanted(arguments: Namespace) -> _Wanted:
     if stream and not stream.startswith(SCHEME):  # `--stream JOB`
         words, stream = [*words, stream], ""
     if arguments.model is not None:
-        path = from_user(arguments.model, "--model")
-        return _Wanted(path if is_path(str(path)) else path.absolute(), words, stream)  # a bare name would be a job
+        return _Wanted(model_from_user("", arguments.model), words, stream)
     if not words:
         raise UserError("no model: a job comes first, or --model FILE")
     job, *files = words
     _require_job_first(job, files)
-    return _Wanted(from_user(job, "model") if is_path(job) else job, files, stream)
+    return _Wanted(model_from_user(job, None), files, stream)
 
 
 def _require_job_first(job: str, files: list[str]) -> None:
     """Raise UserError if a folder or recording stands where the job belongs, and a job behind it."""
-    if job.endswith(".safetensors") or not from_user(job, "FILE").exists() or job in find_jobs():
+    if job.endswith(MODEL_SUFFIXES) or not from_user(job, "FILE").exists() or job in find_jobs():
         return
     for number, text in enumerate(files):
         if not from_user(text, "FILE").exists() and text in find_jobs():

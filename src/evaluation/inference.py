@@ -12,11 +12,12 @@ from src.checkpoint import DamagedCheckpointError, load_model_state, load_tree, 
 from src.circuit.circuit import Circuit
 from src.command_line import UserError
 from src.config import Config
+from src.evaluation.circuit_model import load_circuit_model
 from src.frame_cache.framing_options import dataset_of
 from src.helpers import one_line
 from src.io_funcs import check_name, expand_path, open_regular
 from src.jobs.find import require_jobs, require_model_file
-from src.jobs.folders import Job, is_path, list_checkpoints
+from src.jobs.folders import Job, is_circuit, is_path, list_checkpoints
 from src.logic.temperature import set_temperature
 from src.model import FrameModel, create_model
 from src.options import with_option
@@ -27,12 +28,15 @@ def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
 
     The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `sensor_size` [W, H, P] of the
     recordings (None in files of older versions), `step`, `temperature` (that of the gates in train mode), `frames` (the
-    checksum of the cache that the model was trained on) and `debug` (a text about a run with --debug, or None).
+    checksum of the cache that the model was trained on) and `debug` (a text about a run with --debug, or None). That of
+    a circuit's file is less: its config has the data section, `temperature` is 1 and `frames` is empty.
 
     Raises:
         UserError: if there is no such model, or its file is damaged or does not fit its description.
     """
     path = find_model(path_or_job)
+    if is_circuit(path):
+        return load_circuit_model(path)
     weights, description = _read(path)
     config = Config.from_dict(description["config"], str(path))
     # The implementation that it was trained with may need a GPU.
@@ -61,7 +65,7 @@ def load_circuit(path_or_job: str | Path) -> Circuit:
 def find_model(path_or_job: str | Path) -> Path:
     """Return the file of a model: itself, or a job's best model, else its final one, else its newest checkpoint.
 
-    A text that ends with .safetensors or has a slash names a file; anything else is a job id.
+    A text that ends with .safetensors or .json or has a slash names a file; anything else is a job id.
     """
     text = str(path_or_job)
     if is_path(text):

@@ -95,7 +95,8 @@ class ExportedModel:
     @property
     def size(self) -> str:
         """Return the size of the circuit, for people."""
-        return f"{len(self.circuit.gates):,} gates, of {len(self.full_circuit.gates):,} before simplification"
+        size, before = len(self.circuit.gates), len(self.full_circuit.gates)
+        return f"{size:,} gates" if size == before else f"{size:,} gates, of {before:,} before simplification"
 
     @property
     def description(self) -> Description:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from src.command_line import UserError
-from src.io_funcs import check_name, is_locked, project_root, scratch_root
-from src.jobs.folders import SWEEP_FILE, Job, result_files
+from src.io_funcs import check_name, from_user, is_locked, project_root, scratch_root
+from src.jobs.folders import MODEL_SUFFIXES, SWEEP_FILE, Job, is_path, result_files
 
 MOST_NAMED = 10  # jobs in a message
 _OLD_NAME = re.compile(r"[._-][A-Za-z0-9._-]{0,127}")
@@ -54,10 +54,23 @@ def require_model_file(path: Path) -> None:
     if path.is_file():
         return
     problem = "it is not a file" if path.exists() else "there is no such file"
-    hint = "give a model's .safetensors file or a job id"
+    hint = "give a model's .safetensors file, a circuit's .json file or a job id"
     if near := _nearest_file(path) or _nearest_job(path):
         hint = f"did you mean {near}?"
     raise UserError(f"{path}: {problem}; {hint}")
+
+
+def model_from_user(job: str, file: str | None) -> Path | str:
+    """Return the model that a command line names: a file's path, or a job id.
+
+    Args:
+        job: the argument JOB, which may be a file's path instead.
+        file: the value of `--model`, which is a path even if it looks like a job id; None: JOB counts.
+    """
+    if file is not None:
+        path = from_user(file, "--model")
+        return path if is_path(str(path)) else path.absolute()  # a bare name would be a job
+    return from_user(job, "model") if is_path(job) else job
 
 
 def is_job_id(name: str) -> bool:
@@ -91,7 +104,8 @@ def _nearest_file(path: Path) -> str | None:
     """Return the nearest name of a file in the path's folder, or, of a folder that is not there, NEAREST/FILE."""
     folder = path.parent
     if folder.is_dir():
-        return next(iter(_nearest(path.name, (file.name for file in folder.glob("*.safetensors")))), None)
+        names = (file.name for suffix in MODEL_SUFFIXES for file in folder.glob(f"*{suffix}"))
+        return next(iter(_nearest(path.name, names)), None)
     near = _nearest(folder.name, (other.name for other in folder.parent.glob("*")))
     files = (Path(name, path.name) for name in near)
     return next((str(file) for file in files if os.path.isfile(folder.parent / file)), None)  # noqa: PTH113 - any path
@@ -100,7 +114,7 @@ def _nearest_file(path: Path) -> str | None:
 def _nearest_job(path: Path) -> str | None:
     """Return the job whose name is nearly the file's or its folder's; None if there is none."""
     there = find_jobs()
-    names = (path.name.removesuffix(".safetensors"), path.parent.name)
+    names = (path.stem if path.suffix in MODEL_SUFFIXES else path.name, path.parent.name)
     return next((f"the job {job}" for name in names for job in _nearest(name, there, 0.8)), None)
 
 

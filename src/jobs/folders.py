@@ -13,6 +13,8 @@ from src.io_funcs import file_lock, project_root, scratch_root, sync_directory, 
 
 UNNOTED = "DIFFLOGIC_UNNOTED_RESTART"  # a variable of slurm_job.sh: a file that is there until a restart is noted
 SWEEP_FILE = "sweep.yaml"  # which a sweep's folder is known by
+CIRCUIT_SUFFIX = ".json"
+MODEL_SUFFIXES = (".safetensors", CIRCUIT_SUFFIX)
 _CHECKPOINT = re.compile(r"step_(\d{10})\.safetensors")
 
 
@@ -55,7 +57,12 @@ class Job:
 
 def is_path(text: str) -> bool:
     """Return whether a model's name is a file's path; if not, it is a job id."""
-    return text.endswith(".safetensors") or "/" in text
+    return text.endswith(MODEL_SUFFIXES) or "/" in text
+
+
+def is_circuit(path: Path) -> bool:
+    """Return whether a model's file is one of a circuit, as `job.sh export --to json` writes."""
+    return path.suffix == CIRCUIT_SUFFIX
 
 
 def list_checkpoints(*folders: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from src.data import FrameCache
 from src.evaluation.evaluate import require_fitting_model, warn_of_other_frames
 from src.evaluation.inference import find_model, load_model
 from src.io_funcs import expand_path, from_repository
-from src.jobs.folders import is_path
+from src.jobs.folders import is_circuit, is_path
 from src.model import FrameModel
 
 
@@ -45,6 +45,8 @@ def load_teacher(config: Config, cache: FrameCache, device: torch.device) -> Tea
     try:
         expanded = expand_path(name, "train.teacher.model")
         path = find_model(from_repository(expanded) if is_path(expanded) else expanded)
+        if is_circuit(path):
+            raise UserError("it is a circuit, which has no layers on a training's device; give the job it came from")
         model, about = load_model(path)
         own = Config.from_dict(about["config"], str(path))
         if own.data.name != config.data.name:

@@ -52,7 +52,7 @@ def test_without_a_command_a_line_names_the_commands(words):
     ("name", "words", "takes"),
     [
         ("report", ["a", "b"], "one JOB_ID"),
-        ("export", ["a", "b", "--to", "c"], "one JOB_OR_MODEL"),
+        ("export", ["a", "b", "--to", "c"], "one JOB"),
         ("sweep", ["a.yaml", "b.yaml"], "one SWEEP.yaml"),
     ],
 )

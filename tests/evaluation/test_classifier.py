@@ -17,6 +17,8 @@ from src.events import Events, read_recording
 from src.events.datasets.folder import FOLDER
 from src.events.formats import aedat2, evt2, nmnist_bin
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from src.export import circuit_json
+from src.export.exported import ExportedModel
 from src.frame_cache.cache import read_manifest, recording_names
 from src.frame_cache.prepare import prepare
 from src.model import create_model
@@ -38,6 +40,7 @@ CASES = {
     "cnn": "model.model_type=cnn",
     "mlp in bfloat16": "model.model_type=mlp train.dtype=bfloat16",
 }
+GATES = [name for name in CASES if "cnn" not in CASES[name] and "mlp" not in CASES[name]]
 STREAMED = [name for name in CASES if not name.startswith("bins")]
 
 
@@ -146,6 +149,17 @@ def test_a_recording_of_another_sensor_than_the_model_s_is_refused(dense, tmp_pa
 def test_a_logic_gate_network_runs_as_its_circuit(saved):
     assert load_classifier(saved("dense")[3]).circuit is not None
     assert load_classifier(saved("mlp in bfloat16")[3]).circuit is None
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_a_circuit_s_file_classifies_as_its_model(folder, saved, recording, name):
+    config, cache, model, path = saved(name)
+    exported = ExportedModel(model, config, tuple(cache.class_names), 1, "net", cache.sensor_size)
+    circuit = folder / f"{name}.json"
+    circuit.write_text(circuit_json.export(exported).files["net.json"])
+    of_model, of_circuit = load_classifier(path).predict(recording), load_classifier(circuit).predict(recording)
+    for field in dataclasses.fields(of_model):
+        assert np.array_equal(getattr(of_model, field.name), getattr(of_circuit, field.name))
 
 
 @pytest.fixture

@@ -115,7 +115,9 @@ def test_of_a_job_s_folder_the_job_is_named(storages):
 
 
 def test_of_a_path_that_is_like_nothing_it_is_said_what_to_give():
-    assert message(find_model, "a/b") == ("a/b: there is no such file; give a model's .safetensors file or a job id")
+    assert message(find_model, "a/b") == (
+        "a/b: there is no such file; give a model's .safetensors file, a circuit's .json file or a job id"
+    )
 
 
 def test_export_refuses_a_path_that_is_not_there_in_one_line(capfd, monkeypatch):

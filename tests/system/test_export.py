@@ -15,7 +15,7 @@ from src.cli import export
 from src.command_line import StopSignals, UserError
 from src.config import Base, Config, Data, DiffLogicOptions, Model
 from src.evaluation.inference import load_circuit, load_model
-from src.export.circuit_json import from_json
+from src.export.circuit_json import read_circuit_file
 from src.export.verilog import count_width
 from src.frame_cache.cache import read_split
 from src.model import create_model
@@ -44,9 +44,11 @@ def folder(tmp_path):
 
 def test_a_job_is_exported_beside_its_models(folder):
     output = small_job.run(folder, "src/cli", "export", "gates", "--to", "json")
-    circuit, description = from_json((folder / "project/models/gates/export/gates.json").read_text())
-    assert f"wrote gates.json to {folder}/project/models/gates/export: {len(circuit.gates)} gates, of 200" in output
-    assert description.class_names == ("a", "b")
+    file = read_circuit_file(folder / "project/models/gates/export/gates.json")
+    assert (
+        f"wrote gates.json to {folder}/project/models/gates/export: {len(file.circuit.gates)} gates, of 200" in output
+    )
+    assert file.description.class_names == ("a", "b")
 
 
 def test_a_file_is_exported_to_the_folder_named(folder):
@@ -74,7 +76,7 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
         checkpoint.save_model(folder / f"project/models/{job}/best.safetensors", model, about)
 
     def exported(job):
-        words = {"model": job, "to": kind, "out": str(folder / "out"), "frames": 3}
+        words = {"job": job, "model": None, "to": kind, "out": str(folder / "out"), "frames": 3}
         words |= {"levels_per_stage": 8, "estimate": None, "synthesize": None}
         export.run(argparse.Namespace(**words), StopSignals())
         return {path.name: path.read_bytes() for path in (folder / "out").rglob("*.*")}
@@ -83,6 +85,21 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
     with pytest.raises(UserError, match=r"/out/a_b.* is the export of a-b, which this one of a\.b would replace"):
         exported("a.b")
     assert exported("a-b") == first
+
+
+@pytest.mark.parametrize("kind", ["c", "verilog", "rtl", "json"])
+def test_a_circuit_s_file_is_exported_as_its_job_is(folder, monkeypatch, kind):
+    for variable in ("project", "scratch"):
+        monkeypatch.setenv(f"{variable.upper()}_STORAGE_DIR", str(folder / variable))
+
+    def exported(out, to=kind, job=None, model=None):
+        words = {"job": job, "model": model, "to": to, "out": str(folder / out), "frames": 20}
+        words |= {"levels_per_stage": 8, "estimate": None, "synthesize": None}
+        export.run(argparse.Namespace(**words), StopSignals())
+        return {path.relative_to(folder / out): path.read_bytes() for path in (folder / out).rglob("*.*")}
+
+    exported("circuit", to="json", job="gates")
+    assert exported("a", job="gates") == exported("b", model=str(folder / "circuit/gates.json"))
 
 
 def test_options_that_cannot_stream_leave_out_the_program_that_takes_events(folder, monkeypatch):
@@ -104,6 +121,7 @@ BAD = [
     (("gates", "--to", "c", "--out", "/proc/nowhere"), "/proc/nowhere: cannot write there"),
     (("nobody", "--to", "onnx"), "there is no job nobody"),
     (("damaged.safetensors", "--to", "json"), "damaged.safetensors: cannot read the model"),
+    (("--model", "damaged.json", "--to", "c"), "damaged.json: this is no circuit that can be read: it is no JSON"),
 ]
 
 
@@ -112,7 +130,8 @@ SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in BAD[1:]]  # test
 
 @pytest.mark.parametrize(("words", "message"), [BAD[0], *SLOW])
 def test_bad_input_is_told_in_one_line(folder, words, message):
-    (folder / "damaged.safetensors").write_bytes(b"1234567890")
+    for suffix in ("safetensors", "json"):
+        (folder / f"damaged.{suffix}").write_bytes(b"1234567890:")
     before = sorted(folder.rglob("*"))
     output = small_job.run(folder, "src/cli", "export", *words, expect=2)
     assert message in output
@@ -124,6 +143,8 @@ def test_bad_input_is_told_in_one_line(folder, words, message):
     ("words", "message"),
     [
         (("gates", "--to", "vhdl"), "invalid choice"),
+        (("--to", "c"), "no model: a job comes first, or --model FILE"),
+        (("gates", "--model", "a.json", "--to", "c"), "job gates and --model a.json are two models: leave one out"),
         (("gates", "--to", "c", "--frames", "0"), "expected a number from 1"),
         (("gates", "--to", "c", "--estimate", "xilinx"), "--estimate needs --to verilog or rtl"),
         (("gates", "--to", "json", "--synthesize", "all"), "--synthesize needs --to verilog or rtl"),
@@ -176,6 +197,20 @@ def exported(folder, job, kind):
 
 
 @pytest.mark.slow
+def test_a_circuit_s_file_predicts_every_test_recording_as_its_job_does(trained):
+    folder, _ = trained
+    (manifest,) = folder.glob("scratch/data/*/*/manifest.json")
+    root = REPOSITORY / "data/DEMO/Test" if manifest.parents[1].name == "DEMO" else REAL[0].parents[2] / "Test"
+    circuit = exported(folder, "difflogic", "json") / "difflogic.json"
+    of_job, of_circuit = (
+        small_job.run(folder, "src/cli", "predict", *model, str(root), "--csv")
+        for model in (["difflogic"], ["--model", str(circuit)])
+    )
+    assert of_job.count("\n") > 50
+    assert of_job == of_circuit
+
+
+@pytest.mark.slow
 def test_circuit_c_verilog_and_json_count_as_the_model_does_on_every_test_frame(trained):
     folder, frames = trained
     circuit = load_circuit(file_of(folder, "difflogic"))
@@ -184,7 +219,7 @@ def test_circuit_c_verilog_and_json_count_as_the_model_does_on_every_test_frame(
     assert np.array_equal(counts.astype(np.float32) / np.float32(circuit.tau), scores)
     assert len(np.unique(scores.argmax(1))) > 5  # it has learned something: classes differ
 
-    restored, _ = from_json((exported(folder, "difflogic", "json") / "difflogic.json").read_text())
+    restored = read_circuit_file(exported(folder, "difflogic", "json") / "difflogic.json").circuit
     assert len(restored.gates) < len(circuit.gates)
     assert np.array_equal(restored(frames), counts)
 

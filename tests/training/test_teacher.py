@@ -54,6 +54,13 @@ def test_a_teacher_scores_as_the_saved_model_does_and_learns_nothing(folder):
     assert not scores.requires_grad
 
 
+def test_a_circuit_is_no_teacher(folder):
+    circuit = folder / "circuit.json"
+    circuit.touch()
+    with pytest.raises(UserError, match=r"circuit\.json: it is a circuit, which has no layers on a training's device"):
+        teacher_of(folder, circuit)
+
+
 def test_there_is_no_teacher_unless_one_is_named(folder):
     config = config_of(folder)
     assert load_teacher(config, open_cache(config, lambda: None), CPU) is None
