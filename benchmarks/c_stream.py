@@ -139,9 +139,7 @@ def design(data: Data, options: DiffLogicOptions) -> tuple[ExportedModel, Stream
     torch.manual_seed(0)
     model = create_model(config.model, frame_shape(framing_of(data), DEMO.sensor_size), 10).eval()
     exported = ExportedModel(model, config, DEMO.classes, 0, "net", DEMO.sensor_size)
-    made = design_of(exported)
-    assert isinstance(made, StreamDesign)
-    return exported, made
+    return exported, design_of(exported)
 
 
 def packed(recordings: list[Events]) -> bytes:

@@ -182,7 +182,7 @@ def _circuit_file(fields: dict[str, Any]) -> CircuitFile:
         Description(name, frame_shape, class_names, _texts(fields, "channels"), source),
         fields["data"],
         _size(fields, "sensor_size"),
-        tuple(_numbers(fields, "thresholds", most=255).tolist()),
+        tuple(_numbers(fields, "thresholds", least=-MOST_NODES).tolist()),
         _whole(fields, "step", least=0),
     )
 
@@ -201,10 +201,10 @@ def _tau(fields: dict[str, Any]) -> float:
     return float(tau)
 
 
-def _numbers(fields: dict[str, Any], key: str, most: int = MOST_NODES) -> NDArray[np.int64]:
+def _numbers(fields: dict[str, Any], key: str, least: int = 0) -> NDArray[np.int64]:
     values = fields[key]
-    if not isinstance(values, list) or not all(type(value) is int and 0 <= value <= most for value in values):
-        raise ValueError(f"{key} must be a list of whole numbers from 0 to {most}")
+    if not isinstance(values, list) or not all(type(value) is int and least <= value <= MOST_NODES for value in values):
+        raise ValueError(f"{key} must be a list of whole numbers from {least} to {MOST_NODES}")
     return np.array(values, np.int64)
 
 

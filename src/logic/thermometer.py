@@ -49,8 +49,7 @@ class Thermometer(nn.Module):
 
     def encode(self, counts: torch.Tensor) -> torch.Tensor:
         """Return what a circuit reads, uint8 [B, ceil(levels*P*H*W/8)], from frames of counts uint8 [B, P*H*W]."""
-        by_channel = counts.reshape(len(counts), self.channels, 1, -1)
-        return pack_bits((by_channel > self.thresholds.detach()[:, None]).to(torch.uint8).flatten(1))
+        return encode_counts(counts, self.channels, self.thresholds.detach())
 
     @torch.no_grad()
     def fit(self, counts: NDArray[np.uint8]) -> None:
@@ -81,3 +80,15 @@ class Thermometer(nn.Module):
     def extra_repr(self) -> str:
         """Return what `print` shows."""
         return f"levels={self.levels}, learnable={self.learnable}"
+
+
+def encode_counts(counts: torch.Tensor, channels: int, thresholds: torch.Tensor) -> torch.Tensor:
+    """Return the packed bits count > threshold, uint8 [B, ceil(levels*P*H*W/8)], of frames of counts uint8 [B, P*H*W].
+
+    Args:
+        counts: P*H*W is a multiple of `channels`.
+        channels: each becomes one channel per threshold.
+        thresholds: [levels], of any dtype.
+    """
+    by_channel = counts.reshape(len(counts), channels, 1, counts.shape[1] // channels)
+    return pack_bits((by_channel > thresholds[:, None]).to(torch.uint8).flatten(1))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from src.circuit.circuit import Circuit
 from src.command_line import UserError
 from src.config import Model
-from src.logic.thermometer import Thermometer
+from src.logic.thermometer import encode_counts
 from src.models.frame_model import FrameModel, FrameShape
 from src.models.onnx_graph import Graph
 
@@ -25,8 +25,6 @@ class CircuitModel(FrameModel):
         super().__init__(frame_shape, circuit.num_classes, "counts" if thresholds else "binary", Model())
         self._circuit = circuit
         self._thresholds = thresholds
-        self._thermometer = Thermometer(len(thresholds), frame_shape[0])
-        self._thermometer.thresholds.copy_(torch.tensor(thresholds))
 
     def forward_packed(self, packed: torch.Tensor) -> torch.Tensor:
         """Return the class scores of frames, [B, classes]."""
@@ -43,7 +41,9 @@ class CircuitModel(FrameModel):
 
     def circuit_inputs(self, packed: torch.Tensor) -> torch.Tensor:
         """Return packed frames as they are, or their counts encoded by the thermometer."""
-        return self._thermometer.encode(packed) if self._thresholds else packed
+        if not self._thresholds:
+            return packed
+        return encode_counts(packed, self.frame_shape[0], torch.tensor(self._thresholds))
 
     @property
     def circuit_shape(self) -> FrameShape:

@@ -20,7 +20,7 @@ from tests.export.exports import described, trained
 
 
 def file_of(circuit, description=None):
-    return CircuitFile(circuit, description or described(circuit), data_options(Data()), (34, 34, 2), (0, 2), 7)
+    return CircuitFile(circuit, description or described(circuit), data_options(Data()), (34, 34, 2), (-1, 2), 7)
 
 
 SMALL = to_json(file_of(trained(num_inputs=9, width=20)[0])).encode()
@@ -89,7 +89,7 @@ def test_options_say_how_frames_are_made_but_not_where_recordings_lie():
         ({"frame_shape": [1, 1, 10]}, "is not the number of bits of frame_shape"),
         ({"class_names": ["a"]}, "there are 1 class names for 10 classes"),
         ({"sensor_size": [1, 2]}, "must be three numbers above 0"),
-        ({"thresholds": [256]}, "thresholds must be a list of whole numbers from 0 to 255"),
+        ({"thresholds": [0.5]}, "thresholds must be a list of whole numbers"),
         ({"name": "a b"}, "name = 'a b' can be no name"),
         ({"data": []}, "data must be an object"),
     ],

@@ -120,7 +120,7 @@ def test_recordings_may_wrap_be_short_or_break_off(recordings, case, storages, t
     config = recordings
     for name, value in {"model.difflogic.num_neurons": 5000, **CASES[case]}.items():
         config = with_option(config, name, value)
-    design, model, _, events = prepared(config)
+    design, _, _, events = prepared(config)
     runner = program(tmp_path / "c", design, flags=SANITIZED)
     begin = np.zeros(1, COMMAND)
     begin["kind"] = BEGIN
@@ -132,4 +132,4 @@ def test_recordings_may_wrap_be_short_or_break_off(recordings, case, storages, t
         parts += [whole(wrapping), begin, commands(other)[: len(other) // 2], whole(short)]
         wanted += [wrapping, short]
     for found, recording in zip(streamed(runner, design, *parts), wanted, strict=True):
-        assert_same(found, expected(design, model.circuit_inputs, recording))
+        assert_same(found, expected(design, recording))

@@ -110,8 +110,8 @@ def test_options_that_cannot_stream_leave_out_the_program_that_takes_events(fold
     checkpoint.save_model(folder / "project/models/gates/best.safetensors", model, about)
     output = small_job.run(folder, "src/cli", "export", "gates", "--to", "c", "--out", "here")
     assert (
-        "without gates_stream, which takes events: data.stabilize = true is only known for whole recordings; train "
-        "with data.stabilize=false"
+        "without gates_stream, which takes events: data.stabilize = true: such frames need all events of a recording, "
+        "or their place in it, so no stream of events gives them; train with data.stabilize=false"
     ) in output
     assert sorted(path.name for path in (folder / "here").iterdir()) == ["gates.c", "gates.h", "gates_selftest.c"]
 

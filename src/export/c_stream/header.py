@@ -54,15 +54,15 @@ int {name}_end({name}_state *state);
 
 
 def _private_fields(design: StreamDesign, placed: PlacedGates) -> list[str]:
-    channels, height, width = design.frame_shape
-    size = f"{channels} * {height} * {width}" if design.thresholds else str(design.frame_words)
-    open_type = "uint8_t" if design.thresholds else "uint32_t"
+    width, height, channels = design.plan.frame_size
+    size = f"{channels} * {height} * {width}" if design.plan.thresholds else str(design.frame_words)
+    open_type = "uint8_t" if design.plan.thresholds else "uint32_t"
     fields = [
         f"uint32_t bits[{placed.num_words}]; /* of the network's inputs, then of its gates */",
-        f"{open_type} open[{design.open_frames}][{size}]; /* frames that are not full */",
+        f"{open_type} open[{design.plan.num_open}][{size}]; /* frames that are not full */",
         "uint32_t oldest; /* of the open frames */",
     ]
-    if design.by_time:
+    if design.plan.by_time:
         fields += [
             "uint32_t begin; /* of the oldest open frame */",
             "uint32_t latest; /* time of the events so far */",
@@ -72,8 +72,8 @@ def _private_fields(design: StreamDesign, placed: PlacedGates) -> list[str]:
         ]
     else:
         fields.append("uint32_t since; /* events since the begin of the oldest open frame */")
-    if design.framing.denoise_time:
-        columns, rows = design.region
+    if design.plan.framing.denoise_time:
+        _, _, columns, rows = design.plan.region
         fields += [
             f"uint32_t times[{columns * rows}]; /* of the newest event of each pixel, for denoising */",
             "uint32_t newest, checked; /* the newest time, and that of the last look for old times */",
@@ -83,7 +83,7 @@ def _private_fields(design: StreamDesign, placed: PlacedGates) -> list[str]:
 
 
 def _about(design: StreamDesign) -> list[str]:
-    width, height, polarities = design.sensor_size
+    width, height, polarities = design.plan.sensor_size
     return [
         f"{design.name}: classifies a recording of an event camera while its events come, by a network of",
         f"{len(design.circuit.gates)} logic gates. No allocation, no floating point, no division by a variable, and no "
@@ -99,12 +99,12 @@ def _about(design: StreamDesign) -> list[str]:
 
 
 def _about_frames(design: StreamDesign) -> list[str]:
-    framing = design.framing
-    unit = "microseconds" if design.by_time else "events"
-    channels, height, width = design.frame_shape
+    framing = design.plan.framing
+    unit = "microseconds" if design.plan.by_time else "events"
+    width, height, channels = design.plan.frame_size
     lines = [
-        f"A frame: {framing.size} {unit}; the next one begins {design.step} {unit} after it. It has {channels} "
-        f"channels, {height} rows and {width} columns of {'counts' if design.thresholds else 'bits'}."
+        f"A frame: {framing.size} {unit}; the next one begins {design.plan.step} {unit} after it. It has {channels} "
+        f"channels, {height} rows and {width} columns of {'counts' if design.plan.thresholds else 'bits'}."
     ]
     if framing.crop is not None:
         left, top, columns, rows = framing.crop
@@ -116,8 +116,8 @@ def _about_frames(design: StreamDesign) -> list[str]:
             "As in training, every pixel counts as having had an event at time 0.",
             "Each recording must have an event at another pixel than (0, 0): training uses no event of one without.",
         ]
-    if design.stack > 1:
-        lines.append(f"The network looks at {design.stack} frames: the newest one and those before it.")
+    if design.plan.stack > 1:
+        lines.append(f"The network looks at {design.plan.stack} frames: the newest one and those before it.")
     return lines
 
 
@@ -127,7 +127,7 @@ def _about_push(design: StreamDesign) -> list[str]:
         "t may wrap: of a longer timestamp, give the low 32 bits. Consecutive events are less than 2^31 microseconds",
         "(35 minutes) apart, and times go back by less than 2^30 microseconds.",
     ]
-    if design.by_time:
+    if design.plan.by_time:
         lines += [
             "An event may complete several frames: call next until it returns -1 to see them all. If you do not, the",
             "next push or end classifies them, so votes have them in any case.",
@@ -136,13 +136,13 @@ def _about_push(design: StreamDesign) -> list[str]:
 
 
 def _about_next(design: StreamDesign) -> list[str]:
-    if design.by_time:
+    if design.plan.by_time:
         return ["Returns the class of the next frame that the last event completed, -1 if there is none."]
     return ["Returns -1: an event completes at most one frame. With frames of time it may complete several."]
 
 
 def _about_end(design: StreamDesign) -> list[str]:
     left = "A recording without a whole frame has a frame of the events that it has."
-    if not design.framing.drop_incomplete:
+    if not design.plan.framing.drop_incomplete:
         left = "If events are left after the last whole frame, they make a frame."
     return [f"Ends the recording; returns its class. {left}", "Call begin before the next push."]

@@ -1,10 +1,11 @@
 """NAME_stream.c of a StreamDesign: events -> frames -> bits -> class counts, one event and one frame at a time."""
 
-from src.export.c_stream.design import LONGEST, StreamDesign
+from src.export.c_stream.design import StreamDesign
 from src.export.c_stream.header import header
 from src.export.c_stream.one_frame import evaluator, place_gates
 from src.export.c_text import array, comment
 from src.export.description import mark_of
+from src.export.stream_plan import LONGEST
 
 
 def to_stream_c(design: StreamDesign) -> dict[str, str]:
@@ -12,15 +13,15 @@ def to_stream_c(design: StreamDesign) -> dict[str, str]:
 
     The program cuts frames as `FrameStream` does, bit for bit, and counts what the circuit counts.
     """
-    placed = place_gates(design.circuit, design.input_places, design.stack * design.frame_words)
+    placed = place_gates(design.circuit, design.input_places, design.plan.stack * design.frame_words)
     parts = [
         comment([f"See {design.name}_stream.h.", f"Written by {mark_of(design.source)}."]),
         _head(design),
         evaluator(design, placed),
         _complete(design),
         _add(design),
-        _BEFORE if design.by_time or design.framing.denoise_time else "",
-        _denoise(design) if design.framing.denoise_time else "",
+        _BEFORE if design.plan.by_time or design.plan.framing.denoise_time else "",
+        _denoise(design) if design.plan.framing.denoise_time else "",
         _begin(design),
         _next(design),
         _push(design),
@@ -32,16 +33,16 @@ def to_stream_c(design: StreamDesign) -> dict[str, str]:
 
 def _head(design: StreamDesign) -> str:
     upper = design.name.upper()
-    unit = "microseconds" if design.by_time else "events"
+    unit = "microseconds" if design.plan.by_time else "events"
     return f"""#include "{design.name}_stream.h"
 
 #include <string.h>
 
 #define CLASSES {upper}_CLASSES
-#define FRAME_SIZE UINT32_C({design.framing.size}) /* {unit} */
-#define FRAME_STEP UINT32_C({design.step}) /* {unit} from one frame to the next */
-#define OPEN_FRAMES {design.open_frames} /* that an event can belong to */
-#define STACK {design.stack} /* frames that the network looks at */
+#define FRAME_SIZE UINT32_C({design.plan.framing.size}) /* {unit} */
+#define FRAME_STEP UINT32_C({design.plan.step}) /* {unit} from one frame to the next */
+#define OPEN_FRAMES {design.plan.num_open} /* that an event can belong to */
+#define STACK {design.plan.stack} /* frames that the network looks at */
 #define FRAME_WORDS {design.frame_words} /* of the bits of one of them */
 #define FIRST_GATE_WORD (STACK * FRAME_WORDS)
 
@@ -54,7 +55,7 @@ def _complete(design: StreamDesign) -> str:
     evaluate = "run_gates(s->bits);\n    for (int c = 0; c < CLASSES; c++)\n        s->counts[c] = "
     evaluate += "offsets[c] + count(s->bits, starts[c], starts[c + 1]);"
     argument, skip = "", ""
-    if design.by_time:
+    if design.plan.by_time:
         argument = ", int is_empty"
         skip = """    s->empty_frames = is_empty ? s->empty_frames + 1 : 0;
     if (s->empty_frames > STACK)
@@ -80,7 +81,7 @@ static int complete(state_type *s{argument})
 {{
     const uint32_t frame = s->oldest;
     s->oldest = frame + 1 < OPEN_FRAMES ? frame + 1 : 0;
-{skip}{shift if design.stack > 1 else ""}    load(s, frame);
+{skip}{shift if design.plan.stack > 1 else ""}    load(s, frame);
     memset(s->open[frame], 0, sizeof s->open[frame]);
     {evaluate}
     return voted(s);
@@ -90,17 +91,17 @@ static int complete(state_type *s{argument})
 
 def _load(design: StreamDesign) -> str:
     """Return C that makes the network's newest input of an open frame."""
-    if not design.thresholds:
+    if not design.plan.thresholds:
         return """/* Makes an open frame the newest one of the network's input. */
 static void load(state_type *s, uint32_t frame)
 {
     memcpy(s->bits + (STACK - 1) * FRAME_WORDS, s->open[frame], sizeof s->open[frame]);
 }
 """
-    channels, height, width = design.frame_shape
+    width, height, channels = design.plan.frame_size
     return f"""/* A pixel's bits say which thresholds its count is above. */
 static const int32_t thresholds[] = {{
-{array(design.thresholds)}
+{array(design.plan.thresholds)}
 }};
 
 /* Makes the bits of an open frame the newest ones of the network's input: [channel][threshold][pixel]. */
@@ -109,7 +110,7 @@ static void load(state_type *s, uint32_t frame)
     uint32_t *word = s->bits + (STACK - 1) * FRAME_WORDS;
     uint32_t bits = 0, used = 0;
     for (uint32_t channel = 0; channel < {channels}; channel++)
-        for (uint32_t level = 0; level < {len(design.thresholds)}; level++) {{
+        for (uint32_t level = 0; level < {len(design.plan.thresholds)}; level++) {{
             const uint8_t *counts = s->open[frame] + channel * {height * width};
             for (uint32_t i = 0; i < {height * width}; i++) {{
                 bits |= (uint32_t)(counts[i] > thresholds[level]) << used;
@@ -127,7 +128,7 @@ static void load(state_type *s, uint32_t frame)
 
 def _add(design: StreamDesign) -> str:
     put = "s->open[frame][pixel / 32] |= UINT32_C(1) << pixel % 32;"
-    if design.thresholds:
+    if design.plan.thresholds:
         put = "if (s->open[frame][pixel] < 255)\n            s->open[frame][pixel]++;"
     return f"""/* Puts an event into the open frames that it belongs to; `since` is its place in the oldest one. */
 static void add(state_type *s, uint32_t since, uint32_t pixel)
@@ -151,10 +152,10 @@ static int is_before(uint32_t t, uint32_t other)
 
 
 def _denoise(design: StreamDesign) -> str:
-    columns, rows = design.region
+    _, _, columns, rows = design.plan.region
     return f"""#define COLUMNS {columns} /* of the region that is used */
 #define ROWS {rows}
-#define DENOISE_TIME UINT32_C({design.framing.denoise_time}) /* microseconds */
+#define DENOISE_TIME UINT32_C({design.plan.framing.denoise_time}) /* microseconds */
 #define OLD UINT32_C({2 * LONGEST}) /* the age, in microseconds, that older events are given, so that none wraps */
 #define CHECK_INTERVAL UINT32_C({LONGEST}) /* microseconds */
 
@@ -191,7 +192,7 @@ static int is_kept(state_type *s, uint32_t t, uint32_t x, uint32_t y)
 
 def _begin(design: StreamDesign) -> str:
     lines = ["memset(s, 0, sizeof *s);", "s->frame_class = -1;"]
-    if design.stack > 1 and min(design.thresholds, default=0) < 0:  # bits of empty frames are not all 0
+    if design.plan.stack > 1 and min(design.plan.thresholds, default=0) < 0:  # bits of empty frames are not all 0
         lines += [
             "for (int i = 0; i < STACK; i++) {",
             "    memmove(s->bits, s->bits + FRAME_WORDS, (STACK - 1) * FRAME_WORDS * sizeof *s->bits);",
@@ -207,7 +208,7 @@ def _begin(design: StreamDesign) -> str:
 
 
 def _next(design: StreamDesign) -> str:
-    if not design.by_time:
+    if not design.plan.by_time:
         return f"""int {design.name}_next(state_type *s)
 {{
     (void)s;
@@ -232,8 +233,8 @@ def _next(design: StreamDesign) -> str:
 
 
 def _push(design: StreamDesign) -> str:
-    name, framing = design.name, design.framing
-    width, height, polarities = design.sensor_size
+    name, framing = design.name, design.plan.framing
+    width, height, polarities = design.plan.sensor_size
     drain = f"    while ({name}_next(s) >= 0)\n        ; /* frames that the last event completed */\n"
     crop = ""
     if framing.crop is not None:
@@ -245,7 +246,7 @@ def _push(design: StreamDesign) -> str:
 """
     denoise = "    if (!is_kept(s, t, x, y))\n        return -1;\n" if framing.denoise_time else ""
     tables, pixel = _pixel(design)
-    if design.by_time:
+    if design.plan.by_time:
         take = f"""    s->pixel = {pixel};
     if (!s->has_begun) {{
         s->begin = s->latest = t;
@@ -260,10 +261,10 @@ def _push(design: StreamDesign) -> str:
         return -1;
     s->since -= FRAME_STEP;
     return complete(s);"""
-    used = "" if design.by_time or framing.denoise_time else "    (void)t;\n"
+    used = "" if design.plan.by_time or framing.denoise_time else "    (void)t;\n"
     return f"""{tables}int {name}_push(state_type *s, uint32_t t, uint16_t x, uint16_t y, uint8_t p)
 {{
-{used}{drain if design.by_time else ""}    if (x >= {width} || y >= {height} || p >= {polarities}) {{
+{used}{drain if design.plan.by_time else ""}    if (x >= {width} || y >= {height} || p >= {polarities}) {{
         s->outside++;
         return -1;
     }}
@@ -274,12 +275,12 @@ def _push(design: StreamDesign) -> str:
 
 def _pixel(design: StreamDesign) -> tuple[str, str]:
     """Return tables, and the expression of an event's place in a frame."""
-    _, height, width = design.frame_shape
-    plane = "" if design.framing.polarities == "merged" else f"(uint32_t)p * {height * width} + "
-    factor = design.framing.downsample
+    width, height, _ = design.plan.frame_size
+    plane = "" if design.plan.framing.polarities == "merged" else f"(uint32_t)p * {height * width} + "
+    factor = design.plan.framing.downsample
     if factor == 1:
         return "", f"{plane}(uint32_t)y * {width} + x"
-    columns, rows = design.region
+    _, _, columns, rows = design.plan.region
     tables = {
         "column_of": [int(x * factor) for x in range(columns)],
         "row_of": [int(y * factor) * width for y in range(rows)],
@@ -295,12 +296,12 @@ def _pixel(design: StreamDesign) -> tuple[str, str]:
 def _end(design: StreamDesign) -> str:
     left = "s->frames == 0"
     lines = []
-    if design.by_time:
+    if design.plan.by_time:
         lines.append(f"while ({design.name}_next(s) >= 0)\n        ;")
-    if not design.framing.drop_incomplete:
-        since = "s->latest - s->begin" if design.by_time else "s->since"
+    if not design.plan.framing.drop_incomplete:
+        since = "s->latest - s->begin" if design.plan.by_time else "s->since"
         left += f" || {since} > FRAME_SIZE - FRAME_STEP"
-    lines.append(f"if ({left})\n        complete(s{', 0' if design.by_time else ''});")
+    lines.append(f"if ({left})\n        complete(s{', 0' if design.plan.by_time else ''});")
     lines.append("return best_of(s->votes);")
     body = "\n".join(f"    {line}" for line in lines)
     return f"""int {design.name}_end(state_type *s)

@@ -1,6 +1,7 @@
 """The modules that place events in frames and fill the frames: NAME_place and NAME_accumulate."""
 
-from src.export.rtl.plan import TIME_BITS, StreamPlan, bits_for
+from src.export.rtl.bits import bits_for
+from src.export.stream_plan import TIME_BITS, StreamPlan
 
 
 def place_module(name: str, plan: StreamPlan) -> str:
@@ -354,6 +355,9 @@ def encode_module(name: str, plan: StreamPlan) -> str:
             channel = p * max(len(plan.thresholds), 1) + level
             for y in range(rows):
                 to = (channel * rows + y) * columns
+                if threshold < 0:
+                    lines.append(f"    assign bits[{to} +: {columns}] = {{{columns}{{1'b1}}}};")
+                    continue
                 if bits == 1:
                     lines.append(f"    assign bits[{to} +: {columns}] = frame[{y * line + p * columns} +: {columns}];")
                     continue
@@ -370,7 +374,7 @@ def encode_module(name: str, plan: StreamPlan) -> str:
     reg [{history * num_frame - 1}:0] older;  // the frames before, the newest last
     always @(posedge clk) begin
         if (frame_valid) older <= {shifted};
-        if (rst || ends) older <= {history * num_frame}'d0;
+        if (rst || ends) older <= {{{history}{{{_empty_frame(plan)}}}}};
     end"""
     unread = [*([] if history else ["clk", "rst", "frame_valid", "ends"]), *(["frame"] if plan.thresholds else [])]
     unused = f"\n    wire _unused = &{{1'b0, {', '.join(unread)}}};" if unread else ""
@@ -400,6 +404,15 @@ def _above(threshold: int, pixel: int, plan: StreamPlan) -> str:
     if plan.counts_in_unary:
         return f"frame[{pixel + threshold}]"
     return f"frame[{pixel} +: {plan.count_bits}] > {plan.count_bits}'d{threshold}"
+
+
+def _empty_frame(plan: StreamPlan) -> str:
+    """Return the bits of a frame without events: those of thresholds below 0 are 1."""
+    if min(plan.thresholds, default=0) >= 0:
+        return f"{plan.bits_per_frame}'d0"
+    columns, rows, polarities = plan.frame_size
+    channels = [f"{{{rows * columns}{{1'b{int(threshold < 0)}}}}}" for threshold in plan.thresholds] * polarities
+    return f"{{{', '.join(reversed(channels))}}}"
 
 
 def _encoding_text(plan: StreamPlan) -> str:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from src.circuit.circuit import Circuit
 from src.events.events import Events
-from src.events.frame_stream import FrameStream
-from src.export.rtl.plan import TIME_BITS, VOTE_BITS, StreamPlan, bits_for
+from src.export.rtl.bits import VOTE_BITS, bits_for
+from src.export.stream_plan import TIME_BITS, StreamPlan
+from src.export.stream_samples import stream_samples
 
 IDLE_CYCLES = 4  # after the pipeline, before a reset
 
@@ -37,27 +38,8 @@ class Expected:
 
 def expected_of(run: Run, plan: StreamPlan, circuit: Circuit) -> Expected:
     """Return what a recording is to give, by the code that prepares frames and by the circuit."""
-    stream = FrameStream(plan.framing, plan.sensor_size)
-    parts = [full.frames for full in stream.push(run.events)]
-    if run.is_whole:
-        parts.append(stream.finish().frames)
-    frames = np.concatenate([np.empty((0, stream.frame_bytes), np.uint8), *parts])
-    counts = circuit(samples_of(frames, plan)).astype(np.int64)
+    counts = circuit(stream_samples(run.events, plan, run.is_whole)).astype(np.int64)
     return Expected(counts, counts.sum(0) if run.is_whole else None)
-
-
-def samples_of(frames: NDArray[np.uint8], plan: StreamPlan) -> NDArray[np.uint8]:
-    """Return what the circuit reads of the frames of one recording: encoded by the thermometer, and stacked."""
-    columns, rows, polarities = plan.frame_size
-    if plan.thresholds:
-        by_channel = frames.reshape(len(frames), polarities, 1, rows * columns)
-        bits = (by_channel > np.array(plan.thresholds)[:, None]).reshape(len(frames), plan.bits_per_frame)
-    else:
-        bits = np.unpackbits(frames, axis=1, count=plan.bits_per_frame, bitorder="little").astype(bool)
-    before = np.zeros((plan.stack - 1, plan.bits_per_frame), bool)
-    every = np.concatenate([before, bits])
-    stacked = np.concatenate([every[s : s + len(frames)] for s in range(plan.stack)], axis=1)
-    return np.packbits(stacked, axis=1, bitorder="little")
 
 
 def event_lines(runs: Sequence[Run], plan: StreamPlan) -> str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from src.circuit.netlist import netlist_of
-from src.command_line import UserError
 from src.events.events import Events
 from src.export.description import mark_of
 from src.export.example_recordings import example_recordings
@@ -15,12 +14,11 @@ from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines,
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.pins import pins_module
-from src.export.rtl.plan import TIME_BITS, StreamPlan, require_streamable
 from src.export.rtl.readme import DENOISE_CYCLES, front_cycles, makefile, readme
 from src.export.rtl.top import top_module
+from src.export.stream_plan import TIME_BITS, plan_of
 from src.export.synthesis import Design
 from src.export.verilog import count_width
-from src.frame_cache.framing_options import framing_of
 
 FRAMES_PER_RECORDING = 5  # about; --frames says how many frames are to test an export
 
@@ -31,15 +29,8 @@ def export(exported: ExportedModel) -> Export:
     Raises:
         UserError: if the model is not made of gates, or its frames need more than the events so far.
     """
-    framing = framing_of(exported.config.data)
-    require_streamable(framing)
+    plan = plan_of(exported)
     circuit, name = exported.circuit, exported.name
-    plan = StreamPlan(framing, exported.sensor_size, exported.model.thresholds, exported.config.data.stack)
-    if plan.stack * plan.bits_per_frame != circuit.num_inputs:
-        raise UserError(
-            f"{exported.source}: its data section describes {plan.stack * plan.bits_per_frame} bits, but its network "
-            f"reads {circuit.num_inputs}; export a model that train.sh wrote"
-        )
     width, classes = count_width(circuit), circuit.num_classes
     network, num_stages = network_module(name, netlist_of(circuit), exported.levels_per_stage)
     recordings, what = example_recordings(
@@ -59,7 +50,7 @@ def export(exported: ExportedModel) -> Export:
         f"{name}_vote": vote_module(name, classes, width),
         f"{name}_stream": top_module(name, plan, classes, width, num_stages, exported.description.lines(circuit)),
     }
-    if framing.denoise_time:
+    if plan.framing.denoise_time:
         modules[f"{name}_denoise"] = denoise_module(name, plan)
     files: dict[str, str | bytes] = {
         f"{module}.v": text if mark in text else f"// {mark}\n{text}" for module, text in modules.items()
@@ -78,7 +69,7 @@ def export(exported: ExportedModel) -> Export:
         f"{name}_pins",
         {f"{module}.v": text for module, text in {**modules, "pins": pins_module(name, plan, classes)}.items()},
         latency_cycles=front_cycles(plan) + num_stages,
-        cycles_per_event=DENOISE_CYCLES if framing.denoise_time else 1,
+        cycles_per_event=DENOISE_CYCLES if plan.framing.denoise_time else 1,
     )
     return Export({f"{folder}/{file}": content for file, content in files.items()}, told, design=lambda _: hardware)
 

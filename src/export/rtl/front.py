@@ -1,6 +1,7 @@
 """The modules before the network: which events are kept, where they lie in a frame, and the frames they fill."""
 
-from src.export.rtl.plan import TIME_BITS, StreamPlan, bits_for
+from src.export.rtl.bits import bits_for
+from src.export.stream_plan import TIME_BITS, StreamPlan
 
 
 def denoise_module(name: str, plan: StreamPlan) -> str:

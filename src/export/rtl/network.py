@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from src.circuit.netlist import Netlist
 from src.circuit.schedule import node_levels
-from src.export.rtl.plan import VOTE_BITS, bits_for
+from src.export.rtl.bits import VOTE_BITS, bits_for
 from src.export.verilog import EXPRESSIONS
 
 

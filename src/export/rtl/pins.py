@@ -1,6 +1,7 @@
 """The module that is placed and routed to find out what the hardware takes: NAME_pins."""
 
-from src.export.rtl.plan import TIME_BITS, StreamPlan, bits_for
+from src.export.rtl.bits import bits_for
+from src.export.stream_plan import TIME_BITS, StreamPlan
 
 
 def pins_module(name: str, plan: StreamPlan, num_classes: int) -> str:

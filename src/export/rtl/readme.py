@@ -1,7 +1,8 @@
 """The page about the hardware, and its Makefile."""
 
 from src.export.exported import ExportedModel
-from src.export.rtl.plan import TIME_BITS, VOTE_BITS, StreamPlan, bits_for
+from src.export.rtl.bits import VOTE_BITS, bits_for
+from src.export.stream_plan import TIME_BITS, StreamPlan
 
 DENOISE_CYCLES = 4  # per event
 

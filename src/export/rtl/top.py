@@ -1,6 +1,7 @@
 """The top module, which connects the others."""
 
-from src.export.rtl.plan import TIME_BITS, VOTE_BITS, StreamPlan, bits_for
+from src.export.rtl.bits import VOTE_BITS, bits_for
+from src.export.stream_plan import TIME_BITS, StreamPlan
 
 
 def top_module(

@@ -5,11 +5,9 @@ import subprocess
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from src.bits import unpack_bits
-from src.export.c_stream.examples import streamed_frames
 from src.export.c_stream.source import to_stream_c
+from src.export.stream_samples import stream_samples
 from tests.export.exports import run, write
 
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
@@ -75,7 +73,7 @@ class Streamed:
 def program(folder, design, compiler="gcc", flags=("-O1",)):
     """Compile NAME_stream with a program that feeds it; none of the compiler's warnings is allowed."""
     folder = write(folder, {**to_stream_c(design), "runner.c": RUNNER})
-    words = design.stack * design.frame_words
+    words = design.plan.stack * design.frame_words
     assert run(folder, compiler, *FLAGS, *flags, "-c", "net_stream.c", "-o", "net_stream.o") == ""
     run(folder, compiler, *flags, f"-DINPUT_WORDS={words}", "runner.c", "net_stream.o", "-o", "runner")
     return folder / "runner"
@@ -100,7 +98,7 @@ def streamed(runner, design, *parts):
     """Run commands; return each recording that comes to its end."""
     done = subprocess.run([runner], input=np.concatenate(parts).tobytes(), capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
-    classes, words = design.circuit.num_classes, design.stack * design.frame_words
+    classes, words = design.circuit.num_classes, design.plan.stack * design.frame_words
     rows = np.frombuffer(done.stdout, np.int32).reshape(-1, 5 + classes + words)
     found = []
     for first, last in itertools.pairwise([-1, *np.flatnonzero(rows[:, 0] == 1)]):
@@ -123,13 +121,12 @@ def streamed(runner, design, *parts):
     return found
 
 
-def expected(design, circuit_inputs, events):
-    """What `FrameStream`, the model's encoding and `Circuit` make of a recording."""
-    width, height, polarities = design.sensor_size
-    frames = streamed_frames(design.framing, design.sensor_size, design.stack, events)
-    inputs = circuit_inputs(frames)
-    counts = design.circuit(inputs.numpy())
-    bits = unpack_bits(inputs, design.circuit.num_inputs).to(torch.uint8).numpy()
+def expected(design, events):
+    """What `stream_samples` and `Circuit` make of a recording."""
+    width, height, polarities = design.plan.sensor_size
+    inputs = stream_samples(events, design.plan)
+    counts = design.circuit(inputs)
+    bits = np.unpackbits(inputs, axis=1, count=design.circuit.num_inputs, bitorder="little")
     votes = counts.sum(0, np.int64)
     outside = int(((events.x >= width) | (events.y >= height) | (events.p >= polarities)).sum())
     return Streamed(counts.argmax(1).tolist(), counts, bits, int(votes.argmax()), votes.tolist(), outside)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from src.events import Events
 from src.events.framing import Framing, frame_shape
 from src.export.c_stream.design import StreamDesign
+from src.export.stream_plan import StreamPlan
 from src.logic import LogicLayer
-from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum
 from src.models.to_circuit import circuit_of_layers
 from tests.events.test_frame_stream import framings
@@ -36,7 +36,7 @@ WRAP = 2**32
 
 
 def designed(framing, sensor_size, stack=1, thresholds=(), votes=False):
-    """A design with a random network, and what makes its inputs of frames."""
+    """A design with a random network."""
     torch.manual_seed(0)
     channels, height, width = frame_shape(framing, sensor_size)
     inputs = stack * channels * max(len(thresholds), 1) * height * width
@@ -47,12 +47,7 @@ def designed(framing, sensor_size, stack=1, thresholds=(), votes=False):
         torch.nn.init.normal_(sums.weights, std=3)
     circuit = circuit_of_layers(layers, CLASSES, votes=sums).simplified()
     names = tuple(f"class {c}" for c in range(CLASSES))
-    design = StreamDesign("net", circuit, names, framing, sensor_size, stack, tuple(thresholds))
-    if not thresholds:
-        return design, lambda frames: frames
-    thermometer = Thermometer(len(thresholds), stack * channels)
-    thermometer.thresholds.copy_(torch.tensor(thresholds))
-    return design, thermometer.encode
+    return StreamDesign("net", circuit, names, StreamPlan(framing, sensor_size, tuple(thresholds), stack))
 
 
 def random_events(number=300, seed=0, start=0, step=9, sensor_size=(6, 5, 2)):
@@ -85,11 +80,11 @@ CASES = {
 def test_a_recording_in_c_is_that_of_training(tmp_path, case):
     need("gcc")
     framing, options = CASES[case]
-    design, circuit_inputs = designed(framing, (6, 5, 2), **options)
+    design = designed(framing, (6, 5, 2), **options)
     recordings = [random_events(seed=seed) for seed in range(4)]
     found = streamed(program(tmp_path / "c", design), design, *map(whole, recordings))
     for each, events in zip(found, recordings, strict=True):
-        assert_same(each, expected(design, circuit_inputs, events))
+        assert_same(each, expected(design, events))
     assert len(np.unique(np.concatenate([each.counts for each in found]), axis=0)) > 4
 
 
@@ -104,10 +99,10 @@ def test_any_recording_in_c_is_that_of_training(tmp_path_factory, data):
         events.x[-1], events.y[-1] = left + width - 1, top + height - 1
     thresholds = data.draw(st.sampled_from([(0,), (0, 2), (-1, 3, 300)])) if framing.dtype == "counts" else ()
     stack = data.draw(st.integers(1, 3))
-    design, circuit_inputs = designed(framing, sensor_size, stack, thresholds)
+    design = designed(framing, sensor_size, stack, thresholds)
     runner = program(tmp_path_factory.mktemp("any") / "c", design, flags=SANITIZED)
     (found,) = streamed(runner, design, whole(events))
-    assert_same(found, expected(design, circuit_inputs, events))
+    assert_same(found, expected(design, events))
 
 
 @pytest.fixture(scope="module", params=["event_count", "time_window"])
@@ -115,9 +110,9 @@ def counted(request, tmp_path_factory):
     """A program, its design and what makes its inputs, with denoising, of frames of each kind."""
     need("gcc")
     framing = COUNTED if request.param == "event_count" else TIMED
-    design, circuit_inputs = designed(framing, (6, 5, 2), stack=2)
+    design = designed(framing, (6, 5, 2), stack=2)
     runner = program(tmp_path_factory.mktemp(request.param) / "c", design, flags=SANITIZED)
-    return lambda *parts: streamed(runner, design, *parts), lambda events: expected(design, circuit_inputs, events)
+    return lambda *parts: streamed(runner, design, *parts), lambda events: expected(design, events)
 
 
 @pytest.mark.parametrize("before_wrap", [10, 700, 2**31])
@@ -130,12 +125,12 @@ def test_timestamps_of_32_bits_may_wrap(counted, before_wrap):
 @pytest.mark.parametrize("framing", [COUNTED, Framing(mode="time_window", size=2**29, overlap=2**28)])
 def test_a_recording_may_last_for_hours(tmp_path, framing):
     need("gcc")
-    design, circuit_inputs = designed(framing, (6, 5, 2))
+    design = designed(framing, (6, 5, 2))
     parts = [random_events(90, seed, start=seed * 2**29 + 5) for seed in range(20)]
     events = Events(*(np.concatenate([getattr(part, name) for part in parts]) for name in "xytp"))
     assert events.t[-1] > 2 * WRAP
     (found,) = streamed(program(tmp_path / "c", design, flags=SANITIZED), design, whole(events))
-    assert_same(found, expected(design, circuit_inputs, events))
+    assert_same(found, expected(design, events))
 
 
 def test_times_that_go_back_count_as_in_training(counted):
@@ -187,7 +182,7 @@ def test_frames_without_events_are_counted(counted):
 def test_compilers_agree(tmp_path, compiler, flag):
     need(compiler)
     framing = dataclasses.replace(TIMED, dtype="counts", downsample=0.5)
-    design, circuit_inputs = designed(framing, (6, 5, 2), 2, (0, 1))
+    design = designed(framing, (6, 5, 2), 2, (0, 1))
     events = random_events()
     (found,) = streamed(program(tmp_path / "c", design, compiler, (flag,)), design, whole(events))
-    assert_same(found, expected(design, circuit_inputs, events))
+    assert_same(found, expected(design, events))

@@ -7,7 +7,6 @@ import pytest
 
 from src.circuit.circuit import Circuit
 from src.circuit.netlist import netlist_of
-from src.command_line import UserError
 from src.events import Events
 from src.events.formats import nmnist_bin
 from src.events.frame_stream import FrameStream
@@ -17,9 +16,9 @@ from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines,
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.pins import pins_module
-from src.export.rtl.plan import StreamPlan, require_streamable
 from src.export.rtl.readme import front_cycles, recording_cycles
 from src.export.rtl.top import top_module
+from src.export.stream_plan import StreamPlan
 from src.export.verilog import count_width
 from tests.export.exports import need, run
 from tests.recordings import real_recordings
@@ -46,6 +45,9 @@ PLANS = {
     ),
     "counts in binary": StreamPlan(
         Framing(size=60, overlap=0, denoise_time=0, dtype="counts"), SENSOR, thresholds=(-1, 1, 8)
+    ),
+    "thresholds below 0, two frames together": StreamPlan(
+        Framing(size=30, overlap=0, denoise_time=0, dtype="counts"), SENSOR, thresholds=(-1, 1), stack=2
     ),
     "three frames together": StreamPlan(Framing(size=20, overlap=0, denoise_time=0), SENSOR, stack=3),
     "counts of two frames together": StreamPlan(
@@ -203,20 +205,6 @@ def test_real_recordings_come_out_as_the_program_has_them(tmp_path, framing):
         pytest.skip("there are no recordings of N-MNIST")
     write(tmp_path, StreamPlan(framing, (34, 34, 2)), [Run(nmnist_bin.read(path)) for path in paths])
     assert simulate(tmp_path, gaps=0)[-1] == "PASSED"
-
-
-@pytest.mark.parametrize(
-    ("option", "instead"),
-    [
-        ({"mode": "n_time_bins", "size": 8, "overlap": 0}, r"data\.frame_mode=time_window"),
-        ({"mode": "n_event_bins", "size": 8, "overlap": 0}, r"data\.frame_mode=event_count"),
-        ({"stabilize": True}, r"data\.stabilize=false"),
-        ({"first_saccade_only": True}, r"data\.first_saccade_only=false"),
-    ],
-)
-def test_frames_that_need_more_than_the_events_so_far_are_refused(option, instead):
-    with pytest.raises(UserError, match=rf"no stream of events gives them; train with {instead}"):
-        require_streamable(Framing(**option))
 
 
 def test_the_module_that_is_placed_takes_events_bit_by_bit(tmp_path):

@@ -1,15 +1,18 @@
-"""StreamPlan: the numbers that the hardware and its documents are made of."""
+"""StreamPlan: how a stream of events becomes the bits that a circuit reads, in numbers that C and hardware share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from src.command_line import UserError
+from src.events.frame_stream import FrameStream
 from src.events.frames import framed_size
 from src.events.framing import Framing, region_size
+from src.export.exported import ExportedModel
+from src.frame_cache.framing_options import framing_of
 
 TIME_BITS = 32  # of a timestamp in microseconds
+LONGEST = 1 << 29  # microseconds; longer times cannot be told from shorter ones by timestamps that wrap
 MOST_UNARY = 8  # ones per pixel; a bit of such a count takes one LUT and no other to be compared
-VOTE_BITS = 16  # more bits than a class count has: a recording's votes are sums of up to 2^16 frames
 
 # An option that needs more than the events so far -> whether a framing uses it, and what to train with instead.
 _CANNOT_STREAM: dict[str, tuple[Callable[[Framing], bool], str]] = {
@@ -49,6 +52,12 @@ class StreamPlan:
         return framed_size(region, self.framing.polarities == "merged", self.framing.downsample)
 
     @property
+    def pixels(self) -> int:
+        """Return the pixels of a frame, over all polarities."""
+        width, height, polarities = self.frame_size
+        return polarities * height * width
+
+    @property
     def step(self) -> int:
         """Return the events or microseconds from one frame to the next."""
         return self.framing.size - int(self.framing.overlap)
@@ -81,20 +90,45 @@ class StreamPlan:
     @property
     def bits_per_frame(self) -> int:
         """Return the bits of a frame behind the thermometer."""
-        width, height, polarities = self.frame_size
-        return max(len(self.thresholds), 1) * polarities * height * width
+        return max(len(self.thresholds), 1) * self.pixels
+
+
+def plan_of(exported: ExportedModel) -> StreamPlan:
+    """Return the plan of a model that is exported.
+
+    Raises:
+        UserError: its frames need more than the events so far, or are not of the shape that the model takes.
+    """
+    data, sensor_size = exported.config.data, exported.sensor_size
+    framing = framing_of(data)
+    require_streamable(framing)
+    try:
+        FrameStream(framing, sensor_size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    plan = StreamPlan(framing, sensor_size, exported.model.thresholds, data.stack)
+    width, height, polarities = plan.frame_size
+    if (data.stack * polarities, height, width) != tuple(exported.model.frame_shape):
+        raise UserError(
+            f"frames of {list(sensor_size)} [W, H, P] pixels are not of the shape {list(exported.model.frame_shape)} "
+            f"[P, H, W] that the model takes; train the job again"
+        )
+    return plan
 
 
 def require_streamable(framing: Framing) -> None:
-    """Raise UserError if frames depend on more than the events so far."""
+    """Raise UserError if frames depend on more than the events so far, or on times that are too long."""
     for option, (is_used, instead) in _CANNOT_STREAM.items():
         if is_used(framing):
             raise UserError(
                 f"{option}: such frames need all events of a recording, or their place in it, so no stream of events "
                 f"gives them; train with {instead}"
             )
-
-
-def bits_for(largest: int) -> int:
-    """Return the bits of an unsigned number up to `largest`; at least 1."""
-    return max(largest.bit_length(), 1)
+    times = {"denoise_time": framing.denoise_time}
+    if framing.mode == "time_window":
+        times["time_window"] = framing.size
+    for name, time in times.items():
+        if time > LONGEST:
+            raise UserError(
+                f"data.{name} = {time} is too long for timestamps of {TIME_BITS} bits; train with at most {LONGEST}"
+            )
