@@ -63,6 +63,18 @@ def prepared_once(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def verilator_runtime(tmp_path_factory):
+    """A folder with what all of Verilator's programs have in common, compiled once per process of the tests."""
+    from tests.export.exports import need
+    from tests.export.rtl.simulation import make_verilator_runtime
+
+    need("verilator")
+    folder = tmp_path_factory.mktemp("verilator")
+    make_verilator_runtime(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def prepared(prepared_once, tmp_path_factory):
     """A folder of this file's own with small.yaml, its recordings and their cache; 2 epochs of 240 frames or more."""

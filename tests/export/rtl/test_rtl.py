@@ -6,22 +6,24 @@ import numpy as np
 import pytest
 
 from src.circuit.circuit import Circuit
-from src.circuit.netlist import netlist_of
 from src.events import Events
-from src.events.formats import nmnist_bin
 from src.events.frame_stream import FrameStream
 from src.events.framing import Framing
-from src.export.rtl.accumulator import accumulate_module, encode_module, place_module
-from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
+from src.export.rtl.bench import Run
 from src.export.rtl.front import denoise_module
-from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.pins import pins_module
 from src.export.rtl.readme import front_cycles, recording_cycles
-from src.export.rtl.top import top_module
 from src.export.stream_plan import StreamPlan
-from src.export.verilog import count_width
+from src.export.stream_samples import stream_samples
 from tests.export.exports import need, run
-from tests.recordings import real_recordings
+from tests.export.rtl.simulation import (
+    build_verilated,
+    samples_expected,
+    samples_read,
+    simulate,
+    simulate_verilated,
+    write,
+)
 
 SENSOR = (9, 7, 2)
 CLASSES = 3
@@ -73,30 +75,10 @@ def some_events(rng, n, latest_step=40, begin=0):
     return Events(x, y, begin + np.cumsum(rng.integers(0, latest_step, n)), rng.integers(0, 2, n).astype(np.uint8))
 
 
-def write(folder, plan, runs, levels_per_stage=3):
-    """Write the modules and the bench of a random network; return (circuit, number of stages)."""
+def write_plan(folder, plan, runs, levels_per_stage=3):
+    """Write the hardware of a random network, and its bench; return its number of stages."""
     circuit = some_circuit(plan.stack * plan.bits_per_frame, np.random.default_rng(5))
-    width = count_width(circuit)
-    network, num_stages = network_module("net", netlist_of(circuit), levels_per_stage)
-    modules = [network, place_module("net", plan), accumulate_module("net", plan), encode_module("net", plan)]
-    modules += [vote_module("net", CLASSES, width), top_module("net", plan, CLASSES, width, num_stages, ["A test."])]
-    if plan.framing.denoise_time:
-        modules.append(denoise_module("net", plan))
-    events = event_lines(runs, plan)
-    outputs = expected_lines([expected_of(it, plan, circuit) for it in runs], width, CLASSES)
-    numbers = events.count("\n"), outputs.count("\n")
-    (folder / "net.v").write_text("\n".join(modules))
-    (folder / "net_stream_test.v").write_text(bench_module("net", plan, CLASSES, width, num_stages, *numbers))
-    (folder / "net_events.hex").write_text(events)
-    (folder / "net_expected.hex").write_text(outputs)
-    return circuit, num_stages
-
-
-def simulate(folder, gaps=3):
-    need("iverilog")
-    words = ("-g2001", "-Wall", "-Wno-timescale", "-s", "net_stream_test", "-o", "sim", "net.v", "net_stream_test.v")
-    assert run(folder, "iverilog", *words) == ""
-    return run(folder, "vvp", "sim", f"+gaps={gaps}").splitlines()
+    return write(folder, plan, runs, circuit, levels_per_stage)
 
 
 def all_runs():
@@ -115,10 +97,12 @@ def all_runs():
 @pytest.mark.parametrize("name", list(PLANS))
 def test_every_frame_and_recording_comes_out_as_the_program_has_it(tmp_path, name):
     plan = PLANS[name]
-    _, num_stages = write(tmp_path, plan, all_runs())
+    num_stages = write_plan(tmp_path, plan, all_runs())
     right, latency, verdict = simulate(tmp_path)
     assert verdict == "PASSED"
     assert right.startswith("net: ")
+    samples = [stream_samples(it.events, plan, it.is_whole) for it in all_runs()]
+    assert samples_read(tmp_path) == samples_expected(np.concatenate(samples))
     cycles = recording_cycles(plan, num_stages, CLASSES)
     num_cycles = int(latency.removeprefix("a recording's class comes ").split()[0])
     assert num_cycles == cycles or (plan.by_time and num_cycles > cycles)  # windows that end before the last event
@@ -133,19 +117,19 @@ def test_a_frame_s_class_comes_as_soon_as_the_page_says(tmp_path, name):
     events = some_events(np.random.default_rng(2), 100)
     stream = FrameStream(plan.framing, plan.sensor_size)
     fills = next(i for i in range(100) if any(map(len, stream.push(events.chosen(slice(i, i + 1))))))
-    _, num_stages = write(tmp_path, plan, [Run(events.chosen(slice(fills + 1)), is_whole=False)])
+    num_stages = write_plan(tmp_path, plan, [Run(events.chosen(slice(fills + 1)), is_whole=False)])
     _, latency, verdict = simulate(tmp_path, gaps=0)
     assert verdict == "PASSED"
     assert f"the last frame's {front_cycles(plan) + num_stages} after an event" in latency
 
 
 def test_events_without_a_gap_and_with_long_gaps_give_the_same(tmp_path):
-    write(tmp_path, PLANS["windows that overlap, denoised"], all_runs())
+    write_plan(tmp_path, PLANS["windows that overlap, denoised"], all_runs())
     assert [simulate(tmp_path, gaps)[-1] for gaps in (0, 30)] == ["PASSED", "PASSED"]
 
 
 def test_a_difference_is_told(tmp_path):
-    write(tmp_path, PLANS["denoised"], all_runs())
+    write_plan(tmp_path, PLANS["denoised"], all_runs())
     path = tmp_path / "net_expected.hex"
     lines = path.read_text().splitlines()
     lines[3] = f"{int(lines[3], 16) ^ 1:0{len(lines[3])}x}"
@@ -156,7 +140,7 @@ def test_a_difference_is_told(tmp_path):
 
 
 def test_a_missing_frame_is_told(tmp_path):
-    write(tmp_path, PLANS["denoised"], all_runs())
+    write_plan(tmp_path, PLANS["denoised"], all_runs())
     path = tmp_path / "net_stream_test.v"
     path.write_text(path.read_text().replace("localparam NUM_OUTPUTS = ", "localparam NUM_OUTPUTS = 1 + "))
     assert simulate(tmp_path)[-1] == "FAILED"
@@ -164,7 +148,7 @@ def test_a_missing_frame_is_told(tmp_path):
 
 @pytest.mark.parametrize("levels_per_stage", [1, 100])
 def test_a_pipeline_may_have_many_stages_or_one(tmp_path, levels_per_stage):
-    _, num_stages = write(tmp_path, PLANS["denoised"], all_runs(), levels_per_stage)
+    num_stages = write_plan(tmp_path, PLANS["denoised"], all_runs(), levels_per_stage)
     assert simulate(tmp_path)[-1] == "PASSED"
     assert num_stages == 1 if levels_per_stage == 100 else num_stages > 10
 
@@ -174,37 +158,16 @@ def test_times_that_go_back_count_as_the_latest_time(tmp_path):
     t = events.t.copy()
     t[50::20] -= 500
     for name in ("windows of time", "denoised"):
-        write(tmp_path, PLANS[name], [Run(dataclasses.replace(events, t=np.maximum(t, 0)))])
+        write_plan(tmp_path, PLANS[name], [Run(dataclasses.replace(events, t=np.maximum(t, 0)))])
         assert simulate(tmp_path)[-1] == "PASSED"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(PLANS))
-def test_verilator_finds_nothing_and_gives_the_same(tmp_path, name):
-    need("verilator")
-    write(tmp_path, PLANS[name], all_runs())
-    lint = ("--lint-only", "-Wall", "-Wno-DECLFILENAME", "--top-module", "net_stream", "net.v")
-    assert run(tmp_path, "verilator", *lint) == ""
-    top = ("--top-module", "net_stream_test", "net.v", "net_stream_test.v")
-    run(tmp_path, "verilator", "--binary", "--timing", "-Wno-BLKSEQ", *top)
-    assert "PASSED" in run(tmp_path, "obj_dir/Vnet_stream_test").splitlines()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "framing",
-    [
-        Framing(size=1500, overlap=1000, denoise_time=1200),
-        Framing(mode="time_window", size=20_000, overlap=0, denoise_time=0, downsample=0.5, polarities="merged"),
-    ],
-    ids=["denoised frames of events", "windows of time"],
-)
-def test_real_recordings_come_out_as_the_program_has_them(tmp_path, framing):
-    paths = [path for path in real_recordings() if "Test" in path.parts][::5]
-    if not paths:
-        pytest.skip("there are no recordings of N-MNIST")
-    write(tmp_path, StreamPlan(framing, (34, 34, 2)), [Run(nmnist_bin.read(path)) for path in paths])
-    assert simulate(tmp_path, gaps=0)[-1] == "PASSED"
+def test_verilator_finds_nothing_and_gives_the_same(tmp_path, verilator_runtime, name):
+    write_plan(tmp_path, PLANS[name], all_runs())
+    build_verilated(tmp_path, verilator_runtime)
+    assert "PASSED" in simulate_verilated(tmp_path)
 
 
 def test_the_module_that_is_placed_takes_events_bit_by_bit(tmp_path):
