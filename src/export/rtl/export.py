@@ -9,8 +9,9 @@ from src.events.events import Events
 from src.export.description import mark_of
 from src.export.example_recordings import example_recordings
 from src.export.exported import Export, ExportedModel
-from src.export.rtl.accumulator import accumulate_module, encode_module, place_module
+from src.export.rtl.accumulator import accumulate_module, place_module
 from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
+from src.export.rtl.encoder import encode_module
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.pins import pins_module

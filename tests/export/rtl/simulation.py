@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 
 from src.circuit.netlist import netlist_of
-from src.export.rtl.accumulator import accumulate_module, encode_module, place_module
+from src.export.rtl.accumulator import accumulate_module, place_module
 from src.export.rtl.bench import bench_module, event_lines, expected_lines, expected_of
+from src.export.rtl.encoder import encode_module
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.top import top_module
