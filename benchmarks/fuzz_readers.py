@@ -91,6 +91,7 @@ def seeds() -> list[bytes]:
     lines = text.encode(events, order="xypt", separator=",", unit="us", header="x,y,p,t\r\n", line_end="\r\n")
     parts += [npy.encode(events)[len(npy.MAGIC) :], lines, lines, text.encode(events)]
     files += [hdf5.encode(events, layout, None) for layout in ("mvsec", "metavision", "v2e")]
+    files += [hdf5.encode(events, "metavision", compression) for compression in ("gzip", "lzf")]
     files += [npz.encode(events), npz.encode(events, is_structured=True), gzip.compress(lines)]
     return [b"\0" + file for file in files] + [bytes([kind]) + part for kind, part in enumerate(parts, start=1)]
 

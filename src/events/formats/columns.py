@@ -26,7 +26,7 @@ from src.events.formats.column_kernels import (
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside
 from src.events.formats.windows import empty_events
 
-BLOCK_EVENTS = 1 << 20  # events to convert at once
+BLOCK_EVENTS = 1 << 17  # events to convert at once
 LOOKED_AT = 1 << 16  # events at the beginning that decide about the unit of timestamps
 LONGEST = 86_400 * 10**6  # microseconds of a recording whose timestamps are taken for seconds
 EVENTS_PER_BYTE = 16  # of a compressed file, at most; a camera's events take more than a byte each
@@ -103,6 +103,12 @@ def check_types(types: dict[str, np.dtype[Any]]) -> None:
 Block = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
+def block_of(x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any]) -> Block:
+    """Return columns at addresses that kernels take; those at others, as a file's bytes may be, are copied."""
+    x, y, t, p = (column if column.flags.aligned else column.copy() for column in (x, y, t, p))
+    return x, y, t, p
+
+
 def windows_of(
     blocks: Iterator[Block],
     num_events: int,
@@ -127,15 +133,49 @@ def windows_of(
         CorruptRecordingError: if a coordinate is no whole number, a timestamp is none, or a polarity is not 0, 1 or -1.
         ForeignRecordingError: if more than a few events lie outside the sensor.
     """
-    if num_events == 0 and num_unread:
-        yield Events(
-            np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, np.int64), np.empty(0, np.uint8), num_unread
-        )
     state = _State(num_events, unit, sensor, t_offset)
+    window = None
     for block in blocks:
-        for begin in range(0, len(block[0]), most_events):
-            x, y, t, p = (column[begin : begin + most_events] for column in block)
-            yield state.events(x, y, t, p, num_unread)
+        begin = 0
+        while begin < len(block[0]):
+            window = window or _Window(min(most_events, num_events - state.row))
+            end = begin + window.room
+            x, y, t, p = (column[begin:end] for column in block)
+            state.add(x, y, t, p, window)
+            begin = end
+            if window.room == 0:
+                yield window.events(num_unread if state.row == num_events else 0)
+                window = None
+    if window or (num_events == 0 and num_unread):
+        yield (window or _Window(0)).events(num_unread)
+
+
+class _Window:
+    """Room for the events of one part, and how many of it are there."""
+
+    def __init__(self, size: int) -> None:
+        self._room = Events(*empty_events(size))
+        self._num_events = 0
+        self.num_outside = 0
+        self.num_back = 0
+
+    @property
+    def room(self) -> int:
+        """How many events are still to come."""
+        return len(self._room) - self._num_events
+
+    def next(self, n: int) -> Events:
+        """Return the room for the next n events, which `take` then counts."""
+        return self._room.chosen(slice(self._num_events, self._num_events + n))
+
+    def take(self, n: int) -> None:
+        """Count n events that were written."""
+        self._num_events += n
+
+    def events(self, num_unread: int) -> Events:
+        """Return the events that are there."""
+        there = self._room.chosen(slice(self._num_events))
+        return replace(there, num_unread=num_unread, num_outside=self.num_outside, num_back=self.num_back)
 
 
 @dataclass(frozen=True)
@@ -184,63 +224,57 @@ class _State:
         self._unit = unit
         self._width, self._height = sensor or (1 << 16, 1 << 16)
         self._t_offset = t_offset
-        self._row = 0
+        self.row = 0
         self._num_outside = 0
         self._polarities: set[int] = set()
         self._first_t: int | None = None
         self._last_t = 0
 
-    def events(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], num_unread: int) -> Events:
-        """Return the events of the next rows; `num_unread` is only given with the last ones."""
-        if self._unit.name == "us" and len(t) and can_copy((x, y, t, p)):
-            found = self._copied(x, y, t, p, num_unread)
-            if found is not None:
-                return found
+    def add(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], window: _Window) -> None:
+        """Write the events of the next rows, for which there is room, to a window."""
+        is_plain = self._unit.name == "us" and can_copy((x, y, t, p))
+        if not is_plain or not self._copied(x, y, t, p, window):
+            self._converted(x, y, t, p, window)
+
+    def _converted(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], window: _Window) -> None:
+        """Add the next rows, whatever their types and units."""
         t, p = self._microseconds(t), self._polarity(p)
         x, y = self._whole("x", x), self._whole("y", y)
-        self._row += len(t)
-        num_outside = 0
+        self.row += len(t)
         if _leaves(x, self._width) or _leaves(y, self._height):
             inside = (x >= 0) & (x < self._width) & (y >= 0) & (y < self._height)
             num_outside = len(x) - int(inside.sum())
+            window.num_outside += num_outside
             self._num_outside += num_outside
             check_outside(self._num_outside, self._num_events, f"{self._width} x {self._height}")
             x, y, t, p = x[inside], y[inside], t[inside], p[inside]
-        num_back = 0
         if len(t):
             if self._first_t is None:
                 self._first_t = self._last_t = int(t[0])
-            num_back = int(np.count_nonzero(t[1:] < t[:-1])) + int(t[0] < self._last_t)
+            window.num_back += int(np.count_nonzero(t[1:] < t[:-1])) + int(t[0] < self._last_t)
             self._last_t = int(t[-1])
             self._check_length(t)
-        return Events(
-            x.astype(np.uint16),
-            y.astype(np.uint16),
-            t,
-            p,
-            num_unread if self._row == self._num_events else 0,
-            num_outside,
-            num_back,
-        )
+        new = window.next(len(t))
+        new.x[:], new.y[:], new.t[:], new.p[:] = x.astype(np.uint16), y.astype(np.uint16), t, p
+        window.take(len(t))
 
-    def _copied(
-        self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], num_unread: int
-    ) -> Events | None:
-        """Return the events of the next rows, all integers; None if they need a closer look."""
-        events = Events(*empty_events(len(t)))
-        it = copy_columns(x, y, t, p, events.x, events.y, events.t, events.p).tolist()
+    def _copied(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], window: _Window) -> bool:
+        """Add the next rows, all integers; False if they need a closer look."""
+        new = window.next(len(t))
+        it = copy_columns(x, y, t, p, new.x, new.y, new.t, new.p).tolist()
         polarities = self._polarities | ({-1} if it[HAS_P_MINUS] else set()) | ({0} if it[HAS_P_ZERO] else set())
         is_inside = it[MOST_X] < self._width and it[MOST_Y] < self._height
         if not is_inside or it[MOST_T] > 2 * SHIFT_T or it[MOST_P] > 2 * SHIFT_P or len(polarities) == 2:
-            return None
+            return False
         self._polarities = polarities
-        self._row += len(t)
+        self.row += len(t)
         if self._t_offset:
-            events.t[:] += self._t_offset
-        num_back = it[NUM_BACK] + int(self._first_t is not None and events.t[0] < self._last_t)
-        self._first_t = int(events.t[0]) if self._first_t is None else self._first_t
-        self._last_t = int(events.t[-1])
-        return replace(events, num_unread=num_unread if self._row == self._num_events else 0, num_back=num_back)
+            new.t[:] += self._t_offset
+        window.num_back += it[NUM_BACK] + int(self._first_t is not None and new.t[0] < self._last_t)
+        self._first_t = int(new.t[0]) if self._first_t is None else self._first_t
+        self._last_t = int(new.t[-1])
+        window.take(len(t))
+        return True
 
     def _whole(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         if values.dtype.kind == "f":
@@ -250,7 +284,7 @@ class _State:
         return values
 
     def _where(self, broken: NDArray[np.bool_]) -> str:
-        return f"event {self._row + int(broken.argmax()):,}"
+        return f"event {self.row + int(broken.argmax()):,}"
 
     def _microseconds(self, t: NDArray[Any]) -> NDArray[np.int64]:
         exponent = EXPONENTS[self._unit.name]

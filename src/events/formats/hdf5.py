@@ -18,16 +18,15 @@ group or the file: `geometry` (Metavision), `width` and `height`, or `sensor_res
 in event_utils, but some tools write width and height, so it bounds both coordinates by the larger of the two.
 
 Sources: DSEC's `format.md`, M3ED's and MVSEC's data pages, v2e's `emulator.py`, Metavision's documentation of HDF5
-event files. h5py does the reading, and is imported with the first file. It gets the bytes as a file in memory. External
-links, soft links and datasets in other files are not followed.
+event files. h5py finds the datasets, and is imported with the first file. It gets the bytes as a file in memory.
+External links, soft links and datasets in other files are not followed.
 """
 
-import importlib
 import io
 import itertools
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +38,10 @@ from src.events.formats.array_file import ArrayFile
 from src.events.formats.columns import (
     BLOCK_EVENTS,
     LOOKED_AT,
+    SMALL_EVENTS,
     Block,
     Columns,
+    block_of,
     check_number,
     check_types,
     find_columns,
@@ -49,26 +50,14 @@ from src.events.formats.columns import (
 )
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.format import Format
+from src.events.formats.hdf5_heaps import geometry_in_heaps, require_ending_lists
+from src.events.formats.hdf5_objects import MOST_OBJECTS, is_hard, member, objects
+from src.events.formats.hdf5_rows import rows_of
+from src.events.formats.hdf5_storage import check_storage
 from src.events.formats.npy import METAVISION
 from src.events.formats.windows import joined
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-LARGEST_CHUNK = 1 << 26  # bytes, decompressed
-MOST_OBJECTS = 10_000  # that are looked at for events
-MOST_IN_GROUP = 1000  # such as images, which must not keep the others from being looked at
-PIECE = 1 << 18  # bytes to search at once
-DEEPEST = 4  # groups in groups that are looked at
-ECF = 36559  # number of Prophesee's compression
-FILTERS = {
-    307: "bzip2",
-    32000: "LZF",
-    32001: "Blosc",
-    32004: "LZ4",
-    32008: "bitshuffle",
-    32013: "ZFP",
-    32015: "Zstandard",
-    32026: "Blosc2",
-}
 
 # Tables without names, path -> (kinds of numbers, columns); the writers are named above.
 _FOURS = {
@@ -95,16 +84,21 @@ class _Table:
     columns: Columns
     order: str = ""
 
-    def rows(self, begin: int, end: int) -> Block:
-        """Return x, y, t and p of some rows."""
-        parts = [_checked(dataset[begin:end], dataset) for dataset in self.datasets]
+    def blocks(self, content: NDArray[np.uint8], num_events: int) -> Iterator[Block]:
+        """Return x, y, t and p of the first rows in blocks of at most BLOCK_EVENTS; `content` are the file's bytes."""
+        datasets = [rows_of(dataset, content) for dataset in self.datasets]
+        begin = 0
+        while begin < num_events:
+            end = min(begin + BLOCK_EVENTS, num_events, *(rows.end(begin) for rows in datasets))
+            yield self._block([rows.take(begin, end) for rows in datasets])
+            begin = end
+
+    def _block(self, parts: list[NDArray[Any]]) -> Block:
         if self.order:
-            x, y, t, p = (parts[0][:, self.order.index(role)] for role in "xytp")
-        elif len(parts) == 1:
-            x, y, t, p = (parts[0][self.columns.names[role]] for role in "xytp")
-        else:
-            x, y, t, p = parts
-        return x, y, t, p
+            return block_of(*(parts[0][:, self.order.index(role)] for role in "xytp"))
+        if len(parts) == 1:
+            return block_of(*(parts[0][self.columns.names[role]] for role in "xytp"))
+        return block_of(*parts)
 
     def types(self) -> dict[str, np.dtype[Any]]:
         """Return the types of the columns."""
@@ -125,7 +119,7 @@ def decode(content: bytes) -> Events:
     raw = np.frombuffer(content, np.uint8)
     with _opened(raw) as file:
         table, num_events = _find_table(file, len(raw))
-        return joined(_windows(file, raw, table, num_events, BLOCK_EVENTS))
+        return joined(_windows(file, raw, table, num_events, SMALL_EVENTS))
 
 
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
@@ -140,7 +134,7 @@ def sensor_size(content: bytes) -> tuple[int, int] | None:
     raw = np.frombuffer(content, np.uint8)
     with _opened(raw) as file:
         table, _ = _find_table(file, len(raw))
-        return _sensor(file, raw, table)[0]
+        return _sensor(_places(file, table), raw)[0]
 
 
 @contextmanager
@@ -148,7 +142,7 @@ def _opened(content: NDArray[np.uint8]) -> Iterator[Any]:
     """Open a file, and make an error of every failure of the HDF5 library."""
     import h5py
 
-    _require_ending_lists(content)
+    require_ending_lists(content)
     try:
         with h5py.File(ArrayFile(content), "r") as file:
             yield file
@@ -162,52 +156,12 @@ def _opened(content: NDArray[np.uint8]) -> Iterator[Any]:
         raise CorruptRecordingError(f"h5py cannot read it: {text[:120]}") from error
 
 
-def _require_ending_lists(content: NDArray[np.uint8]) -> None:
-    """Raise an error if the HDF5 library would follow a damaged list in a circle and fill the memory.
-
-    Names of groups are in local heaps: `HEAP`, a version of 1 byte, 3 bytes, then the size of the heap's data, where
-    its first free block is, and the data's address (8 bytes each). A free block begins with where the next one is and
-    its size (8 bytes each); 1 means none. Source: the HDF5 file format specification.
-
-    Raises:
-        CorruptRecordingError: if a list of free blocks has no end. One that leaves its heap is for the library to find.
-        ForeignRecordingError: if the file's addresses do not have 8 bytes, as nearly all do.
-    """
-    view = memoryview(content)  # type: ignore[arg-type]
-    version = content[8] if len(content) > 24 else 0
-    sizes = tuple(view[13:15] if version < 2 else view[9:11])
-    if sizes != (8, 8):
-        raise ForeignRecordingError(f"its addresses and lengths have {sizes} bytes, not 8")
-    for position in _find_all(content, b"HEAP\0"):
-        size, block, address = np.frombuffer(
-            view[position + 8 : position + 32].tobytes().ljust(24, b"\0"), "<u8"
-        ).tolist()
-        for _ in range(min(size, len(view)) // 16 + 1):
-            if block == 1 or block + 16 > size or address + block + 16 > len(view):
-                break
-            block = int.from_bytes(view[address + block : address + block + 8], "little")
-        else:
-            raise CorruptRecordingError(f"it is damaged: its list of free blocks at byte {position} has no end")
-
-
-def _find_all(content: NDArray[np.uint8], pattern: bytes) -> Iterator[int]:
-    """Return where a pattern of 4 bytes or more begins, twice as fast as `bytes.find`, without a copy."""
-    word = np.frombuffer(pattern[:4], "<u4")[0]
-    for begin in range(0, len(content), PIECE):
-        for first in range(begin, begin + 4):
-            num_words = max(0, min(PIECE, len(content) - first) // 4)
-            words = content[first : first + 4 * num_words].view("<u4")
-            for at in (first + 4 * np.flatnonzero(words == word)).tolist():
-                if content[at : at + len(pattern)].tobytes() == pattern:
-                    yield at
-
-
 def _find_table(file: Any, file_bytes: int) -> tuple[_Table, int]:
     """Return where the events are, and how many."""
     tables: list[_Table] = []
     others: list[str] = []
-    for path, item in _objects(file):
-        table = _as_table(path, item)
+    for path, item, members in objects(file):
+        table = _as_table(path, item, members)
         if table:
             tables.append(table)
         else:
@@ -232,43 +186,21 @@ def _find_table(file: Any, file_bytes: int) -> tuple[_Table, int]:
     check_types(table.types())
     check_number(num_events, file_bytes)
     for dataset in table.datasets:
-        _check_storage(dataset)
+        check_storage(dataset)
     return table, num_events
 
 
-def _objects(file: Any) -> Iterator[tuple[str, Any]]:
-    """Return the path and the object of the file itself, its groups and datasets, as far as hard links lead."""
-    import h5py
-
-    left = MOST_OBJECTS
-    groups = [("", file, 0)]
-    while groups and left > 0:
-        path, group, depth = groups.pop(0)
-        yield path, group
-        for name in itertools.islice(group, min(left, MOST_IN_GROUP)):
-            left -= 1
-            if isinstance(group.get(name, getlink=True), h5py.HardLink):
-                item, below = group[name], f"{path}/{name}" if path else name
-                if isinstance(item, h5py.Dataset):
-                    yield below, item
-                elif isinstance(item, h5py.Group) and depth < DEEPEST:
-                    groups.append((below, item, depth + 1))
-
-
-def _as_table(path: str, item: Any) -> _Table | None:
+def _as_table(path: str, item: Any, members: dict[str, Any]) -> _Table | None:
     """Return a group or a dataset as a table of events; None if it is none."""
     import h5py
 
     if isinstance(item, h5py.Group):
-        hard = [
-            name
-            for name in itertools.islice(item, MOST_OBJECTS)
-            if isinstance(item.get(name, getlink=True), h5py.HardLink)
-        ]
-        columns = find_columns(hard)
+        names = itertools.islice(item, MOST_OBJECTS)
+        columns = find_columns(name for name in names if members.get(name) or is_hard(item, name))
         if columns.missing:
             return None
-        datasets = tuple(item[columns.names[role]] for role in "xytp")
+        found = [columns.names[role] for role in "xytp"]
+        datasets = tuple(members[name] if name in members else member(item, name) for name in found)
         if all(isinstance(dataset, h5py.Dataset) and len(dataset.shape or ()) == 1 for dataset in datasets):
             return _Table(path, datasets, columns)
         return None
@@ -286,77 +218,31 @@ def _as_table(path: str, item: Any) -> _Table | None:
     return None
 
 
-def _check_storage(dataset: Any) -> None:
-    """Raise an error if not all of a dataset is in this file, or if this machine cannot decompress it."""
-    if dataset.is_virtual or dataset.external:
-        raise ForeignRecordingError(f"its dataset {dataset.name[1:]} lies in another file")
-    num_bytes = dataset.size * dataset.dtype.itemsize
-    if dataset.chunks:
-        if np.prod(dataset.chunks, dtype=object) * dataset.dtype.itemsize > LARGEST_CHUNK:
-            raise CorruptRecordingError(f"its dataset {dataset.name[1:]} has chunks of more than {LARGEST_CHUNK} bytes")
-        pairs = zip(dataset.shape, dataset.chunks, strict=True)
-        expected = int(np.prod([-(-size // chunk) for size, chunk in pairs], dtype=object))
-        if (found := dataset.id.get_num_chunks()) < expected:
-            raise CorruptRecordingError(f"its dataset {dataset.name[1:]} has {found} of {expected} chunks")
-    elif (stored := dataset.id.get_storage_size()) < num_bytes:
-        raise CorruptRecordingError(f"its dataset {dataset.name[1:]} has {stored} of {num_bytes} bytes")
-    properties = dataset.id.get_create_plist()
-    for index in range(properties.get_nfilters()):
-        _require_filter(properties.get_filter(index)[0], dataset.name[1:])
-
-
-def _require_filter(number: int, name: str) -> None:
-    """Raise ForeignRecordingError if a dataset is compressed by what h5py and its plugins lack."""
-    import h5py
-
-    if h5py.h5z.filter_avail(number):
-        return
-    with suppress(ImportError):
-        importlib.import_module("hdf5plugin")  # registers what it has
-    if h5py.h5z.filter_avail(number):
-        return
-    if number == ECF:
-        raise ForeignRecordingError(
-            f"its dataset {name} is compressed by Prophesee's ECF (filter {ECF}): install Prophesee's hdf5_ecf and set "
-            "HDF5_PLUGIN_PATH, or convert the file with metavision_file_to_csv"
-        )
-    raise ForeignRecordingError(
-        f"its dataset {name} is compressed by {FILTERS.get(number, 'a filter that h5py lacks')} (filter {number}): "
-        "`pip install hdf5plugin`"
-    )
-
-
-def _checked(rows: Any, dataset: Any) -> NDArray[Any]:
-    """Return what h5py has read; an error if it is not what was asked for."""
-    if not isinstance(rows, np.ndarray):
-        raise CorruptRecordingError(f"its dataset {dataset.name[1:]} holds no array")
-    return rows
-
-
 def _windows(
     file: Any, content: NDArray[np.uint8], table: _Table, num_events: int, most_events: int
 ) -> Iterator[Events]:
     is_float = table.types()["t"].kind == "f"
-    sample = table.rows(0, min(num_events, LOOKED_AT))[2] if is_float else np.empty(0, np.int64)
+    beginning = table.blocks(content, min(num_events, LOOKED_AT)) if is_float else iter(())
+    sample = np.concatenate([np.empty(0, table.types()["t"]), *(t for _, _, t, _ in beginning)])
     unit = unit_of(sample, table.columns.unit)
-    chunk = max((dataset.chunks or (1,))[0] for dataset in table.datasets)
-    row_bytes = max(_row_bytes(dataset) for dataset in table.datasets)
-    step = max(chunk, min(BLOCK_EVENTS, LARGEST_CHUNK // row_bytes) // chunk * chunk)
-    blocks = (table.rows(begin, min(begin + step, num_events)) for begin in range(0, num_events, step))
-    _, sensor = _sensor(file, content, table)
-    t_offset = _t_offset(file, table)
+    blocks = table.blocks(content, num_events)
+    places = _places(file, table)
+    _, sensor = _sensor(places, content)
+    t_offset = _t_offset(places)
     if t_offset and unit.name != "us":
         raise ForeignRecordingError("it has a t_offset, which is microseconds, but its timestamps are none")
     yield from windows_of(blocks, num_events, most_events, unit, sensor, t_offset=t_offset)
 
 
-def _row_bytes(dataset: Any) -> int:
-    return max(1, dataset.dtype.itemsize * (dataset.shape[1] if len(dataset.shape) == 2 else 1))
+def _places(file: Any, table: _Table) -> list[Any]:
+    """Return what may say more about the events: their group or dataset, the group that it is in, and the file."""
+    paths = [table.path, table.path.rpartition("/")[0]]
+    return [*(file[path] for path in paths if path), file]
 
 
-def _t_offset(file: Any, table: _Table) -> int:
+def _t_offset(places: list[Any]) -> int:
     """Return the microseconds that DSEC's files count their timestamps from; 0 if there are none."""
-    for place in (file.get(table.path) if table.path else file, file):
+    for place in (places[0], places[-1]):
         value = _small(place, "t_offset")
         if value is not None and value.size == 1 and value.dtype.kind in "iu":
             return int(value.flat[0])
@@ -369,26 +255,21 @@ def _small(group: Any, name: str) -> NDArray[Any] | None:
 
     dataset = group
     for part in name.split("/"):
-        if not isinstance(dataset, h5py.Group) or not isinstance(dataset.get(part, getlink=True), h5py.HardLink):
-            return None
-        dataset = dataset[part]
+        dataset = member(dataset, part) if isinstance(dataset, h5py.Group) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or dataset.size > 4:
         return None
     if dataset.dtype.kind not in "iuf":
         return None
-    _check_storage(dataset)
+    check_storage(dataset)
     return np.asarray(dataset[()])
 
 
-def _sensor(
-    file: Any, content: NDArray[np.uint8], table: _Table
-) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+def _sensor(places: list[Any], content: NDArray[np.uint8]) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     """Return the sensor's width and height, and those that no event leaves; None if nothing says them."""
-    place = file[table.path] if table.path else file
-    size = _pair(_small(place, "calib/resolution"))
+    size = _pair(_small(places[0], "calib/resolution"))
     if size:
         return size, size
-    for item in (place, place.parent, file):
+    for item in places:
         geometry = _attribute(item, "geometry", content)
         text = geometry.decode(errors="replace") if isinstance(geometry, bytes) else str(geometry)
         size = _pair(text.split("x")) or _pair([_attribute(item, name, content) for name in ("width", "height")])
@@ -408,7 +289,7 @@ def _attribute(item: Any, name: str, content: NDArray[np.uint8]) -> Any:
     """
     import h5py
 
-    if name not in item.attrs:
+    if not h5py.h5a.exists(item.id, name.encode()):
         return None
     attribute = item.attrs.get_id(name)
     kind = attribute.get_type()
@@ -417,40 +298,8 @@ def _attribute(item: Any, name: str, content: NDArray[np.uint8]) -> Any:
     if attribute.get_space().get_simple_extent_npoints() > 4 or attribute.get_storage_size() > 1024:
         return None
     if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
-        return _geometry_in_heaps(content) if name == "geometry" else None
+        return geometry_in_heaps(content) if name == "geometry" else None
     return item.attrs[name]
-
-
-def _geometry_in_heaps(content: NDArray[np.uint8]) -> bytes | None:
-    """Return the only text such as `1280x720` in a file's global heaps, which hold texts of any length; None if none.
-
-    A heap is `GCOL`, a version of 1 byte, 3 zeros, its size (8 bytes) and objects: an index (2 bytes), a count of
-    references (2), 4 zeros, a size (8) and that many bytes, padded to a multiple of 8. An object with index 0 is what
-    is left of the heap, its header included. Source: the HDF5 file format specification.
-
-    Raises:
-        CorruptRecordingError: if there is none, and the objects of a heap do not follow each other to its end.
-    """
-    view = memoryview(content)  # type: ignore[arg-type]
-    found = set()
-    is_damaged = False
-    for position in _find_all(content, b"GCOL\x01\0\0\0"):
-        at = position + 16
-        end = position + int.from_bytes(view[position + 8 : at], "little")
-        while at + 16 <= end <= len(view):
-            index = int.from_bytes(view[at : at + 2], "little")
-            size = int.from_bytes(view[at + 8 : at + 16], "little")
-            if index == 0:
-                at = at + size if size >= 16 else end + 1
-                continue
-            text = view[at + 16 : at + 16 + min(size, 16)].tobytes().rstrip(b"\0")
-            if re.fullmatch(rb"\d{1,5}x\d{1,5}", text):
-                found.add(text)
-            at += 16 + -(-size // 8) * 8
-        is_damaged |= at > end or end > len(view)
-    if is_damaged and not found:
-        raise CorruptRecordingError("it is damaged where it has the text of its attribute geometry")
-    return found.pop() if len(found) == 1 else None
 
 
 def _pair(values: Any) -> tuple[int, int] | None:

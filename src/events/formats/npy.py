@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from src.events.events import Events
 from src.events.formats.columns import (
     LOOKED_AT,
-    Block,
     Columns,
     check_types,
     find_columns,
@@ -84,7 +83,8 @@ def _rows(content: NDArray[np.uint8]) -> tuple[NDArray[Any], int]:
 def _windows(rows: NDArray[Any], num_unread: int, most_events: int) -> Iterator[Events]:
     columns = event_fields(rows.dtype)
     unit = unit_of(rows[columns.names["t"]][:LOOKED_AT], columns.unit)
-    yield from windows_of(iter([block_of(rows, columns)]), len(rows), most_events, unit, num_unread=num_unread)
+    x, y, t, p = (rows[columns.names[role]] for role in "xytp")
+    yield from windows_of(iter([(x, y, t, p)]), len(rows), most_events, unit, num_unread=num_unread)
 
 
 def read_header(file: Any) -> tuple[int, np.dtype[Any], int]:
@@ -117,12 +117,6 @@ def event_fields(dtype: np.dtype[Any]) -> Columns:
         raise ForeignRecordingError(f"its rows have {names[:100]}, but no {columns.missing}; {HOW_TO_NAME}")
     check_types({role: dtype[name] for role, name in columns.names.items()})
     return columns
-
-
-def block_of(rows: NDArray[Any], columns: Columns) -> Block:
-    """Return x, y, t and p of rows."""
-    x, y, t, p = (rows[columns.names[role]] for role in "xytp")
-    return x, y, t, p
 
 
 def encode(events: Events, dtype: Any = METAVISION) -> bytes:

@@ -9,7 +9,7 @@ does not fill the memory. Checksums are verified. Sources: NumPy's documentation
 import io
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,10 @@ from src.events.formats.array_file import ArrayFile
 from src.events.formats.columns import (
     BLOCK_EVENTS,
     LOOKED_AT,
+    SMALL_EVENTS,
     Block,
-    Columns,
+    Unit,
+    block_of,
     check_number,
     check_types,
     find_columns,
@@ -30,8 +32,9 @@ from src.events.formats.columns import (
 )
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.format import Format
-from src.events.formats.npy import block_of, event_fields, read_header
+from src.events.formats.npy import event_fields, read_header
 from src.events.formats.windows import joined
+from src.events.formats.zip_member import ZipMember
 
 MAGIC = b"PK\x03\x04"
 SUFFIX = ".npy"
@@ -48,13 +51,13 @@ def decode(content: bytes) -> Events:
     """
     raw = np.frombuffer(content, np.uint8)
     with _opened(raw) as archive:
-        return joined(_windows(archive, len(raw), BLOCK_EVENTS))
+        return joined(_windows(archive, raw, SMALL_EVENTS))
 
 
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
     """Return what `decode` does, in parts."""
     with _opened(content) as archive:
-        yield from _windows(archive, len(content), most_events)
+        yield from _windows(archive, content, most_events)
 
 
 def recognises(content: bytes) -> bool:
@@ -78,100 +81,103 @@ def _opened(content: NDArray[np.uint8]) -> Iterator[zipfile.ZipFile]:
 class _Array:
     """An array in an archive, unpacked from its beginning to its end."""
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ForeignRecordingError(f"its array {info.filename} is neither stored nor deflated")
-        self._name = info.filename
-        self._file = archive.open(info)
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: NDArray[np.uint8]) -> None:
+        self.name = info.filename
+        self._member = ZipMember(archive, info, content)
         try:
-            _, self.dtype, self.num_rows = read_header(self._file)
+            _, self.dtype, self.num_rows = read_header(self._member)
         except CorruptRecordingError as error:
             if isinstance(error.__cause__, zipfile.BadZipFile):
                 raise error.__cause__ from error
             raise
 
-    def __enter__(self) -> "_Array":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
     def rows(self, num_rows: int) -> NDArray[Any]:
         """Return the next rows; CorruptRecordingError if there are fewer."""
         size = num_rows * self.dtype.itemsize
-        content = self._file.read(size)
+        content = self._member.take(size)
         if len(content) < size:
-            raise CorruptRecordingError(f"its array {self._name} ends before its {self.num_rows:,} rows")
-        return np.frombuffer(content, self.dtype)
+            raise CorruptRecordingError(f"its array {self.name} ends before its {self.num_rows:,} rows")
+        return content.view(self.dtype)
 
     def require_end(self) -> None:
         """Raise CorruptRecordingError if there is more than the header says."""
-        if self._file.read(1):
-            raise CorruptRecordingError(f"its array {self._name} has more than its {self.num_rows:,} rows")
+        if self._member.num_left:
+            raise CorruptRecordingError(f"its array {self.name} has more than its {self.num_rows:,} rows")
 
 
-def _find(archive: zipfile.ZipFile, file_bytes: int) -> tuple[list[zipfile.ZipInfo], Columns, int]:
-    """Return the arrays x, y, t and p, or the one structured array; the names of its columns; the number of events."""
-    infos = {info.filename.removesuffix(SUFFIX): info for info in archive.infolist() if info.filename.endswith(SUFFIX)}
-    columns = find_columns(infos)
-    if not columns.missing:
-        found = [infos[columns.names[role]] for role in "xytp"]
-    else:
-        info, columns = _structured(archive, infos, columns.missing)
-        found = [info]
-    lengths = {}
-    for info in found:
-        with _Array(archive, info) as array:
-            lengths[info.filename] = array.num_rows
-    if len(set(lengths.values())) > 1:
-        raise CorruptRecordingError(f"its arrays differ in length: {lengths}")
-    num_events = lengths[found[0].filename]
-    check_number(num_events, file_bytes)
-    return found, columns, num_events
+class _Table:
+    """The arrays of an archive that have the events: x, y, t and p, or one structured array.
 
+    Attributes:
+        num_events: rows of each array.
+        columns: the names of the columns.
+    """
 
-def _structured(
-    archive: zipfile.ZipFile, infos: dict[str, zipfile.ZipInfo], missing: str
-) -> tuple[zipfile.ZipInfo, Columns]:
-    """Return the only array with fields x, y, t and p, or that of several which is called `events`."""
-    found = {}
-    for name, info in list(infos.items())[:MOST_ARRAYS]:
-        try:
-            with _Array(archive, info) as array:
-                found[name] = event_fields(array.dtype)
-        except CorruptRecordingError:
-            continue
-    name = "events" if "events" in found else next(iter(found), "")
-    if not found or (len(found) > 1 and name != "events"):
-        problem = f"no {missing}" if not found else "several arrays of events, and none that is called events"
-        raise ForeignRecordingError(
-            f"it has the arrays {', '.join(infos)[:100]}: {problem}. numpy.savez(path, x=x, y=y, t=t, p=p) names them"
-        )
-    return infos[name], found[name]
+    def __init__(self, archive: zipfile.ZipFile, content: NDArray[np.uint8]) -> None:
+        self._archive, self._content = archive, content
+        members = (info for info in archive.infolist() if info.filename.endswith(SUFFIX))
+        self._infos = {info.filename.removesuffix(SUFFIX): info for info in members}
+        self.columns = find_columns(self._infos)
+        if not self.columns.missing:
+            self._arrays = [self._array(self.columns.names[role]) for role in "xytp"]
+        else:
+            self._arrays = [self._structured()]
+        lengths = {array.name: array.num_rows for array in self._arrays}
+        if len(set(lengths.values())) > 1:
+            raise CorruptRecordingError(f"its arrays differ in length: {lengths}")
+        self.num_events = self._arrays[0].num_rows
+        check_number(self.num_events, len(content))
+        if len(self._arrays) > 1:
+            check_types(dict(zip("xytp", (array.dtype for array in self._arrays), strict=True)))
+        row_bytes = max(array.dtype.itemsize for array in self._arrays)
+        self._step = max(1, min(BLOCK_EVENTS, LARGEST_BLOCK // row_bytes))
 
+    def _array(self, name: str) -> _Array:
+        return _Array(self._archive, self._infos[name], self._content)
 
-def _windows(archive: zipfile.ZipFile, file_bytes: int, most_events: int) -> Iterator[Events]:
-    found, columns, num_events = _find(archive, file_bytes)
-    with ExitStack() as stack:
-        arrays = [stack.enter_context(_Array(archive, info)) for info in found]
-        row_bytes = max(array.dtype.itemsize for array in arrays)
-        step = max(1, min(BLOCK_EVENTS, LARGEST_BLOCK // row_bytes))
+    def _structured(self) -> _Array:
+        """Return the only array with fields x, y, t and p, or that of several which is called `events`."""
+        found = {}
+        for name in list(self._infos)[:MOST_ARRAYS]:
+            with suppress(CorruptRecordingError):
+                array = self._array(name)
+                found[name] = array, event_fields(array.dtype)
+        name = "events" if "events" in found else next(iter(found), "")
+        if not found or (len(found) > 1 and name != "events"):
+            missing = self.columns.missing
+            problem = f"no {missing}" if not found else "several arrays of events, and none that is called events"
+            names = ", ".join(self._infos)[:100]
+            raise ForeignRecordingError(
+                f"it has the arrays {names}: {problem}. numpy.savez(path, x=x, y=y, t=t, p=p) names them"
+            )
+        array, self.columns = found[name]
+        return array
 
-        def block(num_rows: int) -> Block:
-            if len(arrays) == 1:
-                return block_of(arrays[0].rows(num_rows), columns)
-            x, y, t, p = (array.rows(num_rows) for array in arrays)
-            return x, y, t, p
+    def unit(self) -> Unit:
+        """Return the unit of the timestamps."""
+        name = self.columns.names["t"]
+        looked_at = self._arrays[2 % len(self._arrays)]
+        is_structured = len(self._arrays) == 1
+        dtype = looked_at.dtype[name] if is_structured else looked_at.dtype
+        sample: NDArray[Any] = np.empty(0, dtype)
+        if dtype.kind == "f":
+            beginning = self._array(looked_at.name.removesuffix(SUFFIX))
+            rows = beginning.rows(min(self.num_events, LOOKED_AT, self._step))
+            sample = rows[name] if is_structured else rows
+        return unit_of(sample, self.columns.unit)
 
-        if len(arrays) > 1:
-            check_types(dict(zip("xytp", (array.dtype for array in arrays), strict=True)))
-        with _Array(archive, found[2 % len(found)]) as looked_at:
-            sample = looked_at.rows(min(num_events, LOOKED_AT, LARGEST_BLOCK // row_bytes))
-        unit = unit_of(sample[columns.names["t"]] if len(arrays) == 1 else sample, columns.unit)
-        blocks = (block(min(step, num_events - begin)) for begin in range(0, num_events, step))
-        yield from windows_of(blocks, num_events, most_events, unit)
-        for array in arrays:
+    def blocks(self) -> Iterator[Block]:
+        """Return x, y, t and p of all events in blocks; CorruptRecordingError if an array has another length."""
+        for begin in range(0, self.num_events, self._step):
+            parts = [array.rows(min(self._step, self.num_events - begin)) for array in self._arrays]
+            yield block_of(*(parts if len(parts) > 1 else (parts[0][self.columns.names[role]] for role in "xytp")))
+        for array in self._arrays:
             array.require_end()
+
+
+def _windows(archive: zipfile.ZipFile, content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
+    table = _Table(archive, content)
+    yield from windows_of(table.blocks(), table.num_events, most_events, table.unit())
 
 
 def encode(events: Events, is_structured: bool = False, is_deflated: bool = True) -> bytes:
