@@ -149,6 +149,11 @@ class CommandLine(argparse.ArgumentParser):
         self._action_groups.sort(key=lambda group: group is self._optionals)
         return super().format_help()
 
+    def parse(self, words: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parse a command line; options may stand between the words of an argument that takes several."""
+        takes_several = any(action.nargs in ("*", "+") for action in self._actions if not action.option_strings)
+        return self.parse_intermixed_args(words) if takes_several else self.parse_args(words)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; refuse `--option=--`, of which argparse makes an empty list."""
         found, others = super().parse_known_args(args, namespace)
@@ -344,7 +349,7 @@ def read_command_line(
     parser = CommandLine(prog, description)
     add_arguments(parser)
     parser.add_argument("--debug", action="store_true", help="debug logging, tracebacks")
-    return parser.parse_args(words)
+    return parser.parse(words)
 
 
 @contextlib.contextmanager

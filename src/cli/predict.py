@@ -106,12 +106,20 @@ def _wanted(arguments: Namespace) -> _Wanted:
     if stream and not stream.startswith(SCHEME):  # `--stream JOB`
         words, stream = [*words, stream], ""
     if arguments.model is not None:
+        _require_no_job(words, arguments.model)
         return _Wanted(model_from_user("", arguments.model), words, stream)
     if not words:
         raise UserError("no model: a job comes first, or --model FILE")
     job, *files = words
     _require_job_first(job, files)
     return _Wanted(model_from_user(job, None), files, stream)
+
+
+def _require_no_job(words: list[str], model: str) -> None:
+    """Raise UserError if a job is given beside --model."""
+    for word in words:
+        if not from_user(word, "FILE").exists() and word in find_jobs():
+            raise UserError(f"--model {model} and the job {word} are two models: leave one out")
 
 
 def _require_job_first(job: str, files: list[str]) -> None:
@@ -276,7 +284,6 @@ def _predict_stream(
     from src.events.formats.errors import CorruptRecordingError
 
     classifier.stream().compile()
-    table.begin()
     stream = classifier.stream()
     num_unread = num_outside = 0  # what the reader of a recording left out
     try:

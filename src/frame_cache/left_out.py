@@ -11,6 +11,10 @@ MOST_CORRUPT_NAMED = 20
 MOST_PARTLY_READ_NAMED = 5
 _LEFT_OUT = {  # reason, as in `MadeUnit`: what such recordings are, and what to do about them
     "corrupt": ("corrupt", "Fetch the dataset again, or move them out of its folders"),
+    "empty": (
+        "parts of a file without events there",
+        "Correct their times in labels.csv, which are those of the file's own timestamps, as read with data.evt3_clock",
+    ),
     "foreign": (
         "of an unknown format or another sensor",
         "Convert them, or name another folder of recordings by data.data_root",

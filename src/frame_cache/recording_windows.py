@@ -8,7 +8,7 @@ import numpy as np
 
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.events import Events
-from src.events.formats.errors import CorruptRecordingError
+from src.events.formats.errors import CorruptRecordingError, EmptyPartError
 from src.events.formats.windows import empty_events, steps_back
 
 MOST_CURSORS = 2  # in a file; frames of bins are made in two passes over a part
@@ -42,7 +42,8 @@ def _windows_of_part(recording: Recording, dataset: Dataset, most_events: int) -
     begin = least if recording.begin is None else recording.begin
     end = most if recording.end is None else recording.end
     num_events, last = 0, None
-    for events in _file_of_parts(recording.path, dataset, most_events).windows(begin, end):
+    file = _file_of_parts(recording.path, dataset, most_events)
+    for events in file.windows(begin, end):
         num_back = 0
         if len(events):
             num_back, last = steps_back(events.t, int(events.t[0]) if last is None else last), int(events.t[-1])
@@ -51,7 +52,10 @@ def _windows_of_part(recording: Recording, dataset: Dataset, most_events: int) -
     if num_events == 0:
         from_begin = "" if recording.begin is None else f" from {recording.begin}"
         to_end = "" if recording.end is None else f" to {recording.end}"
-        raise CorruptRecordingError(f"it has no events{from_begin}{to_end} microseconds")
+        first, last = file.times()
+        raise EmptyPartError(
+            f"it has no events{from_begin}{to_end} microseconds; its own timestamps go from {first} to {last}"
+        )
 
 
 @functools.lru_cache(maxsize=1)  # the parts of a file follow each other
@@ -130,6 +134,11 @@ class _FileOfParts:
             events = self._window(number) if span.has(begin, end) else nothing
             yield span.cut(events, begin, end)
             number += 1
+
+    def times(self) -> tuple[int, int]:
+        """Return the least and the largest time of the windows that are known, which are all after `windows`."""
+        spans = [span for span in self._spans if span.first <= span.last]
+        return min((span.first for span in spans), default=0), max((span.last for span in spans), default=0)
 
     def _find(self, number: int) -> bool:
         """Return whether there is a window of this number, which is the first that is not known."""

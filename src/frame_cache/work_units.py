@@ -32,7 +32,7 @@ import numpy as np
 from src.command_line import RunError, Stopped, UserError, ignore_stop_signals, stop_signals_blocked
 from src.config import Data
 from src.events.datasets.dataset import Dataset, Recording
-from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from src.events.formats.errors import CorruptRecordingError, EmptyPartError, ForeignRecordingError
 from src.events.framing import Framing, size_options
 from src.events.kernels import MOST_BYTES
 from src.events.recording_frames import RecordingFrames
@@ -80,6 +80,7 @@ class MadeUnit:
         kept, labels, counts: number, label and number of frames of each recording that has frames.
         corrupt: a line for each corrupt recording.
         foreign: a line for each recording of another format or sensor.
+        empty: a line for each part of a file that has no events there.
         unframed: a line for each recording whose frames would take too much space, see `kernels.most_frames`.
         cut_short: (path, bytes) of each recording whose end was not read.
         outside: (path, events) of each recording with events outside the sensor, which were left out.
@@ -96,6 +97,7 @@ class MadeUnit:
     counts: list[int]
     corrupt: list[str]
     foreign: list[str]
+    empty: list[str]
     unframed: list[str]
     cut_short: list[tuple[str, int]]
     outside: list[tuple[str, int]]
@@ -239,6 +241,7 @@ def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check:
         counts=[it.frames.num_frames for it in kept],
         corrupt=left_out[CorruptRecordingError],
         foreign=left_out[ForeignRecordingError],
+        empty=left_out[EmptyPartError],
         unframed=left_out[ValueError],
         cut_short=losses["num_unread"],
         outside=losses["num_outside"],
@@ -293,7 +296,8 @@ def _require_unchanged(recording: Recording) -> None:
         )
 
 
-_REASONS = (ForeignRecordingError, CorruptRecordingError, ValueError)  # why a recording is left out; the first fits
+# Why a recording is left out; the first that fits.
+_REASONS = (EmptyPartError, ForeignRecordingError, CorruptRecordingError, ValueError)
 
 
 def make_units(

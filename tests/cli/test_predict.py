@@ -83,6 +83,19 @@ def test_recordings_before_the_job_are_told_in_the_right_order(storages, monkeyp
         predict.run(words, StopSignals())
 
 
+def test_a_job_beside_a_model_s_file_is_refused(storages):
+    (project_root() / "logs/gestures").mkdir(parents=True)
+    write(storages, "a.bin")
+    words = arguments("--model", "m.safetensors", "gestures", str(storages / "a.bin"))
+    with pytest.raises(UserError, match=r"--model m.safetensors and the job gestures are two models: leave one out"):
+        predict.run(words, StopSignals())
+
+
+def test_options_may_stand_between_recordings():
+    given = arguments("job", "a.bin", "--json", "b.bin", "--frames", "c.bin")
+    assert (given.job, given.files, given.json, given.frames) == ("job", ["a.bin", "b.bin", "c.bin"], True, True)
+
+
 def test_the_header_comes_with_the_first_line(capsys):
     table = predict._Table(Csv(["a", "b"], [], frames=True))
     assert capsys.readouterr().out == ""

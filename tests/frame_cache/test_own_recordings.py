@@ -162,7 +162,9 @@ def test_a_sensor_that_is_too_small_is_refused(folder):
 
 def test_times_at_which_the_files_have_no_events_are_refused(folder):
     table("file,label,start_s,end_s", *(f"{name}/{i}.bin,{name},8,9" for name in "ab" for i in range(4)))(folder)
-    refused(folder, "it has no events from 8000000 to 9000000 microseconds")
+    refused(folder, "it has no events from 8000000 to 9000000 microseconds; its own timestamps go from")
+    with pytest.raises(UserError, match=r"are parts of a file without events there, the first: .* Correct their times"):
+        prepare(config(folder), StopSignals())
 
 
 def test_a_class_of_which_nothing_can_be_read_is_refused(folder):

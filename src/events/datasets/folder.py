@@ -111,9 +111,12 @@ def _is_strange(path: str) -> bool:
 
 
 def _warn_of_side_files(paths: Sequence[str]) -> None:
-    suffix = os.path.splitext(paths[0])[1] or "without a suffix"  # noqa: PTH122
+    suffix = os.path.splitext(paths[0])[1]  # noqa: PTH122
     LOG.warning(
-        "%d files %s are in no known format and are left out, such as %s", len(paths), suffix, printable(paths[0])
+        "no file %s is in a known format; left out: %s%s",
+        f"with the suffix {suffix}" if suffix else "without a suffix",
+        printable(paths[0]),
+        f" and {len(paths) - 1:,} more" if len(paths) > 1 else "",
     )
 
 
@@ -237,9 +240,12 @@ def _refuse_divided_groups(recordings: Sequence[Recording], samples: Sequence[Sa
     for recording, sample in zip(recordings, samples, strict=True):
         split, path = split_of.setdefault(recording.group, (sample.split, sample.path))
         if (split == "test") != (sample.split == "test") or (split == "val") != (sample.split == "val"):
+            names = split or "train", sample.split or "train"
+            if path == sample.path:
+                raise UserError(f"parts of {path!r} are in {names[0]} and in {names[1]}: a file belongs into one split")
             raise UserError(
-                f"group {recording.group!r} is in {split or 'train'} ({path!r}) and in {sample.split or 'train'} "
-                f"({sample.path!r}); a group belongs into one split"
+                f"group {recording.group!r} is in {names[0]} ({path!r}) and in {names[1]} ({sample.path!r}); a group "
+                "belongs into one split"
             )
 
 

@@ -9,6 +9,10 @@ class ForeignRecordingError(CorruptRecordingError):
     """A recording may be sound, but its format is unknown or it is another sensor's."""
 
 
+class EmptyPartError(CorruptRecordingError):
+    """A recording is a part of a file, and the file has no events there."""
+
+
 _POINTERS = {b"version https://git-lfs.github.com/spec/": "git lfs pull", b"/annex/objects/": "git annex get"}
 
 
