@@ -463,8 +463,8 @@ def test_a_path_is_stored_as_it_is_written_so_that_it_means_the_same_elsewhere(l
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"none.yaml: cannot read the config: No such file or directory$"):
-        Config.from_yaml(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match=r"qqqqqq: cannot read the config: No such file or directory$"):
+        Config.from_yaml(tmp_path / "qqqqqq")
 
 
 def test_of_a_missing_file_the_nearest_name_is_told(tmp_path):
