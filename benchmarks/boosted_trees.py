@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -28,11 +29,11 @@ from benchmarks.accuracy import write_folds
 from benchmarks.machine import describe_machine
 from src.command_line import StopSignals
 from src.config import Config
-from src.data import read_samples, stacked
-from src.frame_cache.cache import Split, read_manifest, read_split
+from src.data import open_cache, read_samples
+from src.frame_cache.cache import Split
 from src.frame_cache.prepare import prepare
 from src.helpers import format_table
-from src.model import create_model
+from src.training.setup import initial_model
 
 
 def main() -> None:
@@ -65,14 +66,10 @@ def accuracies(config: Config) -> tuple[float, float]:
     """Train trees on a config's training frames; return the shares of test frames and recordings that are right."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    folder = prepare(config, StopSignals())
-    manifest = read_manifest(folder)
-    assert manifest is not None
-    train, test = (stacked(read_split(folder, name), config.data.stack, manifest) for name in ("train", "test"))
-    channels, height, width = manifest["frame_shape"]
-    shape = config.data.stack * channels, height, width
-    model = create_model(config.model, shape, len(manifest["class_names"]), config.data.frame_dtype)
-    model.fit_inputs(lambda most: read_samples(train, spread(train, most)).numpy())
+    prepare(config, StopSignals())
+    cache = open_cache(config)
+    train, test = cache.splits["train"], cache.splits["test"]
+    model = initial_model(config, cache, torch.device("cpu"))
 
     def bits(split: Split) -> NDArray[np.uint8]:
         packed = model.circuit_inputs(read_samples(split, np.arange(len(split)))).numpy()
@@ -85,11 +82,6 @@ def accuracies(config: Config) -> tuple[float, float]:
     of_recordings = np.add.reduceat(scores, np.sort(begins))
     labels = test.labels[np.sort(begins)]
     return float(right), float(np.mean(trees.classes_[of_recordings.argmax(1)] == labels))
-
-
-def spread(split: Split, most: int) -> NDArray[np.int64]:
-    """Return the numbers of at most `most` samples, spread evenly."""
-    return np.linspace(0, len(split) - 1, min(most, len(split))).astype(np.int64)
 
 
 if __name__ == "__main__":

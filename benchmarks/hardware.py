@@ -11,6 +11,7 @@ more than the events so far is exported as a module for one frame. A family that
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -93,14 +94,15 @@ def row(storage: Path, title: str, job: str, family: str, said: str) -> list[str
     results = json.loads((storage / "logs" / job / "hardware.json").read_text())["results"]
     it: dict[str, Any] = next(each for each in reversed(results) if each["family"] == family)
     test = json.loads((storage / "logs" / job / "result.json").read_text())["test"]
-    gates = next(word for line in said.splitlines() if " gates, of" in line for word in [line.split(" gates, of")[0]])
+    gates = re.search(r"([\d,]+) gates, of", said)
+    assert gates is not None, said
     device = it.get("device") or next((name for name, share in it["full"].items() if share <= 1), "none")
     rate = it.get("events_per_second")
     return [
         title,
         family,
         f"{100 * test['vote_accuracy']:.1f}",
-        gates.split()[-1],
+        gates[1],
         *(f"{it[name]:,}" for name in ("luts", "registers", "block_rams")),
         device,
         f"{100 * it['full'][device]:.0f}" if device in it["full"] else "-",

@@ -7,7 +7,7 @@ import logging.handlers
 import os
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,12 @@ def how_to_install(package: str) -> str:
 def one_line(error: Exception) -> str:
     """Return an error's text without its line breaks."""
     return " ".join(str(error).split())
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names, printable, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(printable, names[:most])) + more
 
 
 def printable(text: str) -> str:

@@ -28,6 +28,7 @@ from src.command_line import (
 from src.helpers import (
     LAUNCHER,
     LOG,
+    first_of,
     format_duration,
     format_size,
     format_table,
@@ -295,3 +296,8 @@ def test_an_optional_package_is_installed_from_the_lock_into_the_wrappers_enviro
 def test_an_optional_package_is_installed_by_pip_into_any_other_environment(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     assert how_to_install("onnx") == "pip install --upgrade onnx"
+
+
+def test_of_many_names_the_first_are_told_and_how_many_more():
+    assert first_of(["a", "b"], 2) == "a, b"
+    assert first_of(["a"] * 1002, 2) == "a, a and 1,000 more"

@@ -115,10 +115,15 @@ def _wanted(arguments: Namespace) -> _Wanted:
     return _Wanted(model_from_user(job, None), files, stream)
 
 
+def _is_job(word: str) -> bool:
+    """Return whether a word is a job and no file or folder."""
+    return not from_user(word, "FILE").exists() and word in find_jobs()
+
+
 def _require_no_job(words: list[str], model: str) -> None:
     """Raise UserError if a job is given beside --model."""
     for word in words:
-        if not from_user(word, "FILE").exists() and word in find_jobs():
+        if _is_job(word):
             raise UserError(f"--model {model} and the job {word} are two models: leave one out")
 
 
@@ -127,7 +132,7 @@ def _require_job_first(job: str, files: list[str]) -> None:
     if job.endswith(MODEL_SUFFIXES) or not from_user(job, "FILE").exists() or job in find_jobs():
         return
     for number, text in enumerate(files):
-        if not from_user(text, "FILE").exists() and text in find_jobs():
+        if _is_job(text):
             words = [text, job, *files[:number], *files[number + 1 :]]
             raise UserError(f"a job comes before recordings: ./job.sh predict {shlex.join(words)}")
 
@@ -161,15 +166,11 @@ class _Table:
         self._header = text.header()
 
     def print(self, line: str) -> None:
-        """Print a line, as `_print` does."""
-        self.begin()
-        _print(line)
-
-    def begin(self) -> None:
-        """Print the header, unless it is there."""
+        """Print a line, as `_print` does, and the header before the first one."""
         header, self._header = self._header, ""
         if header:
             _print(header)
+        _print(line)
 
 
 def find_files(paths: list[Path]) -> dict[Path, bool]:

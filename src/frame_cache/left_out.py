@@ -3,7 +3,7 @@
 from src.command_line import UserError
 from src.events.framing import Framing
 from src.frame_cache.work_units import FEWER_FRAMES, MadeUnit, unframed_text
-from src.helpers import LOG, format_size, printable
+from src.helpers import LOG, first_of, format_size, printable
 
 MOST_LEFT_OUT_FRACTION = 0.01
 FEW_LEFT_OUT = 2  # are accepted however few recordings there are
@@ -53,7 +53,7 @@ def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int)
             len(cut_short),
             num_recordings,
             format_size(sum(size for _, size in cut_short)),
-            _named([f"{path} ({format_size(size)})" for path, size in cut_short]),
+            first_of([f"{path} ({format_size(size)})" for path, size in cut_short], MOST_PARTLY_READ_NAMED),
         )
     if outside := [it for unit in made for it in unit.outside]:
         LOG.warning(
@@ -61,7 +61,7 @@ def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int)
             len(outside),
             num_recordings,
             f"{sum(number for _, number in outside):,}",
-            _named([f"{path} ({number:,})" for path, number in outside]),
+            first_of([f"{path} ({number:,})" for path, number in outside], MOST_PARTLY_READ_NAMED),
         )
     if back := [it for unit in made for it in unit.back]:
         LOG.warning(
@@ -70,10 +70,5 @@ def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int)
             len(back),
             num_recordings,
             f"{sum(number for _, number in back):,}",
-            _named([f"{path} ({number:,})" for path, number in back]),
+            first_of([f"{path} ({number:,})" for path, number in back], MOST_PARTLY_READ_NAMED),
         )
-
-
-def _named(names: list[str]) -> str:
-    more = len(names) - MOST_PARTLY_READ_NAMED
-    return ", ".join(map(printable, names[:MOST_PARTLY_READ_NAMED])) + (f" and {more:,} more" if more > 0 else "")

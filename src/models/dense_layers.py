@@ -11,15 +11,15 @@ from src.registry import CONNECTIONS
 
 def layer_widths(options: DiffLogicOptions) -> list[int]:
     """Return the number of neurons of each dense layer, the first one first."""
-    o = options
-    return [*[o.num_neurons] * (o.num_layers - 1), o.last_neurons or o.num_neurons][: o.num_layers]
+    _, last = last_width(options)
+    return [*[options.num_neurons] * (options.num_layers - 1), last][: options.num_layers]
 
 
-def last_width_option(options: DiffLogicOptions) -> str:
-    """Return the option that gives the last dense layer's neurons, and its value, for a message."""
-    o = options
-    is_own = o.last_neurons is not None
-    return f"model.difflogic.{f'last_neurons = {o.last_neurons}' if is_own else f'num_neurons = {o.num_neurons}'}"
+def last_width(options: DiffLogicOptions) -> tuple[str, int]:
+    """Return the option that gives the last dense layer's neurons, and their number."""
+    if options.last_neurons is None:
+        return "model.difflogic.num_neurons", options.num_neurons
+    return "model.difflogic.last_neurons", options.last_neurons
 
 
 def dense_layers(shape: tuple[int, int, int], options: DiffLogicOptions, gates: GateOptions) -> list[LogicLayer]:
@@ -39,7 +39,8 @@ def dense_layers(shape: tuple[int, int, int], options: DiffLogicOptions, gates: 
             in_dim = width
     except ValueError as error:
         is_last = len(layers) == o.num_layers - 1
-        text = f"{last_width_option(o) if is_last else f'model.difflogic.num_neurons = {o.num_neurons}'}: {error}"
+        option, neurons = last_width(o) if is_last else ("model.difflogic.num_neurons", o.num_neurons)
+        text = f"{option} = {neurons}: {error}"
         if not layers and 2 * width < in_dim:
             text += (
                 ". Smaller frames need fewer: data.downsample or data.crop makes them; or use "

@@ -18,7 +18,7 @@ from src.logic.temperature import set_temperature, temperature_of_epoch
 from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum
 from src.models.convolutions import convolutions
-from src.models.dense_layers import dense_layers, last_width_option, layer_widths
+from src.models.dense_layers import dense_layers, last_width, layer_widths
 from src.models.frame_model import FrameModel, FrameShape, Size
 from src.models.onnx_graph import Graph
 from src.models.to_circuit import circuit_of_layers
@@ -205,11 +205,11 @@ class DiffLogic(FrameModel):
 
 
 def _require_fitting_readout(o: DiffLogicOptions, num_classes: int) -> None:
-    last = o.last_neurons or o.num_neurons
+    option, last = last_width(o)
     if o.readout == "sum" and last % num_classes:
         near = max(round(last / num_classes), 1) * num_classes
         raise UserError(
-            f"{last_width_option(o)} must be a multiple of the {num_classes} classes, "
+            f"{option} = {last} must be a multiple of the {num_classes} classes, "
             f"such as {near}: the last layer's neurons are divided among them"
         )
     if not o.num_layers and not (o.architecture == "convolutional" and o.readout == "votes"):

@@ -74,7 +74,7 @@ def _create_run(config: Config, job: Job, loggers: Loggers, stop: StopSignals, d
     num_frames, batch_size = len(cache.splits["train"]), config.train.dataloader.batch_size
     size = least_size(config.model, cache.frame_shape, len(cache.class_names))
     require_memory(config.train, device, size.parameters, size.activations, min(batch_size, num_frames))
-    model = _create_model(config, cache, device)
+    model = initial_model(config, cache, device)
     cache = place_splits(cache, config.train.dataloader, device)
     batches = math.ceil(num_frames / batch_size)
     if batch_size > num_frames:
@@ -113,7 +113,7 @@ def _create_run(config: Config, job: Job, loggers: Loggers, stop: StopSignals, d
     return run
 
 
-def _create_model(config: Config, cache: FrameCache, device: torch.device) -> FrameModel:
+def initial_model(config: Config, cache: FrameCache, device: torch.device) -> FrameModel:
     """Return the model with its first weights, which depend on base.seed alone, fitted to the training frames."""
 
     def training_frames(most: int) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from src.events.datasets.dataset import Dataset, OwnRecordings, Recording, is_hi
 from src.events.datasets.labels import SPLIT_NAMES, Sample, read_labels
 from src.events.formats.errors import CorruptRecordingError, refuse_pointer
 from src.events.formats.reading import format_of, read_recording, read_windows, sensor_size_of
-from src.helpers import LOG, printable
+from src.helpers import LOG, first_of, printable
 from src.io_funcs import read_bytes
 
 LABELS = "labels.csv"
@@ -113,10 +113,9 @@ def _is_strange(path: str) -> bool:
 def _warn_of_side_files(paths: Sequence[str]) -> None:
     suffix = os.path.splitext(paths[0])[1]  # noqa: PTH122
     LOG.warning(
-        "no file %s is in a known format; left out: %s%s",
+        "no file %s is in a known format; left out: %s",
         f"with the suffix {suffix}" if suffix else "without a suffix",
-        printable(paths[0]),
-        f" and {len(paths) - 1:,} more" if len(paths) > 1 else "",
+        first_of(paths, 1),
     )
 
 
@@ -124,13 +123,11 @@ def _warn_of_loose_recordings(folder: Path, names: Sequence[str]) -> None:
     recordings = [name for name in names if not _is_strange(str(folder / name))]
     if not recordings:
         return
-    more = f" and {len(recordings) - MOST_NAMED:,} more" if len(recordings) > MOST_NAMED else ""
     LOG.warning(
-        "left out, since they lie in %s, in no class's folder: %s%s; move each into the folder of its class, or list "
+        "left out, since they lie in %s, in no class's folder: %s; move each into the folder of its class, or list "
         "all recordings in a %s",
         printable(str(folder)),
-        ", ".join(map(printable, recordings[:MOST_NAMED])),
-        more,
+        first_of(recordings, MOST_NAMED),
         LABELS,
     )
 
