@@ -165,11 +165,15 @@ class _Table:
         self.text = text
         self._header = text.header()
 
-    def print(self, line: str) -> None:
-        """Print a line, as `_print` does, and the header before the first one."""
+    def begin(self) -> None:
+        """Print the header if it has not been printed."""
         header, self._header = self._header, ""
         if header:
             _print(header)
+
+    def print(self, line: str) -> None:
+        """Print a line, as `_print` does, and the header before the first one."""
+        self.begin()
         _print(line)
 
 
@@ -288,6 +292,7 @@ def _predict_stream(
     stream = classifier.stream()
     num_unread = num_outside = 0  # what the reader of a recording left out
     try:
+        table.begin()  # says that events may come
         for events in parts:
             num_unread, num_outside = num_unread + events.num_unread, num_outside + events.num_outside
             for frame in stream.push(events):

@@ -15,8 +15,12 @@ TIMES = {"train/frames_per_second", "train/train_seconds"}
 
 @pytest.fixture
 def patient_wandb(monkeypatch):
-    """Weights & Biases waits for its own process as long as a busy machine needs; after 30 s it would only warn."""
+    """Weights & Biases waits for its own process as long as a busy machine needs; after 30 s it would only warn.
+
+    Each job starts one of its own, not that which another test has started in this process.
+    """
     monkeypatch.setenv("WANDB_X_SERVICE_WAIT", "300")
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
 
 
 def logged(folder, job_id):

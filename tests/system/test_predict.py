@@ -220,6 +220,11 @@ def test_a_class_is_printed_as_soon_as_its_frame_is_full(folder):
     assert process.returncode == 0
 
 
+def test_the_header_of_a_stream_does_not_wait_for_events(predict):
+    out, _ = predict("logic", "--stream", "--csv", expect=2)
+    assert out.startswith("frame,begin_us,end_us,class,label,score_0")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("source", [[], ["udp://127.0.0.1:0"]])
