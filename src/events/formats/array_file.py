@@ -2,17 +2,22 @@
 
 import io
 import os
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class ArrayFile(io.RawIOBase):
-    """A file for reading over uint8 [N]."""
+    """A file for reading over uint8 [N].
 
-    def __init__(self, content: NDArray[np.uint8]) -> None:
+    `on_read` is called with the beginning and end of what is about to be read; it may raise an error.
+    """
+
+    def __init__(self, content: NDArray[np.uint8], on_read: Callable[[int, int], None] | None = None) -> None:
         self._bytes = memoryview(content)  # type: ignore[arg-type]
         self._at = 0
+        self._on_read = on_read
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -38,6 +43,8 @@ class ArrayFile(io.RawIOBase):
         """Copy the next bytes into a buffer, and return how many there were."""
         target = memoryview(buffer).cast("B")
         source = self._bytes[self._at : self._at + len(target)]
+        if self._on_read is not None:
+            self._on_read(self._at, self._at + len(source))
         target[: len(source)] = source
         self._at += len(source)
         return len(source)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ from src.events.formats.column_kernels import (
     NUM_BACK,
     SHIFT_P,
     SHIFT_T,
+    Packed,
     can_copy,
     copy_columns,
+    copy_packed,
+    packed,
 )
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError, check_outside
 from src.events.formats.windows import empty_events
@@ -100,13 +103,31 @@ def check_types(types: dict[str, np.dtype[Any]]) -> None:
             raise ForeignRecordingError(f"its column {role} is of type {dtype}, not of numbers")
 
 
-Block = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+class Block(NamedTuple):
+    """Rows of a table: its columns, arrays [n] of numbers of any type; and the rows if they are packed."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    t: NDArray[Any]
+    p: NDArray[Any]
+    packed: Packed | None = None
+
+    def part(self, begin: int, end: int) -> "Block":
+        """Return some of the rows."""
+        x, y, t, p = (column[begin:end] for column in self[:4])
+        return Block(x, y, t, p, self.packed and self.packed._replace(words=self.packed.words[begin:end]))
 
 
 def block_of(x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any]) -> Block:
     """Return columns at addresses that kernels take; those at others, as a file's bytes may be, are copied."""
     x, y, t, p = (column if column.flags.aligned else column.copy() for column in (x, y, t, p))
-    return x, y, t, p
+    return Block(x, y, t, p)
+
+
+def block_of_rows(rows: NDArray[Any], columns: Columns) -> Block:
+    """Return rows of a structured type, see `block_of`."""
+    names = tuple(columns.names[role] for role in "xytp")
+    return block_of(*(rows[name] for name in names))._replace(packed=packed(rows, names))
 
 
 def windows_of(
@@ -121,7 +142,7 @@ def windows_of(
     """Return the events of a table in parts of at most `most_events`.
 
     Args:
-        blocks: the table in pieces: x, y, t and p, arrays [n] of numbers of any type.
+        blocks: the table in pieces.
         num_events: rows of the table.
         most_events: events per part.
         unit: the unit of timestamps.
@@ -137,11 +158,10 @@ def windows_of(
     window = None
     for block in blocks:
         begin = 0
-        while begin < len(block[0]):
+        while begin < len(block.t):
             window = window or _Window(min(most_events, num_events - state.row))
             end = begin + window.room
-            x, y, t, p = (column[begin:end] for column in block)
-            state.add(x, y, t, p, window)
+            state.add(block.part(begin, end), window)
             begin = end
             if window.room == 0:
                 yield window.events(num_unread if state.row == num_events else 0)
@@ -230,14 +250,15 @@ class _State:
         self._first_t: int | None = None
         self._last_t = 0
 
-    def add(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], window: _Window) -> None:
+    def add(self, block: Block, window: _Window) -> None:
         """Write the events of the next rows, for which there is room, to a window."""
-        is_plain = self._unit.name == "us" and can_copy((x, y, t, p))
-        if not is_plain or not self._copied(x, y, t, p, window):
-            self._converted(x, y, t, p, window)
+        is_plain = self._unit.name == "us" and can_copy(block[:4])
+        if not is_plain or not self._copied(block, window):
+            self._converted(block, window)
 
-    def _converted(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], window: _Window) -> None:
+    def _converted(self, block: Block, window: _Window) -> None:
         """Add the next rows, whatever their types and units."""
+        x, y, t, p = block[:4]
         t, p = self._microseconds(t), self._polarity(p)
         x, y = self._whole("x", x), self._whole("y", y)
         self.row += len(t)
@@ -258,22 +279,24 @@ class _State:
         new.x[:], new.y[:], new.t[:], new.p[:] = x.astype(np.uint16), y.astype(np.uint16), t, p
         window.take(len(t))
 
-    def _copied(self, x: NDArray[Any], y: NDArray[Any], t: NDArray[Any], p: NDArray[Any], window: _Window) -> bool:
+    def _copied(self, block: Block, window: _Window) -> bool:
         """Add the next rows, all integers; False if they need a closer look."""
-        new = window.next(len(t))
-        it = copy_columns(x, y, t, p, new.x, new.y, new.t, new.p).tolist()
+        n = len(block.t)
+        new = window.next(n)
+        copy, columns = (copy_columns, block[:4]) if block.packed is None else (copy_packed, block.packed)
+        it = copy(*columns, new.x, new.y, new.t, new.p).tolist()
         polarities = self._polarities | ({-1} if it[HAS_P_MINUS] else set()) | ({0} if it[HAS_P_ZERO] else set())
         is_inside = it[MOST_X] < self._width and it[MOST_Y] < self._height
         if not is_inside or it[MOST_T] > 2 * SHIFT_T or it[MOST_P] > 2 * SHIFT_P or len(polarities) == 2:
             return False
         self._polarities = polarities
-        self.row += len(t)
+        self.row += n
         if self._t_offset:
             new.t[:] += self._t_offset
         window.num_back += it[NUM_BACK] + int(self._first_t is not None and new.t[0] < self._last_t)
         self._first_t = int(new.t[0]) if self._first_t is None else self._first_t
         self._last_t = int(new.t[-1])
-        window.take(len(t))
+        window.take(n)
         return True
 
     def _whole(self, name: str, values: NDArray[Any]) -> NDArray[Any]:

@@ -36,7 +36,7 @@ def _content(path: str | Path, may_map: bool) -> bytes | mmap.mmap:
         if not stat.S_ISREG(about.st_mode):  # such as /dev/zero, which has no end
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if may_map and about.st_size >= MAPPED_BYTES:
-            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            return mmap.mmap(descriptor, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
         content = os.read(descriptor, about.st_size + 1)
         while more := os.read(descriptor, 1 << 20):
             content += more

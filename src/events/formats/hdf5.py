@@ -22,8 +22,8 @@ event files. h5py finds the datasets, and is imported with the first file. It ge
 External links, soft links and datasets in other files are not followed.
 """
 
+import functools
 import io
-import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.events.events import Events
-from src.events.formats.array_file import ArrayFile
 from src.events.formats.columns import (
     BLOCK_EVENTS,
     LOOKED_AT,
@@ -42,6 +41,7 @@ from src.events.formats.columns import (
     Block,
     Columns,
     block_of,
+    block_of_rows,
     check_number,
     check_types,
     find_columns,
@@ -50,8 +50,8 @@ from src.events.formats.columns import (
 )
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.format import Format
-from src.events.formats.hdf5_heaps import geometry_in_heaps, require_ending_lists
-from src.events.formats.hdf5_objects import MOST_OBJECTS, is_hard, member, objects
+from src.events.formats.hdf5_heaps import geometry_in_heaps, require_ending_lists, require_known_sizes
+from src.events.formats.hdf5_objects import Dataset, Group, objects, opened
 from src.events.formats.hdf5_rows import rows_of
 from src.events.formats.hdf5_storage import check_storage
 from src.events.formats.npy import METAVISION
@@ -73,14 +73,14 @@ class _Table:
     """Where a file has its events.
 
     Attributes:
-        path: of the group or dataset.
+        item: the group or dataset.
         datasets: what holds the columns: x, y, t and p, or one dataset for all.
         columns: the names of the columns.
         order: of the columns of a dataset [N, 4]; empty if columns have names.
     """
 
-    path: str
-    datasets: tuple[Any, ...]
+    item: Group | Dataset
+    datasets: tuple[Dataset, ...]
     columns: Columns
     order: str = ""
 
@@ -97,7 +97,7 @@ class _Table:
         if self.order:
             return block_of(*(parts[0][:, self.order.index(role)] for role in "xytp"))
         if len(parts) == 1:
-            return block_of(*(parts[0][self.columns.names[role]] for role in "xytp"))
+            return block_of_rows(parts[0], self.columns)
         return block_of(*parts)
 
     def types(self) -> dict[str, np.dtype[Any]]:
@@ -119,14 +119,14 @@ def decode(content: bytes) -> Events:
     raw = np.frombuffer(content, np.uint8)
     with _opened(raw) as file:
         table, num_events = _find_table(file, len(raw))
-        return joined(_windows(file, raw, table, num_events, SMALL_EVENTS))
+        return joined(_windows(raw, table, num_events, SMALL_EVENTS))
 
 
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
     """Return what `decode` does, in parts; each chunk of the file is decompressed once."""
     with _opened(content) as file:
         table, num_events = _find_table(file, len(content))
-        yield from _windows(file, content, table, num_events, most_events)
+        yield from _windows(content, table, num_events, most_events)
 
 
 def sensor_size(content: bytes) -> tuple[int, int] | None:
@@ -134,17 +134,15 @@ def sensor_size(content: bytes) -> tuple[int, int] | None:
     raw = np.frombuffer(content, np.uint8)
     with _opened(raw) as file:
         table, _ = _find_table(file, len(raw))
-        return _sensor(_places(file, table), raw)[0]
+        return _sensor(_places(table), raw)[0]
 
 
 @contextmanager
-def _opened(content: NDArray[np.uint8]) -> Iterator[Any]:
+def _opened(content: NDArray[np.uint8]) -> Iterator[Group]:
     """Open a file, and make an error of every failure of the HDF5 library."""
-    import h5py
-
-    require_ending_lists(content)
+    require_known_sizes(content)
     try:
-        with h5py.File(ArrayFile(content), "r") as file:
+        with opened(content, functools.partial(require_ending_lists, content)) as file:
             yield file
     except CorruptRecordingError:
         raise
@@ -156,20 +154,20 @@ def _opened(content: NDArray[np.uint8]) -> Iterator[Any]:
         raise CorruptRecordingError(f"h5py cannot read it: {text[:120]}") from error
 
 
-def _find_table(file: Any, file_bytes: int) -> tuple[_Table, int]:
+def _find_table(file: Group, file_bytes: int) -> tuple[_Table, int]:
     """Return where the events are, and how many."""
     tables: list[_Table] = []
     others: list[str] = []
-    for path, item, members in objects(file):
-        table = _as_table(path, item, members)
+    for item in objects(file):
+        table = _as_table(item)
         if table:
             tables.append(table)
         else:
-            others.append(path)
+            others.append(item.path)
     if len(tables) > 1:
-        tables = [table for table in tables if "left" in table.path.split("/")] or tables
+        tables = [table for table in tables if "left" in table.item.path.split("/")] or tables
     if len(tables) > 1:
-        paths = ", ".join(table.path or "/" for table in tables[:4])
+        paths = ", ".join(table.item.path or "/" for table in tables[:4])
         raise ForeignRecordingError(
             f"it has the events of several recordings: {paths}; copy one into a file of its own"
         )
@@ -179,7 +177,7 @@ def _find_table(file: Any, file_bytes: int) -> tuple[_Table, int]:
             f"it has no datasets x, y, t and p in one group, and no other known layout: {names}"
         )
     (table,) = tables
-    lengths = {name: dataset.shape[0] for name, dataset in zip("xytp", table.datasets, strict=False)}
+    lengths = {name: (dataset.shape or (0,))[0] for name, dataset in zip("xytp", table.datasets, strict=False)}
     if len(set(lengths.values())) > 1:
         raise CorruptRecordingError(f"its columns differ in length: {lengths}")
     num_events = lengths["x"]
@@ -190,43 +188,35 @@ def _find_table(file: Any, file_bytes: int) -> tuple[_Table, int]:
     return table, num_events
 
 
-def _as_table(path: str, item: Any, members: dict[str, Any]) -> _Table | None:
+def _as_table(item: Group | Dataset) -> _Table | None:
     """Return a group or a dataset as a table of events; None if it is none."""
-    import h5py
-
-    if isinstance(item, h5py.Group):
-        names = itertools.islice(item, MOST_OBJECTS)
-        columns = find_columns(name for name in names if members.get(name) or is_hard(item, name))
-        if columns.missing:
-            return None
-        found = [columns.names[role] for role in "xytp"]
-        datasets = tuple(members[name] if name in members else member(item, name) for name in found)
-        if all(isinstance(dataset, h5py.Dataset) and len(dataset.shape or ()) == 1 for dataset in datasets):
-            return _Table(path, datasets, columns)
-        return None
-    shape: tuple[int, ...] = item.shape or ()
+    if isinstance(item, Group):
+        columns = find_columns(item.names)
+        found = [item.member(columns.names[role]) for role in "xytp"] if not columns.missing else []
+        datasets = tuple(one for one in found if isinstance(one, Dataset) and len(one.shape or ()) == 1)
+        return _Table(item, datasets, columns) if len(datasets) == len("xytp") else None
+    shape = item.shape or ()
     if len(shape) == 1 and item.dtype.names:
         columns = find_columns(item.dtype.names)
-        return None if columns.missing else _Table(path, (item,), columns)
-    if path in _FOURS and len(shape) == 2 and shape[1] == 4:
-        kinds, order = _FOURS[path]
+        return None if columns.missing else _Table(item, (item,), columns)
+    if item.path in _FOURS and len(shape) == 2 and shape[1] == 4:
+        kinds, order = _FOURS[item.path]
         if item.dtype.kind not in kinds:
             raise ForeignRecordingError(
-                f"the columns of {path}, {item.dtype} {list(shape)}, have no names: make a group of datasets x, y, t, p"
+                f"the columns of {item.path}, {item.dtype} {list(shape)}, have no names: make a group of datasets "
+                "x, y, t, p"
             )
-        return _Table(path, (item,), find_columns("xytp"), order)
+        return _Table(item, (item,), find_columns("xytp"), order)
     return None
 
 
-def _windows(
-    file: Any, content: NDArray[np.uint8], table: _Table, num_events: int, most_events: int
-) -> Iterator[Events]:
+def _windows(content: NDArray[np.uint8], table: _Table, num_events: int, most_events: int) -> Iterator[Events]:
     is_float = table.types()["t"].kind == "f"
     beginning = table.blocks(content, min(num_events, LOOKED_AT)) if is_float else iter(())
-    sample = np.concatenate([np.empty(0, table.types()["t"]), *(t for _, _, t, _ in beginning)])
+    sample = np.concatenate([np.empty(0, table.types()["t"]), *(block.t for block in beginning)])
     unit = unit_of(sample, table.columns.unit)
     blocks = table.blocks(content, num_events)
-    places = _places(file, table)
+    places = _places(table)
     _, sensor = _sensor(places, content)
     t_offset = _t_offset(places)
     if t_offset and unit.name != "us":
@@ -234,13 +224,15 @@ def _windows(
     yield from windows_of(blocks, num_events, most_events, unit, sensor, t_offset=t_offset)
 
 
-def _places(file: Any, table: _Table) -> list[Any]:
+def _places(table: _Table) -> list[Group | Dataset]:
     """Return what may say more about the events: their group or dataset, the group that it is in, and the file."""
-    paths = [table.path, table.path.rpartition("/")[0]]
-    return [*(file[path] for path in paths if path), file]
+    places = [table.item]
+    while (parent := places[-1].parent) is not None:
+        places.append(parent)
+    return [*places[:2], *places[2:][-1:]]
 
 
-def _t_offset(places: list[Any]) -> int:
+def _t_offset(places: list[Group | Dataset]) -> int:
     """Return the microseconds that DSEC's files count their timestamps from; 0 if there are none."""
     for place in (places[0], places[-1]):
         value = _small(place, "t_offset")
@@ -249,22 +241,19 @@ def _t_offset(places: list[Any]) -> int:
     return 0
 
 
-def _small(group: Any, name: str) -> NDArray[Any] | None:
+def _small(item: Group | Dataset | None, path: str) -> NDArray[Any] | None:
     """Return a small dataset in a group; None if it has none of that path."""
-    import h5py
-
-    dataset = group
-    for part in name.split("/"):
-        dataset = member(dataset, part) if isinstance(dataset, h5py.Group) else None
-    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or dataset.size > 4:
+    for name in path.split("/"):
+        item = item.member(name) if isinstance(item, Group) else None
+    if not isinstance(item, Dataset) or item.shape is None or item.size > 4 or item.dtype.kind not in "iuf":
         return None
-    if dataset.dtype.kind not in "iuf":
-        return None
-    check_storage(dataset)
-    return np.asarray(dataset[()])
+    check_storage(item)
+    return item.read()
 
 
-def _sensor(places: list[Any], content: NDArray[np.uint8]) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+def _sensor(
+    places: list[Group | Dataset], content: NDArray[np.uint8]
+) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
     """Return the sensor's width and height, and those that no event leaves; None if nothing says them."""
     size = _pair(_small(places[0], "calib/resolution"))
     if size:
@@ -281,7 +270,7 @@ def _sensor(places: list[Any], content: NDArray[np.uint8]) -> tuple[tuple[int, i
     return None, None
 
 
-def _attribute(item: Any, name: str, content: NDArray[np.uint8]) -> Any:
+def _attribute(item: Group | Dataset, name: str, content: NDArray[np.uint8]) -> Any:
     """Return an attribute that is a text or a few numbers; None if there is none.
 
     The HDF5 library is not asked for a text of any length: if a file is damaged, it may never end to read it, or take
@@ -291,7 +280,7 @@ def _attribute(item: Any, name: str, content: NDArray[np.uint8]) -> Any:
 
     if not h5py.h5a.exists(item.id, name.encode()):
         return None
-    attribute = item.attrs.get_id(name)
+    attribute = h5py.h5a.open(item.id, name.encode())
     kind = attribute.get_type()
     if not isinstance(kind, (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
         return None
@@ -299,7 +288,7 @@ def _attribute(item: Any, name: str, content: NDArray[np.uint8]) -> Any:
         return None
     if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
         return geometry_in_heaps(content) if name == "geometry" else None
-    return item.attrs[name]
+    return h5py.AttributeManager(item)[name]
 
 
 def _pair(values: Any) -> tuple[int, int] | None:

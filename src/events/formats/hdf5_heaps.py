@@ -8,9 +8,23 @@ from numpy.typing import NDArray
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.search import find_all
 
+_HEAP = b"HEAP\0"
 
-def require_ending_lists(content: NDArray[np.uint8]) -> None:
+
+def require_known_sizes(content: NDArray[np.uint8]) -> None:
+    """Raise ForeignRecordingError if a file's addresses and lengths do not have 8 bytes, as those of nearly all do."""
+    view = memoryview(content)  # type: ignore[arg-type]
+    version = content[8] if len(content) > 24 else 0
+    sizes = tuple(view[13:15] if version < 2 else view[9:11])
+    if sizes != (8, 8):
+        raise ForeignRecordingError(f"its addresses and lengths have {sizes} bytes, not 8")
+
+
+def require_ending_lists(content: NDArray[np.uint8], begin: int, end: int) -> None:
     """Raise an error if the HDF5 library would follow a damaged list in a circle and fill the memory.
+
+    It is for what the library is about to read, from `begin` to `end`. Nothing else of the file is looked at, which may
+    be larger than the memory.
 
     Names of groups are in local heaps: `HEAP`, a version of 1 byte, 3 bytes, then the size of the heap's data, where
     its first free block is, and the data's address (8 bytes each). A free block begins with where the next one is and
@@ -18,14 +32,11 @@ def require_ending_lists(content: NDArray[np.uint8]) -> None:
 
     Raises:
         CorruptRecordingError: if a list of free blocks has no end. One that leaves its heap is for the library to find.
-        ForeignRecordingError: if the file's addresses do not have 8 bytes, as nearly all do.
     """
     view = memoryview(content)  # type: ignore[arg-type]
-    version = content[8] if len(content) > 24 else 0
-    sizes = tuple(view[13:15] if version < 2 else view[9:11])
-    if sizes != (8, 8):
-        raise ForeignRecordingError(f"its addresses and lengths have {sizes} bytes, not 8")
-    for position in find_all(content, b"HEAP\0"):
+    first = max(0, begin - len(_HEAP) + 1)  # the library may have read the beginning of the name before
+    for match in re.finditer(_HEAP, view[first : end + len(_HEAP) - 1]):
+        position = first + match.start()
         size, block, address = np.frombuffer(
             view[position + 8 : position + 32].tobytes().ljust(24, b"\0"), "<u8"
         ).tolist()

@@ -5,8 +5,10 @@ through gzip (deflate) or LZF, with or without the shuffle filter before it. h5p
 the HDF5 file format specification, the description of LZF in liblzf, RFC 1950.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import add
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,14 +17,13 @@ from numpy.typing import NDArray
 
 from src.events.formats.columns import BLOCK_EVENTS
 from src.events.formats.errors import CorruptRecordingError
+from src.events.formats.hdf5_objects import Dataset
 from src.events.formats.hdf5_storage import LARGEST_CHUNK
 from src.events.formats.lzf_kernel import unpack_lzf
 from src.events.formats.windows import read_only
 
 DEFLATE, SHUFFLE, LZF = 1, 2, 32000  # numbers of filters
 _PLAIN = ((), (DEFLATE,), (LZF,), (SHUFFLE, DEFLATE), (SHUFFLE, LZF))
-
-Filter = tuple[int, tuple[int, ...]]  # its number, and what it was set to
 
 
 class Rows(Protocol):
@@ -35,40 +36,21 @@ class Rows(Protocol):
         """Return some rows of one piece."""
 
 
-def rows_of(dataset: Any, content: NDArray[np.uint8]) -> Rows:
+def rows_of(dataset: Dataset, content: NDArray[np.uint8]) -> Rows:
     """Return the rows of a dataset [N] or [N, M] of a file with these bytes; see `check_storage`."""
-    library = _LibraryRows(dataset)
-    properties = dataset.id.get_create_plist()
-    filters = [properties.get_filter(index) for index in range(properties.get_nfilters())]
-    if not _has_plain_type(dataset) or tuple(code for code, *_ in filters) not in _PLAIN:
-        return library
-    row_bytes = row_bytes_of(dataset)
-    pieces = _pieces(dataset, row_bytes, len(content), bool(filters))
-    if pieces is None:
-        return library
-    return _FileRows(read_only(content), dataset, pieces, [(code, values) for code, _, values, _ in filters])
-
-
-def row_bytes_of(dataset: Any) -> int:
-    """Return how many bytes a row of a dataset [N] or [N, M] takes."""
-    return max(1, dataset.dtype.itemsize * (dataset.shape[1] if len(dataset.shape) == 2 else 1))
-
-
-def read_rows(dataset: Any, begin: int, end: int) -> NDArray[Any]:
-    """Return what h5py reads; CorruptRecordingError if it is not what was asked for."""
-    rows = dataset[begin:end]
-    if not isinstance(rows, np.ndarray):
-        raise CorruptRecordingError(f"its dataset {dataset.name[1:]} holds no array")
-    return rows
+    if not _has_plain_type(dataset) or tuple(number for number, _ in dataset.filters) not in _PLAIN:
+        return _LibraryRows(dataset)
+    pieces = _pieces(dataset, len(content))
+    return _LibraryRows(dataset) if pieces is None else _FileRows(read_only(content), dataset, pieces)
 
 
 class _LibraryRows:
     """Rows that h5py reads, so many whole chunks at once that each is decompressed once."""
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         chunk = (dataset.chunks or (1,))[0]
-        self._dataset, self._num_rows = dataset, dataset.shape[0]
-        self._step = max(chunk, min(BLOCK_EVENTS, LARGEST_CHUNK // row_bytes_of(dataset)) // chunk * chunk)
+        self._dataset, self._num_rows = dataset, _num_rows(dataset)
+        self._step = max(chunk, min(BLOCK_EVENTS, LARGEST_CHUNK // dataset.row_bytes) // chunk * chunk)
         self._begin = -1
         self._piece: NDArray[Any] = np.empty(0)
 
@@ -78,8 +60,14 @@ class _LibraryRows:
     def take(self, begin: int, end: int) -> NDArray[Any]:
         first = begin // self._step * self._step
         if first != self._begin:
-            self._begin, self._piece = first, read_rows(self._dataset, first, self.end(begin))
+            self._begin, self._piece = first, self._read(first, self.end(begin))
         return self._piece[begin - first : end - first]
+
+    def _read(self, begin: int, end: int) -> NDArray[Any]:
+        rows = self._dataset.read_rows(begin, end)
+        if not isinstance(rows, np.ndarray):
+            raise CorruptRecordingError(f"its dataset {self._dataset.path} holds no array")
+        return rows
 
 
 @dataclass(frozen=True)
@@ -95,13 +83,13 @@ class _Pieces:
     """
 
     rows: NDArray[np.int64]
-    addresses: list[int]
-    sizes: list[int]
-    skipped: list[int]
+    addresses: Sequence[int]
+    sizes: Sequence[int]
+    skipped: Sequence[int]
     unpacked: int | None = None
 
 
-def _has_plain_type(dataset: Any) -> bool:
+def _has_plain_type(dataset: Dataset) -> bool:
     """Return whether the file's bytes are rows of NumPy's type as they are."""
     import h5py
 
@@ -110,62 +98,51 @@ def _has_plain_type(dataset: Any) -> bool:
     return all(kind in "iuf" for kind in kinds) and dataset.id.get_type() == h5py.h5t.py_create(dtype)
 
 
-def _pieces(dataset: Any, row_bytes: int, file_bytes: int, is_filtered: bool) -> _Pieces | None:
+def _num_rows(dataset: Dataset) -> int:
+    return (dataset.shape or (0,))[0]
+
+
+def _pieces(dataset: Dataset, file_bytes: int) -> _Pieces | None:
     """Return where the pieces are; None if that is not plain, or not in the file."""
-    num_rows = dataset.shape[0]
+    num_rows, row_bytes = _num_rows(dataset), dataset.row_bytes
     if not dataset.chunks:
         offset, size = dataset.id.get_offset(), num_rows * row_bytes
         if offset is None or offset + size > file_bytes:
             return None
         return _Pieces(np.array([0, num_rows]), [offset], [size], [0])
-    if dataset.chunks[1:] != dataset.shape[1:] or not hasattr(dataset.id, "chunk_iter"):
+    if dataset.chunks[1:] != (dataset.shape or ())[1:] or not dataset.chunk_places:
         return None
     step = dataset.chunks[0]
-    infos: list[Any] = []
-    dataset.id.chunk_iter(infos.append)
-    found = sorted((info.chunk_offset[0], info.byte_offset, info.size, info.filter_mask) for info in infos)
-    if [begin for begin, *_ in found] != list(range(0, num_rows, step)):
+    begins, skipped, addresses, sizes = zip(*sorted(dataset.chunk_places), strict=True)
+    rows = [begin[0] for begin in begins]
+    if rows != list(range(0, num_rows, step)) or None in addresses or max(map(add, addresses, sizes)) > file_bytes:
         return None
-    if any(address is None or address + size > file_bytes for _, address, size, _ in found):
-        return None
-    if is_filtered:
-        rows, addresses, sizes, skipped = (list(values) for values in zip(*found, strict=True))
+    if dataset.filters:
         return _Pieces(np.array([*rows, num_rows]), addresses, sizes, skipped, step * row_bytes)
-    if any(size != step * row_bytes for _, _, size, _ in found):
+    if set(sizes) != {step * row_bytes}:
         return None
-    return _joined(found, num_rows)
+    return _joined(rows, addresses, step * row_bytes, num_rows)
 
 
-def _joined(chunks: list[tuple[int, int, int, int]], num_rows: int) -> _Pieces:
+def _joined(rows: Sequence[int], addresses: Sequence[int], size: int, num_rows: int) -> _Pieces:
     """Return chunks that are not compressed in pieces, each of chunks that follow each other in the file too."""
-    rows: list[int] = []
-    addresses: list[int] = []
-    sizes: list[int] = []
-    for begin, address, size, _ in chunks:
-        if addresses and addresses[-1] + sizes[-1] == address:
-            sizes[-1] += size
-        else:
-            rows.append(begin)
-            addresses.append(address)
-            sizes.append(size)
-    return _Pieces(np.array([*rows, num_rows]), addresses, sizes, [0] * len(rows))
+    firsts = [0, *(i for i in range(1, len(rows)) if addresses[i] != addresses[i - 1] + size)]
+    lengths = [end - first for first, end in pairwise([*firsts, len(rows)])]
+    return _Pieces(
+        np.array([*(rows[first] for first in firsts), num_rows]),
+        [addresses[first] for first in firsts],
+        [length * size for length in lengths],
+        [0] * len(firsts),
+    )
 
 
 class _FileRows:
     """Rows out of the file's bytes."""
 
-    def __init__(
-        self,
-        content: NDArray[np.uint8],
-        dataset: Any,
-        pieces: _Pieces,
-        filters: list[Filter],
-    ) -> None:
+    def __init__(self, content: NDArray[np.uint8], dataset: Dataset, pieces: _Pieces) -> None:
         self._content = content
-        self._name = dataset.name[1:]
-        self._dtype, self._width = dataset.dtype, dataset.shape[1:]
+        self._dataset, self._width = dataset, (dataset.shape or ())[1:]
         self._pieces = pieces
-        self._filters = filters
         self._number = -1
         self._piece: NDArray[Any] = np.empty(0)
 
@@ -189,14 +166,14 @@ class _FileRows:
         whole = self._pieces.unpacked or size
         stored = self._content[address : address + size]
         raw: NDArray[np.uint8] | None = stored
-        for index, (code, values) in reversed(list(enumerate(self._filters))):
+        for index, (code, values) in reversed(list(enumerate(self._dataset.filters))):
             if raw is not None and not self._pieces.skipped[number] >> index & 1:
                 raw = _UNPACK[code](raw, whole, values)
         if (raw is None or len(raw) != whole) and number == len(self._pieces.sizes) - 1:
             raw = stored  # HDF5 has an option not to filter the last chunk if the rows do not fill it
         if raw is None or len(raw) != whole:
-            raise CorruptRecordingError(f"its dataset {self._name} is damaged in the chunk at byte {address:,}")
-        return raw.view(self._dtype).reshape(-1, *self._width)
+            raise CorruptRecordingError(f"its dataset {self._dataset.path} is damaged in the chunk at byte {address:,}")
+        return raw.view(self._dataset.dtype).reshape(-1, *self._width)
 
 
 def _inflated(packed: NDArray[np.uint8], size: int, _: tuple[int, ...]) -> NDArray[np.uint8] | None:

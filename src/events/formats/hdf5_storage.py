@@ -3,9 +3,9 @@
 import importlib
 import math
 from contextlib import suppress
-from typing import Any
 
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
+from src.events.formats.hdf5_objects import Dataset
 
 LARGEST_CHUNK = 1 << 26  # bytes, decompressed
 ECF = 36559  # number of Prophesee's compression
@@ -21,23 +21,22 @@ FILTERS = {
 }
 
 
-def check_storage(dataset: Any) -> None:
+def check_storage(dataset: Dataset) -> None:
     """Raise an error if not all of a dataset is in this file, or if this machine cannot decompress it."""
-    if dataset.is_virtual or dataset.external:
-        raise ForeignRecordingError(f"its dataset {dataset.name[1:]} lies in another file")
+    if dataset.is_elsewhere:
+        raise ForeignRecordingError(f"its dataset {dataset.path} lies in another file")
     num_bytes = dataset.size * dataset.dtype.itemsize
     if dataset.chunks:
         if math.prod(dataset.chunks) * dataset.dtype.itemsize > LARGEST_CHUNK:
-            raise CorruptRecordingError(f"its dataset {dataset.name[1:]} has chunks of more than {LARGEST_CHUNK} bytes")
-        pairs = zip(dataset.shape, dataset.chunks, strict=True)
+            raise CorruptRecordingError(f"its dataset {dataset.path} has chunks of more than {LARGEST_CHUNK} bytes")
+        pairs = zip(dataset.shape or (), dataset.chunks, strict=True)
         expected = math.prod(-(-size // chunk) for size, chunk in pairs)
-        if (found := dataset.id.get_num_chunks()) < expected:
-            raise CorruptRecordingError(f"its dataset {dataset.name[1:]} has {found} of {expected} chunks")
+        if (found := dataset.num_chunks) < expected:
+            raise CorruptRecordingError(f"its dataset {dataset.path} has {found} of {expected} chunks")
     elif (stored := dataset.id.get_storage_size()) < num_bytes:
-        raise CorruptRecordingError(f"its dataset {dataset.name[1:]} has {stored} of {num_bytes} bytes")
-    properties = dataset.id.get_create_plist()
-    for index in range(properties.get_nfilters()):
-        _require_filter(properties.get_filter(index)[0], dataset.name[1:])
+        raise CorruptRecordingError(f"its dataset {dataset.path} has {stored} of {num_bytes} bytes")
+    for number, _ in dataset.filters:
+        _require_filter(number, dataset.path)
 
 
 def _require_filter(number: int, name: str) -> None:

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from src.events.events import Events
 from src.events.formats.columns import (
+    BLOCK_EVENTS,
     LOOKED_AT,
     Columns,
+    block_of_rows,
     check_types,
     find_columns,
     unit_of,
@@ -83,8 +85,9 @@ def _rows(content: NDArray[np.uint8]) -> tuple[NDArray[Any], int]:
 def _windows(rows: NDArray[Any], num_unread: int, most_events: int) -> Iterator[Events]:
     columns = event_fields(rows.dtype)
     unit = unit_of(rows[columns.names["t"]][:LOOKED_AT], columns.unit)
-    x, y, t, p = (rows[columns.names[role]] for role in "xytp")
-    yield from windows_of(iter([(x, y, t, p)]), len(rows), most_events, unit, num_unread=num_unread)
+    begins = range(0, len(rows), BLOCK_EVENTS)
+    blocks = (block_of_rows(rows[begin : begin + BLOCK_EVENTS], columns) for begin in begins)
+    yield from windows_of(blocks, len(rows), most_events, unit, num_unread=num_unread)
 
 
 def read_header(file: Any) -> tuple[int, np.dtype[Any], int]:

@@ -24,6 +24,7 @@ from src.events.formats.columns import (
     Block,
     Unit,
     block_of,
+    block_of_rows,
     check_number,
     check_types,
     find_columns,
@@ -170,7 +171,7 @@ class _Table:
         """Return x, y, t and p of all events in blocks; CorruptRecordingError if an array has another length."""
         for begin in range(0, self.num_events, self._step):
             parts = [array.rows(min(self._step, self.num_events - begin)) for array in self._arrays]
-            yield block_of(*(parts if len(parts) > 1 else (parts[0][self.columns.names[role]] for role in "xytp")))
+            yield block_of(*parts) if len(parts) > 1 else block_of_rows(parts[0], self.columns)
         for array in self._arrays:
             array.require_end()
 

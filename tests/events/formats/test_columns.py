@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.events.formats.columns import Unit, check_number, check_types, find_columns, unit_of, windows_of
+from src.events.formats.columns import Block, Unit, check_number, check_types, find_columns, unit_of, windows_of
 from src.events.formats.errors import CorruptRecordingError, ForeignRecordingError
 from src.events.formats.windows import joined
 
@@ -11,7 +11,7 @@ from src.events.formats.windows import joined
 def read(t=(1, 2), x=(3, 4), y=(5, 6), p=(0, 1), unit=None, **options):
     arrays = [np.asarray(values) for values in (x, y, t, p)]
     n = len(arrays[0])
-    return joined(windows_of(iter([tuple(arrays)]), n, 100, unit or unit_of(arrays[2], None), **options))
+    return joined(windows_of(iter([Block(*arrays)]), n, 100, unit or unit_of(arrays[2], None), **options))
 
 
 @pytest.mark.parametrize("names", ["ptyx", ["X", "Y", "Timestamp", "Polarity"], ["xs", "ys", "ts", "ps"]])
@@ -106,13 +106,13 @@ def test_an_event_outside_of_the_sensor_is_left_out_and_counted():
 
 
 def test_timestamps_that_step_back_are_counted_across_blocks():
-    blocks = [tuple(np.array(values) for values in ([1, 1], [1, 1], t, [1, 0])) for t in ([5, 4], [3, 9], [9, 8])]
+    blocks = [Block(*map(np.array, ([1, 1], [1, 1], t, [1, 0]))) for t in ([5, 4], [3, 9], [9, 8])]
     parts = list(windows_of(iter(blocks), 6, 1, Unit("us")))
     assert [part.num_back for part in parts] == [0, 1, 1, 0, 0, 1]
 
 
 def test_polarities_are_compared_across_blocks():
-    blocks = [tuple(np.array([value]) for value in (1, 1, 1, p)) for p in (0, -1)]
+    blocks = [Block(*(np.array([value]) for value in (1, 1, 1, p))) for p in (0, -1)]
     with pytest.raises(CorruptRecordingError, match="polarities are -1, 0 and 1"):
         list(windows_of(iter(blocks), 2, 5, Unit("us")))
 
@@ -132,4 +132,4 @@ def test_more_events_than_a_file_can_hold_are_a_sign_of_damage():
 def test_a_whole_timestamp_beyond_all_reason_is_an_error(t):
     n = np.zeros(3, np.uint16)
     with pytest.raises(CorruptRecordingError, match="is none in microseconds"):
-        list(windows_of(iter([(n, n, np.array([t, 0, 10]), n)]), 3, 100, Unit("us")))
+        list(windows_of(iter([Block(n, n, np.array([t, 0, 10]), n)]), 3, 100, Unit("us")))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from src.events.formats import hdf5
-from src.events.formats.array_file import ArrayFile
 from src.events.formats.errors import CorruptRecordingError
+from src.events.formats.hdf5_objects import opened
 from src.events.formats.hdf5_rows import rows_of
 from tests.events.formats.tables import some_events
 from tests.recordings import same
@@ -25,8 +25,8 @@ def read(values, **options):
     with h5py.File(target, "w") as file:
         file.create_dataset("values", data=values, **options)
     content = np.frombuffer(target.getvalue(), np.uint8)
-    with h5py.File(ArrayFile(content), "r") as file:
-        rows = rows_of(file["values"], content)
+    with opened(content) as file:
+        rows = rows_of(file.member("values"), content)
         begin, parts = 0, []
         while begin < len(values):
             parts.append(rows.take(begin, rows.end(begin)))
