@@ -95,7 +95,7 @@ def copy_packed(
         n = min(_SOME, len(words) - begin)
         some = words[begin : begin + n]
         for i in range(n):
-            t[i] = some[i, t_word]
+            t[i] = np.int64(some[i, t_word])
             word = some[i, 1 - t_word]
             x[i], y[i] = (word >> x_at) & x_mask, (word >> y_at) & y_mask
             p[i] = np.int64(((word >> p_at) & p_mask) ^ p_sign) - np.int64(p_sign)
