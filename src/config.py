@@ -211,8 +211,8 @@ class Train:
         "validation metric by which a model is the best, and which plateau and early stopping wait for",
         choices=("frame_accuracy", "recording_accuracy", "loss"))
     early_stopping_patience: int | None = option(
-        None, "end after this time without a better train.best_metric; null: never", unit="epochs", least=1, most=10**6,
-        may_change=True)
+        None, "end after this time, and at least 100 batches, without a better train.best_metric; null: never",
+        unit="epochs", least=1, most=10**6, may_change=True)
     device: str = option(
         "cuda", "processor: cuda, cuda:N or cpu; without a GPU, cuda is the CPU, with a warning", spelling=str.lower,
         may_change=True)

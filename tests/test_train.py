@@ -26,6 +26,7 @@ from src.reports.compare import compare
 from src.reports.outcome import outcome
 from src.reports.status import job_status, status_table
 from src.train import train
+from src.training import state
 from src.training.augmentation import augment
 from tests import small_job
 
@@ -329,7 +330,14 @@ def test_the_best_model_is_best_by_the_named_metric(folder, run, metric):
     assert result(folder, f"best_{metric}")["best_epoch"] == best_epoch(rows, metric)
 
 
-def test_a_run_that_does_not_get_better_stops_early_until_patience_is_raised(folder, run):
+def test_epochs_of_a_few_batches_are_not_enough_to_stop_early(folder, run):
+    run("few", "train.epochs=3 train.learning_rate=1e-12 train.early_stopping_patience=1")
+    assert result(folder, "few")["epochs"] == 3
+    assert "stopped_early" not in result(folder, "few")
+
+
+def test_a_run_that_does_not_get_better_stops_early_until_patience_is_raised(folder, run, monkeypatch):
+    monkeypatch.setattr(state, "LEAST_PATIENCE", 1)
     still = "train.epochs=9 train.learning_rate=1e-12 train.early_stopping_patience"
     run("early", f"{still}=1")
     assert result(folder, "early")["epochs"] == 2
@@ -392,7 +400,8 @@ def test_a_run_with_noise_and_a_falling_temperature_resumes_exactly(folder, run,
         run(whole, f"{options} train.epochs=3", resume=True)
 
 
-def test_a_run_that_stops_early_keeps_the_temperature_of_its_last_epoch(folder, run):
+def test_a_run_that_stops_early_keeps_the_temperature_of_its_last_epoch(folder, run, monkeypatch):
+    monkeypatch.setattr(state, "LEAST_PATIENCE", 1)
     options = "train.epochs=5 train.learning_rate=1e-9 train.early_stopping_patience=1"
     run("cooling", f"{GATES} {options} model.difflogic.final_temperature=0.0625")
     assert result(folder, "cooling")["epochs"] == 2

@@ -133,11 +133,16 @@ class TrainingRun:
         return None if self.teacher is None else self.teacher.digest
 
 
+LEAST_PATIENCE = 100  # batches: those of a few epochs of a small data set teach nothing yet
+
+
 def reason_to_stop_early(run: TrainingRun) -> str | None:
     """Return why the run ends before train.epochs, by the metrics so far; None if it goes on."""
     options, epoch = run.config.train, run.progress.epoch
     best = best_epoch(run.progress.rows, options.best_metric)
-    if options.early_stopping_patience is None or epoch - best < options.early_stopping_patience:
+    if options.early_stopping_patience is None:
+        return None
+    if epoch - best < max(options.early_stopping_patience, LEAST_PATIENCE / run.batches_per_epoch):
         return None
     return (
         f"after epoch {epoch} of {options.epochs}: {options.best_metric} of val has not been better than after epoch "

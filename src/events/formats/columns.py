@@ -304,6 +304,7 @@ class _State:
             broken = ~(values == np.rint(values)) | ~np.isfinite(values)
             if broken.any():
                 raise CorruptRecordingError(f"{name} of {self._where(broken)} is {values[broken][0]}, no whole number")
+            return values.astype(np.float64)  # float16 cannot hold a sensor's size, which it is compared with
         return values
 
     def _where(self, broken: NDArray[np.bool_]) -> str:

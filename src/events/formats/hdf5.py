@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from src.events.events import Events
 from src.events.formats.columns import (
     BLOCK_EVENTS,
+    LATEST,
     LOOKED_AT,
     SMALL_EVENTS,
     Block,
@@ -163,7 +164,7 @@ def _find_table(file: Group, file_bytes: int) -> tuple[_Table, int]:
         if table:
             tables.append(table)
         else:
-            others.append(item.path)
+            others += _described(item)
     if len(tables) > 1:
         tables = [table for table in tables if "left" in table.item.path.split("/")] or tables
     if len(tables) > 1:
@@ -172,9 +173,9 @@ def _find_table(file: Group, file_bytes: int) -> tuple[_Table, int]:
             f"it has the events of several recordings: {paths}; copy one into a file of its own"
         )
     if not tables:
-        names = ", ".join(path for path in others if path)[:100]
         raise ForeignRecordingError(
-            f"it has no datasets x, y, t and p in one group, and no other known layout: {names}"
+            "it has no datasets x, y, t and p of shape [N] in one group, and no other known layout: "
+            + ", ".join(others)[:200]
         )
     (table,) = tables
     lengths = {name: (dataset.shape or (0,))[0] for name, dataset in zip("xytp", table.datasets, strict=False)}
@@ -186,6 +187,14 @@ def _find_table(file: Group, file_bytes: int) -> tuple[_Table, int]:
     for dataset in table.datasets:
         check_storage(dataset)
     return table, num_events
+
+
+def _described(item: Group | Dataset) -> list[str]:
+    """Return how a message names a group and the links in it, or a dataset."""
+    if isinstance(item, Dataset):
+        return [f"{item.path} {list(item.shape or ())}"]
+    links = [f"{item.path}/{name}".lstrip("/") for name in item.links]
+    return [item.path] * bool(item.path) + [f"{path} (a link, not followed)" for path in links]
 
 
 def _as_table(item: Group | Dataset) -> _Table | None:
@@ -233,11 +242,18 @@ def _places(table: _Table) -> list[Group | Dataset]:
 
 
 def _t_offset(places: list[Group | Dataset]) -> int:
-    """Return the microseconds that DSEC's files count their timestamps from; 0 if there are none."""
+    """Return the microseconds that DSEC's files count their timestamps from; 0 if there are none.
+
+    Raises:
+        ForeignRecordingError: if they are not one whole number of microseconds.
+    """
     for place in (places[0], places[-1]):
         value = _small(place, "t_offset")
-        if value is not None and value.size == 1 and value.dtype.kind in "iu":
-            return int(value.flat[0])
+        if value is not None:
+            numbers = value.reshape(-1).tolist()
+            if len(numbers) != 1 or not abs(numbers[0]) < LATEST or numbers[0] % 1:
+                raise ForeignRecordingError(f"its t_offset is {numbers}, not one whole number of microseconds")
+            return int(numbers[0])
     return 0
 
 
@@ -284,7 +300,7 @@ def _attribute(item: Group | Dataset, name: str, content: NDArray[np.uint8]) -> 
     kind = attribute.get_type()
     if not isinstance(kind, (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
         return None
-    if attribute.get_space().get_simple_extent_npoints() > 4 or attribute.get_storage_size() > 1024:
+    if not 1 <= attribute.get_space().get_simple_extent_npoints() <= 4 or attribute.get_storage_size() > 1024:
         return None
     if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
         return geometry_in_heaps(content) if name == "geometry" else None

@@ -35,20 +35,29 @@ class Group:
         self.id, self.path, self.parent = identifier, path, parent
         self._members: dict[str, Group | Dataset | None] = {}
 
-    @cached_property
+    @property
     def names(self) -> list[str]:
         """The names of the objects in it, at most MOST_OBJECTS; links to somewhere else are no objects in it."""
+        return self._listed[0]
+
+    @property
+    def links(self) -> list[str]:
+        """The names of links to somewhere else."""
+        return self._listed[1]
+
+    @cached_property
+    def _listed(self) -> tuple[list[str], list[str]]:
         import h5py
 
-        found: list[str] = []
+        objects: list[str] = []
+        links: list[str] = []
 
         def take(name: bytes, link: Any) -> bool | None:
-            if link.type == h5py.h5l.TYPE_HARD:
-                found.append(name.decode(errors="surrogateescape"))
-            return len(found) == MOST_OBJECTS or None
+            (objects if link.type == h5py.h5l.TYPE_HARD else links).append(name.decode(errors="surrogateescape"))
+            return len(objects) == MOST_OBJECTS or None
 
         self.id.links.iterate(take, info=True)
-        return found
+        return objects, links
 
     def member(self, name: str) -> "Group | Dataset | None":
         """Return the group or dataset of a name; None if there is none."""

@@ -63,6 +63,15 @@ def test_dsec_s_offset_is_added_to_its_timestamps():
     assert same(hdf5.decode(content), events)
 
 
+def test_an_offset_may_be_a_whole_floating_point_number():
+    events = hdf5.decode(saved(t_offset=7.0, **columns()))
+    assert np.array_equal(events.t, EVENTS.t + 7)
+
+
+def test_coordinates_of_16_bit_floating_point_are_read():
+    assert same(hdf5.decode(saved(**columns(x=EVENTS.x.astype(np.float16)))), EVENTS)
+
+
 def test_the_real_file_is_read_as_its_datasets_are_named():
     content = real_sample("event.hdf5")
     events = hdf5.decode(content)
@@ -97,6 +106,7 @@ def test_names_and_types_of_event_utils_are_read():
         (hdf5.encode(EVENTS, "m3ed", sensor=(640, 480)), (640, 480)),
         (saved({"sensor_resolution": [480, 640]}, **columns()), (640, 480)),
         (saved({"width": 640, "height": 480}, **columns()), (640, 480)),
+        (saved({"width": [], "height": h5py.Empty("i4")}, **columns()), None),
         (saved({"geometry": "wide", "sensor_resolution": "?"}, **columns()), None),
         (hdf5.encode(EVENTS), None),
     ],
@@ -121,9 +131,14 @@ def test_events_outside_of_the_sensor_are_counted_or_make_the_file_foreign():
         (saved(**columns(x=EVENTS.x[:-1])), "its columns differ in length: {'x': 49, 'y': 50, 't': 50, 'p': 50}"),
         (saved(**columns(p=np.full(50, 2))), "polarity of event 0 is 2"),
         (saved(**columns(x=np.array([b"a"] * 50))), "its column x is of type .S1, not of numbers"),
-        (saved(images__raw=np.zeros(3)), "it has no datasets x, y, t and p in one group, .*: images, images/raw"),
+        (saved(images__raw=np.zeros(3)), r"no datasets x, y, t and p of shape \[N\] in .*: images, images/raw \[3\]$"),
+        (saved(**columns(x=EVENTS.x[:, None])), r"no datasets x, y, t and p of shape \[N\] in .* events/x \[50, 1\]"),
         (saved(events=np.zeros((5, 4))), r"the columns of events, float64 \[5, 4\], have no names"),
         (saved(t_offset=7, **columns(t=EVENTS.t / 1e6)), "it has a t_offset, which is microseconds"),
+        (saved(t_offset=0.5, **columns()), r"its t_offset is \[0.5\], not one whole number of microseconds"),
+        (saved(t_offset=[1, 2], **columns()), r"its t_offset is \[1, 2\], not one"),
+        (saved(t_offset=2**62, **columns()), r"its t_offset is \[4611686018427387904\], not one"),
+        (saved(t_offset=np.uint64(2**64 - 5), **columns()), r"its t_offset is \[18446744073709551611\], not one"),
     ],
 )
 def test_what_is_wrong_is_said(content, message):
@@ -167,7 +182,7 @@ def test_links_out_of_the_file_are_not_followed(tmp_path):
     with h5py.File(target, "w") as file:
         file["events"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/events")
         file["soft"] = h5py.SoftLink("/events")
-    with pytest.raises(ForeignRecordingError, match="it has no datasets x, y, t and p"):
+    with pytest.raises(ForeignRecordingError, match=r"no datasets x, y, .*: events \(a link, not followed\), soft"):
         hdf5.decode(target.getvalue())
 
 
