@@ -17,8 +17,8 @@ _DONE, _WRONG_LINE = 0, 1
 class EventLines:
     """Reads lines `t x y p` that come in pieces.
 
-    A line holds four whole numbers with blanks, tabs or a comma between them: microseconds, column, row and polarity,
-    1 for ON. Empty lines and lines that begin with # are passed over.
+    A line holds four whole numbers with spaces, tabs or a comma between them: microseconds, column, row and polarity,
+    which is 1 for ON and, in all lines, 0 or -1 for OFF. Empty lines and lines that begin with # are ignored.
 
     Attributes:
         num_lines: lines so far.
@@ -27,6 +27,7 @@ class EventLines:
     def __init__(self) -> None:
         self.num_lines = 0
         self._rest = b""
+        self._has_off = np.zeros(2, np.bool_)
 
     def push(self, content: bytes) -> Events:
         """Return the events of the lines that are complete now; CorruptRecordingError for a line that is no event."""
@@ -47,14 +48,14 @@ class EventLines:
         room = len(raw) // _SHORTEST_LINE + 1
         x, y = np.empty(room, np.uint16), np.empty(room, np.uint16)
         t, p = np.empty(room, np.int64), np.empty(room, np.uint8)
-        status, number, lines, at = _parse(raw, x, y, t, p)
+        status, number, lines, at = _parse(raw, x, y, t, p, self._has_off)
         self.num_lines += lines
         if status == _WRONG_LINE:
             line = content[at : content.find(b"\n", at)]
             shown = line.decode(errors="backslashreplace").strip()
             raise CorruptRecordingError(
                 f"line {self.num_lines + 1}: {shown[:80]!r}: give t x y p, whole numbers: microseconds, column, row, "
-                "and 0 or 1"
+                "and 0 or 1 (or -1 and 1 in all lines)"
             )
         return Events(x[:number], y[:number], t[:number], p[:number])
 
@@ -66,8 +67,12 @@ def _parse(
     y: NDArray[np.uint16],
     t: NDArray[np.int64],
     p: NDArray[np.uint8],
+    has_off: NDArray[np.bool_],
 ) -> Any:
-    """Write the events of whole lines; return (status, events, lines, where the line begins that is wrong)."""
+    """Write the events of whole lines; return (status, events, lines, where the line begins that is wrong).
+
+    `has_off` says whether 0 and whether -1 stood for OFF so far.
+    """
     most = (np.int64(10) ** 18, np.int64(65535), np.int64(65535), np.int64(1))
     number = lines = at = 0
     values = np.empty(4, np.int64)
@@ -85,7 +90,7 @@ def _parse(
                 break
             if fields == 4:
                 return _WRONG_LINE, number, lines, begin
-            negative = raw[at] == 45 and fields == 0  # "-"
+            negative = raw[at] == 45 and (fields == 0 or fields == 3)  # "-"
             at += negative
             digits, value = 0, np.int64(0)
             while 48 <= raw[at] <= 57 and digits < 19:
@@ -99,7 +104,11 @@ def _parse(
             fields += 1
         at += 1
         if fields == 4:
-            t[number], x[number], y[number], p[number] = values[0], values[1], values[2], values[3]
+            t[number], x[number], y[number], p[number] = values[0], values[1], values[2], values[3] == 1
+            has_off[0] |= values[3] == 0
+            has_off[1] |= values[3] == -1
+            if has_off[0] and has_off[1]:
+                return _WRONG_LINE, number, lines, begin
             number += 1
         elif fields > 0:
             return _WRONG_LINE, number, lines, begin

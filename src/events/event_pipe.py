@@ -134,7 +134,7 @@ def _format_of(content: bytes, suffix: str, evt3_clock: str) -> Format:
     if name is None:
         raise ForeignRecordingError(
             f"neither lines `t x y p` nor a known format: it begins with {content[:SHOWN_BYTES]!r}; "
-            "N-MNIST's .bin can only be told if the model was trained on such recordings"
+            "N-MNIST's .bin has no mark of its own: give predict the file instead, whose name tells its format"
         )
     file_format: Format = FILE_FORMATS.load(name)
     return file_format.with_clock(evt3_clock)

@@ -57,6 +57,12 @@ def test_separators_comments_and_empty_lines_are_free(text):
     assert rows(parsed(text)) == [(1, 2, 3, 0)]
 
 
+def test_off_is_0_or_minus_1_in_all_lines():
+    assert rows(parsed(b"1 2 3 -1\n2 2 3 1\n")) == [(1, 2, 3, 0), (2, 2, 3, 1)]
+    with pytest.raises(CorruptRecordingError, match="line 2: '2 2 3 0'"):
+        parsed(b"1 2 3 -1\n", b"2 2 3 0\n")
+
+
 def test_a_time_may_be_negative_and_large():
     assert rows(parsed(b"-5 65535 0 1\n999999999999999999 0 65535 0\n")) == [
         (-5, 65535, 0, 1),

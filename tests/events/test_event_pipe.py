@@ -122,7 +122,7 @@ def test_evt3_has_the_timestamps_that_are_asked_for():
 def test_bytes_without_a_mark_are_n_mnist_s_if_such_recordings_are_expected():
     content = nmnist_bin.encode(ORDERED)
     assert same(joined(whole_pipe(content, suffix=".bin")), ORDERED)
-    with pytest.raises(ForeignRecordingError, match=r"N-MNIST's \.bin can only be told if"):
+    with pytest.raises(ForeignRecordingError, match=r"N-MNIST's \.bin has no mark of its own: give predict the file"):
         whole_pipe(content)
 
 
