@@ -15,6 +15,7 @@ from src.command_line import UserError
 from src.helpers import LOG, format_duration
 
 TIME_LIMIT = 1800.0  # seconds, of one run of a tool
+_DEBIAN = ("yosys", "nextpnr-ice40")  # packages of Debian 12
 _REPORT_EVERY = 60.0  # seconds between lines of the log
 
 
@@ -36,7 +37,8 @@ def find_tool(name: str) -> str:
     beside_python = str(Path(sys.executable).parent)
     found = shutil.which(name) or shutil.which(packaged) or shutil.which(packaged, path=beside_python)
     if found is None:
-        raise UserError(f"{name} is not on PATH; install it: pip install {packaged}, or on Debian apt install {name}")
+        debian = f", or on Debian apt install {name}" if name in _DEBIAN else ""
+        raise UserError(f"{name} is not on PATH; install it: pip install {packaged}{debian}")
     return found
 
 
