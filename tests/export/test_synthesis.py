@@ -1,12 +1,11 @@
 """Synthesis: a design's size, the device that holds it and its clock, from the real tools where they are there."""
 
-import shutil
-
 import pytest
 
 from src.circuit.netlist import netlist_of
-from src.command_line import RunError
+from src.command_line import RunError, UserError
 from src.export.devices import FAMILIES, Resources
+from src.export.hardware_tools import find_tool
 from src.export.synthesis import (
     Design,
     Hardware,
@@ -83,10 +82,11 @@ def test_the_registered_circuit_gives_a_frame_s_class_one_clock_after_its_last_b
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tiny_network_is_synthesised_and_where_nextpnr_is_there_placed_and_routed(family):
-    need("yosys")
     for tool in FAMILIES[family].tools:
-        if shutil.which(tool) is None and shutil.which(f"yowasp-{tool}") is None:
-            pytest.skip(f"{tool} is not installed")
+        try:
+            find_tool(tool)
+        except UserError as error:
+            pytest.skip(str(error))
     circuit, _, _ = trained(40, 60)
     hardware = synthesize(registered_circuit(circuit, "net", family), family)
     assert 30 < hardware.luts < 1000
