@@ -33,9 +33,7 @@ def require_learnable(splits: dict[str, list[int]], recordings: list[Recording],
         return
     to_train = {recordings[number].label for number in splits["train"]}
     untrained = [name for label, name in enumerate(dataset.classes) if label not in to_train]
-    num_groups = len({recording.group for recording in recordings})
-    groups = "1 group, which is" if num_groups == 1 else f"{num_groups:,} groups, which are"
-    reason = f"{len(recordings):,} recordings are in {groups} not divided"
+    reason, what_to_do = _why_not_divided(recordings)
     if untrained and dataset.own_test_split:
         raise UserError(
             f"class {untrained[0]!r} has no recording in train, so that a network cannot learn it; move some there, or "
@@ -43,14 +41,27 @@ def require_learnable(splits: dict[str, list[int]], recordings: list[Recording],
         )
     if untrained:
         raise UserError(
-            f"class {untrained[0]!r} has no recording left for training: {reason}; change data.group_by or the groups "
-            f"of labels.csv, or give another data.seed"
+            f"class {untrained[0]!r} has no recording left for training: {reason}; {what_to_do}, or give another "
+            f"data.seed"
         )
     if not splits["test"]:
-        raise UserError(
-            f"no recording is left for the test: {reason}; change data.group_by or the groups of labels.csv, or give a "
-            f"test split of your own"
+        raise UserError(f"no recording is left for the test: {reason}; {what_to_do}, or give a test split of your own")
+
+
+def _why_not_divided(recordings: list[Recording]) -> tuple[str, str]:
+    """Return why recordings cannot be divided among splits freely, and what to do about it."""
+    num_recordings, num_groups = len(recordings), len({recording.group for recording in recordings})
+    num_files = len({recording.path for recording in recordings})
+    if num_groups == num_files < num_recordings:
+        return (
+            f"{num_recordings:,} recordings are parts of {num_files:,} files, and parts of one file stay in one split",
+            "add other files, save the parts as files of their own",
         )
+    groups = "1 group, which is" if num_groups == 1 else f"{num_groups:,} groups, which are"
+    return (
+        f"{num_recordings:,} recordings are in {groups} not divided",
+        "change data.group_by or the groups of labels.csv",
+    )
 
 
 def warn_of_missing_classes(

@@ -98,6 +98,10 @@ WRONG_FOLDERS = {
     ),
     "reversed times": (table("file,label,start_s,end_s", "a/1.bin,x,2,1"), "line 2: it ends before it begins"),
     "a line twice": (table("file,label", "a/1.bin,x", "a/1.bin,x"), "line 2: it shares events of '1.bin' with line 3"),
+    "a file per class": (
+        table("file,label,start_s,end_s", *(f"{it}/0.bin,{it},{n},{n + 1}" for it in "ab" for n in range(3))),
+        "6 recordings are parts of 2 files, and parts of one file stay in one split; add other files",
+    ),
     "a table without lines": (table("file,label"), "labels.csv: it names no recordings"),
     "an empty table": (table(""), "labels.csv: it has no column 'file'"),
 }

@@ -38,7 +38,7 @@ def find_recordings(folder: Path, own: OwnRecordings) -> list[Recording]:
 
 def _recordings(folder: Path, own: OwnRecordings, samples: Sequence[Sample]) -> list[Recording]:
     labels = {name: label for label, name in enumerate(_classes(samples))}
-    group_of = _grouping(folder, own.group_by)
+    group_of = _grouping(folder, own.group_by, samples)
     recordings = [
         Recording(
             sample.path,
@@ -70,6 +70,11 @@ def complete(folder: Path, own: OwnRecordings, dataset: Dataset) -> tuple[Datase
         return dataset, []
     if len(classes) == 1:
         raise UserError(f"{printable(str(folder))} has one class only, {classes[0]!r}; at least two are needed")
+    if len({sample.path for sample in samples}) == 1:
+        raise UserError(
+            f"all recordings are parts of one file, {samples[0].path!r}, and parts of one file stay in one split; add "
+            f"other files, or save its parts as files of their own"
+        )
     has_test = any(sample.split == "test" for sample in samples)
     for name in classes:
         paths = [sample.path for sample in samples if sample.label == name]
@@ -211,18 +216,23 @@ def _classes(samples: Sequence[Sample]) -> tuple[str, ...]:
     return tuple(sorted({sample.label for sample in samples}, key=natural_order))
 
 
-def _grouping(folder: Path, pattern: str | None) -> Callable[[Sample], str]:
-    """Return a function sample -> the name of its group: by labels.csv, else by data.group_by, else its file."""
+def _grouping(folder: Path, pattern: str | None, samples: Sequence[Sample]) -> Callable[[Sample], str]:
+    """Return a function sample -> the name of its group: by data.group_by, else by labels.csv, else its file.
+
+    Raises:
+        UserError: if the pattern is none, or if labels.csv gives parts of one file different groups.
+    """
+    beginning = f"{folder}{os.sep}"
+    if pattern is None:
+        by_path = _groups_of_files(samples)
+        return lambda sample: by_path.get(sample.path) or sample.path.removeprefix(beginning)
     try:
-        compiled = re.compile(pattern) if pattern is not None else None
+        compiled = re.compile(pattern)
     except re.error as error:
         raise UserError(f"data.group_by = {pattern!r}: no regular expression: {error}") from error
-    beginning = f"{folder}{os.sep}"
 
     def group_of(sample: Sample) -> str:
         name = sample.path.removeprefix(beginning)
-        if compiled is None:
-            return sample.group or name
         match = compiled.search(name)
         parts = (match.groups("") or (match[0],)) if match is not None else ()
         if not any(parts):
@@ -232,6 +242,18 @@ def _grouping(folder: Path, pattern: str | None) -> Callable[[Sample], str]:
     return group_of
 
 
+def _groups_of_files(samples: Sequence[Sample]) -> dict[str, str]:
+    """Return the group that labels.csv names for each file, if it names one for any of its parts."""
+    by_path: dict[str, str] = {}
+    for sample in samples:
+        if sample.group and (group := by_path.setdefault(sample.path, sample.group)) != sample.group:
+            raise UserError(
+                f"{sample.where}: parts of {sample.path!r} are in groups {group!r} and {sample.group!r}; parts of one "
+                f"file stay in one split: give them one group"
+            )
+    return by_path
+
+
 def _refuse_divided_groups(recordings: Sequence[Recording], samples: Sequence[Sample]) -> None:
     split_of: dict[str, tuple[str | None, str]] = {}
     for recording, sample in zip(recordings, samples, strict=True):
@@ -239,10 +261,10 @@ def _refuse_divided_groups(recordings: Sequence[Recording], samples: Sequence[Sa
         if (split == "test") != (sample.split == "test") or (split == "val") != (sample.split == "val"):
             names = split or "train", sample.split or "train"
             if path == sample.path:
-                raise UserError(f"parts of {path!r} are in {names[0]} and in {names[1]}: a file belongs into one split")
+                raise UserError(f"parts of {path!r} are in {names[0]} and in {names[1]}; a file belongs to one split")
             raise UserError(
                 f"group {recording.group!r} is in {names[0]} ({path!r}) and in {names[1]} ({sample.path!r}); a group "
-                "belongs into one split"
+                "belongs to one split"
             )
 
 

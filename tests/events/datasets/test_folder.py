@@ -132,6 +132,26 @@ def test_parts_of_a_file_are_one_group(tmp_path):
     assert len({r.group for r in find_recordings(folder, OwnRecordings())}) == 1
 
 
+def test_a_group_of_one_part_is_that_of_its_whole_file(tmp_path):
+    text = "file,label,group,start_us,end_us\nx.bin,a,,0,1\nx.bin,b,anna,1,2\n"
+    recordings = find_recordings(table(tmp_path, text, "x.bin"), OwnRecordings())
+    assert [r.group for r in recordings] == ["anna", "anna"]
+
+
+def test_parts_of_one_file_in_two_groups_are_refused_unless_a_pattern_groups_files(tmp_path):
+    text = "file,label,group,start_us,end_us\nx.bin,a,anna,0,1\nx.bin,b,otto,1,2\n"
+    folder = table(tmp_path, text, "x.bin")
+    with pytest.raises(UserError, match=r"line 3: parts of '.*x\.bin' are in groups 'anna' and 'otto'; .* one group$"):
+        find_recordings(folder, OwnRecordings())
+    assert {r.group for r in find_recordings(folder, OwnRecordings(group_by="x"))} == {"x"}
+
+
+def test_parts_of_a_single_file_are_refused_with_what_is_needed(tmp_path):
+    folder = table(tmp_path, "file,label,start_us,end_us\nx.bin,a,0,1\nx.bin,b,1,2\n", "x.bin")
+    with pytest.raises(UserError, match=r"parts of one file, '.*x\.bin', .*; add other files, or save its parts"):
+        completed(folder)
+
+
 def test_a_table_s_groups_count(tmp_path):
     folder = table(tmp_path, "file,label,group\nx.bin,a,p1\ny.bin,b,p1\n", "x.bin", "y.bin")
     assert [r.group for r in find_recordings(folder, OwnRecordings())] == ["p1", "p1"]
