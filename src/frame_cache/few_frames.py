@@ -39,8 +39,7 @@ def warn_of_few_frames(
     num_events, num_kept, duration = np.median(found, axis=0)
     text = f"{len(single):,} of {len(counts):,} recordings give a single frame"
     if num_kept < num_events / 2:
-        denoise = f"data.denoise_time = {framing.denoise_time}"
-        text += f"; of their {num_events:,.0f} events, {denoise} leaves {num_kept:,.0f} (0: no denoising)"
+        text += f"; {kept_text(num_events, num_kept, framing)}"
     size = duration if framing.mode == "time_window" else num_kept
     if size >= FRAMES_PER_RECORDING:
         option, value = mode.size, two_digits(size / FRAMES_PER_RECORDING)
@@ -58,6 +57,15 @@ def _sizes(recording: Recording, dataset: Dataset, framing: Framing, most_events
     except (CorruptRecordingError, ValueError, OSError):  # told by the preparation
         return None
     return passed.num_events, num_kept, int(np.ptp(events.t)) if len(events) else 0
+
+
+def kept_text(num_events: float, num_kept: float, framing: Framing) -> str:
+    """Say how many events of a median recording become frames, and which options leave the others out."""
+    options = [] if framing.crop is None else [f"data.crop = {list(framing.crop)}"]
+    if framing.denoise_time:
+        options.append(f"data.denoise_time = {framing.denoise_time} (0: no denoising)")
+    by = f", by {' and '.join(options)}" if options else ""
+    return f"of their {num_events:,.0f} events, {num_kept:,.0f} become frames{by}"
 
 
 def two_digits(value: float) -> int:

@@ -9,10 +9,11 @@ import numpy as np
 from src.command_line import UserError
 from src.config import Config
 from src.events.datasets.dataset import Dataset, Recording
-from src.events.formats.errors import CorruptRecordingError, check_outside
+from src.events.event_filter import EventFilter
+from src.events.formats.errors import CorruptRecordingError
 from src.events.formats.reading import format_of
-from src.events.framing import frame_shape
-from src.frame_cache.few_frames import FRAMES_PER_RECORDING, two_digits
+from src.events.framing import Framing, frame_shape
+from src.frame_cache.few_frames import FRAMES_PER_RECORDING, kept_text, two_digits
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.recording_windows import windows_of
 from src.frame_cache.recordings import clock_advice, obtain_recordings
@@ -27,11 +28,12 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a recording holds: duration in seconds, events, events with polarity 1."""
+    """What a recording holds: duration in seconds, events, those with polarity 1, and those that become frames."""
 
     duration: float
     events: int
     on: int
+    kept: int
 
 
 def inspect(config: Config, check: Callable[[], None] = lambda: None) -> str:
@@ -48,14 +50,15 @@ def inspect(config: Config, check: Callable[[], None] = lambda: None) -> str:
     root, dataset, recordings = obtain_recordings(data, dataset, check)
     require_crop_on_sensor(data, dataset)
     require_learnable(assign_splits(recordings, data, dataset.own_test_split), recordings, dataset)
-    lines, facts, unread = _by_class(recordings, dataset, data.window_events, check)
+    framing = framing_of(data)
+    lines, facts, unread = _by_class(recordings, dataset, framing, data.window_events, check)
     if not facts:
         path, reason = unread[0]
         raise UserError(f"none of {len(unread):,} recordings can be read, the first: {path}: {reason}")
     width, height, _ = dataset.sensor_size
     parts = [
         f"{len(recordings):,} recordings in {printable(str(root))}, sensor {width} x {height}",
-        format_table(["class", "recordings", "format", "seconds", "events", "events/s", "ON, %"], lines),
+        format_table(["class", "recordings", "format", "seconds", "events", "events/s", "ON, %", "kept, %"], lines),
     ]
     if len(facts) < len(recordings):
         parts.append(f"Medians of {len(facts):,} recordings, at most {MOST_READ} per class.")
@@ -64,14 +67,13 @@ def inspect(config: Config, check: Callable[[], None] = lambda: None) -> str:
         parts.append(f"and {len(unread) - MOST_UNREAD_NAMED:,} more cannot be read")
     if advice := clock_advice(recordings, dataset, data):
         parts.append(advice)
-    if suggestion := _suggestion(facts):
-        parts.append(suggestion)
-    parts.append(_size(config, dataset.sensor_size))
+    parts.append(_suggestion(facts, framing))
+    parts.append(_size(config, framing, dataset.sensor_size))
     return "\n".join(parts)
 
 
 def _by_class(
-    recordings: list[Recording], dataset: Dataset, most_events: int, check: Callable[[], None]
+    recordings: list[Recording], dataset: Dataset, framing: Framing, most_events: int, check: Callable[[], None]
 ) -> tuple[list[list[str]], list[_Facts], list[tuple[str, str]]]:
     """Return a table's row for each class, the facts of the recordings that were read, and what could not be read."""
     rows, every, unread = [], [], []
@@ -84,57 +86,60 @@ def _by_class(
             recording = mine[place]
             try:
                 formats[format_of(recording.path) or UNKNOWN] += 1
-                facts.append(_facts(recording, dataset, most_events, check))
-            except (CorruptRecordingError, OSError) as error:
+                facts.append(_facts(recording, dataset, framing, most_events, check))
+            except (CorruptRecordingError, ValueError, OSError) as error:
                 unread.append((printable(recording.path), str(error)))
         every += facts
         rows.append([printable(name), f"{len(mine):,}", " and ".join(formats), *_medians(facts)])
     return rows, every, unread
 
 
-def _facts(recording: Recording, dataset: Dataset, most_events: int, check: Callable[[], None]) -> _Facts:
-    width, height, _ = dataset.sensor_size
-    first, last, num_events, num_on, num_outside = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, 0, 0
+def _facts(
+    recording: Recording, dataset: Dataset, framing: Framing, most_events: int, check: Callable[[], None]
+) -> _Facts:
+    passed = EventFilter(framing, dataset.sensor_size)
+    first, last, num_on, num_kept = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, 0
     for events in windows_of(recording, dataset, most_events):
         check()
         if len(events):
             first, last = min(first, int(events.t.min())), max(last, int(events.t.max()))
-        num_events, num_on = num_events + len(events), num_on + int(np.count_nonzero(events.p))
-        num_outside += int(np.count_nonzero((events.x >= width) | (events.y >= height)))
-    check_outside(num_outside, num_events, f"{width} x {height} pixels")
-    return _Facts((last - first) / 1e6, num_events, num_on)
+        num_on += int(np.count_nonzero(events.p))
+        num_kept += sum(map(len, passed.push(events)))
+    passed.check_outside()
+    return _Facts((last - first) / 1e6, passed.num_events, num_on, num_kept)
 
 
 def _medians(facts: list[_Facts]) -> list[str]:
     if not facts:
-        return ["-"] * 4
+        return ["-"] * 5
+    num_events = max(1, sum(it.events for it in facts))
     return [
         f"{np.median([it.duration for it in facts]):.2f}",
         f"{np.median([it.events for it in facts]):,.0f}",
-        f"{_rate(facts):,.0f}",
-        f"{100 * sum(it.on for it in facts) / sum(it.events for it in facts):.0f}",
+        f"{np.median([it.events / max(it.duration, 1e-6) for it in facts]):,.0f}",
+        f"{100 * sum(it.on for it in facts) / num_events:.0f}",
+        f"{100 * sum(it.kept for it in facts) / num_events:.0f}",
     ]
 
 
-def _rate(facts: list[_Facts]) -> float:
-    """Return the median of events per second."""
-    return float(np.median([it.events / max(it.duration, 1e-6) for it in facts]))
+def _suggestion(facts: list[_Facts], framing: Framing) -> str:
+    """Return the size of a frame that covers FRAME_MILLISECONDS at the median rate, or less if recordings are short.
+
+    Only events that become frames count: those in data.crop that denoising leaves.
+    """
+    num_events, num_kept = np.median([(it.events, it.kept) for it in facts], axis=0)
+    what_is_left = kept_text(num_events, num_kept, framing)
+    if num_kept < FRAMES_PER_RECORDING:
+        return f"Recordings have too few events for frames: {what_is_left}"
+    rate = float(np.median([it.kept / max(it.duration, 1e-6) for it in facts]))
+    size = two_digits(min(rate * FRAME_MILLISECONDS / 1000, num_kept / FRAMES_PER_RECORDING))
+    reason = f"; {what_is_left}" if num_kept < num_events / 2 else ""
+    return f"Suggested: data.events_per_frame={size} data.overlap={size // 2}{reason}"
 
 
-def _suggestion(facts: list[_Facts]) -> str:
-    """Return the size of a frame that covers FRAME_MILLISECONDS at the median rate, or less if recordings are short."""
-    if not facts:
-        return ""
-    events = min(
-        _rate(facts) * FRAME_MILLISECONDS / 1000, float(np.median([it.events for it in facts])) / FRAMES_PER_RECORDING
-    )
-    size = two_digits(events)
-    return f"Suggested: data.events_per_frame={size} data.overlap={size // 2}"
-
-
-def _size(config: Config, sensor_size: tuple[int, int, int]) -> str:
+def _size(config: Config, framing: Framing, sensor_size: tuple[int, int, int]) -> str:
     """Return how large a frame is, and the ways out if it is too large for the config's dense layers."""
-    polarities, height, width = frame_shape(framing_of(config.data), sensor_size)
+    polarities, height, width = frame_shape(framing, sensor_size)
     pixels = polarities * height * width
     text = f"A frame has {width} x {height} pixels and {polarities} polarities: {pixels:,} bits"
     is_dense = config.model.model_type == "difflogic" and config.model.difflogic.architecture == "dense"

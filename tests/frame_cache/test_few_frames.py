@@ -10,6 +10,7 @@ from src.config import Config, Data
 from src.events import Events
 from src.events.formats import nmnist_bin
 from src.frame_cache.few_frames import two_digits
+from src.frame_cache.inspect import inspect
 from src.frame_cache.prepare import prepare
 
 N = np.arange(1200)
@@ -53,7 +54,19 @@ def test_windows_of_time_are_suggested_by_the_duration(warning):
 
 def test_denoising_that_leaves_few_events_is_told(warning):
     text = warning(denoise_time=40_000)
-    assert re.search(r"of their 1,200 events, data.denoise_time = 40000 leaves [0-9]+ \(0: no denoising\)", text)
+    assert re.search(r"of their 1,200 events, [0-9]+ become frames, by data.denoise_time = 40000 \(0: no den", text)
+
+
+@pytest.mark.parametrize("options", [{}, {"denoise_time": 40_000}, {"crop": (0, 0, 10, 10)}])
+def test_what_an_inspection_suggests_gives_several_frames_each(warning, storages, options):
+    data = Data(name="FOLDER", folder=str(storages / "mine"), sensor_size=(34, 34), **{"denoise_time": 0, **options})
+    suggested = dict(re.findall(r"data\.(\w+)=(\d+)", inspect(Config(data=data))))
+    assert warning(**options, **{name: int(value) for name, value in suggested.items()}) == ""
+
+
+def test_an_inspection_suggests_nothing_if_denoising_leaves_next_to_nothing(warning, storages):
+    data = Data(name="FOLDER", folder=str(storages / "mine"), sensor_size=(34, 34), denoise_time=1)
+    assert "too few events for frames: of their 1,200 events, 1 become frames, by" in inspect(Config(data=data))
 
 
 @pytest.mark.parametrize("options", [{"events_per_frame": 600}, {"frame_mode": "n_event_bins", "n_event_bins": 1}])

@@ -24,14 +24,14 @@ def folder(tmp_path):
 
 
 def told(folder, **options):
-    options = {"sensor_size": (34, 34), **options}
+    options = {"sensor_size": (34, 34), "denoise_time": 0, **options}
     return inspect(Config(data=Data(name="FOLDER", folder=str(folder), **options)))
 
 
 def test_classes_are_listed_with_formats_durations_and_events(folder):
     first, _, _, bus, car, *_ = told(folder).splitlines()
     assert first == f"7 recordings in {folder}, sensor 34 x 34"
-    assert bus.split() == ["bus", "10", "3", "N-MNIST's", ".bin", "0.10", "1,000", "10,010", "25"]
+    assert bus.split() == ["bus", "10", "3", "N-MNIST's", ".bin", "0.10", "1,000", "10,010", "25", "100"]
     assert car.startswith("car")
 
 
@@ -41,6 +41,11 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(folder):
 
 def test_a_size_of_frames_is_suggested(folder):
     assert "Suggested: data.events_per_frame=250 data.overlap=125" in told(folder)
+
+
+def test_what_denoising_removes_does_not_count_for_the_suggested_size(folder):
+    text = told(folder, denoise_time=1200)
+    assert "Suggested: data.events_per_frame=3 data.overlap=1; of their 1,000 events, 12 become frames, by" in text
 
 
 def test_a_frame_that_is_too_large_for_dense_layers_is_told_with_the_ways_out(folder):
