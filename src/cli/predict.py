@@ -200,7 +200,7 @@ def find_files(paths: list[Path]) -> dict[Path, bool]:
 
 def _files_in(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
     from src.events.datasets.dataset import is_hidden
-    from src.events.datasets.folder import natural_order
+    from src.events.datasets.listing import natural_order
 
     try:
         this = folder.stat()

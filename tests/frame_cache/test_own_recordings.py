@@ -206,7 +206,7 @@ def test_what_is_no_file_beside_recordings_is_left_out_with_a_warning(folder, ca
     make(folder / "a" / "9.bin")
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         assert inspect(config(folder)).startswith("8 recordings")
-    assert f"left out, since a recording is a file: {folder}/a/9.bin" in caplog.text
+    assert f"left out, since only files count as recordings: {folder}/a/9.bin" in caplog.text
 
 
 def test_two_recordings_per_class_are_enough_for_a_test(folder):

@@ -8,23 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from src.command_line import UserError
-from src.events.datasets.dataset import Dataset, OwnRecordings, Recording, is_hidden
-from src.events.datasets.labels import SPLIT_NAMES, Sample, read_labels
-from src.events.formats.errors import CorruptRecordingError, refuse_pointer
-from src.events.formats.reading import format_of, read_recording, read_windows, sensor_size_of
-from src.helpers import LOG, first_of, printable
-from src.io_funcs import read_bytes
-
-LABELS = "labels.csv"
-UNKNOWN = "unknown format; docs/own_recordings.md lists those that are read"
-POINTER_BYTES = 200  # more than the beginning of a pointer to a recording
-MOST_NAMED = 3  # recordings in a warning
-
-_Names = Callable[[Path, Sequence[str]], None]  # a folder and names in it
-
-
-def _say_nothing(folder: Path, names: Sequence[str]) -> None:
-    pass
+from src.events.datasets.beside_recordings import reason_unreadable, warn_of_left_out, without_side_files
+from src.events.datasets.dataset import Dataset, OwnRecordings, Recording
+from src.events.datasets.labels import LABELS, SPLIT_NAMES, Sample, read_labels
+from src.events.datasets.listing import entries_of, natural_order
+from src.events.formats.reading import read_recording, read_windows, sensor_size_of
+from src.helpers import printable
 
 
 def find_recordings(folder: Path, own: OwnRecordings) -> list[Recording]:
@@ -33,7 +22,7 @@ def find_recordings(folder: Path, own: OwnRecordings) -> list[Recording]:
     Raises:
         UserError: if labels.csv or data.group_by does not fit the files.
     """
-    return _recordings(folder, own, _without_side_files(_samples(folder)))
+    return _recordings(folder, own, without_side_files(_samples(folder)))
 
 
 def _recordings(folder: Path, own: OwnRecordings, samples: Sequence[Sample]) -> list[Recording]:
@@ -64,7 +53,7 @@ def complete(folder: Path, own: OwnRecordings, dataset: Dataset) -> tuple[Datase
     Raises:
         UserError: as `find_recordings`; if there are too few recordings, or their sensors differ or are not known.
     """
-    samples = _without_side_files(_samples(folder, _warn_of_others, _warn_of_loose_recordings), _warn_of_side_files)
+    samples = without_side_files(_samples(folder, warn=True), warn=True)
     classes = _classes(samples)
     if not samples:
         return dataset, []
@@ -87,73 +76,15 @@ def complete(folder: Path, own: OwnRecordings, dataset: Dataset) -> tuple[Datase
     return replace(dataset, classes=classes, sensor_size=(width, height, 2), own_test_split=has_test), recordings
 
 
-def _without_side_files(
-    samples: list[Sample], left_out: Callable[[Sequence[str]], None] = lambda paths: None
-) -> list[Sample]:
-    """Return the samples without files that programs put beside recordings, such as .bias and .txt.
-
-    They are those of a suffix of which no file is in a known format, if there are others. A table's files all count.
-    """
-    by_suffix: dict[str, list[str]] = {}
-    for sample in samples:
-        if not sample.where:
-            by_suffix.setdefault(os.path.splitext(sample.path)[1].casefold(), []).append(sample.path)  # noqa: PTH122
-    strange = {suffix: paths for suffix, paths in by_suffix.items() if all(map(_is_strange, paths))}
-    if len(strange) == len(by_suffix):
-        return samples
-    for paths in strange.values():
-        left_out(paths)
-    dropped = {path for paths in strange.values() for path in paths}
-    return [sample for sample in samples if sample.path not in dropped]
-
-
-def _is_strange(path: str) -> bool:
-    """Return whether a file is in no known format, and no empty one or pointer to a recording either."""
-    try:
-        return _reason(path) == UNKNOWN
-    except OSError:  # told when it is read
-        return False
-
-
-def _warn_of_side_files(paths: Sequence[str]) -> None:
-    suffix = os.path.splitext(paths[0])[1]  # noqa: PTH122
-    LOG.warning(
-        "no file %s is in a known format; left out: %s",
-        f"with the suffix {suffix}" if suffix else "without a suffix",
-        first_of(paths, 1),
-    )
-
-
-def _warn_of_loose_recordings(folder: Path, names: Sequence[str]) -> None:
-    recordings = [name for name in names if not _is_strange(str(folder / name))]
-    if not recordings:
-        return
-    LOG.warning(
-        "left out, since they lie in %s, in no class's folder: %s; move each into the folder of its class, or list "
-        "all recordings in a %s",
-        printable(str(folder)),
-        first_of(recordings, MOST_NAMED),
-        LABELS,
-    )
-
-
-def _warn_of_others(folder: Path, names: Sequence[str]) -> None:
-    more = f" and {len(names) - 1:,} more there" if len(names) > 1 else ""
-    LOG.warning("left out, since a recording is a file: %s%s", printable(str(folder / names[0])), more)
-
-
-def _samples(folder: Path, others: _Names = _say_nothing, beside_classes: _Names = _say_nothing) -> list[Sample]:
+def _samples(folder: Path, warn: bool = False) -> list[Sample]:
     """Return what labels.csv lists, else the files in train|val|test/<class>/ or in <class>/.
 
-    Args:
-        folder: of the dataset.
-        others: called with each class's folder and the names in it that are neither files nor links to nowhere.
-        beside_classes: called with each folder of classes, and of splits, and the names of files in it.
+    With `warn`, warnings name what is left out.
     """
     table = folder / LABELS
     if os.path.lexists(table):
-        return read_labels(table)
-    entries = _entries(folder)
+        return read_labels(table, warn)
+    entries = entries_of(folder)
     if misnamed := [name for name in entries["file"] if name.casefold() == LABELS]:
         raise UserError(f"{printable(str(folder / misnamed[0]))}: name it {LABELS}, in small letters")
     subfolders = entries["folder"]
@@ -168,48 +99,12 @@ def _samples(folder: Path, others: _Names = _say_nothing, beside_classes: _Names
     splits = split_of if subfolders and all(split_of.values()) else {"": None}
     samples = []
     for name, split in splits.items():
-        for label in _entries(folder / name)["folder"]:
-            entries = _entries(folder / name / label)
-            samples += [Sample(str(folder / name / label / file), label, split) for file in entries["file"]]
-            if strangers := entries["folder"] + entries["other"]:
-                others(folder / name / label, strangers)
-    for name in dict.fromkeys(("", *splits)) if samples else ():
-        beside_classes(folder / name, _entries(folder / name)["file"])
+        for label in entries_of(folder / name)["folder"]:
+            files = entries_of(folder / name / label)["file"]
+            samples += [Sample(str(folder / name / label / file), label, split) for file in files]
+    if warn:
+        warn_of_left_out(folder, list(splits), bool(samples))
     return samples
-
-
-def _entries(folder: Path) -> dict[str, list[str]]:
-    """Return the names in a folder that are not hidden by kind, sorted naturally; links to nowhere are left out."""
-    names: dict[str, list[str]] = {"folder": [], "file": [], "other": [], "": []}
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not is_hidden(entry.name):
-                    names[_kind(entry)].append(entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return names
-    except OSError as error:
-        raise UserError(f"{printable(str(folder))}: cannot list this folder: {error.strerror}") from error
-    return {kind: sorted(found, key=natural_order) for kind, found in names.items()}
-
-
-def _kind(entry: "os.DirEntry[str]") -> str:
-    try:
-        if entry.is_dir():
-            return "folder"
-        if entry.is_file():
-            return "file"
-    except OSError:  # a link to itself
-        return ""
-    return "" if entry.is_symlink() else "other"
-
-
-def natural_order(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that sorts "class 2" before "class 10"."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part] + [
-        (2, 0, name)
-    ]
 
 
 def _classes(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -273,25 +168,13 @@ def _require_known_format(paths: Sequence[str]) -> None:
     reasons = []
     for path in paths:
         try:
-            reason = _reason(path)
+            reason = reason_unreadable(path)
         except OSError as error:
             raise UserError(f"{path!r}: cannot be read: {error.strerror}") from error
         if not reason:
             return
         reasons.append(f"{path!r}: {reason}")
     raise UserError(f"none of {len(paths):,} recordings can be read, the first: {reasons[0]}")
-
-
-def _reason(path: str) -> str:
-    """Return why a file holds nothing in a known format; empty if it does."""
-    begin = read_bytes(Path(path), POINTER_BYTES)
-    try:
-        refuse_pointer(begin)
-    except CorruptRecordingError as error:
-        return str(error)
-    if not begin:
-        return "it is empty"
-    return "" if format_of(path) is not None else UNKNOWN
 
 
 def _sensor_size(paths: Sequence[str], given: tuple[int, int] | None) -> tuple[int, int]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.command_line import UserError
-from src.helpers import printable
+from src.helpers import LOG, printable
 from src.io_funcs import read_bytes, require_regular
 
+LABELS = "labels.csv"
 SPLIT_NAMES = {  # in lower case
     "train": "train",
     "training": "train",
@@ -30,6 +31,7 @@ COLUMNS = {  # of labels.csv, in lower case
     "group": ("group",),
 }
 TIMES = {"us": 1, "s": 1_000_000}  # units of the columns start_UNIT and end_UNIT, in microseconds
+TIME_COLUMNS = {f"{bound}_{unit}" for bound in ("start", "end") for unit in TIMES}
 MOST_SHOWN = 100  # characters of a cell of labels.csv
 
 
@@ -46,8 +48,12 @@ class Sample:
     where: str = ""
 
 
-def read_labels(table: Path) -> list[Sample]:
+def read_labels(table: Path, warn: bool = False) -> list[Sample]:
     """Return what a labels.csv lists: in UTF-8, its columns divided by commas, semicolons or tabs.
+
+    Args:
+        table: the file.
+        warn: whether to name the columns that are not used.
 
     Raises:
         UserError: with the line, for whatever is wrong.
@@ -67,6 +73,8 @@ def read_labels(table: Path) -> list[Sample]:
     try:
         header = next(reader, [])
         place = _columns(name, header)
+        if warn:
+            _warn_of_unused(name, header, place)
         samples = list(_rows(table, ((reader.line_num, cells) for cells in reader), place, len(header)))
     except csv.Error as error:
         raise UserError(f"{name}, line {reader.line_num}: {error}") from error
@@ -82,7 +90,7 @@ def _columns(table: str, header: list[str]) -> dict[str, int]:
     place = {
         column: names.index(alias) for column, aliases in COLUMNS.items() for alias in aliases[::-1] if alias in names
     }
-    for name in (*place, *(f"{bound}_{unit}" for bound in ("start", "end") for unit in TIMES)):
+    for name in (*place, *sorted(TIME_COLUMNS)):
         if names.count(name) > 1:
             raise UserError(f"{table}: it has {names.count(name)} columns {name!r}; keep one of them")
     for unit in TIMES:
@@ -97,14 +105,26 @@ def _columns(table: str, header: list[str]) -> dict[str, int]:
             )
     if unclear := {"start", "end"} & set(names):
         raise UserError(f"{table}: column {min(unclear)!r} has no unit; name it {min(unclear)}_us or {min(unclear)}_s")
-    times = {f"{bound}_{unit}" for bound in ("start", "end") for unit in TIMES}
-    if unknown := sorted(name for name in set(names) - times if re.match("(start|end)([_ (\\[]|$)", name)):
+    if unknown := sorted(name for name in set(names) - TIME_COLUMNS if re.match("(start|end)([_ (\\[]|$)", name)):
         raise UserError(
             f"{table}: column {unknown[0]!r}: times are in columns start_us and end_us, or start_s and end_s"
         )
     if len(TIMES) * 2 == sum(name.startswith(("start_", "end_")) for name in place):
         raise UserError(f"{table}: times stand there in both microseconds and seconds; keep one of them")
     return place
+
+
+def _warn_of_unused(table: str, header: list[str], place: dict[str, int]) -> None:
+    """Warn of columns that are not used; if the name of a missing one is near, ask whether that is meant."""
+    missing = {alias for column, aliases in COLUMNS.items() if column not in place for alias in aliases}
+    missing |= set() if TIME_COLUMNS & set(place) else TIME_COLUMNS
+    told = []
+    for name in (header[i].strip() for i in range(len(header)) if i not in place.values() and header[i].strip()):
+        word = name.casefold().replace("stop", "end").replace("begin", "start")
+        near = difflib.get_close_matches(word, sorted(missing), n=1)
+        told.append(f"{name[:MOST_SHOWN]!r}" + (f" (did you mean {near[0]}?)" if near else ""))
+    if told:
+        LOG.warning("%s: not used: column%s %s", table, "s" if len(told) > 1 else "", ", ".join(told))
 
 
 def _rows(

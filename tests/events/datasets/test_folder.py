@@ -9,7 +9,8 @@ import pytest
 from src.command_line import UserError
 from src.events import Events
 from src.events.datasets.dataset import OwnRecordings
-from src.events.datasets.folder import find_recordings, natural_order, of_options
+from src.events.datasets.folder import find_recordings, of_options
+from src.events.datasets.listing import natural_order
 from src.events.formats import aedat4, nmnist_bin
 
 ZEROS = np.zeros(3, np.uint16)
@@ -291,38 +292,6 @@ def test_a_recording_that_cannot_be_read_is_named(tmp_path):
 def test_a_dataset_without_a_folder_is_refused():
     with pytest.raises(UserError, match=r"data\.folder = null: data\.name = FOLDER needs the folder"):
         of_options(OwnRecordings())
-
-
-# What lies beside recordings
-
-
-@pytest.mark.parametrize("place", ["", "train/"])
-def test_recordings_beside_the_folders_of_classes_are_left_out_and_named(tmp_path, caplog, place):
-    write(tmp_path, *(f"{split}/{name}/{i}.bin" for split in ("train", "test") for name in "ab" for i in range(2)))
-    write(tmp_path, *(f"{place}loose {i}.bin" for i in range(5)))
-    write(tmp_path, f"{place}notes.txt", content=b"hello")
-    with caplog.at_level("WARNING", logger="difflogic_tonic"):
-        completed(tmp_path)
-    named = f"they lie in {tmp_path / place}, in no class's folder: loose 0.bin, loose 1.bin, loose 2.bin and 2 more;"
-    assert named in caplog.text
-    assert "notes" not in caplog.text
-
-
-def test_files_that_programs_put_beside_recordings_are_left_out_and_named(tmp_path, caplog):
-    write(tmp_path, "a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin")
-    write(tmp_path, "a/1.bias", "b/1.bias", content=b"\x01\x02")
-    own = OwnRecordings(folder=str(tmp_path), sensor_size=(34, 34))
-    _, recordings = of_options(own).complete(tmp_path)
-    names = [str(Path(recording.path).relative_to(tmp_path)) for recording in recordings]
-    assert names == ["a/1.bin", "a/2.bin", "b/1.bin", "b/2.bin"] == [name for name, *_ in found(tmp_path)]
-    assert "no file with the suffix .bias is in a known format; left out: " in caplog.text
-    assert " and 1 more" in caplog.text
-
-
-def test_a_file_in_no_known_format_counts_if_others_of_its_suffix_are_in_one(tmp_path):
-    write(tmp_path, "a/1.raw", "b/2.raw", content=aedat4.encode(EVENTS, (34, 34)))
-    write(tmp_path, "b/3.raw", content=b"\x01\x02")
-    assert len(found(tmp_path)) == 3
 
 
 def test_a_folder_beside_train_and_test_is_refused(tmp_path):
