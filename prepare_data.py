@@ -53,7 +53,7 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     if arguments.inspect:
         from src.frame_cache.inspect import inspect
 
-        print_result(inspect(config, stop.check))
+        inspect(config, print_result, stop.check)
         return EXIT_DONE
     from src.frame_cache.prepare import prepare, prepare_shard  # imports numba, after the check of the config
 

@@ -65,7 +65,7 @@ def kept_text(num_events: float, num_kept: float, framing: Framing) -> str:
     if framing.denoise_time:
         options.append(f"data.denoise_time = {framing.denoise_time} (0: no denoising)")
     by = f", by {' and '.join(options)}" if options else ""
-    return f"of their {num_events:,.0f} events, {num_kept:,.0f} become frames{by}"
+    return f"{num_kept:,.0f} of their {num_events:,.0f} events become frames{by}"
 
 
 def two_digits(value: float) -> int:

@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from src.command_line import UserError
-from src.config import Config
+from src.config import Config, Data
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.event_filter import EventFilter
 from src.events.formats.errors import CorruptRecordingError
@@ -15,126 +14,155 @@ from src.events.formats.reading import format_of
 from src.events.framing import Framing, frame_shape
 from src.frame_cache.few_frames import FRAMES_PER_RECORDING, kept_text, two_digits
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
+from src.frame_cache.left_out import report_left_out, require_trained_classes
 from src.frame_cache.recording_windows import windows_of
 from src.frame_cache.recordings import clock_advice, obtain_recordings
-from src.frame_cache.splits import assign_splits, require_learnable
+from src.frame_cache.splits import assign_splits, require_learnable, warn_of_missing_classes
+from src.frame_cache.work_units import REASONS, Faults, frames_per_recording, reason_of, unreadable
+from src.frame_modes import FRAME_MODES
 from src.helpers import format_table, printable
 
 MOST_READ = 20  # recordings per class
-MOST_UNREAD_NAMED = 10
 FRAME_MILLISECONDS = 50.0  # what a suggested frame covers at the median rate of events
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a recording holds: duration in seconds, events, those with polarity 1, and those that become frames."""
+    """What a recording holds: first time and duration in microseconds, events, those that are ON, those in frames."""
 
-    duration: float
+    first: int
+    duration: int
     events: int
     on: int
     kept: int
 
 
-def inspect(config: Config, check: Callable[[], None] = lambda: None) -> str:
-    """Return a table of the recordings that the config's data section names, and what it suggests, as text.
+def inspect(config: Config, show: Callable[[str], object], check: Callable[[], None] = lambda: None) -> None:
+    """Show a table of the recordings that the config's data section names, and what it suggests, as text.
 
-    Of each class, MOST_READ recordings are read; nothing is written.
+    Of each class, MOST_READ recordings are read; nothing is written. Warnings behind the table say what is wrong.
 
     Raises:
-        UserError: if there are no recordings, or they do not fit together.
+        UserError: before the table, if there are no recordings or they do not fit together; after it, if a preparation
+            would refuse them.
         Whatever `check`, called for each recording, raises.
     """
     data = config.data
     dataset = dataset_of(data)
     root, dataset, recordings = obtain_recordings(data, dataset, check)
     require_crop_on_sensor(data, dataset)
-    require_learnable(assign_splits(recordings, data, dataset.own_test_split), recordings, dataset)
-    framing = framing_of(data)
-    lines, facts, unread = _by_class(recordings, dataset, framing, data.window_events, check)
-    if not facts:
-        path, reason = unread[0]
-        raise UserError(f"none of {len(unread):,} recordings can be read, the first: {path}: {reason}")
+    splits = assign_splits(recordings, data, dataset.own_test_split)
+    require_learnable(splits, recordings, dataset)
+    found = _Found(data, dataset)
+    lines = [
+        found.row_of_class(name, [it for it in recordings if it.label == label], check)
+        for label, name in enumerate(dataset.classes)
+    ]
     width, height, _ = dataset.sensor_size
     parts = [
         f"{len(recordings):,} recordings in {printable(str(root))}, sensor {width} x {height}",
         format_table(["class", "recordings", "format", "seconds", "events", "events/s", "ON, %", "kept, %"], lines),
     ]
-    if len(facts) < len(recordings):
-        parts.append(f"Medians of {len(facts):,} recordings, at most {MOST_READ} per class.")
-    parts += [f"{path}: {reason}" for path, reason in unread[:MOST_UNREAD_NAMED]]
-    if len(unread) > MOST_UNREAD_NAMED:
-        parts.append(f"and {len(unread) - MOST_UNREAD_NAMED:,} more cannot be read")
+    if len(found.facts) < len(recordings):
+        parts.append(f"Medians of {len(found.facts):,} recordings, at most {MOST_READ} per class.")
     if advice := clock_advice(recordings, dataset, data):
         parts.append(advice)
-    parts.append(_suggestion(facts, framing))
-    parts.append(_size(config, framing, dataset.sensor_size))
-    return "\n".join(parts)
+    if found.facts and (suggestion := _suggestion(found.facts, found.framing)):
+        parts.append(suggestion)
+    parts.append(_size(config, found.framing, dataset.sensor_size))
+    show("\n".join(parts))
+    warn_of_missing_classes(splits, recordings, dataset.classes)
+    report_left_out([found.faults], data, dataset, len(recordings))
+    usable = (recordings[number] for number in splits["train"] if recordings[number] not in found.left_out)
+    require_trained_classes(dataset, (it.label for it in usable))
+    frames_per_recording(recordings, dataset, data)  # an error if they take too much space
 
 
-def _by_class(
-    recordings: list[Recording], dataset: Dataset, framing: Framing, most_events: int, check: Callable[[], None]
-) -> tuple[list[list[str]], list[_Facts], list[tuple[str, str]]]:
-    """Return a table's row for each class, the facts of the recordings that were read, and what could not be read."""
-    rows, every, unread = [], [], []
-    for label, name in enumerate(dataset.classes):
-        mine = [recording for recording in recordings if recording.label == label]
+class _Found:
+    """What the recordings that are read hold, and what is wrong with them."""
+
+    def __init__(self, data: Data, dataset: Dataset) -> None:
+        self.framing, self._dataset, self._most_events = framing_of(data), dataset, data.window_events
+        self.facts: list[_Facts] = []
+        self.left_out: set[Recording] = set()
+        self.faults = Faults(**{it.name: [] for it in fields(Faults)})
+
+    def row_of_class(self, name: str, recordings: list[Recording], check: Callable[[], None]) -> list[str]:
+        """Read some of a class's recordings; return its row of the table."""
         formats: Counter[str] = Counter()
         facts = []
-        for place in np.unique(np.linspace(0, len(mine) - 1, min(len(mine), MOST_READ)).astype(int)):
+        for place in np.unique(np.linspace(0, len(recordings) - 1, min(len(recordings), MOST_READ)).astype(int)):
             check()
-            recording = mine[place]
+            recording = recordings[place]
             try:
                 formats[format_of(recording.path) or UNKNOWN] += 1
-                facts.append(_facts(recording, dataset, framing, most_events, check))
-            except (CorruptRecordingError, ValueError, OSError) as error:
-                unread.append((printable(recording.path), str(error)))
-        every += facts
-        rows.append([printable(name), f"{len(mine):,}", " and ".join(formats), *_medians(facts)])
-    return rows, every, unread
+                facts.append(self._facts(recording, check))
+            except tuple(REASONS) as error:
+                getattr(self.faults, reason_of(error)).append(f"{recording.path}: {error}")
+                self.left_out.add(recording)
+            except OSError as error:
+                raise unreadable(recording, error) from error
+        self.facts += facts
+        return [printable(name), f"{len(recordings):,}", " and ".join(formats), *_medians(facts)]
 
-
-def _facts(
-    recording: Recording, dataset: Dataset, framing: Framing, most_events: int, check: Callable[[], None]
-) -> _Facts:
-    passed = EventFilter(framing, dataset.sensor_size)
-    first, last, num_on, num_kept = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, 0
-    for events in windows_of(recording, dataset, most_events):
-        check()
-        if len(events):
-            first, last = min(first, int(events.t.min())), max(last, int(events.t.max()))
-        num_on += int(np.count_nonzero(events.p))
-        num_kept += sum(map(len, passed.push(events)))
-    passed.check_outside()
-    return _Facts((last - first) / 1e6, passed.num_events, num_on, num_kept)
+    def _facts(self, recording: Recording, check: Callable[[], None]) -> _Facts:
+        passed = EventFilter(self.framing, self._dataset.sensor_size)
+        first, last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+        num_on = num_kept = 0
+        losses = {"cut_short": 0, "outside": 0, "back": 0}
+        for events in windows_of(recording, self._dataset, self._most_events):
+            check()
+            if len(events):
+                first, last = min(first, int(events.t.min())), max(last, int(events.t.max()))
+            num_on += int(np.count_nonzero(events.p))
+            num_kept += sum(map(len, passed.push(events)))
+            losses["cut_short"] += events.num_unread
+            losses["outside"] += events.num_outside
+            losses["back"] += events.num_back
+        if first > last:
+            raise CorruptRecordingError("it holds no events")
+        passed.check_outside()
+        losses["outside"] += passed.num_outside
+        for name, number in losses.items():
+            if number:
+                getattr(self.faults, name).append((recording.path, number))
+        return _Facts(first, last - first, passed.num_events, num_on, num_kept)
 
 
 def _medians(facts: list[_Facts]) -> list[str]:
     if not facts:
         return ["-"] * 5
-    num_events = max(1, sum(it.events for it in facts))
+    num_events = sum(it.events for it in facts)
     return [
-        f"{np.median([it.duration for it in facts]):.2f}",
+        f"{np.median([it.duration for it in facts]) / 1e6:.2f}",
         f"{np.median([it.events for it in facts]):,.0f}",
-        f"{np.median([it.events / max(it.duration, 1e-6) for it in facts]):,.0f}",
+        f"{1e6 * np.median([it.events / max(it.duration, 1) for it in facts]):,.0f}",
         f"{100 * sum(it.on for it in facts) / num_events:.0f}",
         f"{100 * sum(it.kept for it in facts) / num_events:.0f}",
     ]
 
 
 def _suggestion(facts: list[_Facts], framing: Framing) -> str:
-    """Return the size of a frame that covers FRAME_MILLISECONDS at the median rate, or less if recordings are short.
+    """Return the size of a frame that covers FRAME_MILLISECONDS, or less if recordings are short; empty for bins.
 
     Only events that become frames count: those in data.crop that denoising leaves.
     """
+    mode = FRAME_MODES[framing.mode]
     num_events, num_kept = np.median([(it.events, it.kept) for it in facts], axis=0)
     what_is_left = kept_text(num_events, num_kept, framing)
     if num_kept < FRAMES_PER_RECORDING:
         return f"Recordings have too few events for frames: {what_is_left}"
-    rate = float(np.median([it.kept / max(it.duration, 1e-6) for it in facts]))
-    size = two_digits(min(rate * FRAME_MILLISECONDS / 1000, num_kept / FRAMES_PER_RECORDING))
-    reason = f"; {what_is_left}" if num_kept < num_events / 2 else ""
-    return f"Suggested: data.events_per_frame={size} data.overlap={size // 2}{reason}"
+    loses_most = num_kept < num_events / 2
+    if mode.in_bins:
+        return f"Recordings lose most events: {what_is_left}" if loses_most else ""
+    if framing.mode == "time_window":
+        covered, whole = 1000 * FRAME_MILLISECONDS, float(np.median([it.duration for it in facts]))
+    else:
+        rate = float(np.median([it.kept / max(it.duration, 1) for it in facts]))
+        covered, whole = 1000 * FRAME_MILLISECONDS * rate, num_kept
+    size = two_digits(min(covered, whole / FRAMES_PER_RECORDING))
+    return f"Suggested: data.{mode.size}={size} data.overlap={size // 2}{f'; {what_is_left}' if loses_most else ''}"
 
 
 def _size(config: Config, framing: Framing, sensor_size: tuple[int, int, int]) -> str:

@@ -1,24 +1,26 @@
 """Recordings that a preparation leaves out or reads in part: what is said of them, and how many are too many."""
 
+from collections.abc import Iterable, Sequence
+
 from src.command_line import UserError
-from src.events.framing import Framing
-from src.frame_cache.work_units import FEWER_FRAMES, MadeUnit, unframed_text
+from src.config import Data
+from src.events.datasets.dataset import Dataset
+from src.frame_cache.framing_options import framing_of
+from src.frame_cache.work_units import FEWER_FRAMES, Faults, unframed_text
 from src.helpers import LOG, first_of, format_size, printable
 
 MOST_LEFT_OUT_FRACTION = 0.01
 FEW_LEFT_OUT = 2  # are accepted however few recordings there are
 MOST_CORRUPT_NAMED = 20
 MOST_PARTLY_READ_NAMED = 5
-_LEFT_OUT = {  # reason, as in `MadeUnit`: what such recordings are, and what to do about them
-    "corrupt": ("corrupt", "Fetch the dataset again, or move them out of its folders"),
+_LEFT_OUT = {  # reason, as in `Faults`: what such recordings are, and what to do about them
+    "corrupt": ("corrupt", "Fetch them again, or move them out of the folders of classes"),
     "empty": (
         "parts of a file without events there",
         "Correct their times in labels.csv, which are those of the file's own timestamps, as read with data.evt3_clock",
     ),
-    "foreign": (
-        "of an unknown format or another sensor",
-        "Convert them, or name another folder of recordings by data.data_root",
-    ),
+    "foreign": ("of an unknown format", "Convert them, or name another folder of recordings by {folder}"),
+    "other_sensor": ("of another sensor", "Name another folder of recordings by {folder}"),
 }
 
 
@@ -27,22 +29,26 @@ def too_many(num_left_out: int, num_recordings: int) -> bool:
     return num_left_out > max(FEW_LEFT_OUT, MOST_LEFT_OUT_FRACTION * num_recordings)
 
 
-def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int) -> None:
+def report_left_out(made: Sequence[Faults], data: Data, dataset: Dataset, num_recordings: int) -> None:
     """Warn of recordings that were left out or partly read; UserError if too many were left out."""
-    texts = {**_LEFT_OUT, "unframed": (unframed_text(framing), FEWER_FRAMES)}
+    texts = {**_LEFT_OUT, "unframed": (unframed_text(framing_of(data)), FEWER_FRAMES)}
     left_out = {reason: [line for it in made for line in getattr(it, reason)] for reason in texts}
-    for lines in left_out.values():
-        for line in lines[:MOST_CORRUPT_NAMED]:
-            LOG.warning("recording left out: %s", printable(line))
-        if len(lines) > MOST_CORRUPT_NAMED:
-            LOG.warning("and %d more", len(lines) - MOST_CORRUPT_NAMED)
     total = sum(map(len, left_out.values()))
-    if too_many(total, num_recordings):
-        reason, lines = max(left_out.items(), key=lambda item: len(item[1]))
-        are, what_to_do = texts[reason]
+    worst = max(left_out, key=lambda reason: len(left_out[reason])) if too_many(total, num_recordings) else ""
+    for reason, lines in left_out.items():
+        named = lines[1:] if reason == worst else lines  # the error names its first
+        for line in named[:MOST_CORRUPT_NAMED]:
+            LOG.warning("recording left out: %s", printable(line))
+        if len(named) > MOST_CORRUPT_NAMED:
+            LOG.warning("and %d more", len(named) - MOST_CORRUPT_NAMED)
+    if worst:
+        are, what_to_do = texts[worst]
+        if worst == "other_sensor" and data.sensor_size is not None:
+            what_to_do = f"Correct data.sensor_size = {list(data.sensor_size)}"
         raise UserError(
             f"{total} of {num_recordings} recordings cannot be used, more than {MOST_LEFT_OUT_FRACTION:.0%} and more "
-            f"than {FEW_LEFT_OUT}; {len(lines)} are {are}, the first: {printable(lines[0])}. {what_to_do}"
+            f"than {FEW_LEFT_OUT}; {len(left_out[worst])} are {are}, the first: {printable(left_out[worst][0])}. "
+            f"{what_to_do.format(folder='data.data_root' if dataset.of_options is None else 'data.folder')}"
         )
     for reason, lines in left_out.items():
         if lines:
@@ -71,4 +77,20 @@ def report_left_out(made: list[MadeUnit], framing: Framing, num_recordings: int)
             num_recordings,
             f"{sum(number for _, number in back):,}",
             first_of([f"{path} ({number:,})" for path, number in back], MOST_PARTLY_READ_NAMED),
+        )
+
+
+def require_trained_classes(dataset: Dataset, labels: Iterable[int]) -> None:
+    """Raise UserError if the user's own recordings leave a class without training.
+
+    Args:
+        dataset: of the recordings.
+        labels: of the recordings in train that can be used.
+    """
+    kept = set(labels)
+    lost = [name for label, name in enumerate(dataset.classes) if label not in kept]
+    if dataset.of_options is not None and lost:
+        raise UserError(
+            f"class {lost[0]!r} has no recording left for training: those that train would hold were left out, as the "
+            f"warnings say; mend them, or give it more recordings"
         )

@@ -1,6 +1,7 @@
 """Prepare a frame cache: recordings -> splits -> work units -> cache, in processes on any number of machines."""
 
 import contextlib
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from src.events.datasets.dataset import Dataset
 from src.events.framing import frame_bytes, frame_shape
 from src.frame_cache import cache
 from src.frame_cache.few_frames import warn_of_few_frames
-from src.frame_cache.left_out import report_left_out, too_many
+from src.frame_cache.left_out import report_left_out, require_trained_classes, too_many
 from src.frame_cache.plan import Preparation, plan_preparation, units_folder
 from src.frame_cache.preview import write_preview
 from src.frame_cache.work_units import (
@@ -243,8 +244,9 @@ def _build(plan: Preparation, data: Data, stop: StopSignals) -> None:
             new = _make_missing(missing, plan.dataset, data, own, len(plan.recordings), stop)
             made |= {unit: (own, it) for unit, it in new.items()}
             try:
-                report_left_out([it for _, it in made.values()], plan.framing, len(plan.recordings))
-                _require_trained_classes(plan, [it for unit, (_, it) in made.items() if unit.split == "train"])
+                report_left_out([it for _, it in made.values()], data, plan.dataset, len(plan.recordings))
+                trained = (it.labels for unit, (_, it) in made.items() if unit.split == "train")
+                require_trained_classes(plan.dataset, itertools.chain.from_iterable(trained))
                 # Only now: a reset that is stopped keeps the old cache.
                 (plan.scratch / cache.MANIFEST).unlink(missing_ok=True)
                 entries = _put_together(plan, made, stop.check)
@@ -282,17 +284,6 @@ def _build(plan: Preparation, data: Data, stop: StopSignals) -> None:
     )
     counts = {number: n for _, it in made.values() for number, n in zip(it.kept, it.counts, strict=True)}
     warn_of_few_frames(counts, plan.recordings, plan.dataset, plan.framing, data.window_events)
-
-
-def _require_trained_classes(plan: Preparation, made: list[MadeUnit]) -> None:
-    """Raise UserError if a class of the user's own recordings has none that could be read in train."""
-    kept = {label for it in made for label in it.labels}
-    lost = [name for label, name in enumerate(plan.dataset.classes) if label not in kept]
-    if plan.dataset.of_options is not None and lost:
-        raise UserError(
-            f"class {lost[0]!r} has no recording left for training: those that train would hold were left out, as the "
-            f"warnings say; mend them, or give it more recordings"
-        )
 
 
 def _made_in(folder: Path, units: list[WorkUnit]) -> dict[WorkUnit, MadeUnit]:

@@ -32,7 +32,7 @@ import numpy as np
 from src.command_line import RunError, Stopped, UserError, ignore_stop_signals, stop_signals_blocked
 from src.config import Data
 from src.events.datasets.dataset import Dataset, Recording
-from src.events.formats.errors import CorruptRecordingError, EmptyPartError, ForeignRecordingError
+from src.events.formats.errors import CorruptRecordingError, EmptyPartError, ForeignRecordingError, OtherSensorError
 from src.events.framing import Framing, size_options
 from src.events.kernels import MOST_BYTES
 from src.events.recording_frames import RecordingFrames
@@ -72,19 +72,37 @@ class WorkUnit:
 
 
 @dataclass(frozen=True)
-class MadeUnit:
-    """What a finished work unit holds.
+class Faults:
+    """What is wrong with recordings.
 
     Attributes:
-        numbers: the unit's recordings, the corrupt ones too.
-        kept, labels, counts: number, label and number of frames of each recording that has frames.
         corrupt: a line for each corrupt recording.
-        foreign: a line for each recording of another format or sensor.
+        foreign: a line for each recording of an unknown format.
+        other_sensor: a line for each recording with too many events outside the sensor.
         empty: a line for each part of a file that has no events there.
         unframed: a line for each recording whose frames would take too much space, see `kernels.most_frames`.
         cut_short: (path, bytes) of each recording whose end was not read.
         outside: (path, events) of each recording with events outside the sensor, which were left out.
         back: (path, events) of each recording with events whose time is before that of the event before them.
+    """
+
+    corrupt: list[str]
+    foreign: list[str]
+    other_sensor: list[str]
+    empty: list[str]
+    unframed: list[str]
+    cut_short: list[tuple[str, int]]
+    outside: list[tuple[str, int]]
+    back: list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class MadeUnit(Faults):
+    """What a finished work unit holds, and what is wrong with its recordings.
+
+    Attributes:
+        numbers: the unit's recordings, the corrupt ones too.
+        kept, labels, counts: number, label and number of frames of each recording that has frames.
         num_events: events of the recordings that were kept.
         seconds: time of work on one core.
         size: bytes of the frames.
@@ -95,13 +113,6 @@ class MadeUnit:
     kept: list[int]
     labels: list[int]
     counts: list[int]
-    corrupt: list[str]
-    foreign: list[str]
-    empty: list[str]
-    unframed: list[str]
-    cut_short: list[tuple[str, int]]
-    outside: list[tuple[str, int]]
-    back: list[tuple[str, int]]
     num_events: int
     seconds: float
     size: int
@@ -197,7 +208,7 @@ def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check:
     """
     began = time.perf_counter()
     kept: list[_Kept] = []
-    left_out: dict[type[Exception], list[str]] = {error: [] for error in _REASONS}
+    left_out: dict[str, list[str]] = {reason: [] for reason in REASONS.values()}
     framing = framing_of(data)
     digest = hashlib.sha256()
     order = _reading_order(unit.recordings)
@@ -216,14 +227,13 @@ def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check:
                     file.write(content)
                     its_digest.update(content)
                 _require_unchanged(recording)
-            except _REASONS as error:
-                kind = next(kind for kind in _REASONS if isinstance(error, kind))
-                left_out[kind].append(f"{recording.path}: {error}")
+            except tuple(REASONS) as error:
+                left_out[reason_of(error)].append(f"{recording.path}: {error}")
                 file.seek(begin)  # what was written of it
                 file.truncate()
                 continue
             except OSError as error:
-                raise UserError(f"{recording.path}: cannot read the recording: {error.strerror}") from error
+                raise unreadable(recording, error) from error
             digest = its_digest
             kept.append(_Kept(place, begin, file.tell(), frames))
         kept.sort(key=lambda it: it.place)
@@ -239,10 +249,7 @@ def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check:
         kept=[unit.numbers[it.place] for it in kept],
         labels=[unit.recordings[it.place].label for it in kept],
         counts=[it.frames.num_frames for it in kept],
-        corrupt=left_out[CorruptRecordingError],
-        foreign=left_out[ForeignRecordingError],
-        empty=left_out[EmptyPartError],
-        unframed=left_out[ValueError],
+        **left_out,
         cut_short=losses["num_unread"],
         outside=losses["num_outside"],
         back=losses["num_back"],
@@ -296,8 +303,23 @@ def _require_unchanged(recording: Recording) -> None:
         )
 
 
-# Why a recording is left out; the first that fits.
-_REASONS = (EmptyPartError, ForeignRecordingError, CorruptRecordingError, ValueError)
+REASONS = {  # why a recording is left out, the first that fits: its name in `Faults`
+    EmptyPartError: "empty",
+    OtherSensorError: "other_sensor",
+    ForeignRecordingError: "foreign",
+    CorruptRecordingError: "corrupt",
+    ValueError: "unframed",
+}
+
+
+def reason_of(error: Exception) -> str:
+    """Return the name in `Faults` of the reason why a recording is left out."""
+    return next(name for kind, name in REASONS.items() if isinstance(error, kind))
+
+
+def unreadable(recording: Recording, error: OSError) -> UserError:
+    """Return the error for a recording that cannot be read from the disk."""
+    return UserError(f"{recording.path}: cannot read the recording: {error.strerror}")
 
 
 def make_units(

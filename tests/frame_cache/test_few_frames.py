@@ -54,19 +54,25 @@ def test_windows_of_time_are_suggested_by_the_duration(warning):
 
 def test_denoising_that_leaves_few_events_is_told(warning):
     text = warning(denoise_time=40_000)
-    assert re.search(r"of their 1,200 events, [0-9]+ become frames, by data.denoise_time = 40000 \(0: no den", text)
+    assert re.search(r"[0-9]+ of their 1,200 events become frames, by data.denoise_time = 40000 \(0: no den", text)
+
+
+def inspected(storages, **options):
+    shown = []
+    data = Data(name="FOLDER", folder=str(storages / "mine"), sensor_size=(34, 34), **{"denoise_time": 0, **options})
+    inspect(Config(data=data), shown.append)
+    return shown[0]
 
 
 @pytest.mark.parametrize("options", [{}, {"denoise_time": 40_000}, {"crop": (0, 0, 10, 10)}])
 def test_what_an_inspection_suggests_gives_several_frames_each(warning, storages, options):
-    data = Data(name="FOLDER", folder=str(storages / "mine"), sensor_size=(34, 34), **{"denoise_time": 0, **options})
-    suggested = dict(re.findall(r"data\.(\w+)=(\d+)", inspect(Config(data=data))))
+    suggested = dict(re.findall(r"data\.(\w+)=(\d+)", inspected(storages, **options)))
     assert warning(**options, **{name: int(value) for name, value in suggested.items()}) == ""
 
 
 def test_an_inspection_suggests_nothing_if_denoising_leaves_next_to_nothing(warning, storages):
-    data = Data(name="FOLDER", folder=str(storages / "mine"), sensor_size=(34, 34), denoise_time=1)
-    assert "too few events for frames: of their 1,200 events, 1 become frames, by" in inspect(Config(data=data))
+    text = inspected(storages, denoise_time=1)
+    assert "too few events for frames: 1 of their 1,200 events become frames, by data.denoise_time = 1" in text
 
 
 @pytest.mark.parametrize("options", [{"events_per_frame": 600}, {"frame_mode": "n_event_bins", "n_event_bins": 1}])

@@ -128,6 +128,12 @@ def config(folder, **options):
     return Config(data=Data(name="FOLDER", folder=str(folder), **given))
 
 
+def inspected(folder):
+    shown = []
+    inspect(config(folder), shown.append)
+    return shown[0]
+
+
 def written(folder):
     """What lies in the storages and the folder: files, locks and folders."""
     return sorted(folder.parent.rglob("*"))
@@ -136,7 +142,7 @@ def written(folder):
 def refused(folder, message, **options):
     """Have both commands refuse it in one line and leave everything as it was."""
     before = written(folder)
-    for command in (lambda it: prepare(it, StopSignals()), inspect):
+    for command in (lambda it: prepare(it, StopSignals()), lambda it: inspect(it, str)):
         with pytest.raises(UserError) as caught:
             command(config(folder, **options))
         assert message in str(caught.value)
@@ -161,7 +167,15 @@ def test_an_option_that_does_not_fit_the_folder_is_refused(folder, options, mess
 
 def test_a_sensor_that_is_too_small_is_refused(folder):
     two_classes(folder)
-    refused(folder, "events lie outside the sensor (10 x 10 pixels)", sensor_size=(10, 10))
+    refused(folder, "another sensor's, or damaged. Correct data.sensor_size = [10, 10]", sensor_size=(10, 10))
+
+
+def test_an_unknown_format_is_refused_with_the_option_of_the_folder_and_each_file_once(folder, caplog):
+    two_classes(folder, content=aedat4.encode(EVENTS, (34, 34)), suffix=".raw")
+    put(folder, *(f"a/film {i}.raw" for i in range(3)), content=AVI)
+    with pytest.raises(UserError, match=r"3 are of an unknown format, .* recordings by data\.folder$") as caught:
+        prepare(config(folder), StopSignals())
+    assert [(caplog.text + str(caught.value)).count(f"film {i}.raw") for i in range(3)] == [1, 1, 1]
 
 
 def test_times_at_which_the_files_have_no_events_are_refused(folder):
@@ -205,13 +219,13 @@ def test_what_is_no_file_beside_recordings_is_left_out_with_a_warning(folder, ca
     two_classes(folder)
     make(folder / "a" / "9.bin")
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
-        assert inspect(config(folder)).startswith("8 recordings")
+        assert inspected(folder).startswith("8 recordings")
     assert f"left out, since only files count as recordings: {folder}/a/9.bin" in caplog.text
 
 
 def test_two_recordings_per_class_are_enough_for_a_test(folder):
     two_classes(folder, number=2)
-    assert inspect(config(folder)).startswith("4 recordings")
+    assert inspected(folder).startswith("4 recordings")
 
 
 def test_a_folder_with_a_line_break_in_its_name_stays_in_one_line(folder):

@@ -420,7 +420,7 @@ def test_a_recording_of_another_sensor_is_not_called_corrupt(config, tmp_path, c
         prepare(config, StopSignals())
     told = "\n".join(record.message for record in caplog.records)
     assert f"recording left out: {path}: 50 of its 50 events lie outside the sensor (34 x 34 pixels)" in told
-    assert "1 of 150 recordings are of an unknown format or another sensor and were left out" in told
+    assert "1 of 150 recordings are of another sensor and were left out" in told
     assert "corrupt" not in told
 
 

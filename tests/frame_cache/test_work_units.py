@@ -87,9 +87,9 @@ def test_parts_in_any_order_have_the_frames_of_parts_in_the_order_of_time(folder
     frames = []
     for order in (range(8), (3, 0, 6, 1, 5, 7, 2, 4)):
         lines = [f"one/a.aedat4,{i % 2},{bounds[i]},{bounds[i + 1]}" for i in order]
-        (folder / "labels.csv").write_text("\n".join(["file,label,start_us,end_us", *lines]))
+        (folder / "labels.csv").write_text("\n".join(["file,label,start_us,end_us", *lines, "one/d.raw,0,,"]))
         it, content = made(folder, IN_WINDOWS)
-        assert it.labels == [i % 2 for i in order]
+        assert it.labels == [*(i % 2 for i in order), 0]
         assert hashlib.sha256(content).hexdigest() == it.sha256
         ends = np.cumsum(it.counts) * (len(content) // sum(it.counts))
         parts = np.split(np.frombuffer(content, np.uint8), ends)
@@ -126,7 +126,7 @@ def test_a_recording_that_turns_out_unusable_at_its_end_leaves_no_frames(folder)
     x[3000:] = 99
     (folder / "one/e2.bin").write_bytes(nmnist_bin.encode(dataclasses.replace(EVENTS, x=x)))
     it, frames_then = made(folder, IN_WINDOWS)
-    assert [line.partition(":")[0] for line in it.foreign] == [f"{folder}/one/e2.bin"]
+    assert [line.partition(":")[0] for line in it.other_sensor] == [f"{folder}/one/e2.bin"]
     assert (frames_then, it.sha256, it.counts) == (frames, expected.sha256, expected.counts)
 
 

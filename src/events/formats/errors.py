@@ -9,6 +9,10 @@ class ForeignRecordingError(CorruptRecordingError):
     """A recording may be sound, but its format is unknown or it is another sensor's."""
 
 
+class OtherSensorError(ForeignRecordingError):
+    """Too many of a recording's events lie outside the sensor."""
+
+
 class EmptyPartError(CorruptRecordingError):
     """A recording is a part of a file, and the file has no events there."""
 
@@ -24,12 +28,12 @@ def refuse_pointer(content: bytes) -> None:
 
 
 def check_outside(num_outside: int, num_events: int, sensor: str) -> None:
-    """Raise ForeignRecordingError if too many of a recording's events lie outside the sensor to be noise.
+    """Raise OtherSensorError if too many of a recording's events lie outside the sensor to be noise.
 
     One event, or 1 % of them, may be noise of the camera or of the disk.
     """
     if num_outside > max(1, num_events // 100) or 2 * num_outside >= num_events:
-        raise ForeignRecordingError(
+        raise OtherSensorError(
             f"{num_outside:,} of its {num_events:,} events lie outside the sensor ({sensor}): it is another sensor's, "
             "or damaged"
         )
