@@ -69,19 +69,33 @@ def read_labels(table: Path, warn: bool = False) -> list[Sample]:
         raise UserError(f"{name}: not a text file")
     lines = list(io.StringIO(text, newline=""))
     first = lines[0] if lines else ""
-    reader = csv.reader(lines, delimiter=max(",;\t", key=first.count))
-    try:
-        header = next(reader, [])
-        place = _columns(name, header)
-        if warn:
-            _warn_of_unused(name, header, place)
-        samples = list(_rows(table, ((reader.line_num, cells) for cells in reader), place, len(header)))
-    except csv.Error as error:
-        raise UserError(f"{name}, line {reader.line_num}: {error}") from error
+    rows = _numbered(name, lines, max(",;\t", key=first.count))
+    _, header = next(rows, (1, []))
+    place = _columns(name, header)
+    if warn:
+        _warn_of_unused(name, header, place)
+    samples = list(_rows(table, rows, place, len(header)))
     if not samples:
         raise UserError(f"{name}: it names no recordings; write a line for each")
     _refuse_overlaps(samples)
     return samples
+
+
+def _numbered(table: str, lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row after the number of the line on which it begins; a cell in quotes may hold line breaks."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise UserError(
+                f"{table}, line {number}: a quote that opens there is not closed as it should be ({error}); a cell in "
+                f'quotes ends with one, and holds a quote as two of them: ""'
+            ) from error
+        if cells is None:
+            return
+        yield number, cells
 
 
 def _columns(table: str, header: list[str]) -> dict[str, int]:
@@ -128,11 +142,11 @@ def _warn_of_unused(table: str, header: list[str], place: dict[str, int]) -> Non
 
 
 def _rows(
-    table: Path, reader: Iterable[tuple[int, list[str]]], place: dict[str, int], num_columns: int
+    table: Path, rows: Iterable[tuple[int, list[str]]], place: dict[str, int], num_columns: int
 ) -> Iterator[Sample]:
     unit = next((unit for unit in TIMES if f"start_{unit}" in place), None)
     names: dict[tuple[int, int], str] = {}  # a file may be spelled in two ways, and links may lead to it
-    for number, cells in reader:
+    for number, cells in rows:
         where = f"{printable(str(table))}, line {number}"
         if not any(cell.strip() for cell in cells):
             continue
@@ -156,7 +170,8 @@ def _rows(
         if unit is not None:
             begin, end = (_time(where, f"{bound}_{unit}", row, unit) for bound in ("start", "end"))
             if begin is not None and end is not None and begin >= end:
-                raise UserError(f"{where}: it ends before it begins")
+                empty = f"start_{unit} and end_{unit} are the same, which leaves no events"
+                raise UserError(f"{where}: {empty if begin == end else 'it ends before it begins'}")
         yield Sample(path, row["label"], split, row.get("group") or None, begin, end, where)
 
 

@@ -1,7 +1,8 @@
-"""labels.csv: columns that are not used are named."""
+"""labels.csv: columns that are not used are named, and mistakes with their line."""
 
 import pytest
 
+from src.command_line import UserError
 from src.events.datasets.labels import read_labels
 
 
@@ -38,3 +39,24 @@ def test_columns_that_are_not_used_are_named_with_those_that_may_be_meant(read, 
 def test_nothing_is_said_of_columns_that_are_used_or_have_no_name(read, caplog):
     read("Filename;class;split;group;start_s;end_s;\nx.bin;a;train;g;0;1;\n")
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ['"x.bin,a\ny.bin,b\n', '"x.bin,a\n"y.bin",b\n', '"x.bin,a\n' + "y.bin,b\n" * 20_000],
+    ids=["to the end", "to the next quote", "a long table"],
+)
+def test_a_quote_that_is_not_closed_is_an_error_of_the_line_on_which_it_opens(read, lines):
+    with pytest.raises(UserError, match=r"labels\.csv, line 3: a quote that opens there is not closed"):
+        read(f"file,label\ny.bin,b\n{lines}")
+
+
+def test_a_cell_in_quotes_may_hold_quotes_and_line_breaks(read):
+    samples = read('file,label\nx.bin,"a ""b""\nc"\ny.bin,5"\n')
+    assert [sample.label for sample in samples] == ['a "b"\nc', '5"']
+    assert [sample.where.rpartition(", ")[2] for sample in samples] == ["line 2", "line 4"]
+
+
+def test_a_part_that_ends_where_it_begins_is_an_error_that_says_so(read):
+    with pytest.raises(UserError, match=r"line 2: start_s and end_s are the same, which leaves no events$"):
+        read("file,label,start_s,end_s\nx.bin,a,1.5,1.50\n")
