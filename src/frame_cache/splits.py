@@ -34,7 +34,7 @@ def require_learnable(splits: dict[str, list[int]], recordings: list[Recording],
     to_train = {recordings[number].label for number in splits["train"]}
     untrained = [name for label, name in enumerate(dataset.classes) if label not in to_train]
     reason, what_to_do = _why_not_divided(recordings)
-    if untrained and dataset.own_test_split:
+    if untrained and any(recording.is_test or recording.is_val for recording in recordings):
         raise UserError(
             f"class {untrained[0]!r} has no recording in train, so that a network cannot learn it; move some there, or "
             f"leave the class out"

@@ -97,11 +97,22 @@ def _samples(folder: Path, warn: bool = False) -> list[Sample]:
             f"which is none; move it elsewhere, or list the recordings in a {LABELS}"
         )
     splits = split_of if subfolders and all(split_of.values()) else {"": None}
-    samples = []
+    if named and splits == split_of and "train" not in named:
+        raise UserError(
+            f"{printable(str(folder))} holds {' and '.join(named.values())}, but no folder train; put the recordings "
+            f"to learn from there, in a folder per class"
+        )
+    samples, deeper = [], []
     for name, split in splits.items():
         for label in entries_of(folder / name)["folder"]:
-            files = entries_of(folder / name / label)["file"]
-            samples += [Sample(str(folder / name / label / file), label, split) for file in files]
+            entries = entries_of(folder / name / label)
+            samples += [Sample(str(folder / name / label / file), label, split) for file in entries["file"]]
+            deeper += [str(Path(name, label, subfolder)) for subfolder in entries["folder"]]
+    if deeper and not samples:
+        raise UserError(
+            f"no recordings in {printable(str(folder))}: files must lie directly in the folder of their class, not in "
+            f"folders there such as {printable(deeper[0])}; move them up, or list them in a {LABELS}"
+        )
     if warn:
         warn_of_left_out(folder, list(splits), bool(samples))
     return samples
