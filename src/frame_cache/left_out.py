@@ -17,7 +17,7 @@ _LEFT_OUT = {  # reason, as in `Faults`: what such recordings are, and what to d
     "corrupt": ("corrupt", "Fetch them again, or move them out of the folders of classes"),
     "empty": (
         "parts of a file without events there",
-        "Correct their times in labels.csv, which are those of the file's own timestamps, as read with data.evt3_clock",
+        "Correct their times in labels.csv: they must be the file's own timestamps (for EVT 3.0, see data.evt3_clock)",
     ),
     "foreign": ("of an unknown format", "Convert them, or name another folder of recordings by {folder}"),
     "other_sensor": ("of another sensor", "Name another folder of recordings by {folder}"),

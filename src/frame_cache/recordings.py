@@ -46,7 +46,7 @@ def obtain_recordings(
         setting = "data.data_root" if dataset.of_options is None else "data.folder"
         text = f"no recordings of {dataset.name} under {printable(str(root))}; is {setting} right?"
         if dataset.of_options is not None and root.is_dir():
-            text += " Put the recordings of each class into a folder of its own, or list them in a labels.csv"
+            text += " Make a folder per class and put its recordings into it, or list them in a labels.csv"
         raise UserError(text)
     if dataset.archives and (strangers := _unused_folders(dataset, root, recordings)):
         LOG.warning("nothing is taken from %s in %s: not a folder of %s", ", ".join(strangers), root, dataset.name)

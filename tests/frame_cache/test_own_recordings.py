@@ -65,7 +65,7 @@ def two_sensors(folder):
     put(folder, "b/1", "b/2", content=aedat4.encode(EVENTS, (640, 480)))
 
 
-CLASSES = "Put the recordings of each class into a folder of its own"
+CLASSES = "Make a folder per class and put its recordings into it"
 WRONG_FOLDERS = {
     "empty": (lambda folder: None, CLASSES),
     "missing": (Path.rmdir, "is data.folder right?"),
