@@ -66,6 +66,9 @@ def inspect(config: Config, show: Callable[[str], object], check: Callable[[], N
     ]
     if len(found.facts) < len(recordings):
         parts.append(f"Medians of {len(found.facts):,} recordings, at most {MOST_READ} per class.")
+    parts += _splits(splits, recordings)
+    if found.facts:
+        parts.append(_first_times(found.facts))
     if advice := clock_advice(recordings, dataset, data):
         parts.append(advice)
     if found.facts and (suggestion := _suggestion(found.facts, found.framing)):
@@ -141,6 +144,26 @@ def _medians(facts: list[_Facts]) -> list[str]:
         f"{100 * sum(it.on for it in facts) / num_events:.0f}",
         f"{100 * sum(it.kept for it in facts) / num_events:.0f}",
     ]
+
+
+def _splits(splits: dict[str, list[int]], recordings: list[Recording]) -> list[str]:
+    """Return a line that says how many recordings each split has, if the recordings name splits themselves."""
+    given = {
+        "train": True,
+        "val": any(recording.is_val for recording in recordings),
+        "test": any(recording.is_test for recording in recordings),
+    }
+    if not (given["val"] or given["test"]):
+        return []
+    sizes = [f"{len(of)} {name}{'' if given[name] else ' (drawn)'}" for name, of in splits.items()]
+    return [f"Recordings of each split: {', '.join(sizes)}"]
+
+
+def _first_times(facts: list[_Facts]) -> str:
+    """Return a line that says when recordings begin, since labels.csv must give times of the files."""
+    least, most = (f"{bound(it.first for it in facts) / 1e6:.6g}" for bound in (min, max))
+    begin = f"{least} s" if least == most else f"{least} to {most} s"
+    return f"First timestamps: {begin}; start and end in a labels.csv count as these do"
 
 
 def _suggestion(facts: list[_Facts], framing: Framing) -> str:

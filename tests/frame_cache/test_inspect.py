@@ -1,6 +1,7 @@
 """--inspect: what recordings there are, before anything is made of them."""
 
 import contextlib
+import dataclasses
 
 import numpy as np
 import pytest
@@ -62,6 +63,24 @@ def test_what_is_lost_of_a_recording_is_a_warning(folder, caplog):
     path.write_bytes(path.read_bytes() + bytes([200, 9, 0, 0, 1]))
     told(folder)
     assert f"1 of 7 recordings have events outside the sensor; 1 events were left out: {path} (1)" in caplog.text
+
+
+def test_when_recordings_begin_is_told(folder):
+    assert "First timestamps: 0 s;" in told(folder)
+    path = folder / "car/1.bin"
+    events = nmnist_bin.read(path)
+    path.write_bytes(nmnist_bin.encode(dataclasses.replace(events, t=events.t + 2_500_000)))
+    assert "First timestamps: 0 to 2.5 s; start and end in a labels.csv count as these do" in told(folder)
+
+
+def test_splits_that_the_folder_gives_are_counted(folder):
+    assert "each split" not in told(folder)
+    for name in ("car", "bus 10"):
+        (folder / "test" / name).mkdir(parents=True)
+        (folder / "train").mkdir(exist_ok=True)
+        (folder / name / "1.bin").rename(folder / "test" / name / "1.bin")
+        (folder / name).rename(folder / "train" / name)
+    assert "Recordings of each split: 3 train, 2 val (drawn), 2 test" in told(folder)
 
 
 def test_a_size_of_frames_is_suggested(folder):

@@ -63,13 +63,14 @@ def warn_of_left_out(folder: Path, splits: Sequence[str], has_recordings: bool) 
     """
     listed = {folder / name: entries_of(folder / name) for name in dict.fromkeys(("", *splits))}
     for place, entries in listed.items():
-        for name in difflib.get_close_matches(LABELS, entries["file"], cutoff=0.7):
+        tables = difflib.get_close_matches(LABELS, entries["file"], cutoff=0.7)
+        for name in tables:
             LOG.warning("not read: %s; a table of recordings is named %s", printable(str(place / name)), LABELS)
+        if has_recordings:
+            _warn_of_loose_recordings(place, [name for name in entries["file"] if name not in tables])
+            _warn_of_others(place, entries["other"])
     if not has_recordings:
         return
-    for place, entries in listed.items():
-        _warn_of_loose_recordings(place, entries["file"])
-        _warn_of_others(place, entries["other"])
     for place in [folder / name for name in splits]:
         for name in listed[place]["folder"]:
             entries = listed[place / name] = entries_of(place / name)

@@ -74,8 +74,9 @@ def test_a_split_without_classes_is_named(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("name", ["labels.csv.txt", "labels.tsv", "label.csv", "labels.xlsx"])
-def test_a_table_of_another_name_is_told(two_classes, caplog, name):
-    write(two_classes, name, content=b"file,label")
+@pytest.mark.parametrize("content", [b"file,label", b""])
+def test_a_table_of_another_name_is_told(two_classes, caplog, name, content):
+    write(two_classes, name, content=content)
     complete(two_classes)
     assert caplog.messages == [f"not read: {two_classes}/{name}; a table of recordings is named labels.csv"]
 
