@@ -107,6 +107,6 @@ def test_the_demo_s_circuit_is_small_and_of_the_demo_s_options():
     file = read_circuit_file(DEMO)
     assert DEMO.stat().st_size < 300_000
     assert file.description.class_names == tuple("0123456789")
-    config = Config.from_yaml(REPOSITORY / "configs/demo_difflogic.yaml")
+    config = Config.from_yaml(REPOSITORY / "configs/demo_ecp5.yaml")
     assert load_classifier(DEMO).framing == framing_of(config.data)
     assert to_json(file) == DEMO.read_text()
