@@ -28,6 +28,8 @@ def stream_samples(events: Events, plan: StreamPlan, is_whole: bool = True) -> N
     if is_whole:
         parts.append(stream.finish().frames)
     frames = np.concatenate(parts)
+    if len(frames) == 0:
+        return np.empty((0, -(-plan.stack * plan.bits_per_frame // 8)), np.uint8)
     recording = np.zeros(len(frames), np.int64)
     frame_bits = plan.pixels * (8 if plan.framing.dtype == "counts" else 1)
     samples = read_samples(Split(frames, recording, recording, plan.stack, frame_bits), np.arange(len(frames)))

@@ -45,3 +45,8 @@ def test_a_recording_that_breaks_off_has_no_frame_that_its_end_would_complete():
     events = some_events(100)
     assert len(stream_samples(events, plan)) == 4
     assert len(stream_samples(events, plan, is_whole=False)) == 3
+
+
+def test_a_recording_without_a_full_frame_has_no_samples_of_stacked_frames_either():
+    plan = StreamPlan(Framing(size=30, overlap=0, denoise_time=0), SENSOR, stack=3)
+    assert stream_samples(some_events(20), plan, is_whole=False).shape == (0, -(-3 * 9 * 7 * 2 // 8))

@@ -29,9 +29,8 @@ from tests.export.c_stream.streams import (
 from tests.export.exports import COMPILERS, need
 from tests.export.prepared_split import prepared_split
 from tests.export.rtl.simulation import (
+    assert_samples,
     build_verilated,
-    samples_expected,
-    samples_read,
     simulate,
     simulate_verilated,
     write,
@@ -148,32 +147,29 @@ def test_recordings_in_c_may_wrap_be_short_or_break_off(prepared, tmp_path):
 
 
 def write_hardware(folder, prepared, every=1):
-    """Write the hardware and its bench; return what the network is to read of each frame.
-
-    Recordings come, one of `every`; before them one with a reset in its middle and one of few events; after them one
-    whose timestamps wrap.
-    """
+    """Write the hardware and its bench with one of `every` recordings, and those of `runs_of`; return all of them."""
     plan, circuit = plan_of(prepared.exported), prepared.exported.circuit
     chosen = range(0, len(prepared.events), every)
     is_chosen = np.isin(np.repeat(np.arange(len(prepared.events)), prepared.num_frames), chosen)
     runs = runs_of([prepared.events[number] for number in chosen])
     made = [expected_of(run, plan, circuit) for run in runs]
-    of_split = slice(2, 2 + len(chosen))
+    begin = 1 + next(number for number, run in reversed(list(enumerate(runs))) if len(run.events) <= 3)
+    of_split = slice(begin, begin + len(chosen))
     assert [len(each.counts) for each in made[of_split]] == [prepared.num_frames[number] for number in chosen]
     assert np.array_equal(np.concatenate([each.counts for each in made[of_split]]), prepared.counts[is_chosen])
     assert [each.sums.argmax() for each in made[of_split]] == [prepared.classes[number] for number in chosen]
-    samples = [stream_samples(run.events, plan, run.is_whole) for run in runs]
-    assert np.array_equal(np.concatenate(samples[of_split]), prepared.samples[is_chosen])
+    samples = [stream_samples(run.events, plan) for run in runs[of_split]]
+    assert np.array_equal(np.concatenate(samples), prepared.samples[is_chosen])
     write(folder, plan, runs, circuit, levels_per_stage=8)
-    return samples_expected(np.concatenate(samples))
+    return runs
 
 
 @pytest.mark.parametrize("prepared", VERILATED, indirect=True, ids=" ".join)
 def test_verilator_gives_every_frame_and_recording_as_an_evaluation_does(prepared, verilator_runtime, tmp_path):
-    samples = write_hardware(tmp_path, prepared)
+    runs = write_hardware(tmp_path, prepared)
     build_verilated(tmp_path, verilator_runtime)
     assert "PASSED" in simulate_verilated(tmp_path)
-    assert samples_read(tmp_path) == samples
+    assert_samples(tmp_path, plan_of(prepared.exported), runs)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +180,6 @@ def test_verilator_gives_every_frame_and_recording_as_an_evaluation_does(prepare
 )
 def test_icarus_gives_every_frame_and_recording_as_an_evaluation_does(prepared, every, tmp_path):
     need("iverilog")
-    samples = write_hardware(tmp_path, prepared, every)
+    runs = write_hardware(tmp_path, prepared, every)
     assert simulate(tmp_path)[-1] == "PASSED"
-    assert samples_read(tmp_path) == samples
+    assert_samples(tmp_path, plan_of(prepared.exported), runs)

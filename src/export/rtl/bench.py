@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from src.circuit.circuit import Circuit
 from src.events.events import Events
 from src.export.rtl.bits import VOTE_BITS, bits_for
+from src.export.rtl.readme import recording_cycles
 from src.export.stream_plan import TIME_BITS, StreamPlan
 from src.export.stream_samples import stream_samples
 
-IDLE_CYCLES = 4  # after the pipeline, before a reset
+EVENTS_PER_OUTSIDE = 20  # about, of those that are put between a recording's events
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +22,17 @@ class Run:
 
     Attributes:
         events: N events, at least 1.
-        is_whole: whether it ends; if not, a reset follows its events.
+        is_whole: whether its last event is given as such.
+        is_reset: whether a reset follows a few cycles after its events, as always after a recording that is not whole.
     """
 
     events: Events
     is_whole: bool = True
+    is_reset: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.is_whole or self.is_reset):
+            raise ValueError("a recording without an end is followed by a reset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,24 +49,50 @@ def expected_of(run: Run, plan: StreamPlan, circuit: Circuit) -> Expected:
     return Expected(counts, counts.sum(0) if run.is_whole else None)
 
 
-def event_lines(runs: Sequence[Run], plan: StreamPlan) -> str:
-    """Return the file of events: a line per event, {reset, last, p, y, x, t} in hexadecimal; a reset has no event."""
+def event_lines(runs: Sequence[Run], expected: Sequence[Expected], plan: StreamPlan) -> str:
+    """Return the file of events: a line per event or reset, {reset, last, p, y, x, t} in hexadecimal.
+
+    Events outside the sensor, which are to change nothing, come between the others, and end every second recording that
+    is whole. The t of a reset is the number of outputs before it if it cuts none off.
+    """
     width, height, _ = plan.sensor_size
     x_bits, y_bits = bits_for(width - 1), bits_for(height - 1)
     digits = -(-event_bits(plan) // 4)
-    lines = []
-    for run in runs:
-        events = run.events
+    shift = TIME_BITS + x_bits + y_bits
+    lines, num_outputs = [], 0
+    rng = np.random.default_rng(0)
+    for number, (run, it) in enumerate(zip(runs, expected, strict=True)):
+        events = _with_outside(run.events, plan, rng, ends_outside=run.is_whole and number % 2 == 1)
         words = events.t.astype(np.uint64) & np.uint64((1 << TIME_BITS) - 1)
         words |= events.x.astype(np.uint64) << np.uint64(TIME_BITS)
         words |= events.y.astype(np.uint64) << np.uint64(TIME_BITS + x_bits)
         last = (np.arange(len(events)) == len(events) - 1) & run.is_whole
         top = events.p.astype(np.uint64) | last.astype(np.uint64) << np.uint64(1)
-        shift = TIME_BITS + x_bits + y_bits
         lines += [f"{high << shift | low:0{digits}x}" for high, low in zip(top.tolist(), words.tolist(), strict=True)]
-        if not run.is_whole:
-            lines.append(f"{4 << shift:0{digits}x}")
+        num_outputs += len(it.counts) + (it.sums is not None)
+        if run.is_reset:
+            lines.append(f"{4 << shift | num_outputs:0{digits}x}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _with_outside(events: Events, plan: StreamPlan, rng: np.random.Generator, ends_outside: bool) -> Events:
+    """Return the events with others between them, at any time, outside the sensor; none if its sides leave no room."""
+    width, height, _ = plan.sensor_size
+    x_end, y_end = 1 << bits_for(width - 1), 1 << bits_for(height - 1)
+    x, y = np.divmod(np.arange(x_end * y_end), y_end)
+    outside = np.flatnonzero((x >= width) | (y >= height))
+    if len(outside) == 0:
+        return events
+    n = len(events)
+    before = np.flatnonzero(rng.integers(0, EVENTS_PER_OUTSIDE, n) == 0)
+    before = np.append(before, n) if ends_outside else before
+    pixels = rng.choice(outside, len(before))
+    return Events(
+        np.insert(events.x, before, x[pixels].astype(events.x.dtype)),
+        np.insert(events.y, before, y[pixels].astype(events.y.dtype)),
+        np.insert(events.t, before, rng.integers(0, 1 << TIME_BITS, len(before))),
+        np.insert(events.p, before, rng.integers(0, 2, len(before)).astype(events.p.dtype)),
+    )
 
 
 def event_bits(plan: StreamPlan) -> int:
@@ -105,16 +138,20 @@ def bench_module(
     x_bits, y_bits = bits_for(width - 1), bits_for(height - 1)
     bits, out_bits, class_bits = event_bits(plan), output_bits(count_width, num_classes), bits_for(num_classes - 1)
     frame_bits, vote_bits = num_classes * count_width, num_classes * (count_width + VOTE_BITS)
-    drain = num_stages + 12 + IDLE_CYCLES
+    ending = recording_cycles(plan, num_stages, num_classes)
+    clearing = plan.region[2] * plan.region[3] if plan.framing.denoise_time else 0
     return f"""\
-// Gives the events of {name}_events.hex to {name}_stream, with random gaps, and compares every frame and recording
-// that comes out with {name}_expected.hex. Ends with the line PASSED or FAILED. +gaps=N: up to N cycles before an
-// event (default: 3).
+// Gives the events of {name}_events.hex to {name}_stream, with random gaps and resets, and compares every frame and
+// recording that comes out with {name}_expected.hex. Prints PASSED, or FAILED and ends the simulator with an exit code
+// above 0. +gaps=N: up to N cycles before an event (default: 3).
 
 `default_nettype none
 module {name}_stream_test;
     localparam NUM_EVENTS = {num_events};
     localparam NUM_OUTPUTS = {num_outputs};
+    localparam MOST_WAIT = {ending - 2};  // cycles before a reset, fewer than the end of a recording takes
+    localparam MOST_QUIET = {2 * (ending + clearing)};  // cycles without an event or output; more are a failure
+    localparam MOST_WRONG = 10;
     reg [{bits - 1}:0] events [0:NUM_EVENTS - 1];
     reg [{out_bits - 1}:0] expected [0:NUM_OUTPUTS - 1];
 
@@ -138,18 +175,56 @@ module {name}_stream_test;
     );
 
     reg [31:0] noise = 32'd1;  // pseudo-random, a shift register with feedback
-    integer next = 0, num_out = 0, num_wrong = 0, wait_cycles = 0, gaps = 3;
-    integer cycles = 0, quiet = 0, last_taken = 0, latency = 0, frame_latency = 0;
+    reg was_rst = 1'b0;  // an edge had rst
+    reg is_decoy = 1'b0;
+    integer next = 0, wait_cycles = 0, reset_cycles = 2, gaps = 3;
+    integer num_out = 0, num_right = 0, num_cut_off = 0, num_wrong = 0;
+    integer cycles = 0, quiet = 0, last_taken = 0, latency = 0;
     wire [{out_bits - 1}:0] frame_out = {{1'b0, frame_class, {vote_bits - frame_bits}'d0, frame_counts}};
     wire [{out_bits - 1}:0] recording_out = {{1'b1, recording_class, recording_counts}};
+    wire resets_next = next < NUM_EVENTS && events[next][{bits - 1}] === 1'b1;
+    wire resets_after = next + 1 < NUM_EVENTS && events[next + 1][{bits - 1}] === 1'b1;
 
     task compare(input [{out_bits - 1}:0] out);
         begin
-            if (num_out >= NUM_OUTPUTS || out !== expected[num_out]) begin
-                if (num_wrong < 10) $display("output %0d is %h, not %h", num_out, out, expected[num_out]);
+            if (num_out < NUM_OUTPUTS && out === expected[num_out]) begin
+                num_right = num_right + 1;
+            end else begin
+                $display("output %0d is %h, not %h", num_out, out, expected[num_out]);
                 num_wrong = num_wrong + 1;
             end
             num_out = num_out + 1;
+        end
+    endtask
+
+    // A reset cuts off what has not come out yet.
+    task cut_off(input integer most);
+        begin
+            if (num_out > most) begin
+                $display("%0d outputs before a reset, not %0d", num_out, most);
+                num_wrong = num_wrong + 1;
+            end
+            num_cut_off = num_cut_off + most - num_out;
+            num_out = most;
+        end
+    endtask
+
+    task finish;
+        begin
+            $display(
+                "{name}: %0d of %0d outputs are right, resets cut off %0d more, in %0d cycles",
+                num_right, NUM_OUTPUTS - num_cut_off, num_cut_off, cycles
+            );
+            $display("a recording's class comes %0d cycles after its last event", latency);
+            if (quiet > MOST_QUIET && (next != NUM_EVENTS || event_valid))
+                $display("event_ready stays 0 before line %0d of the events", next);
+            if (num_wrong == 0 && num_out == NUM_OUTPUTS && next == NUM_EVENTS && !event_valid) begin
+                $display("PASSED");
+                $finish;
+            end else begin
+                $display("FAILED");
+                $fatal(1);
+            end
         end
     endtask
 
@@ -163,47 +238,48 @@ module {name}_stream_test;
     always @(posedge clk) begin
         cycles <= cycles + 1;
         noise <= {{noise[30:0], noise[31] ^ noise[21] ^ noise[1] ^ noise[0]}};
-        quiet <= quiet + 1;
-        if (frame_valid) compare(frame_out);
-        if (recording_valid) compare(recording_out);
+        was_rst <= rst;
+        if (rst ? event_ready !== 1'b0 || (was_rst && {{frame_valid, recording_valid}} !== 2'd0)
+                : ^{{event_ready, frame_valid, recording_valid}} === 1'bx) begin
+            $display(
+                "with rst = %b, event_ready, frame_valid and recording_valid are %b, %b and %b",
+                rst, event_ready, frame_valid, recording_valid
+            );
+            num_wrong = num_wrong + 1;
+        end
+        if (!rst && frame_valid) compare(frame_out);
+        if (!rst && recording_valid) compare(recording_out);
         if (recording_valid) latency <= cycles - last_taken;
-        if (frame_valid) frame_latency <= cycles - last_taken;
         if (event_valid && event_ready) last_taken <= cycles;
-        if (frame_valid || recording_valid || (event_valid && event_ready)) quiet <= 0;
-        if (rst) begin
-            rst <= cycles < 2;
-        end else if (event_valid && !event_ready) begin
-        end else if (wait_cycles != 0) begin
-            event_valid <= 1'b0;
+        if (rst || frame_valid || recording_valid || (event_valid && event_ready)) quiet <= 0;
+        else if (wait_cycles == 0 || event_valid) quiet <= quiet + 1;
+
+        if (rst && reset_cycles != 0) begin
+            reset_cycles <= reset_cycles - 1;
+        end else if (!rst && event_valid && !event_ready && !is_decoy) begin
+            // The event waits.
+        end else if (!rst && wait_cycles != 0) begin
+            // While a recording ends an event is there that is never taken, as a reset comes first.
+            event_valid <= resets_next && word[{bits - 2}];
+            is_decoy <= resets_next && word[{bits - 2}];
             wait_cycles <= wait_cycles - 1;
-        end else if (next < NUM_EVENTS) begin
-            if (events[next][{bits - 1}] === 1'b1) begin  // a reset, when all has come out
-                event_valid <= 1'b0;
-                if (quiet > {drain}) begin
-                    rst <= 1'b1;
-                    next <= next + 1;
-                end
-            end else begin
-                event_valid <= 1'b1;
+        end else if (resets_next) begin
+            rst <= 1'b1;
+            reset_cycles <= {{31'd0, noise[16]}};
+            event_valid <= noise[18];
+            cut_off(events[next][31:0]);
+            next <= next + 1;
+        end else begin
+            rst <= 1'b0;
+            event_valid <= next < NUM_EVENTS;
+            is_decoy <= 1'b0;
+            if (next < NUM_EVENTS) begin
                 word <= events[next][{bits - 2}:0];
                 next <= next + 1;
-                if (gaps != 0) wait_cycles <= {{16'd0, noise[15:0]}} % (gaps + 1);
-            end
-        end else begin
-            event_valid <= 1'b0;
-            if (quiet > {drain + num_classes + 2}) begin
-                $display(
-                    "{name}: %0d of %0d outputs are right, in %0d cycles", num_out - num_wrong, NUM_OUTPUTS, cycles
-                );
-                $display(
-                    "a recording's class comes %0d cycles after its last event, the last frame's %0d after an event",
-                    latency, frame_latency
-                );
-                if (num_wrong == 0 && num_out == NUM_OUTPUTS) $display("PASSED");
-                else $display("FAILED");
-                $finish;
+                wait_cycles <= {{16'd0, noise[15:0]}} % (resets_after ? MOST_WAIT : gaps + 1);
             end
         end
+        if (num_wrong > MOST_WRONG || quiet > MOST_QUIET) finish;
     end
 endmodule
 `default_nettype wire

@@ -21,6 +21,7 @@ from src.export.stream_plan import TIME_BITS, plan_of
 from src.export.synthesis import Design
 from src.export.verilog import count_width
 
+RESETS_AT_END = 4  # at different cycles while a recording ends
 FRAMES_PER_RECORDING = 5  # about; --frames says how many frames are to test an export
 
 
@@ -40,7 +41,7 @@ def export(exported: ExportedModel) -> Export:
     runs = test_runs(recordings)
     expected = [expected_of(run, plan, circuit) for run in runs]
     num_frames = sum(len(it.counts) for it in expected)
-    events, outputs = event_lines(runs, plan), expected_lines(expected, width, classes)
+    events, outputs = event_lines(runs, expected, plan), expected_lines(expected, width, classes)
     bench = bench_module(name, plan, classes, width, num_stages, events.count("\n"), outputs.count("\n"))
     mark = f"Written by {mark_of(exported.source)}; write it again instead of changing it."
     modules = {
@@ -76,11 +77,14 @@ def export(exported: ExportedModel) -> Export:
 
 
 def test_runs(recordings: list[Events]) -> list[Run]:
-    """Return the recordings, and what goes wrong easily: a reset in one, few events, timestamps that begin again."""
+    """Return the recordings and, before and after them, what goes wrong easily.
+
+    That is resets in a recording and while it ends, few events, and timestamps that wrap.
+    """
     first = recordings[0]
-    half = first.chosen(slice(max(1, len(first) // 2)))
-    few = first.chosen(slice(3))
+    half, few = first.chosen(slice(max(1, len(first) // 2))), first.chosen(slice(3))
+    resets = [Run(half, is_whole=False, is_reset=True), Run(few), *[Run(few, is_reset=True), Run(few)] * RESETS_AT_END]
     end = int(first.t[len(first) // 2])
     wrapping = replace(first, t=first.t - end + (1 << TIME_BITS))
-    runs = [Run(half, is_whole=False), Run(few), *map(Run, recordings)]
+    runs = [*resets, *map(Run, recordings)]
     return [*runs, Run(wrapping)] if np.all(wrapping.t >= 0) else runs

@@ -68,9 +68,9 @@ module {name}_stream (
 );
     // After the last event of a recording nothing is taken until its class is there.
     reg draining;
-    wire taken_valid = event_valid && !draining;
+    wire taken_valid = event_valid && !draining && !rst;
     wire taken_ready;
-    assign event_ready = taken_ready && !draining;
+    assign event_ready = taken_ready && !draining && !rst;
     always @(posedge clk) begin
         if (event_valid && event_ready && event_last) draining <= 1'b1;
         if (rst || recording_valid) draining <= 1'b0;

@@ -11,14 +11,23 @@ from src.export.rtl.encoder import encode_module
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.top import top_module
+from src.export.stream_samples import stream_samples
 from src.export.verilog import count_width
 from tests.export.exports import need, run
 
-# Writes what the network reads of each frame, a line per frame, as the bench itself does not compare it.
+# Writes what the network reads of each frame, which the bench does not compare, a line per frame and per reset; and how
+# many cycles after an event the class of each frame comes.
 PROBE = """
-    integer samples;
-    initial samples = $fopen("net_samples.hex", "w");
-    always @(posedge clk) if (stream.full && !stream.rst) $fdisplay(samples, "%h", stream.sample);
+    integer samples, latencies;
+    initial begin
+        samples = $fopen("net_samples.txt", "w");
+        latencies = $fopen("net_latencies.txt", "w");
+    end
+    always @(posedge clk) begin
+        if (stream.full && !rst) $fdisplay(samples, "%h", stream.sample);
+        if (rst && !was_rst) $fdisplay(samples, "reset");
+        if (frame_valid && !rst) $fdisplay(latencies, "%0d", cycles - last_taken);
+    end
 endmodule
 """
 RUNTIME = ("verilated", "verilated_timing", "verilated_threads")  # what Verilator's programs have in common
@@ -32,8 +41,8 @@ def write(folder, plan, runs, circuit, levels_per_stage=3):
     modules += [vote_module("net", classes, width), top_module("net", plan, classes, width, num_stages, ["A test."])]
     if plan.framing.denoise_time:
         modules.append(denoise_module("net", plan))
-    events = event_lines(runs, plan)
-    outputs = expected_lines([expected_of(it, plan, circuit) for it in runs], width, classes)
+    expected = [expected_of(it, plan, circuit) for it in runs]
+    events, outputs = event_lines(runs, expected, plan), expected_lines(expected, width, classes)
     bench = bench_module("net", plan, classes, width, num_stages, events.count("\n"), outputs.count("\n"))
     (folder / "net.v").write_text("\n".join(modules))
     (folder / "net_stream_test.v").write_text(PROBE.lstrip("\n").join(bench.rsplit("endmodule\n", 1)))
@@ -42,22 +51,26 @@ def write(folder, plan, runs, circuit, levels_per_stage=3):
     return num_stages
 
 
-def samples_read(folder):
-    """What the network read in the last simulation, int per frame: bit i is input i."""
-    return [int(line, 16) for line in (folder / "net_samples.hex").read_text().split()]
+def assert_samples(folder, plan, runs):
+    """Compare what the network read in the last simulation with what it is to read, up to a reset."""
+    wanted = [[]]
+    for it in runs:
+        packed = np.ascontiguousarray(stream_samples(it.events, plan, it.is_whole))
+        wanted[-1] += [int.from_bytes(row.tobytes(), "little") for row in packed]
+        if it.is_reset:
+            wanted.append([])
+    (_, *found) = (folder / "net_samples.txt").read_text().split("reset\n")
+    found = [[int(line, 16) for line in part.split()] for part in found]
+    assert found[-1] == wanted[-1]
+    assert found == [each[: len(part)] for each, part in zip(wanted, found, strict=True)]
 
 
-def samples_expected(samples):
-    """Packed samples, uint8 [F, bytes], as `samples_read` gives them."""
-    return [int.from_bytes(row.tobytes(), "little") for row in np.ascontiguousarray(samples)]
-
-
-def simulate(folder, gaps=3):
+def simulate(folder, gaps=3, expect=0):
     """Run the bench in Icarus Verilog; what it prints."""
     need("iverilog")
     words = ("-g2001", "-Wall", "-Wno-timescale", "-s", "net_stream_test", "-o", "sim", "net.v", "net_stream_test.v")
     assert run(folder, "iverilog", *words) == ""
-    return run(folder, "vvp", "sim", f"+gaps={gaps}").splitlines()
+    return run(folder, "vvp", "-n", "sim", f"+gaps={gaps}", expect=expect).splitlines()
 
 
 def make_verilator_runtime(folder):

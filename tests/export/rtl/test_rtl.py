@@ -14,12 +14,10 @@ from src.export.rtl.front import denoise_module
 from src.export.rtl.pins import pins_module
 from src.export.rtl.readme import front_cycles, recording_cycles
 from src.export.stream_plan import StreamPlan
-from src.export.stream_samples import stream_samples
 from tests.export.exports import need, run
 from tests.export.rtl.simulation import (
+    assert_samples,
     build_verilated,
-    samples_expected,
-    samples_read,
     simulate,
     simulate_verilated,
     write,
@@ -83,13 +81,14 @@ def write_plan(folder, plan, runs, levels_per_stage=3):
 
 def all_runs():
     rng = np.random.default_rng(1)
+    runs = [Run(some_events(rng, 200)), Run(some_events(rng, 55), is_whole=False, is_reset=True)]
+    for _ in range(4):  # a reset at the end and one among windows that end, each before a recording of few events
+        runs += [Run(some_events(rng, 3), is_reset=True), Run(some_events(rng, 5))]
+        runs += [Run(some_events(rng, 5, 8000), is_whole=False, is_reset=True), Run(some_events(rng, 1))]
     return [
-        Run(some_events(rng, 200)),
-        Run(some_events(rng, 55), is_whole=False),  # a reset in its middle
-        Run(some_events(rng, 5)),  # fewer than a frame
-        Run(some_events(rng, 1)),
+        *runs,
         Run(some_events(rng, 150, 400)),  # windows without events
-        Run(some_events(rng, 150, begin=(1 << 32) - 1500)),  # timestamps that begin again at 0
+        Run(some_events(rng, 150, begin=(1 << 32) - 1500)),  # timestamps that wrap
         Run(some_events(rng, 99)),
     ]
 
@@ -101,8 +100,7 @@ def test_every_frame_and_recording_comes_out_as_the_program_has_it(tmp_path, nam
     right, latency, verdict = simulate(tmp_path)
     assert verdict == "PASSED"
     assert right.startswith("net: ")
-    samples = [stream_samples(it.events, plan, it.is_whole) for it in all_runs()]
-    assert samples_read(tmp_path) == samples_expected(np.concatenate(samples))
+    assert_samples(tmp_path, plan, all_runs())
     cycles = recording_cycles(plan, num_stages, CLASSES)
     num_cycles = int(latency.removeprefix("a recording's class comes ").split()[0])
     assert num_cycles == cycles or (plan.by_time and num_cycles > cycles)  # windows that end before the last event
@@ -117,10 +115,9 @@ def test_a_frame_s_class_comes_as_soon_as_the_page_says(tmp_path, name):
     events = some_events(np.random.default_rng(2), 100)
     stream = FrameStream(plan.framing, plan.sensor_size)
     fills = next(i for i in range(100) if any(map(len, stream.push(events.chosen(slice(i, i + 1))))))
-    num_stages = write_plan(tmp_path, plan, [Run(events.chosen(slice(fills + 1)), is_whole=False)])
-    _, latency, verdict = simulate(tmp_path, gaps=0)
-    assert verdict == "PASSED"
-    assert f"the last frame's {front_cycles(plan) + num_stages} after an event" in latency
+    num_stages = write_plan(tmp_path, plan, [Run(events.chosen(slice(fills + 1)))])
+    assert simulate(tmp_path, gaps=0)[-1] == "PASSED"
+    assert (tmp_path / "net_latencies.txt").read_text().split()[0] == str(front_cycles(plan) + num_stages)
 
 
 def test_events_without_a_gap_and_with_long_gaps_give_the_same(tmp_path):
@@ -132,18 +129,41 @@ def test_a_difference_is_told(tmp_path):
     write_plan(tmp_path, PLANS["denoised"], all_runs())
     path = tmp_path / "net_expected.hex"
     lines = path.read_text().splitlines()
-    lines[3] = f"{int(lines[3], 16) ^ 1:0{len(lines[3])}x}"
+    lines[0] = f"{int(lines[0], 16) ^ 1:0{len(lines[0])}x}"
     path.write_text("\n".join(lines))
-    output = simulate(tmp_path)
-    assert output[0].startswith("output 3 is ")
-    assert output[-1] == "FAILED"
+    output = simulate(tmp_path, expect=1)
+    assert output[0].startswith("output 0 is ")
+    assert "FAILED" in output
 
 
 def test_a_missing_frame_is_told(tmp_path):
     write_plan(tmp_path, PLANS["denoised"], all_runs())
     path = tmp_path / "net_stream_test.v"
     path.write_text(path.read_text().replace("localparam NUM_OUTPUTS = ", "localparam NUM_OUTPUTS = 1 + "))
-    assert simulate(tmp_path)[-1] == "FAILED"
+    assert "FAILED" in simulate(tmp_path, expect=1)
+
+
+FAULTS = {
+    "draining is not reset": ("if (rst || recording_valid) draining", "if (recording_valid) draining"),
+    "an event in place is not reset": ("        if (rst) out_valid <= 1'b0;\n", ""),
+    "sums are not reset": ("if (rst || recording_valid) sums", "if (recording_valid) sums"),
+    "frames in the network are not reset": (
+        "if (rst) {frame_behind, end_behind}",
+        "if (1'b0) {frame_behind, end_behind}",
+    ),
+    "events are taken during a reset": (" && !draining && !rst;", " && !draining;"),
+    "events outside become part of frames": (".in_keep(in_region)", ".in_keep(1'b1)"),
+    "no event is taken": ("assign event_ready = ", "assign event_ready = 1'b0 && "),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_told(tmp_path, fault):
+    write_plan(tmp_path, PLANS["windows of time"], all_runs())
+    path, (right, wrong) = tmp_path / "net.v", FAULTS[fault]
+    assert right in path.read_text()
+    path.write_text(path.read_text().replace(right, wrong))
+    assert "FAILED" in simulate(tmp_path, expect=1)
 
 
 @pytest.mark.parametrize("levels_per_stage", [1, 100])
