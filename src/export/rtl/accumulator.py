@@ -1,6 +1,7 @@
 """The modules that place events in frames and fill the frames: NAME_place and NAME_accumulate."""
 
 from src.export.rtl.bits import bits_for
+from src.export.rtl.lists import wrapped
 from src.export.stream_plan import TIME_BITS, StreamPlan
 
 
@@ -146,12 +147,14 @@ def _handing_out(plan: StreamPlan, num_bits: int) -> str:
     assign frame_valid = takes;
     wire _unused_taken = &{1'b0, taken};
 """
-    taken = " | ".join(f"({{{num_bits}{{taken[{b}]}}}} & bank{b})" for b in range(plan.num_open))
+    taken = wrapped((f"({{{num_bits}{{taken[{b}]}}}} & bank{b})" for b in range(plan.num_open)), " |")
     return f"""\
+    wire [{num_bits - 1}:0] found =
+{taken};
     reg [{num_bits - 1}:0] full;
     assign frame = full;
     always @(posedge clk) begin
-        if (takes) full <= {taken};
+        if (takes) full <= found;
         frame_valid <= takes && !rst;
     end
 """
@@ -163,7 +166,9 @@ def _unused(plan: StreamPlan) -> str:
 
 def _rule_text(plan: StreamPlan) -> str:
     what = "microseconds" if plan.by_time else "events"
-    return f"A frame holds {plan.framing.size} {what}; one begins every {plan.step}, so up to {plan.num_open} are open."
+    return (
+        f"A frame holds {plan.framing.size} {what}; one begins every {plan.step}.\n// Up to {plan.num_open} are open."
+    )
 
 
 def _by_events(plan: StreamPlan) -> str:
@@ -188,7 +193,7 @@ def _by_events(plan: StreamPlan) -> str:
     end"""
         for b in range(num_open)
     )
-    fills = "{" + ", ".join(f"fills{b}" for b in reversed(range(num_open))) + "}"
+    fills = wrapped(f"fills{b}" for b in reversed(range(num_open)))
     wraps = number_bits if num_open > 1 else 0
     following = (
         f"following == {number_bits}'d{num_open - 1} ? {number_bits}'d0 : following + {number_bits}'d1"
@@ -196,7 +201,6 @@ def _by_events(plan: StreamPlan) -> str:
         else f"{number_bits}'d0"
     )
     next_frame = following.replace("following", "next_frame")
-    oldest = "{" + ", ".join(f"following == {number_bits}'d{b}" for b in reversed(range(num_open))) + "}"
     left, after_full, notes_after, forgets = "!any_full", "", "", ""
     if not plan.framing.drop_incomplete:
         left = "!any_full || after_full"
@@ -212,11 +216,16 @@ def _by_events(plan: StreamPlan) -> str:
 {after_full}    reg any_event;
     reg [{num_open - 1}:0] filled;  // full since the cycle before
 {frames}
-    wire [{num_open - 1}:0] fills = {fills};
-    // What the end of a recording leaves: the first frame if it was never full, or the rest{_if_kept(plan)}.
+    wire [{num_open - 1}:0] fills = {{
+{fills}
+    }};
+    wire [{num_open - 1}:0] oldest = {{
+{_one_hot("following", num_open, number_bits)}
+    }};
+    // What the end of a recording leaves: the first frame if it was never full, or the rest{_if_kept(plan)}
     wire leaves = ending == 2'd1 && ({left});
     assign takes = filled != {num_open}'d0 || leaves;
-    assign taken = leaves ? {oldest} & {{{num_open}{{any_event}}}} : filled;
+    assign taken = leaves ? oldest & {{{num_open}{{any_event}}}} : filled;
     always @(posedge clk) begin
         filled <= fills;
         if (event_counts) begin
@@ -240,7 +249,7 @@ def _by_events(plan: StreamPlan) -> str:
 
 
 def _if_kept(plan: StreamPlan) -> str:
-    return "" if not plan.framing.drop_incomplete else "; a rest after a full frame is left out"
+    return "." if not plan.framing.drop_incomplete else ";\n    // a rest after a full frame is left out."
 
 
 def _by_time(plan: StreamPlan) -> str:
@@ -249,9 +258,9 @@ def _by_time(plan: StreamPlan) -> str:
     number_bits = bits_for(num_open - 1)
     after = "\n".join(f"    wire begun{j} = since >= {t}'d{j * step};" for j in range(1, num_open))
     written = "\n".join(
-        f"    assign written[{b}] = event_counts && ({_any_begun(b, num_open, number_bits)});" for b in range(num_open)
+        f"    assign written[{b}] = event_counts && (\n{_any_begun(b, num_open, number_bits)}\n    );"
+        for b in range(num_open)
     )
-    first = "{" + ", ".join(f"following == {number_bits}'d{b}" for b in reversed(range(num_open))) + "}"
     next_following = (
         f"following == {number_bits}'d{num_open - 1} ? {number_bits}'d0 : following + {number_bits}'d1"
         if num_open > 1
@@ -275,7 +284,9 @@ def _by_time(plan: StreamPlan) -> str:
     wire leaves = ending == 2'd1 && (!any_full || ({rest}));
     wire hands_out = ending == 2'd0 && waits;
     assign takes = hands_out || leaves;
-    assign taken = {first};
+    assign taken = {{
+{_one_hot("following", num_open, number_bits)}
+    }};
     assign cleared = ending == 2'd3 ? {{{num_open}{{1'b1}}}} : hands_out ? taken : {num_open}'d0;
 {after}
 {written}
@@ -304,7 +315,12 @@ def _any_begun(bank: int, num_open: int, bits: int) -> str:
     for j in range(num_open):
         is_it = f"following == {bits}'d{(bank - j) % num_open}"
         terms.append(is_it if j == 0 else f"({is_it} && begun{j})")
-    return " || ".join(terms)
+    return wrapped(terms, " ||")
+
+
+def _one_hot(signal: str, size: int, bits: int) -> str:
+    """Return the terms of a one-hot number: the highest bit says whether a signal is size - 1."""
+    return wrapped(f"{signal} == {bits}'d{number}" for number in reversed(range(size)))
 
 
 def _bank(number: int, rows: int, line_bits: int, plan: StreamPlan) -> str:

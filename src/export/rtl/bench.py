@@ -161,7 +161,7 @@ module {name}_stream_test;
     reg event_valid = 1'b0;
     wire event_ready;
     reg [{bits - 2}:0] word = {bits - 1}'d0;
-    wire frame_valid, recording_valid;
+    wire frame_valid, recording_valid, recording_overflow;
     wire [{class_bits - 1}:0] frame_class, recording_class;
     wire [{frame_bits - 1}:0] frame_counts;
     wire [{vote_bits - 1}:0] recording_counts;
@@ -171,7 +171,7 @@ module {name}_stream_test;
         .event_y(word[{TIME_BITS + x_bits + y_bits - 1}:{TIME_BITS + x_bits}]), .event_p(word[{bits - 3}]),
         .event_last(word[{bits - 2}]), .frame_valid(frame_valid), .frame_class(frame_class),
         .frame_counts(frame_counts), .recording_valid(recording_valid), .recording_class(recording_class),
-        .recording_counts(recording_counts)
+        .recording_counts(recording_counts), .recording_overflow(recording_overflow)
     );
 
     reg [31:0] noise = 32'd1;  // pseudo-random, a shift register with feedback
@@ -239,11 +239,11 @@ module {name}_stream_test;
         cycles <= cycles + 1;
         noise <= {{noise[30:0], noise[31] ^ noise[21] ^ noise[1] ^ noise[0]}};
         was_rst <= rst;
-        if (rst ? event_ready !== 1'b0 || (was_rst && {{frame_valid, recording_valid}} !== 2'd0)
-                : ^{{event_ready, frame_valid, recording_valid}} === 1'bx) begin
+        if (rst ? event_ready !== 1'b0 || (was_rst && {{frame_valid, recording_valid, recording_overflow}} !== 3'd0)
+                : ^{{event_ready, frame_valid, recording_valid}} === 1'bx || recording_overflow !== 1'b0) begin
             $display(
-                "with rst = %b, event_ready, frame_valid and recording_valid are %b, %b and %b",
-                rst, event_ready, frame_valid, recording_valid
+                "with rst = %b, event_ready, frame_valid, recording_valid and recording_overflow are %b, %b, %b and %b",
+                rst, event_ready, frame_valid, recording_valid, recording_overflow
             );
             num_wrong = num_wrong + 1;
         end

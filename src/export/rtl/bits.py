@@ -1,6 +1,6 @@
 """Numbers of bits in the hardware."""
 
-VOTE_BITS = 16  # more bits than a class count has: a recording's votes are sums of up to 2^16 frames
+VOTE_BITS = 16  # more bits than a class count has: a recording's votes are sums of at least 2^16 - 1 frames
 
 
 def bits_for(largest: int) -> int:

@@ -1,5 +1,6 @@
 """The module between frames and the network: NAME_encode, the thermometer and the frames before."""
 
+from src.export.rtl.lists import unused_wire
 from src.export.stream_plan import StreamPlan
 
 
@@ -36,7 +37,6 @@ def encode_module(name: str, plan: StreamPlan) -> str:
         if (rst || ends) older <= {{{history}{{{_empty_frame(plan)}}}}};
     end"""
     unread = [*([] if history else ["clk", "rst", "frame_valid", "ends"]), *(["frame"] if plan.thresholds else [])]
-    unused = f"\n    wire _unused = &{{1'b0, {', '.join(unread)}}};" if unread else ""
     return f"""\
 // {_encoding_text(plan)}
 module {name}_encode (
@@ -49,8 +49,8 @@ module {name}_encode (
 );
     wire [{num_frame - 1}:0] bits;
 {chr(10).join(lines)}{before}
-    assign sample = {sample};{unused}
-endmodule
+    assign sample = {sample};
+{unused_wire(unread)}endmodule
 """
 
 
@@ -77,4 +77,5 @@ def _empty_frame(plan: StreamPlan) -> str:
 def _encoding_text(plan: StreamPlan) -> str:
     levels = ", ".join(map(str, plan.thresholds))
     encoding = f"A bit says whether a pixel's count is above a threshold ({levels})." if levels else "Frames are bits."
-    return f"{encoding} The network reads {plan.stack} frames at a time, the oldest first."
+    reads = "one frame at a time" if plan.stack == 1 else f"{plan.stack} frames at a time, the oldest first"
+    return f"{encoding}\n// The network reads {reads}."

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from src.circuit.netlist import netlist_of
+from src.command_line import UserError
 from src.events.events import Events
 from src.export.description import mark_of
 from src.export.example_recordings import example_recordings
@@ -29,10 +30,12 @@ def export(exported: ExportedModel) -> Export:
     """Return the files of the hardware, in a folder NAME_rtl.
 
     Raises:
-        UserError: if the model is not made of gates, or its frames need more than the events so far.
+        UserError: if the model is not made of gates, has one class, or its frames need more than the events so far.
     """
     plan = plan_of(exported)
     circuit, name = exported.circuit, exported.name
+    if circuit.num_classes == 1:
+        raise UserError(f"{exported.source} has one class, so hardware has nothing to find; train with two or more")
     width, classes = count_width(circuit), circuit.num_classes
     network, num_stages = network_module(name, netlist_of(circuit), exported.levels_per_stage)
     recordings, what = example_recordings(

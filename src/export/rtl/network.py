@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from src.circuit.netlist import Netlist
 from src.circuit.schedule import node_levels
 from src.export.rtl.bits import VOTE_BITS, bits_for
+from src.export.rtl.lists import unused_wire, wrapped
 from src.export.verilog import EXPRESSIONS
 
 
@@ -52,14 +53,13 @@ def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[
     ports, assigns = [], []
     for bus, nodes in netlist.buses.items():
         ports.append(f"    output wire [{len(nodes) - 1}:0] {bus}")
-        bits = ", ".join(value(node, num_stages) for node in reversed(nodes))
-        assigns.append(f"    assign {bus} = {{{bits}}};")
+        bits = wrapped(value(node, num_stages) for node in reversed(nodes))
+        assigns.append(f"    assign {bus} = {{\n{bits}\n    }};")
     blocks = [
         "\n".join([f"        if (frame_at[{stage}]) begin", *lines_of_stage, "        end"])
         for stage, lines_of_stage in enumerate(updates)
     ]
-    unused = [f"sample[{node}]" for node in range(num_inputs) if not is_read[node]]
-    unread = f"\n    wire _unused = &{{1'b0, {', '.join(unused)}}};" if unused else ""
+    unread = unused_wire(f"sample[{node}]" for node in range(num_inputs) if not is_read[node])
     text = f"""\
 // {len(lines)} gates, those of the class counts and of the best class included, in {num_stages} stages of up to
 // {levels_per_stage} gates in a row. Takes a frame in each cycle and gives its counts {num_stages} cycles later.
@@ -74,8 +74,8 @@ module {name}_network (
     always @(posedge clk) begin
 {chr(10).join(blocks)}
     end
-{chr(10).join(assigns)}{unread}
-endmodule
+{chr(10).join(assigns)}
+{unread}endmodule
 """
     return text, num_stages
 
@@ -95,12 +95,17 @@ def _read_nodes(num_inputs: int, gates: list[tuple[int, int, int]], outputs: lis
     return is_read
 
 
-def vote_module(name: str, num_classes: int, count_width: int) -> str:
-    """Return NAME_vote: adds up the class counts of a recording's frames, and finds the first of the largest sums."""
-    width, class_bits = count_width + VOTE_BITS, bits_for(num_classes - 1)
+def vote_module(name: str, num_classes: int, count_width: int, vote_bits: int = VOTE_BITS) -> str:
+    """Return NAME_vote: adds up the class counts of a recording's frames, and finds the first of the largest sums.
+
+    A sum has `vote_bits` bits more than a class count.
+    """
+    width, class_bits = count_width + vote_bits, bits_for(num_classes - 1)
+    full = wrapped((f"&sums[{width * (c + 1) - 1}:{width * c + count_width}]" for c in range(num_classes)), " |")
     return f"""\
 // Adds up the class counts of the frames of a recording. {num_classes + 1} cycles after its end, its class is the first
-// of the largest sums, which are compared one per cycle.
+// of the largest sums, which are compared one per cycle. Frames are left out, which recording_overflow tells until the
+// recording has ended, as soon as one more could be too much for one of the sums.
 module {name}_vote (
     input wire clk,
     input wire rst,
@@ -109,19 +114,24 @@ module {name}_vote (
     input wire ends,
     output reg recording_valid,
     output reg [{class_bits - 1}:0] recording_class,
-    output wire [{num_classes * width - 1}:0] recording_counts
+    output wire [{num_classes * width - 1}:0] recording_counts,
+    output reg recording_overflow
 );
-    reg [{num_classes * width - 1}:0] sums;  // after the end, turned by one class per cycle
+    reg [{num_classes * width - 1}:0] sums;  // after the end, rotated by one class per cycle
     reg [{width - 1}:0] most;
     reg [{class_bits}:0] at;  // the class that is compared in this cycle; {num_classes}: none
+    // The bits of a sum that a class count does not have are all 1.
+    wire full =
+{full};
     assign recording_counts = sums;
     integer c;
     always @(posedge clk) begin
         recording_valid <= 1'b0;
-        if (frame_valid) begin
+        if (frame_valid && full) recording_overflow <= 1'b1;
+        if (frame_valid && !full) begin
             for (c = 0; c < {num_classes}; c = c + 1)
                 sums[{width} * c +: {width}] <=
-                    sums[{width} * c +: {width}] + {{{VOTE_BITS}'d0, counts[{count_width} * c +: {count_width}]}};
+                    sums[{width} * c +: {width}] + {{{vote_bits}'d0, counts[{count_width} * c +: {count_width}]}};
         end
         if (ends) at <= {class_bits + 1}'d0;
         if (at != {class_bits + 1}'d{num_classes}) begin
@@ -133,7 +143,10 @@ module {name}_vote (
             at <= at + {class_bits + 1}'d1;
             recording_valid <= at == {class_bits + 1}'d{num_classes - 1};
         end
-        if (rst || recording_valid) sums <= {num_classes * width}'d0;
+        if (rst || recording_valid) begin
+            sums <= {num_classes * width}'d0;
+            recording_overflow <= 1'b0;
+        end
         if (rst) begin
             at <= {class_bits + 1}'d{num_classes};
             recording_valid <= 1'b0;

@@ -23,7 +23,8 @@ module {name}_pins (
     output wire frame_valid,
     output wire [{class_bits - 1}:0] frame_class,
     output wire recording_valid,
-    output wire [{class_bits - 1}:0] recording_class
+    output wire [{class_bits - 1}:0] recording_class,
+    output wire recording_overflow
 );
     reg [{highest}:0] word;
     wire [{x_bits - 1}:0] event_x;
@@ -37,7 +38,8 @@ module {name}_pins (
         .event_valid(event_valid), .event_ready(event_ready),
         .event_x(event_x), .event_y(event_y), .event_p(event_p), .event_t(event_t), .event_last(event_last),
         .frame_valid(frame_valid), .frame_class(frame_class),
-        .recording_valid(recording_valid), .recording_class(recording_class)
+        .recording_valid(recording_valid), .recording_class(recording_class),
+        .recording_overflow(recording_overflow)
     );
 endmodule
 """

@@ -1,6 +1,7 @@
 """The top module, which connects the others."""
 
 from src.export.rtl.bits import VOTE_BITS, bits_for
+from src.export.rtl.lists import wrapped
 from src.export.stream_plan import TIME_BITS, StreamPlan
 
 
@@ -19,9 +20,9 @@ def top_module(
     denoises = plan.framing.denoise_time > 0
     in_region = _inside("event_x", x_bits, left, width) + " && "
     in_region += _inside("event_y", y_bits, top, height)
-    counts = ", ".join(f"count{c}" for c in reversed(range(num_classes)))
+    counts = wrapped(f"count{c}" for c in reversed(range(num_classes)))
     wires = "\n".join(f"    wire [{count_width - 1}:0] count{c};" for c in range(num_classes))
-    ports = ", ".join(f".count{c}(count{c})" for c in range(num_classes))
+    ports = wrapped(f".count{c}(count{c})" for c in range(num_classes))
     if denoises:
         source = f"""\
     wire kept_valid, kept_ready, kept, kept_p, kept_last;
@@ -64,7 +65,8 @@ module {name}_stream (
     // recording_valid.
     output wire recording_valid,
     output wire [{class_bits - 1}:0] recording_class,
-    output wire [{num_classes * vote_bits - 1}:0] recording_counts
+    output wire [{num_classes * vote_bits - 1}:0] recording_counts,
+    output wire recording_overflow  // 1 until the recording ends: frames are left out, since the sums are full
 );
     // After the last event of a recording nothing is taken until its class is there.
     reg draining;
@@ -113,15 +115,18 @@ module {name}_stream (
 {wires}
     {name}_network network (
         .clk(clk), .frame_at(frame_at[{num_stages - 1}:0]), .sample(sample), .best_class(frame_class),
-        {ports}
+{ports}
     );
 
     assign frame_valid = frame_at[{num_stages}];
-    assign frame_counts = {{{counts}}};
+    assign frame_counts = {{
+{counts}
+    }};
 
     {name}_vote vote (
         .clk(clk), .rst(rst), .frame_valid(frame_valid), .counts(frame_counts), .ends(end_at[{num_stages}]),
-        .recording_valid(recording_valid), .recording_class(recording_class), .recording_counts(recording_counts)
+        .recording_valid(recording_valid), .recording_class(recording_class), .recording_counts(recording_counts),
+        .recording_overflow(recording_overflow)
     );
 endmodule
 `default_nettype wire

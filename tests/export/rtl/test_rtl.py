@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from src.circuit.circuit import Circuit
+from src.circuit.netlist import netlist_of
 from src.events import Events
 from src.events.frame_stream import FrameStream
 from src.events.framing import Framing
 from src.export.rtl.bench import Run
 from src.export.rtl.front import denoise_module
+from src.export.rtl.lists import MOST_COLUMNS
+from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.pins import pins_module
 from src.export.rtl.readme import front_cycles, recording_cycles
 from src.export.stream_plan import StreamPlan
@@ -146,7 +149,7 @@ def test_a_missing_frame_is_told(tmp_path):
 FAULTS = {
     "draining is not reset": ("if (rst || recording_valid) draining", "if (recording_valid) draining"),
     "an event in place is not reset": ("        if (rst) out_valid <= 1'b0;\n", ""),
-    "sums are not reset": ("if (rst || recording_valid) sums", "if (recording_valid) sums"),
+    "sums are not reset": ("if (rst || recording_valid) begin", "if (recording_valid) begin"),
     "frames in the network are not reset": (
         "if (rst) {frame_behind, end_behind}",
         "if (1'b0) {frame_behind, end_behind}",
@@ -164,6 +167,40 @@ def test_a_fault_is_told(tmp_path, fault):
     assert right in path.read_text()
     path.write_text(path.read_text().replace(right, wrong))
     assert "FAILED" in simulate(tmp_path, expect=1)
+
+
+def test_votes_stop_before_a_sum_overflows_until_the_recording_ends(tmp_path):
+    need("iverilog")
+    (tmp_path / "vote.v").write_text(vote_module("net", 2, count_width=3, vote_bits=2))
+    (tmp_path / "test.v").write_text("""
+module test;
+    reg clk = 0, rst = 1, frame_valid = 0, ends = 0;
+    wire valid, overflow, number;
+    wire [9:0] sums;
+    net_vote vote(clk, rst, frame_valid, 6'o17, ends, valid, number, sums, overflow);
+    always #5 clk = !clk;
+    always @(posedge clk) if (valid) $display("%0d: %0d %0d %b", number, sums[9:5], sums[4:0], overflow);
+    task give(input integer frames);
+        begin
+            frame_valid = 1;
+            repeat (frames) @(negedge clk);
+            frame_valid = 0;
+            ends = 1;
+            @(negedge clk) ends = 0;
+            repeat (5) @(negedge clk);
+        end
+    endtask
+    initial begin
+        @(negedge clk) rst = 0;
+        give(4);
+        give(9);
+        give(1);
+        $finish;
+    end
+endmodule
+""")
+    assert run(tmp_path, "iverilog", "-Wall", "-Wno-timescale", "-o", "sim", "vote.v", "test.v") == ""
+    assert run(tmp_path, "vvp", "sim").splitlines() == ["0: 4 28 0", "0: 4 28 1", "0: 1 7 0"]
 
 
 @pytest.mark.parametrize("levels_per_stage", [1, 100])
@@ -195,11 +232,18 @@ def test_the_module_that_is_placed_takes_events_bit_by_bit(tmp_path):
     plan = PLANS["a frame per event"]
     ports = ["clk", "rst", "event_valid", "event_p", "event_last", "[3:0] event_x", "[2:0] event_y", "[31:0] event_t"]
     outputs = ["event_ready", "frame_valid", "[1:0] frame_class", "recording_valid", "[1:0] recording_class"]
+    outputs.append("recording_overflow")
     stream = ", ".join([f"input {port}" for port in ports] + [f"output {port}" for port in outputs])
     (tmp_path / "stream.v").write_text(f"module net_stream({stream}); endmodule\n")
     (tmp_path / "pins.v").write_text(pins_module("net", plan, CLASSES))
     words = ("-Wno-UNUSED", "-Wno-UNDRIVEN", "-Wno-DECLFILENAME", "--top-module", "net_pins", "pins.v", "stream.v")
     assert run(tmp_path, "verilator", "--lint-only", "-Wall", *words) == ""
+
+
+def test_lines_are_short_however_many_inputs_are_not_read():
+    network, _ = network_module("net", netlist_of(some_circuit(3000, np.random.default_rng(5))), 8)
+    assert network.count("sample[") > 2500
+    assert max(map(len, network.splitlines())) <= MOST_COLUMNS
 
 
 def test_denoising_takes_no_multiplier():
