@@ -90,8 +90,10 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     config = Config.from_dict(about["config"], str(path))
     source = config.base.job_id or path.stem
     names, sensor_size = tuple(about["class_names"]), model_sensor_size(path, about, config)
-    frames, levels = arguments.frames, arguments.levels_per_stage
-    exported = ExportedModel(model, config, names, about["step"], source, sensor_size, frames, levels)
+    numbers = arguments.frames, arguments.levels_per_stage
+    exported = ExportedModel(
+        model, config, names, about["step"], source, sensor_size, *numbers, circuit_name=about.get("name", "")
+    )
     export = EXPORT_TARGETS.load(arguments.to)(exported)
     if export.design is None and (arguments.estimate or arguments.synthesize):
         raise UserError(f"{'--estimate' if arguments.estimate else '--synthesize'} needs --to verilog or rtl")

@@ -30,6 +30,7 @@ def load_circuit_model(path: Path) -> tuple[CircuitModel, dict[str, Any]]:
         )
     about = {
         "config": tree,
+        "name": file.description.name,
         "class_names": list(file.description.class_names),
         "input_shape": list(shape),
         "sensor_size": list(file.sensor_size),

@@ -29,7 +29,8 @@ def load_model(path_or_job: str | Path) -> tuple[FrameModel, dict[str, Any]]:
     The description has `config` (nested dicts), `class_names`, `input_shape` [P, H, W], `sensor_size` [W, H, P] of the
     recordings (None in files of older versions), `step`, `temperature` (that of the gates in train mode), `frames` (the
     checksum of the cache that the model was trained on) and `debug` (a text about a run with --debug, or None). That of
-    a circuit's file is less: its config has the data section, `temperature` is 1 and `frames` is empty.
+    a circuit's file is less: its config has the data section, `temperature` is 1 and `frames` is empty. It alone has a
+    `name`, that of exported files.
 
     Raises:
         UserError: if there is no such model, or its file is damaged or does not fit its description.

@@ -66,6 +66,7 @@ class ExportedModel:
         sensor_size: (W, H, P) of the recordings.
         most_frames: example frames are at most this number.
         levels_per_stage: gates in a row between two registers of a pipeline.
+        circuit_name: the name in a circuit's file, an `identifier`; "" if the model has none.
     """
 
     model: FrameModel
@@ -76,11 +77,12 @@ class ExportedModel:
     sensor_size: tuple[int, int, int]
     most_frames: int = 100
     levels_per_stage: int = LEVELS_PER_STAGE
+    circuit_name: str = ""
 
     @property
     def name(self) -> str:
-        """Return the name of files, functions and modules."""
-        return identifier(self.source)
+        """Return the name of files, functions and modules: that of the circuit's file, or else the source's."""
+        return self.circuit_name or identifier(self.source)
 
     @cached_property
     def full_circuit(self) -> Circuit:

@@ -21,6 +21,7 @@ from src.frame_cache.cache import read_split
 from src.model import create_model
 from src.registry import EXPORT_TARGETS
 from tests import small_job
+from tests.export.test_circuit_json import changed
 from tests.recordings import real_recordings
 from tests.small_job import REPOSITORY
 
@@ -99,7 +100,12 @@ def test_a_circuit_s_file_is_exported_as_its_job_is(folder, monkeypatch, kind):
         return {path.relative_to(folder / out): path.read_bytes() for path in (folder / out).rglob("*.*")}
 
     exported("circuit", to="json", job="gates")
-    assert exported("a", job="gates") == exported("b", model=str(folder / "circuit/gates.json"))
+    circuit = folder / "circuit/gates.json"
+    of_job = exported("a", job="gates")
+    assert exported("b", model=str(circuit)) == of_job
+    circuit.write_bytes(changed(circuit.read_bytes(), name="other"))
+    renamed = exported("c", model=str(circuit))
+    assert sorted(map(str, renamed)) == sorted(str(path).replace("gates", "other") for path in of_job)
 
 
 def test_options_that_cannot_stream_leave_out_the_program_that_takes_events(folder, monkeypatch):
