@@ -57,24 +57,27 @@ def export(exported: ExportedModel) -> Export:
     }
     if plan.framing.denoise_time:
         modules[f"{name}_denoise"] = denoise_module(name, plan)
+    modules[f"{name}_pins"] = pins_module(name, plan, classes)
+    verilog = {f"{module}.v": text if mark in text else f"// {mark}\n{text}" for module, text in modules.items()}
+    design = [file for file in verilog if file != f"{name}_pins.v"]
     files: dict[str, str | bytes] = {
-        f"{module}.v": text if mark in text else f"// {mark}\n{text}" for module, text in modules.items()
-    }
-    design = sorted(files)
-    files |= {
+        **verilog,
         f"{name}_stream_test.v": f"// {mark}\n{bench}",
         f"{name}_events.hex": events,
         f"{name}_expected.hex": outputs,
         "Makefile": makefile(name, design, mark),
-        "README.md": readme(name, plan, exported, num_stages, width, what, num_frames, mark),
+        "README.md": readme(name, plan, exported, num_stages, width, what, num_frames, mark, list(verilog)),
     }
     folder = f"{name}_rtl"
     told = f"{exported.size}, {num_stages} stages, to be tested with {num_frames} frames of {what}"
+    cycles_per_event = DENOISE_CYCLES if plan.framing.denoise_time else 1
     hardware = Design(
         f"{name}_pins",
-        {f"{module}.v": text for module, text in {**modules, "pins": pins_module(name, plan, classes)}.items()},
+        verilog,
+        what=f"{exported.size} in {num_stages} stages, with all from events to classes",
         latency_cycles=front_cycles(plan) + num_stages,
-        cycles_per_event=DENOISE_CYCLES if plan.framing.denoise_time else 1,
+        cycles_per_event=cycles_per_event,
+        cycles_per_frame=None if plan.by_time else cycles_per_event * plan.step,
     )
     return Export({f"{folder}/{file}": content for file, content in files.items()}, told, design=lambda _: hardware)
 

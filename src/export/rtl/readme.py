@@ -1,8 +1,13 @@
 """The page about the hardware, and its Makefile."""
 
+import numpy as np
+
+from src.circuit.circuit import Circuit
+from src.export.devices import FAMILIES
 from src.export.exported import ExportedModel
 from src.export.rtl.bits import VOTE_BITS, bits_for
 from src.export.stream_plan import TIME_BITS, StreamPlan
+from src.export.synthesis import FREQUENCY, SEED
 
 DENOISE_CYCLES = 4  # per event
 
@@ -55,9 +60,10 @@ def readme(
     recordings_are: str,
     num_frames: int,
     mark: str,
+    verilog: list[str],
 ) -> str:
-    """Return the page about ports, timing and what the hardware computes."""
-    classes, front = len(exported.class_names), front_cycles(plan)
+    """Return the page about ports, timing and what the hardware computes; `verilog`: the files of the modules."""
+    classes, front, circuit = len(exported.class_names), front_cycles(plan), exported.circuit
     what = "microseconds" if plan.by_time else "events"
     waiting = ", and one more per window that ends before it" if plan.by_time else ""
     cycles = recording_cycles(plan, num_stages, classes)
@@ -71,23 +77,24 @@ def readme(
 
 {mark}
 
-`make` simulates the hardware with {num_frames} frames of {recordings_are}, a reset in the middle of a
-recording, a recording of few events and timestamps that begin again at 0. It fails on any difference to the trained
-network. `make lint` runs Verilator's checks.
+`make` simulates the hardware with {num_frames} frames of {recordings_are}, with resets in a recording and at
+its end, recordings of few events, events outside the sensor and timestamps that wrap. It fails on any difference to the
+trained network. `make lint` runs Verilator's checks.
 
 ## What it computes
 
-Frames of {plan.framing.size} {what}, one every {plan.step}{together}. A frame's
-class is the first of the largest class counts. A recording's class is the first of the largest sums of its frames'
-counts.
-{_denoise_note(plan)}
+Frames of {plan.framing.size} {what}, one every {plan.step}{together}. A frame's class is the first of the largest
+class counts. A recording's class is the first of the largest sums of its frames' counts.
+
+Sensor, region, frames, thresholds and gates are numbers in the Verilog. To change one, train and export again.
+
 ## Ports of `{name}_stream`
 
 {_table(("port", "bits", "direction", "meaning"), _ports(plan, classes, count_width))}
 
-Keep `event_valid` and the event as they are until `event_ready` is 1. Outputs have no ready: take them when they are
-valid.
+Keep `event_valid` and the event as they are until `event_ready` is 1. Ignore the outputs during a reset.
 
+{_template(name, plan, classes, count_width)}
 {_DIAGRAM}
 ## Timing
 
@@ -95,12 +102,22 @@ valid.
 - A frame's class comes {front + num_stages} cycles after {ending}:
   {front} until the frame is full, {num_stages} in the network.
 - A recording's class comes {cycles} cycles after its last event{waiting}.
-  Until then `event_ready` is 0.
+- After the last event `event_ready` is 0 until the recording's class was there{_clearing(plan)}.
+
+## Limits
+
+{_limits(plan, circuit)}
 
 ## Modules
 
 {_table(("file", "what it does"), _modules(name, plan.framing.denoise_time > 0))}
 
+## Place and route
+
+`{name}_pins.v` has few enough pins for every package: an event is shifted in bit by bit, and the counts stay inside.
+These commands give the numbers of `--synthesize`, which takes the smallest device that holds the design:
+
+{chr(10).join(_commands(name, verilog, family) for family in ("ice40", "ecp5"))}
 ## Classes
 
 {_table(("number", "class"), class_lines)}
@@ -110,15 +127,16 @@ valid.
 def _ports(plan: StreamPlan, classes: int, count_width: int) -> list[tuple[str, ...]]:
     width, height, _ = plan.sensor_size
     vote_width, class_bits = count_width + VOTE_BITS, bits_for(classes - 1)
+    beyond = f"column and row; beyond {width} x {height} it is accepted and ignored"
     place_bits = f"{bits_for(width - 1)}, {bits_for(height - 1)}"
     count = f"class c's count is `frame_counts[{count_width} * c +: {count_width}]`"
-    votes = f"class c's sum is `recording_counts[{vote_width} * c +: {vote_width}]`; up to {1 << VOTE_BITS:,} frames"
+    votes = f"class c's sum is `recording_counts[{vote_width} * c +: {vote_width}]`"
     return [
         ("`clk`, `rst`", "1", "in", "registers change at the rising edge; `rst` is synchronous, for a cycle or more"),
         ("`event_valid`, `event_ready`", "1", "in, out", "an event is taken in a cycle in which both are 1"),
-        ("`event_x`, `event_y`", place_bits, "in", f"column and row; beyond {width} x {height} it is passed over"),
+        ("`event_x`, `event_y`", place_bits, "in", beyond),
         ("`event_p`", "1", "in", "polarity; 1: brighter"),
-        ("`event_t`", f"{TIME_BITS}", "in", "microseconds; may begin again at 0"),
+        ("`event_t`", f"{TIME_BITS}", "in", f"microseconds; wraps modulo 2^{TIME_BITS}"),
         ("`event_last`", "1", "in", "the last event of a recording"),
         ("`frame_valid`", "1", "out", "a frame is classified in this cycle"),
         ("`frame_class`", f"{class_bits}", "out", "its class"),
@@ -126,6 +144,7 @@ def _ports(plan: StreamPlan, classes: int, count_width: int) -> list[tuple[str, 
         ("`recording_valid`", "1", "out", "a recording is classified in this cycle"),
         ("`recording_class`", f"{class_bits}", "out", "its class"),
         ("`recording_counts`", f"{classes * vote_width}", "out", votes),
+        ("`recording_overflow`", "1", "out", "the recording has too many frames, and the last ones do not count"),
     ]
 
 
@@ -140,13 +159,72 @@ An event every {DENOISE_CYCLES} cycles, since denoising reads the four neighbour
     return f"{text} A window of time that ends before an event takes one cycle more." if plan.by_time else text
 
 
-def _denoise_note(plan: StreamPlan) -> str:
+def _clearing(plan: StreamPlan) -> str:
     if not plan.framing.denoise_time:
         return ""
-    return f"""
-Denoising is tonic's, bit for bit, for every recording with an event at another pixel than (0, 0) of the region. Times
-of neighbouring pixels are compared as differences of {TIME_BITS} bits, so no pixel may be silent for more than 35
-minutes within a recording.
+    _, _, width, height = plan.region
+    return f",\n  and for at least {width * height + DENOISE_CYCLES} cycles, since denoising clears its memory"
+
+
+def votes_limit(circuit: Circuit) -> int:
+    """Return the frames of a recording that are added up whatever their counts are."""
+    most = int((np.diff(circuit.starts) + circuit.offsets).max())
+    return -(-(((1 << VOTE_BITS) - 1) << max(most.bit_length(), 1)) // max(most, 1))
+
+
+def _limits(plan: StreamPlan, circuit: Circuit) -> str:
+    frames = votes_limit(circuit)
+    seconds = f", which are {frames * plan.step // 1_000_000:,} seconds" if plan.by_time else ""
+    half = "35 minutes"  # 2^31 microseconds
+    times = f"Times are compared as differences of {TIME_BITS} bits, so they may wrap any number of times."
+    lines = [
+        times if plan.by_time or plan.framing.denoise_time else "Times change nothing.",
+        f"The votes of at least {frames:,} frames{seconds} are added up. Later ones give their own class, but do not "
+        "count for the recording, and `recording_overflow` is 1 until it has ended.",
+        "Outputs have no ready, and frames may come in successive cycles. A slower consumer needs a FIFO.",
+        "Only an event with `event_last` ends a recording. It may lie outside the region or the sensor.",
+    ]
+    if plan.by_time:
+        lines.insert(1, "An event whose time is before the latest counts as if it came at the latest.")
+        lines.insert(2, f"A pause of more than {half} between two events that are kept looks like such a step back.")
+    if plan.framing.denoise_time:
+        lines += [
+            f"No pixel may be silent for more than {half} within a recording, since denoising compares the times of "
+            "neighbours.",
+            "Denoising is tonic's, bit for bit, for every recording with an event at another pixel than (0, 0) of the "
+            "region. Tonic's memory ends at the largest column and row of all events, so without another event pixel "
+            "(0, 0) has no neighbour there; hardware cannot know the events to come.",
+        ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _template(name: str, plan: StreamPlan, classes: int, count_width: int) -> str:
+    """Return an instance of the hardware, with the signals that it takes and gives."""
+    width, height, _ = plan.sensor_size
+    class_bits = bits_for(classes - 1)
+    inputs = {"clk": 1, "rst": 1, "event_valid": 1, "event_x": bits_for(width - 1), "event_y": bits_for(height - 1)}
+    inputs |= {"event_p": 1, "event_t": TIME_BITS, "event_last": 1}
+    outputs = {"event_ready": 1, "frame_valid": 1, "frame_class": class_bits, "frame_counts": classes * count_width}
+    outputs |= {"recording_valid": 1, "recording_class": class_bits}
+    outputs |= {"recording_counts": classes * (count_width + VOTE_BITS), "recording_overflow": 1}
+    signals = {**inputs, **outputs}
+    wires = [f"wire {f'[{bits - 1}:0] ' if bits > 1 else ''}{signal};" for signal, bits in signals.items()]
+    ports = ",\n".join(f"    .{signal}({signal})" for signal in signals)
+    return "\n".join(["```verilog", *wires, f"{name}_stream stream (", ports, ");", "```", ""])
+
+
+def _commands(name: str, verilog: list[str], family: str) -> str:
+    """Return the commands that synthesise, place and route, and the options of each device."""
+    target = FAMILIES[family]
+    options = " ".join([*target.nextpnr, *target.devices[-1].nextpnr])
+    others = "; ".join(f"{device.name}: `{' '.join(device.nextpnr)}`" for device in target.devices)
+    return f"""\
+```sh
+yosys -p "read_verilog {" ".join(verilog)}; {target.synth} -top {name}_pins; write_json {family}.json"
+{target.place_and_route} --json {family}.json --seed {SEED} --freq {FREQUENCY} --timing-allow-fail {options}
+```
+
+{others}.
 """
 
 
@@ -157,21 +235,22 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 _DIAGRAM = """\
 ```text
-clk               __/‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__   __/‾‾\\__/‾‾\\__   __/‾‾\\__
-event_valid       ‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\______   ______________   ________
-event_ready       ‾‾‾‾‾‾\\_____/‾‾‾‾‾‾‾‾‾‾‾\\______   ______________   /‾‾‾‾‾‾‾
-event_x, y, p, t   A   | B         | C    |
-event_last        __________________/‾‾‾‾‾\\______   ______________   ________
-frame_valid       ______________________________   /‾‾‾‾‾\\_______   ________
-recording_valid   ______________________________   ______________   /‾‾‾‾‾\\_
-                  A is taken, B waits, C is last   a frame's class   a recording's
+clk               /‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__   /‾‾\\__/‾‾\\__   /‾‾\\__/‾‾\\__
+event_valid       ‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\_____   ____________   ____________
+event_ready       ‾‾‾‾‾‾\\_____/‾‾‾‾‾‾‾‾‾‾‾\\_____   ____________   ______/‾‾‾‾‾
+event_x, y, p, t  A     |B          |C    |
+event_last        __________________/‾‾‾‾‾\\_____   ____________   ____________
+frame_valid       ______________________________   /‾‾‾‾‾\\_____   ____________
+recording_valid   ______________________________   ____________   /‾‾‾‾‾\\_____
+                  A is taken, B waits, C is last   a frame's      a recording's
+                                                   class          class
 ```
 """
 
 
 def _modules(name: str, denoises: bool) -> list[tuple[str, ...]]:
     rows = [
-        ("stream", "connects the others; events outside the region that frames show are passed over"),
+        ("stream", "connects the others; events outside the region that frames show are accepted and ignored"),
         *([("denoise", "keeps events that have a recent one beside them; its memory is a RAM")] if denoises else []),
         ("place", "finds an event's row and column in a frame"),
         ("accumulate", "fills frames, of which several may be open"),

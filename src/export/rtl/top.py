@@ -55,7 +55,7 @@ module {name}_stream (
     input wire [{x_bits - 1}:0] event_x,
     input wire [{y_bits - 1}:0] event_y,
     input wire event_p,  // 1: brighter
-    input wire [{TIME_BITS - 1}:0] event_t,  // microseconds, which may begin again at 0
+    input wire [{TIME_BITS - 1}:0] event_t,  // microseconds, modulo 2^{TIME_BITS}
     input wire event_last,
     // A frame: its class and the counts of all classes, {count_width} bits each, valid in a cycle with frame_valid.
     output wire frame_valid,
@@ -78,7 +78,7 @@ module {name}_stream (
         if (rst || recording_valid) draining <= 1'b0;
     end
 
-    // Events outside the sensor or the region that frames show are passed over.
+    // Events outside the sensor or the region that frames show are accepted and ignored.
     wire in_region = {in_region};
 {_offset("x", x_bits, region_x_bits, left)}
 {_offset("y", y_bits, region_y_bits, top)}

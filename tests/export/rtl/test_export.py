@@ -33,6 +33,47 @@ def test_lines_are_short():
             assert max(map(len, content.splitlines())) <= MOST_COLUMNS, name
 
 
+def test_what_is_placed_is_in_the_folder_with_the_commands_that_place_it():
+    exported = export(exported_model())
+    design = exported.design("ice40")
+    assert design.top == "net_pins"
+    assert all(exported.files[f"net_rtl/{name}"] == text for name, text in design.files.items())
+    page = exported.files["net_rtl/README.md"]
+    assert f'yosys -p "read_verilog {" ".join(design.files)}; synth_ice40 -top net_pins; ' in page
+    assert "--hx1k --package tq144" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "cycles"),
+    [
+        ({}, 4 * 15),  # denoising takes four cycles per event
+        ({"denoise_time": 0}, 15),
+        ({"frame_mode": "time_window", "time_window": 300}, None),  # as many as there are windows
+    ],
+)
+def test_frames_per_second_follow_from_the_events_between_two(options, cycles):
+    design = export(exported_model(**options)).design("ice40")
+    assert design.cycles_per_frame == cycles
+    assert "stages" in design.what
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({}, "No pixel may be silent for more than 35 minutes"),
+        ({"frame_mode": "time_window", "time_window": 300}, "A pause of more than 35 minutes"),
+        ({"frame_mode": "time_window", "time_window": 300_005}, " seconds are added up"),
+        ({"denoise_time": 0}, "Times change nothing."),
+    ],
+)
+def test_the_page_says_the_limits(options, limit):
+    page = export(exported_model(**options)).files["net_rtl/README.md"]
+    limits = page.split("## Limits")[1].split("## ")[0]
+    assert limit in limits
+    assert "FIFO" in limits
+    assert "event_last" in limits
+
+
 def test_hardware_of_one_class_is_refused():
     with pytest.raises(UserError, match="net has one class, so hardware has nothing to find"):
         export(exported_model(classes=1))
