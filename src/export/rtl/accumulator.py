@@ -20,6 +20,7 @@ def place_module(name: str, plan: StreamPlan) -> str:
     else:
         line = f"in_p ? {{one_column, {columns}'d0}} : {{{columns}'d0, one_column}}"
         unused = ""
+    declarations, time, updates = _TIME if plan.by_time else ("", "in_t", "")
     return f"""\
 // Turns an event's place into one-hot numbers: its row, and its column in the half of its polarity.
 module {name}_place (
@@ -41,7 +42,7 @@ module {name}_place (
     output reg [{TIME_BITS - 1}:0] out_t,
     output reg out_last
 );
-{tables}    wire [{columns - 1}:0] one_column = {one_column};
+{tables}{declarations}    wire [{columns - 1}:0] one_column = {one_column};
     wire [{rows - 1}:0] one_row = {one_row};{unused}
 
     assign in_ready = !out_valid || out_ready;
@@ -51,13 +52,35 @@ module {name}_place (
             out_keep <= in_keep;
             out_row <= one_row;
             out_column <= {line};
-            out_t <= in_t;
+            out_t <= {time};
             out_last <= in_last;
         end
-        if (rst) out_valid <= 1'b0;
+{updates}        if (rst) out_valid <= 1'b0;
     end
 endmodule
 """
+
+
+# For windows of time: declarations, the time that counts, and updates. It is known a cycle before it is compared with
+# the end of a window, which lets the clock be faster.
+_TIME = (
+    f"""\
+    // An event whose time is before the latest counts as if it came then.
+    reg started;  // this recording had an event that is kept
+    reg [{TIME_BITS - 1}:0] latest;
+    wire [{TIME_BITS - 1}:0] later = in_t - latest;
+    wire [{TIME_BITS - 1}:0] now = started && later[{TIME_BITS - 1}] ? latest : in_t;
+    wire _unused_later = &{{1'b0, later[{TIME_BITS - 2}:0]}};
+""",
+    "now",
+    """\
+        if (in_valid && in_ready) begin
+            if (in_keep) latest <= now;
+            started <= (started || in_keep) && !in_last;
+        end
+        if (rst) started <= 1'b0;
+""",
+)
 
 
 def _scale_tables(plan: StreamPlan) -> str:
@@ -255,51 +278,57 @@ def _if_kept(plan: StreamPlan) -> str:
 def _by_time(plan: StreamPlan) -> str:
     """Return the rule for frames of a time."""
     size, step, num_open, t = plan.framing.size, plan.step, plan.num_open, TIME_BITS
-    number_bits = bits_for(num_open - 1)
-    after = "\n".join(f"    wire begun{j} = since >= {t}'d{j * step};" for j in range(1, num_open))
+    number_bits, since_bits = bits_for(num_open - 1), bits_for(size - 1)
+    begun = "\n".join(f"    wire begun{j} = started && since >= {since_bits}'d{j * step};" for j in range(1, num_open))
     written = "\n".join(
         f"    assign written[{b}] = event_counts && (\n{_any_begun(b, num_open, number_bits)}\n    );"
         for b in range(num_open)
     )
-    next_following = (
-        f"following == {number_bits}'d{num_open - 1} ? {number_bits}'d0 : following + {number_bits}'d1"
-        if num_open > 1
-        else f"{number_bits}'d0"
-    )
-    rest = "1'b0" if plan.framing.drop_incomplete else f"left > {t}'d{size - step} && !left[{t - 1}]"
-    left = "" if plan.framing.drop_incomplete else f"\n    wire [{t - 1}:0] left = latest - begin_time;"
+    since, next_following = "", f"{number_bits}'d0"
+    if num_open > 1:
+        next_following = f"following == {number_bits}'d{num_open - 1} ? {number_bits}'d0 : following + {number_bits}'d1"
+        low = f"[{since_bits - 1}:0]"
+        since = f"""
+    // An event that is taken lies in the window, so that few bits tell where.
+    wire {low} since = in_t{low} - end_time{low} + {since_bits}'d{size % (1 << since_bits)};"""
+    declarations = updates = left = ""
+    if not plan.framing.drop_incomplete:
+        left = " || has_rest"
+        declarations = f"""
+    reg [{t - 1}:0] latest;  // time of the events so far
+    wire signed [{t - 1}:0] until_end = latest - end_time;
+    reg has_rest;  // an event came after the frames that are full"""
+        updates = f"""
+        has_rest <= until_end > -{t}'sd{step};
+        if (event_counts) latest <= in_t;"""
     return f"""
     reg started;  // there was an event
     reg any_full;  // this recording had a full frame
-    reg [{t - 1}:0] latest;  // time of the events so far
-    reg [{t - 1}:0] begin_time;  // of the frame that is full next
-    reg [{number_bits - 1}:0] following;  // that frame
-    // An event whose time is before the latest counts as if it came then.
-    wire signed [{t - 1}:0] later = in_t - latest;
-    wire [{t - 1}:0] now = started && later < 0 ? latest : in_t;
-    wire [{t - 1}:0] since = started ? now - begin_time : {t}'d0;
-    // A frame that ends before the event is handed out first, one per cycle, and the event waits.
-    wire waits = in_valid && in_keep && since >= {t}'d{size};
-    assign in_ready = ending == 2'd0 && !waits;{left}
-    wire leaves = ending == 2'd1 && (!any_full || ({rest}));
+    reg [{t - 1}:0] end_time;  // of the window that is full next
+    reg [{number_bits - 1}:0] following;  // that window{declarations}
+    // A window that ends before the event is handed out first, one per cycle, and the event waits.
+    wire [{t - 1}:0] past = in_t - end_time;
+    wire _unused_past = &{{1'b0, past[{t - 2}:0]}};
+    wire waits = in_valid && in_keep && started && !past[{t - 1}];
+    assign in_ready = ending == 2'd0 && !waits;
+    wire leaves = ending == 2'd2 && (!any_full{left});
     wire hands_out = ending == 2'd0 && waits;
     assign takes = hands_out || leaves;
     assign taken = {{
 {_one_hot("following", num_open, number_bits)}
     }};
-    assign cleared = ending == 2'd3 ? {{{num_open}{{1'b1}}}} : hands_out ? taken : {num_open}'d0;
-{after}
+    assign cleared = ending == 2'd3 ? {{{num_open}{{1'b1}}}} : hands_out ? taken : {num_open}'d0;{since}
+{begun}
 {written}
-    always @(posedge clk) begin
+    always @(posedge clk) begin{updates}
         if (hands_out) begin
             any_full <= 1'b1;
-            begin_time <= begin_time + {t}'d{step};
+            end_time <= end_time + {t}'d{step};
             following <= {next_following};
         end
         if (event_counts) begin
             started <= 1'b1;
-            latest <= now;
-            if (!started) begin_time <= in_t;
+            if (!started) end_time <= in_t + {t}'d{size};
         end
         if (rst || ending == 2'd3) begin
             {{started, any_full}} <= 2'd0;

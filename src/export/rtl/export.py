@@ -74,7 +74,7 @@ def export(exported: ExportedModel) -> Export:
     hardware = Design(
         f"{name}_pins",
         verilog,
-        what=f"{exported.size} in {num_stages} stages, with all from events to classes",
+        what=f"{len(circuit.gates):,} gates in {num_stages} stages, with everything from events to classes",
         latency_cycles=front_cycles(plan) + num_stages,
         cycles_per_event=cycles_per_event,
         cycles_per_frame=None if plan.by_time else cycles_per_event * plan.step,

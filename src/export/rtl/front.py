@@ -59,11 +59,13 @@ module {name}_denoise (
     reg [{TIME_BITS - 1}:0] latest;
     reg started;
 
-    // A neighbour with an event supports if its time + FILTER_TIME > t, as a signed difference; one without, if
+    // A neighbour with an event supports if its time > t - FILTER_TIME, as a signed difference; one without, if
     // FILTER_TIME > t.
-    wire [{TIME_BITS - 1}:0] ahead = word[{TIME_BITS - 1}:0] + FILTER_TIME - t;
-    wire is_ahead = !ahead[{TIME_BITS - 1}] && ahead != {TIME_BITS}'d0;
-    wire is_recent = word[{TIME_BITS}] ? is_ahead : !wrapped && t < FILTER_TIME;
+    reg [{TIME_BITS - 1}:0] too_old;  // t - FILTER_TIME
+    reg is_early;  // FILTER_TIME > t
+    wire [{TIME_BITS - 1}:0] age = too_old - word[{TIME_BITS - 1}:0];
+    wire _unused_age = &{{1'b0, age[{TIME_BITS - 2}:0]}};
+    wire is_recent = word[{TIME_BITS}] ? age[{TIME_BITS - 1}] : !wrapped && is_early;
     wire supports = has_neighbour && is_recent;
 
     assign out_valid = busy && phase == 2'd0;
@@ -122,6 +124,8 @@ module {name}_denoise (
         end
         if (accept) begin
             {{in_region, x, y, p, t, last}} <= {{in_inside, in_x, in_y, in_p, in_t, in_last}};
+            too_old <= in_t - FILTER_TIME;
+            is_early <= in_t < FILTER_TIME;
             if (in_inside) begin
                 if (started && since >= 0 && in_t < latest) wrapped <= 1'b1;
                 started <= 1'b1;

@@ -37,7 +37,7 @@ PLANS = {
     ),
     "windows of time": StreamPlan(Framing(mode="time_window", size=300, overlap=0, denoise_time=0), SENSOR),
     "windows that overlap, denoised": StreamPlan(
-        Framing(mode="time_window", size=300, overlap=220, denoise_time=100, drop_incomplete=False), SENSOR
+        Framing(mode="time_window", size=256, overlap=187, denoise_time=100, drop_incomplete=False), SENSOR
     ),
     "denoised": StreamPlan(Framing(size=20, overlap=5, denoise_time=100), SENSOR),
     "a region, downsampled and merged": StreamPlan(
