@@ -58,7 +58,7 @@ def export(exported: ExportedModel) -> Export:
     if plan.framing.denoise_time:
         modules[f"{name}_denoise"] = denoise_module(name, plan)
     modules[f"{name}_pins"] = pins_module(name, plan, classes)
-    verilog = {f"{module}.v": text if mark in text else f"// {mark}\n{text}" for module, text in modules.items()}
+    verilog = {f"{module}.v": _module_file(text, mark) for module, text in modules.items()}
     design = [file for file in verilog if file != f"{name}_pins.v"]
     files: dict[str, str | bytes] = {
         **verilog,
@@ -80,6 +80,12 @@ def export(exported: ExportedModel) -> Export:
         cycles_per_frame=None if plan.by_time else cycles_per_event * plan.step,
     )
     return Export({f"{folder}/{file}": content for file, content in files.items()}, told, design=lambda _: hardware)
+
+
+def _module_file(text: str, mark: str) -> str:
+    """Return a module's file: it says what wrote it, and a name that is not declared is an error in it."""
+    head = "" if mark in text else f"// {mark}\n"
+    return f"{head}`default_nettype none\n{text}`default_nettype wire\n"
 
 
 def test_runs(recordings: list[Events]) -> list[Run]:

@@ -40,7 +40,9 @@ module {name}_denoise (
     localparam [{TIME_BITS - 1}:0] FILTER_TIME = {TIME_BITS}'d{plan.framing.denoise_time};
     localparam [{address_bits - 1}:0] LAST_WORD = {address_bits}'d{width * height - 1};
 
-    // A word is {{had an event, its time}}.
+    // A word is {{had an event, its time}}. While one is written, a neighbour is read, or nothing if words are cleared.
+    // So no word is read while it is written, and Yosys need not add logic for that; other tools ignore the attribute.
+    (* no_rw_check *)
     reg [{TIME_BITS}:0] memory [0:{width * height - 1}];
     reg [{TIME_BITS}:0] word;
 

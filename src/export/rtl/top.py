@@ -44,7 +44,6 @@ def top_module(
         .in_p(event_p), .in_t(event_t), .in_last(event_last),"""
     return f"""\
 // {f"{chr(10)}// ".join(head)}
-`default_nettype none
 module {name}_stream (
     input wire clk,
     input wire rst,  // synchronous
@@ -129,7 +128,6 @@ module {name}_stream (
         .recording_overflow(recording_overflow)
     );
 endmodule
-`default_nettype wire
 """
 
 

@@ -44,7 +44,7 @@ def write(folder, plan, runs, circuit, levels_per_stage=3):
     expected = [expected_of(it, plan, circuit) for it in runs]
     events, outputs = event_lines(runs, expected, plan), expected_lines(expected, width, classes)
     bench = bench_module("net", plan, classes, width, num_stages, events.count("\n"), outputs.count("\n"))
-    (folder / "net.v").write_text("\n".join(modules))
+    (folder / "net.v").write_text("\n".join(["`default_nettype none", *modules]))
     (folder / "net_stream_test.v").write_text(PROBE.lstrip("\n").join(bench.rsplit("endmodule\n", 1)))
     (folder / "net_events.hex").write_text(events)
     (folder / "net_expected.hex").write_text(outputs)

@@ -26,11 +26,13 @@ def exported_model(classes=3, **data):
     return ExportedModel(model, config, tuple("abcdefgh"[:classes]), 1, "net", SENSOR, most_frames=10)
 
 
-def test_lines_are_short():
+def test_lines_are_short_and_every_name_is_declared():
     files = export(exported_model()).files
     for name, content in files.items():
         if name.endswith(".v"):
             assert max(map(len, content.splitlines())) <= MOST_COLUMNS, name
+            assert "`default_nettype none\n" in content
+            assert content.endswith("endmodule\n`default_nettype wire\n")
 
 
 def test_what_is_placed_is_in_the_folder_with_the_commands_that_place_it():
