@@ -189,9 +189,8 @@ def _unused(plan: StreamPlan) -> str:
 
 def _rule_text(plan: StreamPlan) -> str:
     what = "microseconds" if plan.by_time else "events"
-    return (
-        f"A frame holds {plan.framing.size} {what}; one begins every {plan.step}.\n// Up to {plan.num_open} are open."
-    )
+    size, number = plan.framing.size, "one is" if plan.num_open == 1 else f"{plan.num_open} are"
+    return f"A frame holds {size} {what}; one begins every {plan.step}.\n// At most {number} open."
 
 
 def _by_events(plan: StreamPlan) -> str:

@@ -102,7 +102,7 @@ Keep `event_valid` and the event as they are until `event_ready` is 1. Ignore th
 - A frame's class comes {front + num_stages} cycles after {ending}:
   {front} until the frame is full, {num_stages} in the network.
 - A recording's class comes {cycles} cycles after its last event{waiting}.
-- After the last event `event_ready` is 0 until the recording's class was there{_clearing(plan)}.
+- After the last event `event_ready` is 0 until the cycle after the recording's class{_clearing(plan)}.
 
 ## Limits
 
