@@ -227,7 +227,7 @@ def test_implementations_draw_the_same_convolutional_network_and_agree():
 
 
 def test_frames_too_small_for_the_pooling_are_a_user_s_error():
-    message = "model.difflogic.convolution, layer 4: 1 x 1 pixels are too few for pooling windows of 2 x 2"
+    message = "model.difflogic.convolution, layer 4: 1 x 1 pixels are left, too few for pooling windows of 2 x 2"
     with pytest.raises(UserError, match=message):
         create_model(convolutional(kernels=(2, 2, 2, 2)), SHAPE, 10)
 

@@ -72,7 +72,7 @@ def warn_of_missing_classes(
         present = {recordings[number].label for number in splits[split]}
         missing = [printable(name) for label, name in enumerate(classes) if label not in present]
         if present and missing:
-            LOG.warning("no recording of class %s is in %s: is a folder missing?", ", ".join(missing), split)
+            LOG.warning("no recording of class %s is in %s", ", ".join(missing), split)
 
 
 def _drawn(
@@ -96,7 +96,22 @@ def _drawn(
         left = lacking - np.bincount(labels[members], minlength=num_classes)
         if (left**2).sum() < (lacking**2).sum():
             marked |= members
+    if fraction > 0 and not marked.any():
+        marked = _smallest_group(labels, groups, candidates)
     return marked
+
+
+def _smallest_group(
+    labels: NDArray[np.int64], groups: NDArray[np.str_], candidates: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Mark the smallest group of the candidates that leaves each of its classes some; none if there is no such one."""
+    found = np.zeros(len(labels), dtype=bool)
+    for group in np.unique(groups[candidates]):
+        members = candidates & (groups == group)
+        leaves_all = np.isin(labels[members], labels[candidates & ~members]).all()
+        if leaves_all and (not found.any() or members.sum() < found.sum()):
+            found = members
+    return found
 
 
 def _stratified(

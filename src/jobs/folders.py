@@ -114,7 +114,7 @@ def job_lock(job: Job) -> Iterator[None]:
         raise UserError(f"job id {job.job_id}: {job.logs} is a sweep's folder; choose another job id")
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(file_lock(job.lock))
+            stack.enter_context(file_lock(job.lock, remove=True))
         except BlockingIOError as error:
             raise UserError(f"job {job.job_id} is running already; wait for it or choose another job id") from error
         except OSError as error:

@@ -72,7 +72,10 @@ class LogicConvolution(GateLayer):
         if groups < 1 or in_shape[0] % groups or kernels % groups:
             raise ValueError(f"{in_shape[0]} channels and {kernels} kernels cannot be divided into {groups} groups")
         if min(in_shape[1:]) < pool:
-            raise ValueError(f"{in_shape[1]} x {in_shape[2]} pixels are too few for pooling windows of {pool} x {pool}")
+            raise ValueError(
+                f"{in_shape[1]} x {in_shape[2]} pixels are left, too few for pooling windows of {pool} x {pool}: take "
+                "larger frames (data.downsample), smaller receptive fields or less pooling"
+            )
         shape = geometry(in_shape, kernels, 2**tree_depth, receptive_field, pool)
         out_shape = (kernels, shape.out_height, shape.out_width)
         super().__init__(

@@ -151,8 +151,8 @@ def require_val_split(config: Config, cache: FrameCache) -> None:
     needing = [f"train.{name} = {getattr(config.train, name)}" for name, needed in needs.items() if needed]
     if needing and not len(cache.splits["val"]):
         raise UserError(
-            f"{' and '.join(needing)} cannot be without a val split, and that of {cache.folder} is empty: leave it "
-            f"out, or prepare with a larger data.val_split"
+            f"{' and '.join(needing)} cannot be without a val split, and that of {cache.folder} is empty: add "
+            f"recordings, prepare with a larger data.val_split, or leave the option out"
         )
 
 

@@ -22,6 +22,8 @@ from src.model import FrameModel
 from src.training.loggers import Loggers
 from src.training.teacher import Teacher
 
+LEAST_PATIENCE = 100  # batches: those of a few epochs of a small data set teach nothing yet
+
 
 @dataclass
 class Progress:
@@ -133,9 +135,6 @@ class TrainingRun:
         return None if self.teacher is None else self.teacher.digest
 
 
-LEAST_PATIENCE = 100  # batches: those of a few epochs of a small data set teach nothing yet
-
-
 def reason_to_stop_early(run: TrainingRun) -> str | None:
     """Return why the run ends before train.epochs, by the metrics so far; None if it goes on."""
     options, epoch = run.config.train, run.progress.epoch
@@ -144,9 +143,12 @@ def reason_to_stop_early(run: TrainingRun) -> str | None:
         return None
     if epoch - best < max(options.early_stopping_patience, LEAST_PATIENCE / run.batches_per_epoch):
         return None
+    is_short = options.early_stopping_patience * run.batches_per_epoch < LEAST_PATIENCE
     return (
         f"after epoch {epoch} of {options.epochs}: {options.best_metric} of val has not been better than after epoch "
         f"{best}, and train.early_stopping_patience = {options.early_stopping_patience}"
+        + f" ({LEAST_PATIENCE} batches at least)"
+        * is_short
     )
 
 

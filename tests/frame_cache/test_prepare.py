@@ -321,7 +321,7 @@ def test_a_class_without_a_recording_in_a_split_is_named(config, tmp_path, caplo
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         prepare(config, StopSignals())
     (line,) = [record.message for record in caplog.records if "no recording of class" in record.message]
-    assert line == "no recording of class 3 is in test: is a folder missing?"
+    assert line == "no recording of class 3 is in test"
 
 
 def test_misnamed_folders_alone_start_no_download(config, tmp_path):

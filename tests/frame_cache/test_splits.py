@@ -1,5 +1,6 @@
 """Splits: a group of recordings is never divided, and classes keep their shares as far as groups allow."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,3 +55,19 @@ def test_a_test_split_is_drawn_beside_a_validation_split_that_recordings_name():
     splits = assign_splits(mine, Data(test_split=0.2), own_test_split=False)
     assert splits["val"] == [0, 1, 2, 3]
     assert len(splits["test"]) == 4
+
+
+@pytest.mark.parametrize("num_groups", [3, 4, 5, 6])
+def test_each_split_gets_a_group_if_there_are_three(num_groups):
+    members = [(label, group) for group in range(num_groups) for label in (0, 1)]
+    splits = assign_splits(recordings(members), Data(test_split=0.2, val_split=0.1), own_test_split=False)
+    assert all(splits.values())
+    assert len(splits["train"]) >= num_groups - 2
+
+
+def test_a_group_that_alone_has_a_class_is_left_for_training():
+    members = [(0, 0), (0, 0), (1, 1), (1, 2), (1, 3)]
+    splits = assign_splits(recordings(members), Data(test_split=0.1, val_split=0.1), own_test_split=False)
+    assert {0, 1} <= set(splits["train"])
+    assert splits["val"]
+    assert splits["test"]

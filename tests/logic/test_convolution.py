@@ -322,7 +322,7 @@ def test_kernels_see_each_channel_equally_often():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"in_shape": (2, 1, 8)}, "1 x 8 pixels are too few for pooling windows of 2 x 2"),
+        ({"in_shape": (2, 1, 8)}, "1 x 8 pixels are left, too few for pooling windows of 2 x 2"),
         ({"kernels": 0}, "kernels of at least 1, got 0"),
         ({"implementation": "difflogic"}, "'difflogic' has no convolutions; use one of auto, numba, triton, torch"),
     ],

@@ -109,6 +109,12 @@ def _samples(folder: Path, warn: bool = False) -> list[Sample]:
             samples += [Sample(str(folder / name / label / file), label, split) for file in entries["file"]]
             deeper += [str(Path(name, label, subfolder)) for subfolder in entries["folder"]]
     if deeper and not samples:
+        if named:
+            stranger = next(name for name, split in split_of.items() if not split)
+            raise UserError(
+                f"{printable(str(folder))} holds {' and '.join(named.values())}, and {stranger!r}, which is no split: "
+                f"name it train, val or test"
+            )
         raise UserError(
             f"no recordings in {printable(str(folder))}: files must lie directly in the folder of their class, not in "
             f"folders there such as {printable(deeper[0])}; move them up, or list them in a {LABELS}"

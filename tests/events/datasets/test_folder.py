@@ -54,6 +54,12 @@ def test_a_folder_per_class_is_a_dataset_in_natural_order(tmp_path):
     assert names == ["class 2/b.bin", "class 2/c 9.bin", "class 2/c 10.bin", "class 10/a.bin", "class 10/b.bin"]
 
 
+def test_a_misspelt_folder_of_a_split_is_named(tmp_path):
+    write(tmp_path, "train/a/1.bin", "train/b/2.bin", "Tets/a/3.bin")
+    with pytest.raises(UserError, match="holds train, and 'Tets', which is no split: name it train, val or test"):
+        found(tmp_path)
+
+
 @pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "VALID", "Testing")])
 def test_folders_of_splits_hold_folders_of_classes(tmp_path, names):
     train, val, test = names
