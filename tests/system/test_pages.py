@@ -14,8 +14,8 @@ from tests.small_job import REPOSITORY
 
 # All epochs of the demo are run where a bare clone sets itself up; those of the committee and the CNN take minutes.
 SHORTENED = {
-    "./train.sh configs/demo_difflogic.yaml demo": "train.epochs=2",
-    "./train.sh configs/nmnist_cnn.yaml job_cnn": "train.epochs=2 train.warmup_epochs=0",
+    "./train.sh configs/demo_difflogic.yaml demo": "train.epochs=1",
+    "./train.sh configs/nmnist_cnn.yaml job_cnn": "train.epochs=1 train.warmup_epochs=0",
     "./train.sh configs/nmnist_convolutional.yaml committee": "train.epochs=1 train.warmup_epochs=0",
 }
 

@@ -109,7 +109,7 @@ def _samples(folder: Path, warn: bool = False) -> list[Sample]:
             samples += [Sample(str(folder / name / label / file), label, split) for file in entries["file"]]
             deeper += [str(Path(name, label, subfolder)) for subfolder in entries["folder"]]
     if deeper and not samples:
-        if named:
+        if named and splits != split_of:
             stranger = next(name for name, split in split_of.items() if not split)
             raise UserError(
                 f"{printable(str(folder))} holds {' and '.join(named.values())}, and {stranger!r}, which is no split: "
