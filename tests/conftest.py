@@ -4,8 +4,11 @@ import os
 import signal
 from collections import Counter
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("patient", deadline=None)  # the first example may wait for a kernel's compilation
+hypothesis.settings.load_profile("patient")
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a test process per core already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What is started in the background ignores SIGINT, what nohup starts ignores SIGHUP, and so would what the tests start.
