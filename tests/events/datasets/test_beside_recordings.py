@@ -2,25 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from src.events import Events
 from src.events.datasets.dataset import OwnRecordings
 from src.events.datasets.folder import of_options
-from src.events.formats import aedat4, nmnist_bin
-
-ZEROS = np.zeros(3, np.uint16)
-EVENTS = Events(ZEROS, ZEROS, np.arange(3), np.zeros(3, np.uint8))
-
-
-def write(folder, *names, content=None):
-    """Make recordings of these names under the folder; return the folder."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(nmnist_bin.encode(EVENTS) if content is None else content)
-    return folder
+from src.events.formats import aedat4
+from tests.events.datasets.own_folder import EVENTS, write
 
 
 def complete(folder):
