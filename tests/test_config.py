@@ -85,6 +85,7 @@ def test_a_resolved_config_loads_to_an_equal_one(load):
     assert load(config.to_yaml()) == config
 
 
+@pytest.mark.slow
 @given(st.floats(min_value=1e-300, max_value=1e3, exclude_min=True))
 def test_every_float_survives_the_resolved_config(tmp_path_factory, value):
     config = with_option(Config(), "train.learning_rate", value)

@@ -57,6 +57,8 @@ def _why_not_divided(recordings: list[Recording]) -> tuple[str, str]:
             f"{num_recordings:,} recordings are parts of {num_files:,} files, and parts of one file stay in one split",
             "add other files, save the parts as files of their own",
         )
+    if num_groups == num_recordings:
+        return f"{num_recordings:,} recordings are too few to be divided", "add recordings of each class"
     groups = "1 group, which is" if num_groups == 1 else f"{num_groups:,} groups, which are"
     return (
         f"{num_recordings:,} recordings are in {groups} not divided",

@@ -39,6 +39,7 @@ def network(in_dim, width, layers, num_classes):
     return circuit_of_layers([LogicLayer(a, b) for a, b in itertools.pairwise(dims)], num_classes)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(circuits(), st.sampled_from([1, 2, 63, 64, 65, 130]))
 def test_any_circuit_counts_as_on_the_cpu(circuit_cuda, circuit, frames):

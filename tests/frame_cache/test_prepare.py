@@ -276,6 +276,7 @@ def test_a_cache_that_is_there_is_not_prepared_again(config, caplog):
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["scratch", "project"])
 def test_a_reset_that_is_stopped_leaves_the_cache_that_was_there(config, small_parts, changed):
     folder = prepare(config, StopSignals())

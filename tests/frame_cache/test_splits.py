@@ -1,12 +1,16 @@
 """Splits: a group of recordings is never divided, and classes keep their shares as far as groups allow."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.command_line import UserError
 from src.config import Data
 from src.events.datasets.dataset import Recording
-from src.frame_cache.splits import assign_splits
+from src.events.datasets.folder import FOLDER
+from src.frame_cache.splits import assign_splits, require_learnable
 
 LABELS_AND_GROUPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=60)
 
@@ -71,3 +75,11 @@ def test_a_group_that_alone_has_a_class_is_left_for_training():
     assert {0, 1} <= set(splits["train"])
     assert splits["val"]
     assert splits["test"]
+
+
+def test_too_few_recordings_are_not_said_to_be_groups():
+    mine = recordings([(0, 0), (0, 1), (0, 2), (1, 3)])
+    splits = {"train": [0], "val": [1], "test": [2, 3]}
+    dataset = replace(FOLDER, classes=("led", "arm"))
+    with pytest.raises(UserError, match=r"class 'arm' .*: 4 recordings are too few to be divided; add recordings"):
+        require_learnable(splits, mine, dataset)

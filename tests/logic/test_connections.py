@@ -146,6 +146,7 @@ def test_more_candidates_than_inputs_are_an_error():
         candidate_connections(8, 8, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "connect",
     [

@@ -181,6 +181,7 @@ def test_a_layer_converted_to_half_precision_still_trains():
     assert layer.indices.dtype == torch.int64
 
 
+@pytest.mark.slow
 def test_a_compiled_model_computes_the_same():
     layers = torch.nn.Sequential(make(20, 30, "auto"), make(30, 40, "auto"), GroupSum(10, 2.0))
     x = torch.rand(5, 20)

@@ -171,6 +171,7 @@ def test_more_candidates_than_pixels_cannot_be():
         LearnedLogicConvolution((1, 8, 8), 2, 3, candidates=10)
 
 
+@pytest.mark.slow
 def test_a_leaf_learns_to_see_the_pixel_that_decides():
     torch.manual_seed(0)
     options = {"tree_depth": 1, "pool": 1, "gates": GateOptions("light", "residual"), "implementation": "torch"}

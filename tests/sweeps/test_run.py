@@ -125,6 +125,7 @@ def test_a_sweep_named_like_a_job_is_refused(load):
         write_table(sweep, {})
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_wrong_ends_with_exit_code_2_and_writes_nothing(load, tmp_path):
     load()
     (tmp_path / "wrong.yaml").write_text(f"config: {tmp_path / 'base.yaml'}\noverrides: {{train.epoch: 3}}")

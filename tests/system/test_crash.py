@@ -106,6 +106,7 @@ def test_a_second_process_on_a_job_is_refused_and_the_first_goes_on(prepared):
     assert job.returncode == 0, output
 
 
+@pytest.mark.slow
 def test_two_preparations_of_one_cache_at_once_both_succeed(prepared):
     options = ["--override", "data.overlap=7"]
     both = [small_job.start(prepared, "prepare_data.py", "small.yaml", *options) for _ in range(2)]
@@ -199,6 +200,7 @@ def test_a_full_scratch_is_a_warning_and_the_older_checkpoint_stays(own, disks):
     train(own, "full", "train.epochs=3", "--resume")
 
 
+@pytest.mark.slow
 def test_a_full_project_storage_fails_the_run_but_keeps_its_checkpoint(own, disks):
     disks.enter_context(small_disk(own / "project" / "models", "100k"))
     output = train(own, "full", "train.epochs=2", expect=1)

@@ -17,6 +17,8 @@ from src.evaluation.evaluate import evaluate_job
 from src.evaluation.inference import load_model
 from tests.expected import regenerate
 
+DENSE = "difflogic_dense"  # takes longest
+
 
 class Tolerance(NamedTuple):
     """The largest difference from the expected numbers that is no change of the program."""
@@ -34,7 +36,7 @@ class Tolerance(NamedTuple):
 ROUNDING = Tolerance(first_loss=1e-6, loss=1e-6, accuracy=1e-12)
 TOLERANCES = {
     # Losses differed by 1e-7. No frame was classified differently.
-    "difflogic_dense": ROUNDING,
+    DENSE: ROUNDING,
     # Losses differed by 4e-8. No frame was classified differently.
     "mlp": ROUNDING,
     # Losses differed by 1e-6. No frame was classified differently. At five times the learning rate, rounding made votes
@@ -58,13 +60,15 @@ def measured(folder):
     return functools.cache(lambda name: regenerate.measure(name, folder))
 
 
-@pytest.mark.parametrize("name", regenerate.RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == DENSE)) for name in regenerate.RUNS]
+)
 def test_a_run_has_the_expected_metrics(measured, name):
     rows, expected = measured(name), regenerate.expected(name)
     assert not differences(rows, expected, TOLERANCES[name]), "after a wanted change, see CONTRIBUTING.md"
 
 
-@pytest.mark.parametrize("name", ["difflogic_dense", "difflogic_votes"])
+@pytest.mark.parametrize("name", [pytest.param(DENSE, marks=pytest.mark.slow), "difflogic_votes"])
 def test_classes_by_vote_are_those_of_the_circuit_s_summed_counts(folder, measured, monkeypatch, name):
     measured(name)
     for storage in ("project", "scratch"):

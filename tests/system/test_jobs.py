@@ -106,6 +106,7 @@ def test_resume_without_checkpoints_starts_fresh_and_says_so(jobs):
     assert "no checkpoint yet: starting fresh" in main(jobs, "--job_id=fresh", "--resume")
 
 
+@pytest.mark.slow
 def test_a_done_job_without_checkpoints_is_not_begun_again_by_resume(jobs):
     main(jobs, "--job_id=bare", "--override", "train.epochs=1")
     for folder in ("scratch/checkpoints/bare", "project/models/bare/checkpoints"):

@@ -52,6 +52,7 @@ def test_a_folder_of_two_classes_becomes_a_network_that_tells_them_apart(folder)
     assert "test, final model:          frames 100.00 %, recordings 100.00 %" in output
 
 
+@pytest.mark.slow
 def test_odd_names_are_no_fault_from_the_preparation_to_the_report_and_a_prediction(tmp_path):
     folder = tmp_path / 'my "own"\n<b>日本'
     classes = ["line\nbreak <i>", os.fsdecode(b"tab\t, \xff's $x^2$ and more than twenty characters")]

@@ -160,6 +160,7 @@ def test_a_recording_in_a_pipe_has_the_frames_of_its_file(folder, predict, encod
     assert [{"file": "piped.bin", **json.loads(line)} for line in out.splitlines()] == of_file
 
 
+@pytest.mark.slow
 def test_datagrams_have_the_frames_of_the_file(folder, predict):
     faery = pytest.importorskip("faery")
     path = f"{DIGITS}/7/00001.bin"

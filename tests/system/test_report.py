@@ -258,6 +258,7 @@ def test_what_a_user_wrote_stays_text(copy):
     assert "&lt;script&gt;" in html
 
 
+@pytest.mark.slow
 def test_a_large_circuit_is_not_simplified_when_a_run_ends(copy):
     html = write_report(copy, most_gates=2999).read_text()
     assert "./job.sh report copy works out the size after simplification" in html
@@ -274,6 +275,7 @@ def test_an_estimate_of_luts_stands_in_the_report(folder, copy):
     assert "LUTs" not in write_report(copy).read_text()  # those of an older model
 
 
+@pytest.mark.slow
 def test_the_size_on_a_microcontroller_stands_in_the_report(copy):
     step = load_model(copy.models / "best.safetensors")[1]["step"]
     size = {"flash": 12_345, "ram": 6_789}
@@ -339,6 +341,7 @@ def test_jobs_are_compared_in_a_table_a_csv_and_a_picture(folder, copy):
     assert (folder / "project/logs/compare_logic_copy.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_job_of_a_version_without_votes_is_compared_and_reported(copy, capsys):
     result = logs(copy.logs.parents[2], "result.json", "copy")
     evaluation = logs(copy.logs.parents[2], "evaluation_test.json", "copy")
@@ -390,6 +393,7 @@ def test_a_job_whose_files_are_damaged_is_compared_by_what_is_sound(copy, caplog
     assert caplog.text.count("is left out") == 2
 
 
+@pytest.mark.slow
 def test_a_report_goes_on_without_a_model_that_cannot_be_read(copy, caplog):
     for path in copy.models.glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:100])

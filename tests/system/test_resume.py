@@ -30,8 +30,7 @@ def wait_for_step(folder, job_id, step):
     "model_type",
     [
         "difflogic",
-        "cnn",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlp", "convolutional", "learned", "votes")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn", "mlp", "convolutional", "learned", "votes")),
     ],
 )
 def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, model_type):
@@ -57,7 +56,14 @@ def test_killed_after_1_4_epochs_and_resumed_equals_2_epochs_at_once(prepared, m
     assert outcome(prepared, f"killed_{model_type}") == outcome(prepared, f"whole_{model_type}")
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [
+        (signal.SIGTERM, 75),
+        pytest.param(signal.SIGUSR1, 75, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_saves_a_checkpoint_and_the_resumed_run_equals_an_uninterrupted_one(prepared, number, exit_code):
     job = number.name
     many = ["--override", "train.epochs=6 model.difflogic.num_neurons=4000 train.dataloader.num_workers=2"]

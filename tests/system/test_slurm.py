@@ -157,6 +157,7 @@ BREAKING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "reason"), BREAKING)
 def test_an_option_that_a_job_could_not_survive_is_refused_with_its_reason(folder, option, reason):
     message = refused(folder, "slurm_train.sh", option, "small.yaml", "job")
@@ -305,6 +306,7 @@ def listed(folder, text):
     return jobs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_a_list_and_resources_may_have_a_byte_order_mark_and_windows_line_ends(folder, locale, monkeypatch):
     monkeypatch.setenv("LC_ALL", locale)
@@ -338,6 +340,7 @@ def test_a_list_is_checked_before_anything_is_submitted(folder, content, message
     assert message in refused(folder, "slurm_array.sh", "list")
 
 
+@pytest.mark.slow
 def test_only_jobs_of_the_list_that_are_submitted_must_not_exist(folder):
     (folder / "list").write_text("".join(f"small.yaml {job_id}\n" for job_id in "abcde"))
     done_job(folder, "a")
@@ -349,6 +352,7 @@ def test_only_jobs_of_the_list_that_are_submitted_must_not_exist(folder):
     assert "job a has checkpoints" in refused(folder, "slurm_array.sh", "list")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tasks", ["0-1", "1-3", "3", "1,3", "a", "2-1", "1-2:0", "1:2", "1--2"])
 def test_tasks_that_the_list_does_not_have_are_refused(folder, tasks):
     (folder / "list").write_text("small.yaml a\nsmall.yaml b\n")

@@ -68,6 +68,7 @@ def test_train_sh_trains_from_any_directory(folder):
     assert "test, final model:" in output
 
 
+@pytest.mark.slow
 def test_a_job_s_record_holds_the_command_as_it_was_typed(folder):
     words = [str(folder / "small.yaml"), "typed", "--override", "train.epochs=1", "--debug"]
     wrapper(folder, "train.sh", *words, cwd="/")
@@ -75,6 +76,7 @@ def test_a_job_s_record_holds_the_command_as_it_was_typed(folder):
     assert start["command"] == [str(REPOSITORY / "train.sh"), *words]
 
 
+@pytest.mark.slow
 def test_a_config_of_the_repository_is_found_from_elsewhere(folder):
     output = wrapper(folder, "train.sh", "configs/nmnist_mlp.yaml", "job", cwd="/", expect=2)
     assert "no frame cache of NMNIST" in output
@@ -95,6 +97,7 @@ def test_a_config_from_a_pipe_is_refused_in_one_line_where_a_job_reads_it_later(
     assert "the job reads it later, so it must be a file" in result.stderr
 
 
+@pytest.mark.slow
 def test_check_and_sync_reports_the_cache(folder):
     shutil.rmtree(folder / "scratch" / "data")
     assert "missing" in wrapper(folder, "check_and_sync_data.sh")
@@ -119,6 +122,7 @@ def test_prepare_data_sh_without_config_gives_an_example(folder):
     assert line.startswith("prepare_data.sh: a CONFIG comes first, such as: ./prepare_data.sh ")
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_wrapper_reaches_python(folder):
     process = subprocess.Popen(
         [REPOSITORY / "train.sh", "small.yaml", "signalled", "--override", "train.epochs=100000 train.log_interval=1"],

@@ -162,6 +162,7 @@ def interpreted():
     return interpreted_copy("src.training.augmentation_triton")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [Augmentation(shift=2, rotation=30, flip=True), Augmentation(event_drop=0.9, scale=0.5)]
 )

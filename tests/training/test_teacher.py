@@ -92,6 +92,7 @@ def test_a_run_with_a_teacher_that_is_killed_and_resumed_equals_an_uninterrupted
     assert outcome(folder, "resumed") == outcome(folder, "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("then", "now"), [("teacher", "another"), ("teacher", "null"), ("null", "teacher")])
 def test_a_run_is_not_resumed_with_another_teacher(folder, then, now):
     if not (folder / "project/models/another").exists():

@@ -172,11 +172,14 @@ def _refuse_divided_groups(recordings: Sequence[Recording], samples: Sequence[Sa
         split, path = split_of.setdefault(recording.group, (sample.split, sample.path))
         if (split == "test") != (sample.split == "test") or (split == "val") != (sample.split == "val"):
             names = split or "train", sample.split or "train"
+            where = f"{sample.where}: " if sample.where else ""
             if path == sample.path:
-                raise UserError(f"parts of {path!r} are in {names[0]} and in {names[1]}; a file belongs to one split")
+                raise UserError(
+                    f"{where}parts of {path!r} are in {names[0]} and in {names[1]}; a file belongs to one split"
+                )
             raise UserError(
-                f"group {recording.group!r} is in {names[0]} ({path!r}) and in {names[1]} ({sample.path!r}); a group "
-                "belongs to one split"
+                f"{where}group {recording.group!r} is in {names[0]} ({path!r}) and in {names[1]} ({sample.path!r}); a "
+                "group belongs to one split"
             )
 
 

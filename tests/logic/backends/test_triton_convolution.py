@@ -94,15 +94,18 @@ def test_layer(interpreted, in_shape, kernels, receptive_field, tree_depth, pool
     check_layer(interpreted, in_shape, kernels, receptive_field, tree_depth, pool, batch, torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gates", WALSH, ids=["soft", "hard"])
 def test_layer_of_walsh_gates(interpreted, gates):
     check_layer(interpreted, (2, 4, 5), 2, 3, 2, 2, 6, torch.float32, gates=gates)
 
 
+@pytest.mark.slow
 def test_layer_in_half_precision(interpreted):
     check_layer(interpreted, (2, 4, 3), 2, 3, 1, 2, 8, torch.bfloat16)
 
 
+@pytest.mark.slow
 def test_a_program_of_many_steps_sums_them_all(interpreted, monkeypatch):
     monkeypatch.setattr(interpreted, "MIN_PROGRAMS", 1)
     monkeypatch.setattr(interpreted, "BACKWARD_BLOCK", 16)
