@@ -24,7 +24,7 @@ class ToolError(Exception):
 
 
 class GivenUpError(ToolError):
-    """A tool has not ended within its time."""
+    """A tool was ended before it was done, by its time limit or by a signal."""
 
 
 def find_tool(name: str) -> str:
@@ -64,7 +64,7 @@ def run_tool(
     Raises:
         UserError: if it is not installed.
         ToolError: if it fails.
-        GivenUpError: if it takes too long.
+        GivenUpError: if it takes too long, or a signal ends it.
     """
     program = find_tool(name)
     path = folder / f"{name}.log"
@@ -84,6 +84,8 @@ def run_tool(
                 os.killpg(process.pid, signal.SIGKILL)  # it and the processes that it has started
             process.wait()
             raise
+    if process.returncode < 0:  # SIGKILL is what the system sends where memory runs out
+        raise GivenUpError(f"{name} was ended by {signal.Signals(-process.returncode).name}")
     if process.returncode != 0:
         raise ToolError(_reason(path.read_text(errors="replace")))
 

@@ -70,6 +70,12 @@ def test_a_tool_is_given_up_in_time(tmp_path, monkeypatch):
         run_tool("yosys", [], tmp_path, timeout=0)
 
 
+def test_a_tool_that_a_signal_ends_is_not_said_to_have_failed_by_itself(tmp_path, monkeypatch):
+    stand_in(tmp_path, monkeypatch, "echo progress\nkill -9 $$\n")
+    with pytest.raises(GivenUpError, match=r"^yosys was ended by SIGKILL$"):
+        run_tool("yosys", [], tmp_path)
+
+
 def test_what_a_tool_does_is_the_last_heading_or_line_that_it_has_printed(tmp_path):
     log = tmp_path / "log"
     log.write_text("1. Executing BLIF frontend.\n3.1.2. Executing ABC.\nABC: + strash\n")
