@@ -420,10 +420,12 @@ def load_config(
     config = reader.override(config, overrides, overrides_of)
     where = f"{path} with {overrides_of}" if overrides else str(path)
     size, overlap = size_of(config.data), overlap_of(config.data)
+    if reader.errors:  # no rule is told of the defaults that stand for what was not understood
+        raise UserError("\n".join(reader.errors))
     rules = framing_errors(config.data.frame_mode, size, overlap)
     rules += [*checks.limit_errors(config), *checks.path_errors(config)]
-    if errors := [*reader.errors, *(f"{where}: {error}" for error in rules)]:
-        raise UserError("\n".join(errors))
+    if rules:
+        raise UserError("\n".join(f"{where}: {error}" for error in rules))
     of_file = {key: None for key in of_file if key not in reader.given}
     unused = checks.unused_lines(config, reader.given, overrides_of)
     return config, unused + checks.unused_lines(config, of_file, str(path))

@@ -182,6 +182,11 @@ def test_all_errors_of_file_and_overrides_are_told_at_once(load):
         assert part in message
 
 
+def test_a_rule_is_not_told_of_the_default_of_a_misspelt_option(load):
+    message = error_of(load, "data: {event_per_frame: 5000, overlap: 2500}")
+    assert message.endswith("unknown key data.event_per_frame; did you mean data.events_per_frame?")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -11,7 +11,7 @@ import torch
 
 from src import data
 from src.command_line import StopSignals, UserError
-from src.config import Config, DataLoader
+from src.config import Config, Data, DataLoader
 from src.data import ResidentSplit, load_batches, open_cache, place_splits, train_order
 from src.frame_cache import cache
 from src.frame_cache.cache import MissingCacheError
@@ -222,6 +222,22 @@ def test_a_data_root_that_is_not_there_is_told_although_its_cache_is(prepared, t
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         open_cache(prepared)
     assert f"data.data_root = {tmp_path}/nowhere: no such folder" in caplog.text
+
+
+def test_a_cache_of_other_recordings_is_told_with_the_option_that_names_own_recordings(tmp_path, storages):
+    small_job.write_recordings(tmp_path)
+    data = Data(name="FOLDER", folder=str(tmp_path / "NMNIST"), sensor_size=(34, 34), events_per_frame=100, overlap=50)
+    prepare(Config(data=data), StopSignals())
+    (tmp_path / "NMNIST/Train/3/00000.bin").unlink()
+    with pytest.raises(MissingCacheError, match=r"^data.folder = /.*, only from others; .* or correct data.folder$"):
+        open_cache(Config(data=data))
+
+
+def test_a_folder_of_own_recordings_that_is_missing_is_told_before_the_caches_that_are_there(storages):
+    with pytest.raises(
+        MissingCacheError, match=r"^data.folder = mnie: there is no folder .*/data/mnie; a relative path"
+    ):
+        open_cache(Config(data=Data(name="FOLDER", folder="mnie")))
 
 
 def test_an_epoch_s_order_is_a_permutation_that_seed_and_epoch_decide():

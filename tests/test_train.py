@@ -8,6 +8,7 @@ import signal
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,7 @@ from src.reports.status import job_status, status_table
 from src.train import train
 from src.training import state
 from src.training.augmentation import augment
+from src.training.setup import require_val_split
 from tests import small_job
 
 EVERY_OPTION = (
@@ -375,8 +377,15 @@ def test_a_checkpoint_of_before_these_options_is_resumed_with_their_defaults(fol
 def test_what_goes_by_the_val_split_is_refused_where_that_is_empty(folder, run):
     prepare(Config.from_yaml(folder / "small.yaml", ["data.val_split=0 data.num_threads=1"]), StopSignals())
     for option in ("train.scheduler=plateau", "train.early_stopping_patience=3", "train.best_metric=loss"):
-        with pytest.raises(UserError, match=rf"{option.replace('=', ' = ')} cannot be without a val split"):
+        with pytest.raises(UserError, match=rf"{option.replace('=', ' = ')} cannot be without a val split") as error:
             run("no_val", f"data.val_split=0 {option}")
+        assert "prepare with data.val_split above 0, or train without it: train." in str(error.value)
+
+
+def test_a_class_without_validation_is_told_before_the_training(caplog):
+    val = SimpleNamespace(labels=np.array([0, 0, 2]))
+    require_val_split(Config(), SimpleNamespace(splits={"val": val}, class_names=["led", "arm", "leg"]))
+    assert caplog.messages == ["no frame of class arm is in val: the best epoch is chosen without it"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.command_line import EXIT_DONE, RunError, StopSignals, UserError, print_result
+from src.command_line import EXIT_DONE, RunError, Stopped, StopSignals, UserError, print_result
 from src.helpers import LOG, keep_freed_memory
 from src.io_funcs import from_user
 from src.jobs.find import find_jobs, model_from_user
@@ -227,6 +227,8 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], table: _Ta
         elif not isinstance(result, Exception):
             num_good += 1
             _warn_of_losses(str(path), result.num_unread, result.num_outside, result.num_back)
+            if result.is_blank:
+                _warn_of_blank_frames(str(path), classifier)
             for line in table.text.lines(str(path), result):
                 table.print(line)
         elif files[Path(path)] and not _is_recording(path):
@@ -257,6 +259,12 @@ def _warn_of_losses(name: str, num_unread: int, num_outside: int, num_back: int)
         LOG.warning("%s: %s events outside the sensor were left out", name, f"{num_outside:,}")
     if num_back:
         LOG.warning("%s: %s events have a time before that of the event before them", name, f"{num_back:,}")
+
+
+def _warn_of_blank_frames(name: str, classifier: "Classifier") -> None:
+    from src.frame_cache.framing_options import blank_text
+
+    LOG.warning("%s: its class says nothing: it has %s", name, blank_text(classifier.framing))
 
 
 def _predict_input(classifier: "Classifier", table: _Table, stop: StopSignals) -> int:
@@ -300,11 +308,15 @@ def _predict_stream(
                 table.print(table.text.frame_line(frame))
         for frame in stream.finish():
             table.print(table.text.frame_line(frame))
+    except Stopped:  # how a stream ends that has no end of its own
+        LOG.info("%s: ended by a signal", name)
     except CorruptRecordingError as error:
         raise UserError(f"{name}: {error}") from error
     finally:
         passed = stream.frames.events
         _warn_of_losses(name, num_unread, num_outside + passed.num_outside, passed.num_back)
+        if stream.is_blank and stream.frames.num_frames:
+            _warn_of_blank_frames(name, classifier)
         _say_result(stream)  # after a signal, too
     return EXIT_DONE
 

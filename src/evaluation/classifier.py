@@ -195,6 +195,7 @@ class Classifier:
             about.num_outside,
             about.num_unread,
             about.num_back,
+            about.is_blank,
             labels,
             shares,
             times,
@@ -271,6 +272,7 @@ class ClassifierStream:
         class_names: in the order of the labels.
         frames: cuts the events.
         sums: float64 [classes], the sums of the frames' softmax scores so far.
+        is_blank: whether no frame so far holds an event.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -280,6 +282,7 @@ class ClassifierStream:
             raise UserError(f"{error}; predict its recordings as files") from error
         self.class_names = classifier.class_names
         self.sums = np.zeros(len(classifier.class_names))
+        self.is_blank = True
         self._number = 0
         self._scored = _Scored(classifier)
 
@@ -323,6 +326,7 @@ class ClassifierStream:
     def _classify(self, full: StreamedFrames) -> Iterator[FramePrediction]:
         if len(full) == 0:
             return
+        self.is_blank = self.is_blank and not full.frames.any()
         scores = self._scored.of(full.frames)
         labels, shares = scores.argmax(1).tolist(), scores.double().softmax(1).numpy()
         for label, share, (begin, end) in zip(labels, shares, full.times.tolist(), strict=True):

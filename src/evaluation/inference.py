@@ -16,8 +16,8 @@ from src.evaluation.circuit_model import load_circuit_model
 from src.frame_cache.framing_options import dataset_of
 from src.helpers import one_line
 from src.io_funcs import check_name, expand_path, open_regular
-from src.jobs.find import require_jobs, require_model_file
-from src.jobs.folders import Job, is_circuit, is_path, list_checkpoints
+from src.jobs.find import GIVE_A_MODEL, require_jobs, require_model_file
+from src.jobs.folders import MODEL_SUFFIXES, Job, is_circuit, is_path, list_checkpoints
 from src.logic.temperature import set_temperature
 from src.model import FrameModel, create_model
 from src.options import with_option
@@ -107,6 +107,8 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             is_checkpoint = "values" in (file.metadata() or {})
     except (OSError, SafetensorError) as error:
+        if isinstance(error, SafetensorError) and path.suffix not in MODEL_SUFFIXES:
+            raise UserError(f"{path}: it holds no model; {GIVE_A_MODEL}") from error
         raise unreadable_model(path, error) from error
     if is_checkpoint:
         try:

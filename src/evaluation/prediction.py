@@ -38,6 +38,7 @@ class Prediction:
         num_outside: events outside the sensor, which were left out.
         num_unread: bytes at the end of a file that was cut short, which were not read.
         num_back: events whose time is before that of the event before them.
+        is_blank: whether no event is left in a frame, so that the class says nothing of the recording.
         frame_labels: int64 [F], the class of each frame, that of its largest score.
         frame_scores: float64 [F, classes], the softmax scores of each frame.
         frame_times: int64 [F, 2], begin and end of each frame in microseconds, see `src.events.framing.frame_times`.
@@ -50,6 +51,7 @@ class Prediction:
     num_outside: int
     num_unread: int
     num_back: int
+    is_blank: bool
     frame_labels: NDArray[np.int64]
     frame_scores: NDArray[np.float64]
     frame_times: NDArray[np.int64]

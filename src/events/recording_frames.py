@@ -33,6 +33,7 @@ class RecordingFrames:
         num_events: events on the sensor.
         num_frames: frames.
         num_unread, num_outside, num_back: as in `Events`, of the whole recording.
+        is_blank: whether no frame holds an event.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class RecordingFrames:
         self._windows, self._sensor_size, self._framing = windows, sensor_size, framing
         self._with_times, self._check = with_times, check
         self.num_events = self.num_frames = self.num_unread = self.num_outside = self.num_back = 0
+        self.is_blank = True
 
     def __iter__(self) -> Iterator[StreamedFrames]:
         """Yield the frames in their order, some at a time.
@@ -58,6 +60,7 @@ class RecordingFrames:
             Whatever `windows` raises.
         """
         self.num_events = self.num_frames = self.num_unread = self.num_outside = self.num_back = 0
+        self.is_blank = True
         windows = self._counted()
         first = next(windows, None)
         if first is None:
@@ -71,6 +74,7 @@ class RecordingFrames:
         del first, second  # a window's memory is free once it is framed
         for part in frames:
             self.num_frames += len(part)
+            self.is_blank = self.is_blank and not part.frames.any()
             yield part
 
     def _counted(self) -> Iterator[Events]:

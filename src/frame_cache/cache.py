@@ -25,7 +25,8 @@ from src.config import Data
 from src.events.datasets.dataset import Dataset, Recording
 from src.events.framing import NAME_PATTERN, framing_name, framing_parameters
 from src.frame_cache.framing_options import dataset_of, framing_of, require_fitting_dataset
-from src.helpers import LOG
+from src.frame_cache.recordings import missing_folder_text
+from src.helpers import LOG, printable
 from src.io_funcs import (
     atomic_file,
     copy_verified,
@@ -283,18 +284,22 @@ def fitting_cache(data: Data) -> Path:
     """
     dataset = dataset_of(data)
     parameters = cache_parameters(data, dataset)
-    made_from = {}  # cache -> fingerprint of its recordings
-    for root in (scratch_root(), project_root()):
-        for folder in find_caches(root, parameters):
-            if manifest := read_manifest(folder):
-                made_from[folder.relative_to(root)] = manifest["sources"]["fingerprint"]
-    if not made_from:
-        raise MissingCacheError(
-            f"no frame cache of {dataset.name} with this config's data section under "
-            f"{scratch_root() / 'data'} or {project_root() / 'data'} ({_nearest_caches(parameters)}); "
-            f"prepare it with ./prepare_data.sh, this config and the same overrides of data"
-        )
     root = from_repository(data.data_root) / dataset.folder
+    made_from = {}  # cache -> fingerprint of its recordings
+    for storage in (scratch_root(), project_root()):
+        for folder in find_caches(storage, parameters):
+            if manifest := read_manifest(folder):
+                made_from[folder.relative_to(storage)] = manifest["sources"]["fingerprint"]
+    if not made_from:
+        missing_folder = missing_folder_text(data, dataset, root)
+        raise MissingCacheError(
+            f"{f'{missing_folder}, and ' if missing_folder else ''}no frame cache of {dataset.name} with this "
+            f"config's data section under {scratch_root() / 'data'} or {project_root() / 'data'} "
+            f"({_nearest_caches(parameters)}); prepare it with ./prepare_data.sh, this config and the same overrides "
+            f"of data"
+        )
+    option = f"data.{dataset.folder_option}"
+    told = f"{option} = {printable(str(getattr(data, dataset.folder_option)))}"
     recordings = _recordings_there(root, dataset, data.seed)
     if recordings:
         fingerprint = source_fingerprint(recordings, root)
@@ -302,14 +307,13 @@ def fitting_cache(data: Data) -> Path:
             if theirs == fingerprint:
                 return relative
         raise MissingCacheError(
-            f"data.data_root = {data.data_root}: no frame cache was made from its {len(recordings):,} recordings of "
-            f"{dataset.name}, only from others; prepare one with ./prepare_data.sh and this config, or correct "
-            f"data.data_root"
+            f"{told}: no frame cache was made from its {len(recordings):,} recordings of {dataset.name}, only from "
+            f"others; prepare one with ./prepare_data.sh and this config, or correct {option}"
         )
     if len(made_from) > 1:
         raise UserError(
             f"several caches fit this config, made from different recordings: {', '.join(map(str, made_from))}; "
-            f"set data.data_root to the recordings that you mean, or move the other caches elsewhere"
+            f"set {option} to the recordings that you mean, or move the other caches elsewhere"
         )
     if data.data_root != Data().data_root and not from_repository(data.data_root).is_dir():
         LOG.warning("data.data_root = %s: no such folder; any cache that fits the config is taken", data.data_root)

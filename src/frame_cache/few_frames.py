@@ -1,6 +1,7 @@
 """A warning if frames are too large for most recordings: which setting it is, and a value that fits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,12 +9,23 @@ from src.events.datasets.dataset import Dataset, Recording
 from src.events.event_filter import EventFilter
 from src.events.formats.errors import CorruptRecordingError
 from src.events.framing import Framing, size_options
+from src.frame_cache.framing_options import filters_of
 from src.frame_cache.recording_windows import windows_of
 from src.frame_modes import FRAME_MODES
 from src.helpers import LOG
 
 FRAMES_PER_RECORDING = 4  # that a suggested size gives
+FRAME_MILLISECONDS = 50.0  # that a frame of a suggested size covers at the median rate of events
 SAMPLED = 16  # recordings of one frame, which are read again
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large a recording is: its events, those that become frames, and its duration in microseconds."""
+
+    events: int
+    kept: int
+    duration: int
 
 
 def warn_of_few_frames(
@@ -36,34 +48,48 @@ def warn_of_few_frames(
     found = [sizes for number in sample if (sizes := _sizes(recordings[number], dataset, framing, most_events))]
     if not found:
         return
-    num_events, num_kept, duration = np.median(found, axis=0)
+    num_events, num_kept = np.median([(it.events, it.kept) for it in found], axis=0)
     text = f"{len(single):,} of {len(counts):,} recordings give a single frame"
     if num_kept < num_events / 2:
         text += f"; {kept_text(num_events, num_kept, framing)}"
-    size = duration if framing.mode == "time_window" else num_kept
-    if size >= FRAMES_PER_RECORDING:
-        option, value = mode.size, two_digits(size / FRAMES_PER_RECORDING)
+    if suggestion := suggested_size(found, framing):
         now = " and ".join(f"data.{name} = {given:g}" for name, given in size_options(framing).items())
-        text += f"; {now} are too large: try data.{option}={value} data.overlap={value // 2}"
+        text += f"; {now} are too large: try {suggestion}"
     LOG.warning("%s", text)
 
 
-def _sizes(recording: Recording, dataset: Dataset, framing: Framing, most_events: int) -> tuple[int, int, int] | None:
-    """Return a recording's events, those that denoising keeps, and microseconds; None if it cannot be read."""
+def suggested_size(found: Sequence[Sizes], framing: Framing) -> str:
+    """Return overrides for frames that cover FRAME_MILLISECONDS, or less if recordings are short; empty for bins.
+
+    Only events that become frames count, so it is empty too if there are too few of them.
+    """
+    num_kept = float(np.median([it.kept for it in found]))
+    mode = FRAME_MODES[framing.mode]
+    if mode.in_bins or num_kept < FRAMES_PER_RECORDING:
+        return ""
+    if framing.mode == "time_window":
+        covered, whole = 1000 * FRAME_MILLISECONDS, float(np.median([it.duration for it in found]))
+    else:
+        rate = float(np.median([it.kept / max(it.duration, 1) for it in found]))
+        covered, whole = 1000 * FRAME_MILLISECONDS * rate, num_kept
+    size = two_digits(min(covered, whole / FRAMES_PER_RECORDING))
+    return f"data.{mode.size}={size} data.overlap={size // 2}"
+
+
+def _sizes(recording: Recording, dataset: Dataset, framing: Framing, most_events: int) -> Sizes | None:
+    """Return how large the first window of a recording is; None if it cannot be read."""
     passed = EventFilter(framing, dataset.sensor_size)
     try:
         events = next(windows_of(recording, dataset, most_events))
         num_kept = sum(map(len, passed.push(events)))
     except (CorruptRecordingError, ValueError, OSError):  # told by the preparation
         return None
-    return passed.num_events, num_kept, int(np.ptp(events.t)) if len(events) else 0
+    return Sizes(passed.num_events, num_kept, int(np.ptp(events.t)) if len(events) else 0)
 
 
 def kept_text(num_events: float, num_kept: float, framing: Framing) -> str:
     """Say how many events of a median recording become frames, and which options leave the others out."""
-    options = [] if framing.crop is None else [f"data.crop = {list(framing.crop)}"]
-    if framing.denoise_time:
-        options.append(f"data.denoise_time = {framing.denoise_time} (0: no denoising)")
+    options = filters_of(framing)
     by = f", by {' and '.join(options)}" if options else ""
     return f"{num_kept:,.0f} of their {num_events:,.0f} events become frames{by}"
 

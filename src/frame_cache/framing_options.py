@@ -54,6 +54,21 @@ def framing_of(data: Data) -> Framing:
     )
 
 
+def filters_of(framing: Framing) -> list[str]:
+    """Return the options that keep events out of frames, as a message names them."""
+    options = [] if framing.crop is None else [f"data.crop = {list(framing.crop)}"]
+    if framing.denoise_time:
+        options.append(f"data.denoise_time = {framing.denoise_time} (0: no denoising)")
+    return options
+
+
+def blank_text(framing: Framing) -> str:
+    """Say that a recording has frames without events, and why."""
+    options = filters_of(framing)
+    why = f", since {' and '.join(options)} {'leaves' if len(options) == 1 else 'leave'} no events" if options else ""
+    return f"blank frames only{why}"
+
+
 def require_fitting_dataset(data: Data, dataset: Dataset) -> None:
     """Raise UserError if the data section asks for what recordings of this dataset do not have."""
     if data.crop is not None and dataset.complete is None:

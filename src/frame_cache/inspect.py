@@ -12,30 +12,25 @@ from src.events.event_filter import EventFilter
 from src.events.formats.errors import CorruptRecordingError
 from src.events.formats.reading import format_of
 from src.events.framing import Framing, frame_shape
-from src.frame_cache.few_frames import FRAMES_PER_RECORDING, kept_text, two_digits
+from src.frame_cache.few_frames import FRAMES_PER_RECORDING, Sizes, kept_text, suggested_size
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.left_out import report_left_out, require_trained_classes
 from src.frame_cache.recording_windows import windows_of
 from src.frame_cache.recordings import clock_advice, obtain_recordings
-from src.frame_cache.splits import assign_splits, require_learnable, warn_of_missing_classes
+from src.frame_cache.splits import assign_splits, require_learnable, warn_of_gaps
 from src.frame_cache.work_units import REASONS, Faults, frames_per_recording, reason_of, unreadable
-from src.frame_modes import FRAME_MODES
 from src.helpers import format_table, printable
 
 MOST_READ = 20  # recordings per class
-FRAME_MILLISECONDS = 50.0  # what a suggested frame covers at the median rate of events
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """What a recording holds: first time and duration in microseconds, events, those that are ON, those in frames."""
+class _Facts(Sizes):
+    """What a recording holds: how large it is, its first time in microseconds, and its events that are ON."""
 
     first: int
-    duration: int
-    events: int
     on: int
-    kept: int
 
 
 def inspect(config: Config, show: Callable[[str], object], check: Callable[[], None] = lambda: None) -> None:
@@ -75,8 +70,8 @@ def inspect(config: Config, show: Callable[[str], object], check: Callable[[], N
         parts.append(suggestion)
     parts.append(_size(config, found.framing, dataset.sensor_size))
     show("\n".join(parts))
-    warn_of_missing_classes(splits, recordings, dataset.classes)
-    report_left_out([found.faults], data, dataset, len(recordings))
+    warn_of_gaps(splits, recordings, dataset, config)
+    report_left_out([found.faults], data, dataset, len(recordings), len(found.facts) + len(found.left_out))
     usable = (recordings[number] for number in splits["train"] if recordings[number] not in found.left_out)
     require_trained_classes(dataset, (it.label for it in usable))
     frames_per_recording(recordings, dataset, data)  # an error if they take too much space
@@ -130,7 +125,9 @@ class _Found:
         for name, number in losses.items():
             if number:
                 getattr(self.faults, name).append((recording.path, number))
-        return _Facts(first, last - first, passed.num_events, num_on, num_kept)
+        if num_kept == 0:
+            self.faults.blank.append(recording.path)
+        return _Facts(passed.num_events, num_kept, last - first, first, num_on)
 
 
 def _medians(facts: list[_Facts]) -> list[str]:
@@ -161,31 +158,21 @@ def _splits(splits: dict[str, list[int]], recordings: list[Recording]) -> list[s
 
 def _first_times(facts: list[_Facts]) -> str:
     """Return a line that says when recordings begin, since labels.csv must give times of the files."""
-    least, most = (f"{bound(it.first for it in facts) / 1e6:.6g}" for bound in (min, max))
+    least, most = (f"{bound(it.first for it in facts) / 1e6:.6f}".rstrip("0").rstrip(".") for bound in (min, max))
     begin = f"{least} s" if least == most else f"{least} to {most} s"
     return f"First timestamps: {begin}; start and end in a labels.csv count as these do"
 
 
 def _suggestion(facts: list[_Facts], framing: Framing) -> str:
-    """Return the size of a frame that covers FRAME_MILLISECONDS, or less if recordings are short; empty for bins.
-
-    Only events that become frames count: those in data.crop that denoising leaves.
-    """
-    mode = FRAME_MODES[framing.mode]
+    """Return what to say of the size of a frame; empty if there is nothing to say."""
     num_events, num_kept = np.median([(it.events, it.kept) for it in facts], axis=0)
     what_is_left = kept_text(num_events, num_kept, framing)
     if num_kept < FRAMES_PER_RECORDING:
         return f"Recordings have too few events for frames: {what_is_left}"
     loses_most = num_kept < num_events / 2
-    if mode.in_bins:
-        return f"Recordings lose most events: {what_is_left}" if loses_most else ""
-    if framing.mode == "time_window":
-        covered, whole = 1000 * FRAME_MILLISECONDS, float(np.median([it.duration for it in facts]))
-    else:
-        rate = float(np.median([it.kept / max(it.duration, 1) for it in facts]))
-        covered, whole = 1000 * FRAME_MILLISECONDS * rate, num_kept
-    size = two_digits(min(covered, whole / FRAMES_PER_RECORDING))
-    return f"Suggested: data.{mode.size}={size} data.overlap={size // 2}{f'; {what_is_left}' if loses_most else ''}"
+    if suggestion := suggested_size(facts, framing):
+        return f"Suggested: {suggestion}{f'; {what_is_left}' if loses_most else ''}"
+    return f"Recordings lose most events: {what_is_left}" if loses_most else ""
 
 
 def _size(config: Config, framing: Framing, sensor_size: tuple[int, int, int]) -> str:

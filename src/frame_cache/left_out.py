@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from src.command_line import UserError
 from src.config import Data
 from src.events.datasets.dataset import Dataset
-from src.frame_cache.framing_options import framing_of
+from src.frame_cache.framing_options import blank_text, framing_of
 from src.frame_cache.work_units import FEWER_FRAMES, Faults, unframed_text
 from src.helpers import LOG, first_of, format_size, printable
 
@@ -29,8 +29,19 @@ def too_many(num_left_out: int, num_recordings: int) -> bool:
     return num_left_out > max(FEW_LEFT_OUT, MOST_LEFT_OUT_FRACTION * num_recordings)
 
 
-def report_left_out(made: Sequence[Faults], data: Data, dataset: Dataset, num_recordings: int) -> None:
-    """Warn of recordings that were left out or partly read; UserError if too many were left out."""
+def report_left_out(made: Sequence[Faults], data: Data, dataset: Dataset, num_recordings: int, num_read: int) -> None:
+    """Warn of recordings that were left out, partly read or without events in frames.
+
+    Args:
+        made: what was found.
+        data: options.
+        dataset: of the recordings.
+        num_recordings: of the dataset.
+        num_read: of them, which were tried.
+
+    Raises:
+        UserError: if too many were left out.
+    """
     texts = {**_LEFT_OUT, "unframed": (unframed_text(framing_of(data)), FEWER_FRAMES)}
     left_out = {reason: [line for it in made for line in getattr(it, reason)] for reason in texts}
     total = sum(map(len, left_out.values()))
@@ -45,10 +56,11 @@ def report_left_out(made: Sequence[Faults], data: Data, dataset: Dataset, num_re
         are, what_to_do = texts[worst]
         if worst == "other_sensor" and data.sensor_size is not None:
             what_to_do = f"Correct data.sensor_size = {list(data.sensor_size)}"
+        read = "" if num_read == num_recordings else f" ({num_read} were read)"
         raise UserError(
-            f"{total} of {num_recordings} recordings cannot be used, more than {MOST_LEFT_OUT_FRACTION:.0%} and more "
-            f"than {FEW_LEFT_OUT}; {len(left_out[worst])} are {are}, the first: {printable(left_out[worst][0])}. "
-            f"{what_to_do.format(folder='data.data_root' if dataset.of_options is None else 'data.folder')}"
+            f"{total} of {num_recordings} recordings cannot be used{read}, more than "
+            f"{MOST_LEFT_OUT_FRACTION:.0%} and more than {FEW_LEFT_OUT}; {len(left_out[worst])} are {are}, the first: "
+            f"{printable(left_out[worst][0])}. {what_to_do.format(folder=f'data.{dataset.folder_option}')}"
         )
     for reason, lines in left_out.items():
         if lines:
@@ -77,6 +89,14 @@ def report_left_out(made: Sequence[Faults], data: Data, dataset: Dataset, num_re
             num_recordings,
             f"{sum(number for _, number in back):,}",
             first_of([f"{path} ({number:,})" for path, number in back], MOST_PARTLY_READ_NAMED),
+        )
+    if blank := [it for unit in made for it in unit.blank]:
+        LOG.warning(
+            "%d of %d recordings have %s: %s",
+            len(blank),
+            num_recordings,
+            blank_text(framing_of(data)),
+            first_of(blank, MOST_PARTLY_READ_NAMED),
         )
 
 

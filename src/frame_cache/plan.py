@@ -11,7 +11,7 @@ from src.events.framing import Framing
 from src.frame_cache import cache
 from src.frame_cache.framing_options import dataset_of, framing_of, require_crop_on_sensor
 from src.frame_cache.recordings import clock_advice, obtain_recordings
-from src.frame_cache.splits import assign_splits, require_learnable, warn_of_missing_classes
+from src.frame_cache.splits import assign_splits, require_learnable, warn_of_gaps
 from src.frame_cache.work_units import WorkUnit, plan_work_units
 from src.helpers import LOG
 from src.io_funcs import project_root, require_storages, scratch_root
@@ -63,7 +63,7 @@ def plan_preparation(config: Config, stop: StopSignals) -> Preparation:
     splits = assign_splits(recordings, config.data, dataset.own_test_split)
     require_learnable(splits, recordings, dataset)
     require_storages()
-    warn_of_missing_classes(splits, recordings, dataset.classes)
+    warn_of_gaps(splits, recordings, dataset, config)
     units = plan_work_units(splits, recordings)
     relative = Path("data", dataset.name, cache.cache_identity(parameters, fingerprint))
     names = cache.told_names(recordings, root)

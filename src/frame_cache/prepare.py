@@ -244,7 +244,8 @@ def _build(plan: Preparation, data: Data, stop: StopSignals) -> None:
             new = _make_missing(missing, plan.dataset, data, own, len(plan.recordings), stop)
             made |= {unit: (own, it) for unit, it in new.items()}
             try:
-                report_left_out([it for _, it in made.values()], data, plan.dataset, len(plan.recordings))
+                num_read = sum(len(it.numbers) for _, it in made.values())
+                report_left_out([it for _, it in made.values()], data, plan.dataset, len(plan.recordings), num_read)
                 trained = (it.labels for unit, (_, it) in made.items() if unit.split == "train")
                 require_trained_classes(plan.dataset, itertools.chain.from_iterable(trained))
                 # Only now: a reset that is stopped keeps the old cache.
@@ -323,8 +324,8 @@ def _put_together(
                 raise UserError(
                     f"no training frames: {len(plan.recordings)} recordings of {plan.dataset.name} leave none"
                 )
-            if split == "test" or plan.parameters["val_split"] > 0:
-                LOG.warning("there are no %s frames: too few recordings", split)
+            if units:  # else told before
+                LOG.warning("there are no %s frames: all of its recordings were left out", split)
         path = plan.scratch / f"{split}.safetensors"
         entries[split] = cache.write_split(path, bytes_per_frame, labels, numbers, counts, frames())
         entries[split]["recordings_a_class"] = np.bincount(labels, minlength=len(plan.dataset.classes)).tolist()

@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 from src.command_line import UserError
 from src.config import Data
 from src.events.datasets.dataset import Dataset, Recording, broken_links
+from src.events.datasets.listing import entries_of
 from src.events.download.archives import fetch, strange_folders
 from src.events.formats.reading import format_of
 from src.helpers import LOG, format_size, printable
@@ -43,11 +44,7 @@ def obtain_recordings(
             raise UserError(f"cannot bring the recordings of {dataset.name} to {root}: {error}") from error
         recordings = dataset.find_recordings(root)
     if not recordings:
-        setting = "data.data_root" if dataset.of_options is None else "data.folder"
-        text = f"no recordings of {dataset.name} under {printable(str(root))}; is {setting} right?"
-        if dataset.of_options is not None and root.is_dir():
-            text += " Make a folder per class and put its recordings into it, or list them in a labels.csv"
-        raise UserError(text)
+        raise UserError(_why_none(data, dataset, root))
     if dataset.archives and (strangers := _unused_folders(dataset, root, recordings)):
         LOG.warning("nothing is taken from %s in %s: not a folder of %s", ", ".join(strangers), root, dataset.name)
     if len(recordings) < dataset.full_size:
@@ -59,6 +56,33 @@ def obtain_recordings(
             root,
         )
     return root, dataset, recordings
+
+
+def _why_none(data: Data, dataset: Dataset, root: Path) -> str:
+    """Say that there are no recordings, and what to do about it."""
+    where = printable(str(root))
+    if dataset.of_options is None:
+        return f"no recordings of {dataset.name} under {where}; is data.data_root right?"
+    if missing := missing_folder_text(data, dataset, root):
+        return missing
+    what_to_do = "Make a folder per class and put its recordings into it, or list them in a labels.csv"
+    if loose := entries_of(root)["file"]:
+        lie = "1 file lies" if len(loose) == 1 else f"{len(loose):,} files lie"
+        return f"no recordings in {where}, but {lie} directly in it. {what_to_do}"
+    return f"no recordings in {where}. {what_to_do}"
+
+
+def missing_folder_text(data: Data, dataset: Dataset, root: Path) -> str:
+    """Say that the folder of the user's own recordings is missing, and what to do; empty if it is there."""
+    if dataset.of_options is None or root.is_dir():
+        return ""
+    option, where = f"data.folder = {printable(str(data.folder))}", printable(str(root))
+    if root.exists():
+        return f"{option}: {where} is a file; name the folder that holds a folder per class, or a labels.csv"
+    begins = (
+        "" if Path(dataset.folder).is_absolute() else f"; a relative path begins in data.data_root = {data.data_root}"
+    )
+    return f"{option}: there is no folder {where}{begins}"
 
 
 def _unused_folders(dataset: Dataset, root: Path, recordings: list[Recording]) -> list[str]:

@@ -4,10 +4,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.command_line import UserError
-from src.config import Data
+from src.config import Config, Data, Train
 from src.events.datasets.dataset import Dataset, Recording
 from src.frame_cache.cache import SPLITS
 from src.helpers import LOG, printable
+from src.options import plain
+
+_WITHOUT_CLASS = {  # split: what follows if it has no recording of a class
+    "train": "a network cannot learn {it}",
+    "val": "the best epoch is chosen without {it}",
+    "test": "the test says nothing about {it}",
+}
 
 
 def assign_splits(recordings: list[Recording], data: Data, own_test_split: bool) -> dict[str, list[int]]:
@@ -50,7 +57,8 @@ def require_learnable(splits: dict[str, list[int]], recordings: list[Recording],
 
 def _why_not_divided(recordings: list[Recording]) -> tuple[str, str]:
     """Return why recordings cannot be divided among splits freely, and what to do about it."""
-    num_recordings, num_groups = len(recordings), len({recording.group for recording in recordings})
+    num_recordings = len(recordings)
+    num_groups = len({recording.group or str(number) for number, recording in enumerate(recordings)})
     num_files = len({recording.path for recording in recordings})
     if num_groups == num_files < num_recordings:
         return (
@@ -66,15 +74,40 @@ def _why_not_divided(recordings: list[Recording]) -> tuple[str, str]:
     )
 
 
-def warn_of_missing_classes(
-    splits: dict[str, list[int]], recordings: list[Recording], classes: tuple[str, ...]
-) -> None:
-    """Warn of each class that has no recording in train or test."""
-    for split in ("train", "test"):
+def warn_of_gaps(splits: dict[str, list[int]], recordings: list[Recording], dataset: Dataset, config: Config) -> None:
+    """Warn of each split without recordings, unless data.val_split is 0, and of each class that a split lacks."""
+    for split in SPLITS:
         present = {recordings[number].label for number in splits[split]}
-        missing = [printable(name) for label, name in enumerate(classes) if label not in present]
+        missing = [name for label, name in enumerate(dataset.classes) if label not in present]
         if present and missing:
-            LOG.warning("no recording of class %s is in %s", ", ".join(missing), split)
+            LOG.warning("%s", missing_classes_text(split, "recording", missing))
+        if present or (split == "val" and config.data.val_split == 0):
+            continue
+        reason, what_to_do = _why_not_divided(recordings)
+        if split == "val" and (needing := options_needing_val(config.train)):
+            what_to_do += f", or train without it: {' '.join(needing.values())}"
+        LOG.warning("no recording is left for %s: %s; %s", split, reason, what_to_do)
+
+
+def missing_classes_text(split: str, what: str, classes: list[str]) -> str:
+    """Say which classes have no recording or frame in a split, and what follows."""
+    names = ", ".join(map(printable, classes))
+    follows = _WITHOUT_CLASS[split].format(it="it" if len(classes) == 1 else "them")
+    return f"no {what} of class {names} is in {split}: {follows}"
+
+
+def options_needing_val(train: Train) -> dict[str, str]:
+    """Return the options that depend on how val is classified, each with an override that trains without val."""
+    needing = {
+        "scheduler": train.scheduler == "plateau",
+        "early_stopping_patience": train.early_stopping_patience is not None,
+        "best_metric": train.best_metric != Train.best_metric,
+    }
+    return {
+        f"train.{name} = {plain(getattr(train, name))}": f"train.{name}={plain(getattr(Train(), name))}"
+        for name, needs in needing.items()
+        if needs
+    }
 
 
 def _drawn(

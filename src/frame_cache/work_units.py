@@ -84,6 +84,7 @@ class Faults:
         cut_short: (path, bytes) of each recording whose end was not read.
         outside: (path, events) of each recording with events outside the sensor, which were left out.
         back: (path, events) of each recording with events whose time is before that of the event before them.
+        blank: the path of each recording whose frames hold no events, since none become frames.
     """
 
     corrupt: list[str]
@@ -94,6 +95,7 @@ class Faults:
     cut_short: list[tuple[str, int]]
     outside: list[tuple[str, int]]
     back: list[tuple[str, int]]
+    blank: list[str]
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,7 @@ def make_unit(unit: WorkUnit, dataset: Dataset, data: Data, folder: Path, check:
         cut_short=losses["num_unread"],
         outside=losses["num_outside"],
         back=losses["num_back"],
+        blank=[unit.recordings[it.place].path for it in kept if it.frames.is_blank],
         num_events=sum(it.frames.num_events for it in kept),
         seconds=time.perf_counter() - began,
         size=size,

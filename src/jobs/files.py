@@ -139,7 +139,7 @@ _RESULT = record(
 _CONFIG = record(
     {},
     {
-        "data": record({}, {"name": text}),
+        "data": record({}, {"name": text, "folder": optional(text)}),
         "model": record({}, {"model_type": text}),
         "train": record({}, {"epochs": whole(), "best_metric": text}),
     },
@@ -348,7 +348,8 @@ def _config(content: bytes) -> JobConfig:
     tree = _CONFIG(parse_yaml(words))
     data, model, train = (tree.get(section, {}) for section in ("data", "model", "train"))
     metric = train.get("best_metric", JobConfig.best_metric)
-    return JobConfig(words, data.get("name"), model.get("model_type"), train.get("epochs"), metric)
+    dataset = " ".join(filter(None, (data.get("name"), data.get("folder"))))  # the folder tells own recordings apart
+    return JobConfig(words, dataset or None, model.get("model_type"), train.get("epochs"), metric)
 
 
 def _metrics(content: bytes) -> list[dict[str, Any]]:

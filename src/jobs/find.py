@@ -10,6 +10,7 @@ from src.command_line import UserError
 from src.io_funcs import check_name, from_user, is_locked, project_root, scratch_root
 from src.jobs.folders import MODEL_SUFFIXES, SWEEP_FILE, Job, is_path, result_files
 
+GIVE_A_MODEL = "give a model's .safetensors file, a circuit's .json file or a job id"
 MOST_NAMED = 10  # jobs in a message
 _OLD_NAME = re.compile(r"[._-][A-Za-z0-9._-]{0,127}")
 
@@ -54,7 +55,7 @@ def require_model_file(path: Path) -> None:
     if path.is_file():
         return
     problem = "it is not a file" if path.exists() else "there is no such file"
-    hint = "give a model's .safetensors file, a circuit's .json file or a job id"
+    hint = GIVE_A_MODEL
     if near := _nearest_file(path) or _nearest_job(path):
         hint = f"did you mean {near}?"
     raise UserError(f"{path}: {problem}; {hint}")

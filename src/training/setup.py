@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from src.command_line import StopSignals, UserError
 from src.compiling import tell_again
-from src.config import Config, Train
+from src.config import Config
 from src.data import FrameCache, open_cache, place_splits, read_samples
 from src.distributed.gradients import data_parallel
 from src.distributed.group import device_name, rank, rank_zero_first
 from src.frame_cache.cache import MissingCacheError, cache_parameters
 from src.frame_cache.framing_options import dataset_of
 from src.frame_cache.prepare import prepare
+from src.frame_cache.splits import missing_classes_text, options_needing_val
 from src.helpers import LOG, keep_freed_memory, log_to_file, seed_everything
 from src.io_funcs import from_repository, remove_leftovers, write_atomic
 from src.jobs.folders import Job, job_lock, refuse_existing, remove_results
 from src.model import FrameModel, create_model, least_size, require_fitting_frames
-from src.options import differing_keys
+from src.options import differing_keys, plain
 from src.reports.provenance import record_start
 from src.training.augmentation import require_fitting_augmentation
 from src.training.device import autocast, choose_device, require_memory
@@ -142,18 +143,22 @@ def _first_frame(run: TrainingRun) -> torch.Tensor:
 
 
 def require_val_split(config: Config, cache: FrameCache) -> None:
-    """Raise UserError if there are no val frames, but an option depends on how well they are classified."""
-    needs = {
-        "scheduler": config.train.scheduler == "plateau",
-        "early_stopping_patience": config.train.early_stopping_patience is not None,
-        "best_metric": config.train.best_metric != Train.best_metric,
-    }
-    needing = [f"train.{name} = {getattr(config.train, name)}" for name, needed in needs.items() if needed]
-    if needing and not len(cache.splits["val"]):
-        raise UserError(
-            f"{' and '.join(needing)} cannot be without a val split, and that of {cache.folder} is empty: add "
-            f"recordings, prepare with a larger data.val_split, or leave the option out"
-        )
+    """Raise UserError if an option depends on val frames and there are none; warn of classes that have none there."""
+    in_val = set(cache.splits["val"].labels.tolist())
+    missing = [name for label, name in enumerate(cache.class_names) if label not in in_val]
+    if in_val and missing:
+        LOG.warning("%s", missing_classes_text("val", "frame", missing))
+    needing = options_needing_val(config.train)
+    if in_val or not needing:
+        return
+    if config.data.val_split == 0:
+        what_to_do = "prepare with data.val_split above 0"
+    else:
+        what_to_do = "add recordings (if data.group_by or labels.csv groups them, of other groups) and prepare again"
+    raise UserError(
+        f"{' and '.join(needing)} cannot be without a val split, and that of {cache.folder} is empty: {what_to_do}, "
+        f"or train without it: {' '.join(needing.values())}"
+    )
 
 
 def find_or_prepare_cache(config: Config, stop: StopSignals) -> FrameCache:
@@ -176,7 +181,8 @@ def find_or_prepare_cache(config: Config, stop: StopSignals) -> FrameCache:
     if differing := differing_keys(made, wanted):
         raise UserError(
             f"{path} (data.prepare_if_missing) prepares another cache than this config trains on: "
-            + ", ".join(f"data.{key} = {theirs} there, {ours} here" for key, theirs, ours in differing)
+            + ", ".join(f"data.{key} = {plain(theirs)} there, {plain(ours)} here" for key, theirs, ours in differing)
+            + ". Correct one of the two, or prepare first with ./prepare_data.sh and this config"
         )
     prepare(dataclasses.replace(preparation, data=data), stop)
     return open_cache(config, stop.check)

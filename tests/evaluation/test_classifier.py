@@ -305,3 +305,17 @@ def test_events_are_not_changed(dense, recording):
     events = read_recording(recording)
     dense.predict(events)
     assert same(events, read_recording(recording))
+
+
+APART = np.array([5, 20], np.uint16)
+ALONE = Events(APART, APART, 10**5 * APART.astype(np.int64), np.ones(2, np.uint8))
+
+
+def test_a_recording_that_denoising_leaves_nothing_of_is_blank(folder, saved):
+    classifier = load_classifier(saved("dense, stacked and cropped")[3])
+    stream = classifier.stream()
+    list(stream.push(ALONE))
+    stream.finish()
+    assert classifier.predict(ALONE).is_blank
+    assert stream.is_blank
+    assert not classifier.predict(folder / "recordings/NMNIST/Test/3/00000.bin").is_blank

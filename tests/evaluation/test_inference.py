@@ -122,6 +122,11 @@ def test_what_is_no_model_is_refused(tmp_path, content):
     refused(tmp_path / "a.safetensors", "cannot read the model")
 
 
+def test_a_file_that_is_not_named_as_a_model_is_said_to_be_none(tmp_path):
+    (tmp_path / "job.yaml").write_text("data:\n  name: NMNIST\n")
+    refused(tmp_path / "job.yaml", r"job.yaml: it holds no model; give a model's .safetensors file, a circuit's")
+
+
 @pytest.mark.parametrize("size", [4, 300, -1])
 def test_a_truncated_model_is_refused(tmp_path, size):
     path = save(tmp_path / "a.safetensors")

@@ -19,6 +19,7 @@ PREDICTION = Prediction(
     0,
     0,
     0,
+    False,
     np.array([1, 0]),
     np.array([[0.1, 0.9], [0.6, 0.4]]),
     np.array([[-5, 10], [7, 20]]),

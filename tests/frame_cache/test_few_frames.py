@@ -38,7 +38,7 @@ def warning(storages, caplog):
 def test_a_size_of_frames_above_that_of_most_recordings_is_told_with_one_that_fits(warning):
     assert warning() == (
         "6 of 6 recordings give a single frame; data.events_per_frame = 2000 and data.overlap = 1000 are too large: "
-        "try data.events_per_frame=300 data.overlap=150"
+        "try data.events_per_frame=50 data.overlap=25"
     )
 
 
@@ -47,9 +47,9 @@ def test_the_suggested_size_gives_several_frames_each(warning):
     assert warning(**{name: int(value) for name, value in options.items()}) == ""
 
 
-def test_windows_of_time_are_suggested_by_the_duration(warning):
+def test_windows_of_time_are_suggested_in_microseconds(warning):
     text = warning(frame_mode="time_window", time_window=2_000_000, overlap=0)
-    assert text.endswith("try data.time_window=300000 data.overlap=150000")
+    assert text.endswith("try data.time_window=50000 data.overlap=25000")
 
 
 def test_denoising_that_leaves_few_events_is_told(warning):

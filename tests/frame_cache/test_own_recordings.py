@@ -68,10 +68,10 @@ def two_sensors(folder):
 CLASSES = "Make a folder per class and put its recordings into it"
 WRONG_FOLDERS = {
     "empty": (lambda folder: None, CLASSES),
-    "missing": (Path.rmdir, "is data.folder right?"),
-    "a file": (lambda folder: (folder.rmdir(), folder.write_bytes(RECORDING)), "is data.folder right?"),
+    "missing": (Path.rmdir, "there is no folder"),
+    "a file": (lambda folder: (folder.rmdir(), folder.write_bytes(RECORDING)), "mine is a file; name the folder that"),
     "a link to itself": (lambda folder: (folder.rmdir(), folder.symlink_to(folder)), "Too many levels of symbolic"),
-    "no classes": (lambda folder: put(folder, "1.bin", "2.bin"), CLASSES),
+    "no classes": (lambda folder: put(folder, "1.bin", "2.bin"), f"2 files lie directly in it. {CLASSES}"),
     "empty classes": (lambda folder: [(folder / name).mkdir() for name in "ab"], CLASSES),
     "folders in classes": (
         lambda folder: put(folder, "a/x/1.bin", "b/x/1.bin"),
@@ -241,4 +241,20 @@ def test_two_recordings_per_class_are_enough_for_a_test(folder):
 
 
 def test_a_folder_with_a_line_break_in_its_name_stays_in_one_line(folder):
-    refused(folder / "line\nbreak", "line\\nbreak'; is data.folder right?")
+    refused(folder / "line\nbreak", "there is no folder '")
+
+
+APART = np.array([5, 20], np.uint16)
+ALONE = Events(APART, APART, 10**5 * APART.astype(np.int64), np.ones(2, np.uint8))
+
+
+@pytest.mark.parametrize("look", [lambda config: inspect(config, str), lambda config: prepare(config, StopSignals())])
+def test_a_recording_of_which_denoising_leaves_nothing_is_named(folder, caplog, look):
+    two_classes(folder)
+    put(folder, "a/9.bin", content=nmnist_bin.encode(ALONE))
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        look(config(folder))
+    assert (
+        "1 of 9 recordings have blank frames only, since data.denoise_time = 1200 (0: no denoising) leaves no events: "
+        f"{folder}/a/9.bin"
+    ) in caplog.text

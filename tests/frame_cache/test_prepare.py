@@ -322,7 +322,7 @@ def test_a_class_without_a_recording_in_a_split_is_named(config, tmp_path, caplo
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         prepare(config, StopSignals())
     (line,) = [record.message for record in caplog.records if "no recording of class" in record.message]
-    assert line == "no recording of class 3 is in test"
+    assert line == "no recording of class 3 is in test: the test says nothing about it"
 
 
 def test_misnamed_folders_alone_start_no_download(config, tmp_path):
@@ -436,7 +436,9 @@ def test_one_corrupt_recording_among_few_is_left_out(config, tmp_path):
 def test_more_than_a_few_and_one_in_a_hundred_corrupt_fails_and_leaves_no_cache(many, tmp_path):
     for number in range(3):
         (tmp_path / "recordings" / "NMNIST" / "Train" / "5" / f"{number:05d}.bin").write_bytes(b"123")
-    with pytest.raises(UserError, match=r"3 of 200 recordings cannot be used, more than 1%.*3 are corrupt"):
+    with pytest.raises(
+        UserError, match=r"3 of 200 recordings cannot be used \(180 were read\), more than 1%.*3 are corrupt"
+    ):
         prepare(many, StopSignals())
     assert not list(tmp_path.glob("*/data/*/*/manifest.json"))
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.command_line import UserError
-from src.config import Data
+from src.config import Config, Data, Train
 from src.events.datasets.dataset import Recording
 from src.events.datasets.folder import FOLDER
-from src.frame_cache.splits import assign_splits, require_learnable
+from src.frame_cache.splits import assign_splits, require_learnable, warn_of_gaps
 
 LABELS_AND_GROUPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=60)
 
@@ -83,3 +83,40 @@ def test_too_few_recordings_are_not_said_to_be_groups():
     dataset = replace(FOLDER, classes=("led", "arm"))
     with pytest.raises(UserError, match=r"class 'arm' .*: 4 recordings are too few to be divided; add recordings"):
         require_learnable(splits, mine, dataset)
+
+
+@pytest.fixture
+def gaps(caplog):
+    """A function that returns the warnings of what splits lack: recordings, their split, and options."""
+
+    def warnings(mine, splits, **options):
+        warn_of_gaps(splits, mine, replace(FOLDER, classes=("led", "arm")), Config(**options))
+        return [record.getMessage() for record in caplog.records]
+
+    return warnings
+
+
+@pytest.mark.parametrize(
+    ("split", "follows"),
+    [("val", "the best epoch is chosen without it"), ("test", "the test says nothing about it")],
+)
+def test_a_class_that_a_split_lacks_is_named_with_what_follows(gaps, split, follows):
+    splits = {"train": [0, 1], "val": [2, 3], "test": [4, 5], split: [2]}
+    mine = recordings([(number % 2, number) for number in range(6)])
+    assert gaps(mine, splits) == [f"no recording of class arm is in {split}: {follows}"]
+
+
+def test_two_groups_leave_no_validation_and_the_warning_names_the_options_that_need_it(gaps):
+    mine = recordings([(0, 0), (1, 0), (0, 1), (1, 1)])
+    train = Train(early_stopping_patience=5, best_metric="loss")
+    (text,) = gaps(mine, {"train": [0, 1], "val": [], "test": [2, 3]}, train=train)
+    assert text == (
+        "no recording is left for val: 4 recordings are in 2 groups, which are not divided; change data.group_by or "
+        "the groups of labels.csv, or train without it: train.early_stopping_patience=null "
+        "train.best_metric=frame_accuracy"
+    )
+
+
+def test_nothing_is_said_of_validation_that_nobody_wants(gaps):
+    mine = recordings([(0, 0), (1, 1), (0, 2), (1, 3)])
+    assert gaps(mine, {"train": [0, 1], "val": [], "test": [2, 3]}, data=Data(val_split=0)) == []

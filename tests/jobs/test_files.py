@@ -262,6 +262,15 @@ def test_no_damage_breaks_report_compare_or_status(job, monkeypatch, data):
     assert "<h1>j</h1>" in report.write_report(job).read_text(encoding="utf-8")
 
 
+def test_jobs_of_two_folders_of_own_recordings_are_not_compared_as_one_dataset(job, capsys):
+    for name, folder in (("j", "mine"), ("other", "yours")):
+        (Job(name).logs / "config.yaml").write_text(f"data: {{name: FOLDER, folder: {folder}}}")
+    compare.compare(["j", "other"])
+    assert "different datasets, whose accuracies cannot be compared: FOLDER mine: j; FOLDER yours: other" in (
+        capsys.readouterr().out
+    )
+
+
 def test_extreme_but_sound_values_can_be_drawn(job):
     steep = [
         {"step": 10**15, "epoch": epoch, "split": "val", "loss": loss, "frame_accuracy": 0.0, "learning_rate": 1e15}

@@ -176,7 +176,7 @@ def test_datagrams_have_the_frames_of_the_file(folder, predict):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert out == b""
-    assert process.returncode == 130
+    assert process.returncode == 0
     assert [{"file": path, **frame} for frame in frames] == of_file
     assert f"{len(events)} events, {len(frames)} frames: class " in err.decode()
 
@@ -227,16 +227,16 @@ def test_the_header_of_a_stream_does_not_wait_for_events(predict):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("source", [[], ["udp://127.0.0.1:0"]])
-def test_a_signal_ends_a_stream_that_waits(folder, source, number, code):
+def test_a_signal_ends_a_stream_that_waits(folder, source, number):
     process = start_stream(folder, "--stream", *source)
     process.stdout.readline()  # the header: signals are handled by now
     process.send_signal(number)
     began = time.monotonic()
-    assert process.wait(timeout=60) == code
+    assert process.wait(timeout=60) == 0
     assert time.monotonic() - began < 30
-    assert b"stopped cleanly" in process.stderr.read()
+    assert b"ended by a signal" in process.stderr.read()
 
 
 @pytest.mark.slow

@@ -121,6 +121,11 @@ class Dataset:
     of_options: "Callable[[OwnRecordings], Dataset] | None" = None
     complete: "Callable[[Path], tuple[Dataset, list[Recording]]] | None" = None
 
+    @property
+    def folder_option(self) -> str:
+        """Return the option that says where the recordings lie."""
+        return "data_root" if self.of_options is None else "folder"
+
 
 def recordings_in_class_folders(
     folder: Path, class_folders: Sequence[str], suffix: str, is_test: bool

@@ -220,7 +220,8 @@ def _sensor_size(paths: Sequence[str], given: tuple[int, int] | None) -> tuple[i
         )
     if given is not None and sizes and sizes[0] != given:
         raise UserError(
-            f"data.sensor_size = {list(given)}: {by_size[sizes[0]]!r} is of a sensor of {_times(sizes[0])} pixels"
+            f"data.sensor_size = {list(given)}: {by_size[sizes[0]]!r} is of a sensor of {_times(sizes[0])} pixels; "
+            f"leave the option out: the file says how large its sensor is"
         )
     return given or sizes[0]
 

@@ -114,8 +114,10 @@ def _columns(table: str, header: list[str]) -> dict[str, int]:
         place |= {name: names.index(name) for name in found}
     for column in ("file", "label"):
         if column not in place:
+            names_of = " or ".join(map(repr, COLUMNS[column]))
             raise UserError(
-                f"{table}: it has no column {column!r}; its first line is {','.join(header)[:MOST_SHOWN]!r}"
+                f"{table}: it has no column {names_of}; its first line must name the columns, such as 'file,label', "
+                f"but is {','.join(header)[:MOST_SHOWN]!r}"
             )
     if unclear := {"start", "end"} & set(names):
         raise UserError(f"{table}: column {min(unclear)!r} has no unit; name it {min(unclear)}_us or {min(unclear)}_s")
@@ -194,8 +196,15 @@ def _near(path: Path, name: str) -> str:
         names = [other.name for other in path.parent.iterdir()]
     except OSError:
         return ""
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {str(Path(name).with_name(near[0]))!r}?" if near else ""
+    stems = {  # another number is another recording, not a slip
+        Path(other).stem.casefold(): other for other in names if _numbers(other) == _numbers(path.name)
+    }
+    near = difflib.get_close_matches(path.stem.casefold(), stems, n=1)
+    return f"; did you mean {str(Path(name).with_name(stems[near[0]]))!r}?" if near else ""
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall(r"[0-9]+", Path(name).stem)
 
 
 def _time(where: str, column: str, row: dict[str, str], unit: str) -> int | None:

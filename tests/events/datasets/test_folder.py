@@ -170,7 +170,8 @@ def test_files_of_two_sensors_are_named(tmp_path, given):
 def test_another_sensor_than_the_option_says_is_named(tmp_path):
     write(tmp_path, "a/1", "a/2", "b/3", "b/4", content=aedat4.encode(EVENTS, (346, 260)))
     with pytest.raises(
-        UserError, match=r"^data\.sensor_size = \[640, 480\]: '.*1' is of a sensor of 346 x 260 pixels$"
+        UserError,
+        match=r"^data\.sensor_size = \[640, 480\]: '.*1' is of a sensor of 346 x 260 pixels; leave the option out",
     ):
         completed(tmp_path, (640, 480))
 
@@ -200,10 +201,19 @@ def test_too_few_recordings_are_refused(tmp_path, names, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column 'file'"),
-        ("file,labels\nx.bin,a\n", "no column 'label'; its first line is 'file,labels'"),
+        (
+            "",
+            "no column 'file' or 'path' or 'filename'; its first line must name the columns, such as 'file,label'",
+        ),
+        (
+            "file,labels\nx.bin,a\n",
+            "no column 'label' or 'class'; its first line must name .*, such as 'file,label', but is 'file,labels'",
+        ),
         ("file,label\nz.bin,a\n", "line 2: 'z.bin': there is no such file"),
         ("file,label\nx.bim,a\n", "did you mean 'x.bin'"),
+        ("file,label\nX.BIN,a\n", "did you mean 'x.bin'"),
+        ("file,label\nx,a\n", "did you mean 'x.bin'"),
+        ("file,label\nx2.bin,a\n", "there is no such file$"),
         ("file,label\nfolder,a\n", "'folder': it is a folder, not a file"),
         ("file,label\na\\x.bin,a\n", "there is no such file; write / between folders"),
         (f"file,label\n{'x' * 5000},a\n", "line 2: 'x{100}': File name too long"),
