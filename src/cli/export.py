@@ -46,7 +46,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--levels-per-stage",
         metavar="N",
         type=_positive,
-        default=8,
         help="with --to rtl: gates in a row between two registers of the network's pipeline (default: 8)",
     )
     checks = parser.add_argument_group("tests and size")
@@ -82,7 +81,7 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     from src.config import Config
     from src.evaluation.inference import find_model, load_model, model_sensor_size
     from src.export.c_stream.microcontroller import size_text
-    from src.export.exported import ExportedModel
+    from src.export.exported import LEVELS_PER_STAGE, ExportedModel
 
     wanted = _wanted(arguments)
     path = find_model(wanted)
@@ -90,14 +89,17 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     config = Config.from_dict(about["config"], str(path))
     source = config.base.job_id or path.stem
     names, sensor_size = tuple(about["class_names"]), model_sensor_size(path, about, config)
-    numbers = arguments.frames, arguments.levels_per_stage
+    numbers = arguments.frames, arguments.levels_per_stage or LEVELS_PER_STAGE
     exported = ExportedModel(
         model, config, names, about["step"], source, sensor_size, *numbers, circuit_name=about.get("name", "")
     )
     export = EXPORT_TARGETS.load(arguments.to)(exported)
     if export.design is None and (arguments.estimate or arguments.synthesize):
         raise UserError(f"{'--estimate' if arguments.estimate else '--synthesize'} needs --to verilog or rtl")
-    families = list(FAMILIES) if arguments.synthesize == "all" else [arguments.synthesize] * bool(arguments.synthesize)
+    if arguments.levels_per_stage is not None and not export.is_pipelined:
+        raise UserError("--levels-per-stage needs --to rtl, which alone divides the network by registers")
+    every = {"all": [*reversed(FAMILIES)], None: []}  # first the families whose tools are quick
+    families = every.get(arguments.synthesize, [arguments.synthesize])
     tools = ["yosys"] if arguments.estimate else []
     for tool in [*tools, *(tool for family in families for tool in FAMILIES[family].tools)]:
         find_tool(tool)
@@ -115,7 +117,7 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
         if job is not None:
             write_json(microcontroller_path(job), {**export.microcontroller, "step": exported.step})
     if arguments.estimate:
-        _estimate(exported, arguments.estimate, job, stop)
+        _estimate(exported, export.is_pipelined, arguments.estimate, job, stop)
     for family in families:
         _synthesize(export.design(family), family, exported, folder, job, stop)
     return EXIT_DONE
@@ -144,14 +146,19 @@ def _refuse_to_replace_others(folder: Path, file_names: list[str], source: str) 
                 )
 
 
-def _estimate(exported: "ExportedModel", family: str, job: Job | None, stop: StopSignals) -> None:
+def _estimate(exported: "ExportedModel", is_pipelined: bool, family: str, job: Job | None, stop: StopSignals) -> None:
     """Log the number of LUTs that a circuit takes; keep a job's for its report, which does not wait for yosys."""
     from src.circuit.netlist import netlist_of
     from src.export.yosys import estimate_luts, log_fit
 
     netlist = netlist_of(exported.circuit, counter_inputs=FAMILIES[family].counter_inputs)
     luts = estimate_luts(netlist, family, check=stop.check)
-    LOG.info("%s: %s LUTs, with the counters and the comparison of the classes", family, f"{luts:,}")
+    LOG.info(
+        "%s: %s LUTs for the network of a frame, with the counters and the comparison of the classes%s",
+        family,
+        f"{luts:,}",
+        "; --synthesize counts all of the stream" if is_pipelined else "",
+    )
     log_fit(family, luts)
     if job is not None:
         write_json(luts_path(job, family), {"luts": luts, "step": exported.step})

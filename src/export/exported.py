@@ -30,12 +30,14 @@ class Export:
         what: what they hold, for people.
         microcontroller: bytes on a microcontroller, see `measured_size`; None if they are not known.
         design: returns what `job.sh export --synthesize` synthesises for an FPGA family; None if there is nothing.
+        is_pipelined: whether `levels_per_stage` decides how the network is divided by registers.
     """
 
     files: dict[str, str | bytes]
     what: str
     microcontroller: dict[str, int] | None = None
     design: Callable[[str], Design] | None = None
+    is_pipelined: bool = False
 
 
 @dataclass(frozen=True)

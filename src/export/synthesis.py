@@ -1,6 +1,7 @@
 """Synthesis, placement and routing of a design: what it takes of an FPGA, and how fast its clock may be."""
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from src.helpers import LOG, format_duration
 
 FREQUENCY = 100  # MHz, what nextpnr aims at; it says what it reached
 SEED = 1  # of nextpnr's placement
+_DOES_NOT_FIT = re.compile("unable to (place|find)|failed to place", re.IGNORECASE)  # what nextpnr says of it
 
 
 @dataclass(frozen=True)
@@ -189,18 +191,22 @@ def _place_and_route(
     design: Design, target: Family, found: Resources, folder: Path, check: Callable[[], None]
 ) -> _Placed | None:
     """Place and route a synthesised design on the smallest device that holds it; None if that cannot be done."""
+    program = target.place_and_route
     words = [*target.nextpnr, "--json", "design.json", "--report", "report.json", "--seed", str(SEED)]
     words += ["--freq", str(FREQUENCY), "--timing-allow-fail"]
     for device in target.devices:
         if device.share(found) > 1:
             continue
-        LOG.info("%s places and routes %s on %s", target.place_and_route, design.top, device.name)
+        LOG.info("%s places and routes %s on %s", program, design.top, device.name)
         try:
-            run_tool(target.place_and_route, [*words, *device.nextpnr], folder, check=check)
+            run_tool(program, [*words, *device.nextpnr], folder, check=check)
         except GivenUpError as error:
             LOG.warning("%s: the wires of %s on %s are not routed", error, design.top, device.name)
             return None
         except ToolError as error:
+            if not _DOES_NOT_FIT.search(str(error)):
+                LOG.warning("%s failed on %s: %s; %s is not placed", program, device.name, error, design.top)
+                return None
             LOG.warning("%s does not hold %s: %s", device.name, design.top, error)
             continue
         report = json.loads((folder / "report.json").read_text())

@@ -133,7 +133,9 @@ class FrameModel(nn.Module):
         Raises:
             UserError: if the model is not made of gates.
         """
-        raise UserError(f"a {type(self).__name__} is no circuit of gates, as models of model_type difflogic are")
+        raise UserError(
+            f"a {type(self).__name__} is no circuit of gates, as models of model_type difflogic are; ONNX takes it, too"
+        )
 
     def circuit_inputs(self, packed: torch.Tensor) -> torch.Tensor:
         """Return the packed bits that the circuit reads, for frames as `forward_packed` takes them."""

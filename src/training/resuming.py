@@ -26,11 +26,7 @@ def resume_from_checkpoint(run: TrainingRun) -> None:
         return
     require_same_frames(run, state)
     require_same_config(run, state)
-    for key, now in environment(run).items():
-        if (then := state["environment"][key]) != now:
-            LOG.warning(
-                "%s was %s and is %s now: the run goes on, but not bit for bit as it would have", key, then, now
-            )
+    warn_of_other_machine(run, state)
     _restore(run, state)
     progress = run.progress
     if is_trained(run):
@@ -39,6 +35,15 @@ def resume_from_checkpoint(run: TrainingRun) -> None:
         LOG.info("resuming after batch %d of epoch %d", progress.batch, progress.epoch + 1)
     else:
         LOG.info("resuming after epoch %d", progress.epoch)
+
+
+def warn_of_other_machine(run: TrainingRun, state: dict[str, Any]) -> None:
+    """Warn of each thing that must be equal for bit-identical results and is not what it was at the checkpoint."""
+    for key, now in environment(run).items():
+        if (then := state["environment"].get(key, now)) != now:  # older checkpoints do not say the processor
+            LOG.warning(
+                "%s was %s and is %s now: the run goes on, but not bit for bit as it would have", key, then, now
+            )
 
 
 def newest_state(job: Job) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import llvmlite.binding
 import torch
 
 from src import checkpoint
@@ -172,10 +173,17 @@ def description(run: TrainingRun) -> dict[str, Any]:
 
 
 def environment(run: TrainingRun) -> dict[str, Any]:
-    """Return what must be equal for bit-identical results."""
-    cuda = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else None
+    """Return what must be equal for bit-identical results.
+
+    On a CPU that includes its kind: libraries choose their code by it, which decides the order of additions.
+    """
+    if run.device.type == "cuda":
+        device = {"the device": torch.cuda.get_device_name(run.device)}
+    else:
+        kind = f"{llvmlite.binding.get_host_cpu_name()} with {torch.backends.cpu.get_cpu_capability()}"
+        device = {"the device": "cpu", "the processor": kind}
     return {
-        "the device": cuda or "cpu",
+        **device,
         "the number of processes": world_size(),
         "the number of CPU threads": torch.get_num_threads(),
         "PyTorch's version": torch.__version__,

@@ -1,10 +1,12 @@
 """Synthesis: a design's size, the device that holds it and its clock, from the real tools where they are there."""
 
+import dataclasses
+
 import pytest
 
 from src.circuit.netlist import netlist_of
 from src.command_line import RunError, UserError
-from src.export.devices import FAMILIES, Resources
+from src.export.devices import FAMILIES, Device, Resources
 from src.export.hardware_tools import find_tool
 from src.export.synthesis import (
     Design,
@@ -98,6 +100,27 @@ def test_a_tiny_network_is_synthesised_and_where_nextpnr_is_there_placed_and_rou
         assert hardware.full[hardware.device] <= 1
         assert hardware.latency_ns == pytest.approx(1000 / hardware.fmax_mhz)
         assert hardware.frames_per_second == pytest.approx(1e6 * hardware.fmax_mhz)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "placed", "told"),
+    [
+        (("--nonsense",), None, "failed on first: unrecognised option '--nonsense'; counter is not placed"),
+        (("--hx1k", "--package", "tq144"), "HX8K", "first does not hold counter: ERROR: Unable to "),
+    ],
+)
+def test_a_larger_device_is_tried_only_if_the_design_does_not_fit(monkeypatch, caplog, first, placed, told):
+    need("yosys")
+    need("nextpnr-ice40")
+    ice40 = FAMILIES["ice40"]
+    devices = (Device("first", Resources(9000, 9000, 99), first), ice40.devices[-1])
+    monkeypatch.setitem(FAMILIES, "ice40", dataclasses.replace(ice40, devices=devices))
+    body = "reg [1999:0] s; always @(posedge clk) s <= {s[1998:0], d ^ s[9]}; assign q = s[1999];"
+    text = f"module counter(input clk, d, output q); {body} endmodule"
+    hardware = synthesize(Design("counter", {"counter.v": text}), "ice40")
+    assert hardware.device == placed
+    assert told in caplog.text
 
 
 @pytest.mark.slow

@@ -149,6 +149,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(work_units, "UNIT_BYTES", 20_000)
 
 
+@pytest.mark.slow
 def test_neither_processes_nor_parts_change_a_byte(config, monkeypatch):
     whole = content(prepare(config, StopSignals()))
     monkeypatch.setattr(work_units, "UNIT_BYTES", 20_000)
@@ -209,8 +210,11 @@ def test_reset_cache_forgets_what_an_interrupted_preparation_made(config, small_
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda raw: raw[:-1], lambda raw: bytes([raw[0] ^ 1]) + raw[1:], lambda raw: bytes(len(raw))],
-    ids=["cut", "a bit", "zeros, as after a power cut"],
+    [
+        pytest.param(lambda raw: raw[:-1], id="cut"),
+        pytest.param(lambda raw: bytes([raw[0] ^ 1]) + raw[1:], id="a bit"),
+        pytest.param(lambda raw: bytes(len(raw)), id="zeros, as after a power cut", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("suffix", ["frames", "json"])
 def test_a_damaged_part_is_made_again(config, small_parts, damage, suffix):
@@ -222,7 +226,9 @@ def test_a_damaged_part_is_made_again(config, small_parts, damage, suffix):
     assert content(prepare(config, StopSignals())) == whole
 
 
-@pytest.mark.parametrize("shards", [1, 4, 40])
+@pytest.mark.parametrize(
+    "shards", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(40, marks=pytest.mark.slow)]
+)
 def test_shards_put_together_are_the_unsharded_cache(config, small_parts, monkeypatch, shards):
     whole = prepare(config, StopSignals())
     expected = content(whole)

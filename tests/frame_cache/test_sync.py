@@ -322,6 +322,7 @@ def test_training_may_open_the_cache_while_it_is_copied_again_and_again(prepared
         assert output.split() == [whole] * 8
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_1_where_something_is_wrong_and_2_for_an_unknown_dataset(folders, tmp_path):
     for folder in folders:
         flip_a_byte(folder / "test.safetensors")

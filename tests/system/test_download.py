@@ -102,6 +102,7 @@ def test_a_download_ended_by_a_signal_goes_on_where_it_was(server, tmp_path, num
     assert recordings(tmp_path / "recordings") == recordings(tmp_path / "original")
 
 
+@pytest.mark.slow
 def test_tar_files_are_downloaded_unpacked_and_prepared(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     original = stand_ins.write("POKERDVS", tmp_path / "original", per_class=5)

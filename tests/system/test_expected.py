@@ -17,7 +17,8 @@ from src.evaluation.evaluate import evaluate_job
 from src.evaluation.inference import load_model
 from tests.expected import regenerate
 
-DENSE = "difflogic_dense"  # takes longest
+DENSE = "difflogic_dense"
+SLOW = (DENSE, "difflogic_votes")
 
 
 class Tolerance(NamedTuple):
@@ -61,14 +62,15 @@ def measured(folder):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == DENSE)) for name in regenerate.RUNS]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in regenerate.RUNS]
 )
 def test_a_run_has_the_expected_metrics(measured, name):
     rows, expected = measured(name), regenerate.expected(name)
     assert not differences(rows, expected, TOLERANCES[name]), "after a wanted change, see CONTRIBUTING.md"
 
 
-@pytest.mark.parametrize("name", [pytest.param(DENSE, marks=pytest.mark.slow), "difflogic_votes"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
 def test_classes_by_vote_are_those_of_the_circuit_s_summed_counts(folder, measured, monkeypatch, name):
     measured(name)
     for storage in ("project", "scratch"):

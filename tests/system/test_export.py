@@ -78,7 +78,7 @@ def test_an_export_does_not_replace_that_of_a_job_with_the_same_file_names(folde
 
     def exported(job):
         words = {"job": job, "model": None, "to": kind, "out": str(folder / "out"), "frames": 3}
-        words |= {"levels_per_stage": 8, "estimate": None, "synthesize": None}
+        words |= {"levels_per_stage": None, "estimate": None, "synthesize": None}
         export.run(argparse.Namespace(**words), StopSignals())
         return {path.name: path.read_bytes() for path in (folder / "out").rglob("*.*")}
 
@@ -95,7 +95,7 @@ def test_a_circuit_s_file_is_exported_as_its_job_is(folder, monkeypatch, kind):
 
     def exported(out, to=kind, job=None, model=None):
         words = {"job": job, "model": model, "to": to, "out": str(folder / out), "frames": 20}
-        words |= {"levels_per_stage": 8, "estimate": None, "synthesize": None}
+        words |= {"levels_per_stage": None, "estimate": None, "synthesize": None}
         export.run(argparse.Namespace(**words), StopSignals())
         return {path.relative_to(folder / out): path.read_bytes() for path in (folder / out).rglob("*.*")}
 
@@ -124,6 +124,7 @@ def test_options_that_cannot_stream_leave_out_the_program_that_takes_events(fold
 
 BAD = [
     (("cnn", "--to", "c"), "a CNN is no circuit of gates"),
+    (("gates", "--to", "c", "--levels-per-stage", "4"), "--levels-per-stage needs --to rtl, which alone divides"),
     (("gates", "--to", "c", "--out", "/proc/nowhere"), "/proc/nowhere: cannot write there"),
     (("nobody", "--to", "onnx"), "there is no job nobody"),
     (("damaged.safetensors", "--to", "json"), "damaged.safetensors: cannot read the model"),

@@ -132,6 +132,7 @@ def test_debug_shortens_epochs_to_20_batches(jobs):
     assert result["steps"] == 20  # … and cut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_trains(jobs, dtype):
     main(jobs, f"--job_id={dtype}", "--override", f"train.dtype={dtype} train.epochs=3")

@@ -32,6 +32,7 @@ def logged(folder, job_id):
     return curves, history, run_id
 
 
+@pytest.mark.slow
 def test_a_logger_whose_package_is_missing_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     package = tmp_path / "path" / "wandb.py"
     package.parent.mkdir()

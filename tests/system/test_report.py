@@ -287,6 +287,7 @@ def test_the_size_on_a_microcontroller_stands_in_the_report(copy):
     assert "Cortex-M4" not in write_report(copy).read_text()  # that of another model
 
 
+@pytest.mark.slow
 def test_the_hardware_of_the_job_s_model_stands_in_the_report_and_in_comparisons(storages, copy):
     result = {
         **{"family": "ecp5", "top": "copy_registered", "what": "", "luts": 4321, "registers": 99, "block_rams": 0},

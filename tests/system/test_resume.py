@@ -80,6 +80,7 @@ def test_a_signal_saves_a_checkpoint_and_the_resumed_run_equals_an_uninterrupted
     assert outcome(prepared, job) == outcome(prepared, "uninterrupted")
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_job_with_more_epochs_goes_on(prepared):
     small_job.run(prepared, "main.py", "small.yaml", "--job_id=longer")
     output = small_job.run(

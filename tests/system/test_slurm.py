@@ -235,6 +235,7 @@ def test_a_time_limit_of_a_variable_is_checked_if_there_is_no_other(folder):
     assert "the time limit 1 is 60 s" in script(folder, "slurm_train.sh", *words, expect=2, SBATCH_TIMELIMIT="1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["B:USR1@120", "b:sigterm@60", "B:10", "B:HUP@30", ""])
 def test_a_signal_that_the_batch_script_passes_on_may_be_chosen(folder, value):
     words = dry_run(folder, "slurm_train.sh", f"--signal={value}", "small.yaml", "job")
@@ -322,6 +323,7 @@ def test_words_of_a_list_reach_the_batch_script_as_they_are_and_nothing_is_run(f
     assert not (folder / "trap").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -56,6 +56,7 @@ def wrapper(folder, script, *arguments, expect=0, cwd=None, **variables):
 SINGLE = [pytest.param(stream, marks=pytest.mark.slow) for stream in ("<&-", ">&-", "2>&-")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", *SINGLE])
 def test_a_command_whose_streams_are_closed_does_its_work(folder, closed):
     command = f'exec "$0" small.yaml --shard 1/2 {closed}'

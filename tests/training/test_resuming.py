@@ -3,12 +3,14 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from src.command_line import UserError
 from src.config import Config
 from src.jobs.folders import Job
 from src.options import with_option
-from src.training.resuming import require_same_config
+from src.training.resuming import require_same_config, warn_of_other_machine
+from src.training.state import environment
 
 
 def resumed(job_id, debug=None):
@@ -50,3 +52,22 @@ def test_a_run_without_debug_of_one_with_it_is_not_told_of_overrides():
     run, state = resumed("a_job", debug="20 batches per epoch")
     with pytest.raises(UserError, match=r"give --debug\. --restart begins the job again"):
         require_same_config(run, state)
+
+
+@pytest.mark.parametrize("key", ["the processor", "the number of CPU threads", "PyTorch's version"])
+def test_a_checkpoint_of_another_machine_is_told_with_what_differs(key, caplog):
+    run = SimpleNamespace(device=torch.device("cpu"))
+    state = {"environment": {**environment(run), key: "another"}}
+    warn_of_other_machine(run, state)
+    (text,) = caplog.messages
+    assert text.startswith(
+        f"{key} was another and is {environment(run)[key]} now: the run goes on, but not bit for bit"
+    )
+
+
+def test_a_checkpoint_that_does_not_say_its_processor_is_not_told_of(caplog):
+    run = SimpleNamespace(device=torch.device("cpu"))
+    known = environment(run)
+    del known["the processor"]
+    warn_of_other_machine(run, {"environment": known})
+    assert not caplog.messages

@@ -109,6 +109,7 @@ def test_a_teachers_relative_path_starts_at_the_repository(folder, monkeypatch):
     assert teacher_of(folder, relative).digest == teacher_of(folder, "teacher").digest
 
 
+@pytest.mark.slow
 def test_a_teacher_changes_what_is_learned(folder):
     for name, options in {"alone": "", "taught": "train.teacher.model=teacher"}.items():
         run(folder, name, f"train.epochs=1 {options}")

@@ -79,7 +79,8 @@ def export(exported: ExportedModel) -> Export:
         cycles_per_event=cycles_per_event,
         cycles_per_frame=None if plan.by_time else cycles_per_event * plan.step,
     )
-    return Export({f"{folder}/{file}": content for file, content in files.items()}, told, design=lambda _: hardware)
+    written = {f"{folder}/{file}": content for file, content in files.items()}
+    return Export(written, told, design=lambda _: hardware, is_pipelined=True)
 
 
 def _module_file(text: str, mark: str) -> str:

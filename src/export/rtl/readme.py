@@ -92,7 +92,8 @@ Sensor, region, frames, thresholds and gates are numbers in the Verilog. To chan
 
 {_table(("port", "bits", "direction", "meaning"), _ports(plan, classes, count_width))}
 
-Keep `event_valid` and the event as they are until `event_ready` is 1. Ignore the outputs during a reset.
+Reset it once after configuration: registers have no initial values. Keep `event_valid` and the event as they are until
+`event_ready` is 1. Ignore the outputs during a reset.
 
 {_template(name, plan, classes, count_width)}
 {_DIAGRAM}
@@ -115,7 +116,7 @@ Keep `event_valid` and the event as they are until `event_ready` is 1. Ignore th
 ## Place and route
 
 `{name}_pins.v` has few enough pins for every package: an event is shifted in bit by bit, and the counts stay inside.
-These commands give the numbers of `--synthesize`, which takes the smallest device that holds the design:
+These commands name the largest device. `--synthesize` takes the smallest that holds it, whose frequency may differ:
 
 {chr(10).join(_commands(name, verilog, family) for family in ("ice40", "ecp5"))}
 ## Classes

@@ -113,6 +113,7 @@ def check_slopes(kernels, in_dim, out_dim, batch, count, dtype, device="cpu"):
     assert torch.equal(kernels.candidate_slopes(x, coefficients, indices, candidates, grad_y), found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", FLOAT32_AND_SLOWLY_HALF)
 @pytest.mark.parametrize(("in_dim", "out_dim", "batch", "count"), [(1, 1, 1, 1), (5, 4, 35, 3), (6, 2, 136, 5)])
 def test_slopes_of_candidates(kernels, in_dim, out_dim, batch, count, dtype):
