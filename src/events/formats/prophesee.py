@@ -6,6 +6,7 @@ for what the files of older software lack: a file without the line "format" has 
 a geometry, has a "system_ID" that stands for a camera.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _CAMERAS = {  # of each "system_ID" of OpenEB's list, what it records if the hea
     0x28: (_EVT3, _VGA),
 }
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f]")
+_WHOLE_LINES = re.compile(rb"(?:%(?: [^\x00-\x08\x0a-\x1f]*)?\r*\n)*")
 _FIRST_NOT_LEGACY = 0x37  # "system_ID" from which on EVT 2.1 is not in halves, if the header does not say
 
 
@@ -88,6 +90,10 @@ class Header:
 
     def sensor_size(self) -> tuple[int, int] | None:
         """Return the sensor's width and height in pixels, or None; CorruptRecordingError if they contradict."""
+        return self._sensor_size
+
+    @functools.cached_property
+    def _sensor_size(self) -> tuple[int, int] | None:
         options = self._options()
         stated = [
             tuple(self.fields.get("geometry", "").split("x")),
@@ -130,7 +136,14 @@ def parse_header(content: bytes) -> Header:
 
     A line that holds control characters is data: words of events may begin as a line does.
     """
-    content = content[:LARGEST_HEADER]
+    lines = _WHOLE_LINES.match(content, 0, LARGEST_HEADER)
+    assert lines is not None  # there may be none of them
+    if content.startswith((BEGINNING, b"%\n", b"%\r"), lines.end()):  # it ends within a line, or data follow
+        return _parsed(content[:LARGEST_HEADER])
+    return _parsed_once(lines[0])
+
+
+def _parsed(content: bytes) -> Header:
     fields: dict[str, str] = {}
     begin = 0
     while content.startswith((BEGINNING, b"%\n", b"%\r"), begin):
@@ -148,6 +161,9 @@ def parse_header(content: bytes) -> Header:
             break
         fields[keyword] = value.strip()
     return Header(fields, begin)
+
+
+_parsed_once = functools.lru_cache(maxsize=8)(_parsed)  # each format looks at a file's header, and files are alike
 
 
 def raw_header(content: bytes, encoding: str) -> Header:
@@ -230,7 +246,7 @@ class Data:
             n = self.kernel(self.content, self.end, self.state, *self.sensor, *arrays)
             is_over = n < room
             total += n
-            unread, outside, back = (int(count) for count in (self.state - before)[[UNREAD, OUTSIDE, BACK]])
+            unread, outside, back = (int(self.state[place] - before[place]) for place in (UNREAD, OUTSIDE, BACK))
             x, y, t, p = (array[:n] for array in arrays)
             events = Events(x, y, t, p, unread + (self.num_rest if is_over else 0), outside, back)
             if is_over:

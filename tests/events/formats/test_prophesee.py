@@ -133,3 +133,24 @@ def test_a_dat_file_is_no_raw_file():
     assert header_of("Data file containing CD events", "system_ID 48").is_dat
     assert not header_of("Version 2", "evt 3.0").is_dat
     assert not header_of("Version 2").is_raw
+
+
+LINES = [
+    b"% evt 3.0\n",
+    b"% Width 304\r\n",
+    b"%\n",
+    b"%\r\n",
+    b"% a\tb\n",
+    b"% end\n",
+    b"% \x01\n",
+    b"%\rx\n",
+    b"% cut",
+    b"%",
+]
+
+
+@given(st.lists(st.sampled_from([*LINES, b"\x00\x8a", b"\n", b"% " + b"x" * (1 << 15) + b"\n"]), max_size=8))
+def test_a_header_that_is_known_already_is_the_one_that_is_parsed(pieces):
+    content = b"".join(pieces)
+    for _ in range(2):
+        assert prophesee.parse_header(content) == prophesee._parsed(content[: prophesee.LARGEST_HEADER])
