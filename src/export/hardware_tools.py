@@ -38,7 +38,7 @@ def find_tool(name: str) -> str:
     found = shutil.which(name) or shutil.which(packaged) or shutil.which(packaged, path=beside_python)
     if found is None:
         debian = f", or on Debian apt install {name}" if name in _DEBIAN else ""
-        raise UserError(f"{name} is not on PATH; install it: pip install {packaged}{debian}")
+        raise UserError(f"{name} is not on PATH; install it: {sys.executable} -m pip install {packaged}{debian}")
     return found
 
 
