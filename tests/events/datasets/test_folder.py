@@ -320,3 +320,8 @@ def test_a_table_whose_name_has_capitals_is_refused(tmp_path):
 def test_cells_and_times_that_would_be_passed_over_are_refused(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         found(table(tmp_path, text, "x.bin"))
+
+
+def test_classes_that_differ_in_case_only_are_told(tmp_path, caplog):
+    completed(write(tmp_path, "Wave/1.bin", "Wave/2.bin", "wave/1.bin", "wave/2.bin"))
+    assert "classes 'Wave' and 'wave' differ in case only, and count as two" in caplog.text
