@@ -1,17 +1,20 @@
 """Logging, seeding, and numbers and tables for people."""
 
 import contextlib
+import copy
 import ctypes
 import importlib
 import logging.handlers
 import os
 import random
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 LOG = logging.getLogger("difflogic_tonic")
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a terminal
 
 
 # Variables that distributed/launch.py sets for the processes of a job.
@@ -25,6 +28,17 @@ def launched_rank() -> int | None:
     Processes of a job are started by distributed/launch.py or by torchrun.
     """
     return int(os.environ["RANK"]) if LAUNCHER in os.environ or "TORCHELASTIC_RUN_ID" in os.environ else None
+
+
+class _Formatter(logging.Formatter):
+    """Keeps a file's name within a line, and characters that would steer a terminal out of all lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.args, tuple):
+            args = tuple(printable(str(it)) if isinstance(it, PurePath) else it for it in record.args)
+            record = copy.copy(record)
+            record.args = args
+        return _STEERING.sub(lambda match: repr(match[0])[1:-1], super().format(record))
 
 
 class _TqdmHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -45,7 +59,7 @@ def set_up_logging(debug: bool = False) -> None:
     If several processes work on one job, only the first logs more than errors.
     """
     handler = _TqdmHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     LOG.handlers[:] = [handler, logging.handlers.MemoryHandler(0, logging.CRITICAL + 1)]  # see `log_to_file`
     LOG.setLevel(logging.ERROR if launched_rank() else logging.DEBUG if debug else logging.INFO)
     LOG.propagate = False
@@ -65,7 +79,7 @@ def log_to_file(path: Path) -> None:
     except OSError as error:
         LOG.warning("the log is not kept in a file: %s", error)
         return
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     for earlier in list(LOG.handlers):
         if isinstance(earlier, logging.handlers.MemoryHandler):
             earlier.setTarget(handler)

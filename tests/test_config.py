@@ -171,6 +171,23 @@ def test_the_last_override_of_a_key_counts(load):
     assert load("base:", "train.epochs=1", "train.epochs=2 train.epochs=3").train.epochs == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"data.group_by=(user\d+)_\w",
+        r"data.group_by='(user\d+)_\w'",
+        r'data.group_by="(user\d+)_\w"',
+        r'"data.group_by=(user\d+)_\w"',
+    ],
+)
+def test_backslashes_of_an_override_stay(load, text):
+    assert load("base:", text).data.group_by == r"(user\d+)_\w"
+
+
+def test_a_backslash_takes_the_meaning_of_a_blank_or_quote_away(load):
+    assert load("base:", r"data.data_root=/my\ folder\'s").data.data_root == "/my folder's"
+
+
 def test_null_unsets_an_optional_option(load):
     assert load("base: {job_id: a}", "base.job_id=null").base.job_id is None
 

@@ -186,6 +186,12 @@ def test_log_lines_go_to_the_file_too_those_from_before_it_was_named_among_them(
     assert [line.split(" ", 2)[2] for line in lines] == ["WARNING first", "INFO    second"]
 
 
+def test_a_name_with_line_breaks_or_a_terminal_s_codes_stays_within_its_line(capsys):
+    set_up_logging()
+    LOG.warning("%s: damaged, %s", Path("a\nb"), "\x1b[31mred")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("'a\\nb': damaged, \\x1b[31mred")
+
+
 def test_a_log_file_that_cannot_be_opened_is_a_warning(tmp_path, capsys):
     (tmp_path / "logs").touch()
     set_up_logging()

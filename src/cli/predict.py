@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.command_line import EXIT_DONE, RunError, Stopped, StopSignals, UserError, print_result
-from src.helpers import LOG, keep_freed_memory
+from src.helpers import LOG, keep_freed_memory, printable
 from src.io_funcs import from_user
 from src.jobs.find import find_jobs, model_from_user
 from src.jobs.folders import MODEL_SUFFIXES
@@ -227,9 +227,9 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], table: _Ta
             LOG.error("%s: cannot be read: %s", path, result.strerror)
         elif not isinstance(result, Exception):
             num_good += 1
-            _warn_of_losses(str(path), result.num_unread, result.num_outside, result.num_back)
+            _warn_of_losses(printable(str(path)), result.num_unread, result.num_outside, result.num_back)
             if result.is_blank:
-                _warn_of_blank_frames(str(path), classifier)
+                _warn_of_blank_frames(printable(str(path)), classifier)
             for line in table.text.lines(str(path), result):
                 table.print(line)
         elif files[Path(path)] and not _is_recording(path):
@@ -273,7 +273,7 @@ def _predict_input(classifier: "Classifier", table: _Table, stop: StopSignals) -
     from src.events.formats import nmnist_bin
 
     suffix = nmnist_bin.FORMAT.suffix if classifier.dataset.read is nmnist_bin.read else ""
-    events = read_events(sys.stdin.fileno(), stop.check, suffix, classifier.evt3_clock)
+    events = read_events(sys.stdin.fileno(), stop.check, suffix, classifier.evt3_clock, classifier.header_sensor)
     return _predict_stream(classifier, "standard input", events, table, stop)
 
 

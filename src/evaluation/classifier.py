@@ -154,11 +154,16 @@ class Classifier:
         shares = scores.double().softmax(1).numpy()
         return self._prediction(sums, scores.argmax(1).numpy(), shares, times, frames)
 
+    @property
+    def header_sensor(self) -> tuple[int, int] | None:
+        """Return the sensor that a file's header must name, (width, height); None if it may name any."""
+        return self.sensor_size[:2] if self.dataset.of_options is not None else None  # the user's own say theirs
+
     def _windows(self, recording: str | Path | Events) -> Iterator[Events]:
         if isinstance(recording, Events):
             return iter([recording])
-        if self.dataset.of_options is not None:  # the user's own recordings, whose headers say their sensor
-            return read_windows(recording, self._window_events, self.evt3_clock, self.sensor_size[:2])
+        if self.header_sensor is not None:
+            return read_windows(recording, self._window_events, self.evt3_clock, self.header_sensor)
         if self.dataset.read is nmnist_bin.read:  # which takes the bytes of any file for events
             return read_windows(recording, self._window_events)
         return iter([self.dataset.read(recording)])

@@ -91,8 +91,8 @@ class Csv(PredictionText):
 
 def _csv_row(cells: list[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # cells with one of its characters get quotes
+    return text.getvalue().removesuffix("\r\n")
 
 
 class Table(PredictionText):

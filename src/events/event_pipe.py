@@ -19,7 +19,7 @@ from src.events.events import Events
 from src.events.formats import text
 from src.events.formats.errors import ForeignRecordingError, refuse_pointer
 from src.events.formats.format import HEADER_BYTES, Format
-from src.events.formats.reading import DEFAULT_CLOCK, SHOWN_BYTES, format_name
+from src.events.formats.reading import DEFAULT_CLOCK, SHOWN_BYTES, format_name, require_sensor
 from src.events.formats.windows import WINDOW_EVENTS
 from src.helpers import LOG
 from src.registry import FILE_FORMATS
@@ -34,7 +34,11 @@ _WHOLE_NUMBERS = re.compile(rb"[-+\d, \t\r]*")
 
 
 def read_events(
-    descriptor: int, check: Callable[[], None], suffix: str = "", evt3_clock: str = DEFAULT_CLOCK
+    descriptor: int,
+    check: Callable[[], None],
+    suffix: str = "",
+    evt3_clock: str = DEFAULT_CLOCK,
+    sensor: tuple[int, int] | None = None,
 ) -> Iterator[Events]:
     """Yield the events that a file, a pipe or a terminal gives, as soon as they are there, until it ends.
 
@@ -47,10 +51,11 @@ def read_events(
         check: called at least every WAIT_SECONDS; may raise to stop.
         suffix: of the recordings that are expected, such as ".bin", if their bytes do not tell the format.
         evt3_clock: as of `read_recording`.
+        sensor: as of `read_windows`.
 
     Raises:
         CorruptRecordingError: for a line that is no event, or a recording that is damaged.
-        ForeignRecordingError: for what is neither text nor in a known format.
+        ForeignRecordingError: for what is neither text nor in a known format, or of another sensor.
         RunError: if a recording cannot be kept until it ends.
         OSError: if it cannot be read.
     """
@@ -61,7 +66,7 @@ def read_events(
     if _is_lines(content):
         parts = _lines(chain([content], pieces))
     else:
-        parts = _recording(descriptor, content, pieces, check, _format_of(content, suffix, evt3_clock))
+        parts = _recording(descriptor, content, pieces, check, _format_of(content, suffix, evt3_clock), sensor)
     for events in parts:
         if len(events) or events.num_unread or events.num_outside:
             yield events
@@ -141,15 +146,22 @@ def _format_of(content: bytes, suffix: str, evt3_clock: str) -> Format:
 
 
 def _recording(
-    descriptor: int, content: bytes, pieces: Iterator[bytes], check: Callable[[], None], file_format: Format
+    descriptor: int,
+    content: bytes,
+    pieces: Iterator[bytes],
+    check: Callable[[], None],
+    file_format: Format,
+    sensor: tuple[int, int] | None,
 ) -> Iterator[Events]:
     """Yield the events of a recording that begins with `content`; raises what `read_events` does."""
     if file_format.pieces is not None:
+        require_sensor(file_format, content, sensor)
         yield from file_format.pieces(chain([content], pieces))
         return
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         descriptor = _keep(chain([content], pieces))
     mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)  # until nothing needs it
+    require_sensor(file_format, mapped, sensor)
     for events in file_format.in_windows(np.frombuffer(mapped, np.uint8), WINDOW_EVENTS):
         check()
         yield events

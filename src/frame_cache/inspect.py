@@ -17,7 +17,7 @@ from src.frame_cache.framing_options import dataset_of, framing_of, require_crop
 from src.frame_cache.left_out import report_left_out, require_trained_classes
 from src.frame_cache.recording_windows import windows_of
 from src.frame_cache.recordings import clock_advice, obtain_recordings
-from src.frame_cache.splits import assign_splits, require_learnable, warn_of_gaps
+from src.frame_cache.splits import assign_splits, require_learnable, warn_of_gaps, warn_of_lost_classes
 from src.frame_cache.work_units import REASONS, Faults, frames_per_recording, reason_of, unreadable
 from src.helpers import format_table, printable
 
@@ -72,7 +72,9 @@ def inspect(config: Config, show: Callable[[str], object], check: Callable[[], N
     show("\n".join(parts))
     warn_of_gaps(splits, recordings, dataset, config)
     report_left_out([found.faults], data, dataset, len(recordings), len(found.facts) + len(found.left_out))
-    usable = (recordings[number] for number in splits["train"] if recordings[number] not in found.left_out)
+    left_out = {number for number, recording in enumerate(recordings) if recording in found.left_out}
+    warn_of_lost_classes(splits, recordings, dataset, left_out)
+    usable = (recordings[number] for number in splits["train"] if number not in left_out)
     require_trained_classes(dataset, (it.label for it in usable))
     frames_per_recording(recordings, dataset, data)  # an error if they take too much space
 

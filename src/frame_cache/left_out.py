@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from src.command_line import UserError
 from src.config import Data
 from src.events.datasets.dataset import Dataset
+from src.events.formats.reading import format_of
 from src.frame_cache.framing_options import blank_text, framing_of
 from src.frame_cache.work_units import FEWER_FRAMES, Faults, unframed_text
 from src.helpers import LOG, first_of, format_size, printable
+from src.registry import EVT3_CLOCKS, FILE_FORMATS
 
 MOST_LEFT_OUT_FRACTION = 0.01
 FEW_LEFT_OUT = 2  # are accepted however few recordings there are
@@ -88,9 +90,13 @@ def report_left_out(made: Sequence[Faults], data: Data, dataset: Dataset, num_re
             len(back),
             num_recordings,
             f"{sum(number for _, number in back):,}",
-            first_of([f"{path} ({number:,})" for path, number in back], MOST_PARTLY_READ_NAMED),
+            first_of([f"{path} ({number:,})" for path, number in back], MOST_PARTLY_READ_NAMED)
+            + (f"; {hint}" if (hint := _clock_hint([path for path, _ in back], data, dataset)) else ""),
         )
-    if blank := [it for unit in made for it in unit.blank]:
+    blank = [it for unit in made for it in unit.blank]
+    if blank and len(blank) == num_read - total:
+        raise UserError(f"all {len(blank):,} recordings have {blank_text(framing_of(data))}; give another value")
+    if blank:
         LOG.warning(
             "%d of %d recordings have %s: %s",
             len(blank),
@@ -98,6 +104,13 @@ def report_left_out(made: Sequence[Faults], data: Data, dataset: Dataset, num_re
             blank_text(framing_of(data)),
             first_of(blank, MOST_PARTLY_READ_NAMED),
         )
+
+
+def _clock_hint(paths: Sequence[str], data: Data, dataset: Dataset) -> str:
+    """Say that the user's own recordings may be of another clock, if their format has several; else nothing."""
+    if dataset.of_options is None or (name := format_of(paths[0])) is None or FILE_FORMATS.load(name).clocks is None:
+        return ""
+    return f"in {name} files that may come of data.evt3_clock = {data.evt3_clock}: {' or '.join(EVT3_CLOCKS)}"
 
 
 def require_trained_classes(dataset: Dataset, labels: Iterable[int]) -> None:
@@ -112,5 +125,5 @@ def require_trained_classes(dataset: Dataset, labels: Iterable[int]) -> None:
     if dataset.of_options is not None and lost:
         raise UserError(
             f"class {lost[0]!r} has no recording left for training: those that train would hold were left out, as the "
-            f"warnings say; mend them, or give it more recordings"
+            f"warnings say; mend them, move them out of its folder, or give it more recordings"
         )

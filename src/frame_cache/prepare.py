@@ -21,6 +21,7 @@ from src.frame_cache.few_frames import warn_of_few_frames
 from src.frame_cache.left_out import report_left_out, require_trained_classes, too_many
 from src.frame_cache.plan import Preparation, plan_preparation, units_folder
 from src.frame_cache.preview import write_preview
+from src.frame_cache.splits import warn_of_lost_classes
 from src.frame_cache.work_units import (
     DamagedUnitError,
     MadeUnit,
@@ -283,7 +284,9 @@ def _build(plan: Preparation, data: Data, stop: StopSignals) -> None:
     LOG.info(
         "prepared %s in %s\n%s", plan.scratch, format_duration(time.perf_counter() - began), _table(entries, speeds)
     )
+    splits = {split: [n for unit in plan.units if unit.split == split for n in unit.numbers] for split in cache.SPLITS}
     counts = {number: n for _, it in made.values() for number, n in zip(it.kept, it.counts, strict=True)}
+    warn_of_lost_classes(splits, plan.recordings, plan.dataset, set(range(len(plan.recordings))) - set(counts))
     warn_of_few_frames(counts, plan.recordings, plan.dataset, plan.framing, data.window_events)
 
 

@@ -35,8 +35,8 @@ def obtain_recordings(
         some = f"links that lead nowhere: {len(links):,}, such as {link} -> {target}"
         what_to_do = "Bring the files that they name (git annex get, dvc pull), or mount their disk"
         if not recordings:
-            raise UserError(f"no recordings of {dataset.name} under {printable(str(root))}, only {some}. {what_to_do}")
-        LOG.warning("recordings of %s are left out, %s. %s", dataset.name, some, what_to_do)
+            raise UserError(f"no recordings in {printable(str(root))}, only {some}. {what_to_do}")
+        LOG.warning("recordings in %s are left out, %s. %s", root, some, what_to_do)
     if dataset.of_options is None and (not recordings or not dataset.is_current(root, data.seed)):
         try:
             _bring_recordings(data, dataset, root, check)
@@ -66,9 +66,10 @@ def _why_none(data: Data, dataset: Dataset, root: Path) -> str:
     if missing := missing_folder_text(data, dataset, root):
         return missing
     what_to_do = "Make a folder per class and put its recordings into it, or list them in a labels.csv"
-    if loose := entries_of(root)["file"]:
-        lie = "1 file lies" if len(loose) == 1 else f"{len(loose):,} files lie"
-        return f"no recordings in {where}, but {lie} directly in it. {what_to_do}"
+    for place in (root, *(root / name for name in entries_of(root)["folder"])):
+        if loose := entries_of(place)["file"]:
+            lie = "1 file lies" if len(loose) == 1 else f"{len(loose):,} files lie"
+            return f"no recordings in {where}, but {lie} directly in {printable(str(place))}. {what_to_do}"
     return f"no recordings in {where}. {what_to_do}"
 
 

@@ -63,7 +63,7 @@ def _why_not_divided(recordings: list[Recording]) -> tuple[str, str]:
     if num_groups == num_files < num_recordings:
         return (
             f"{num_recordings:,} recordings are parts of {num_files:,} files, and parts of one file stay in one split",
-            "add other files, save the parts as files of their own",
+            "add other files, cut these by the camera's software",
         )
     if num_groups == num_recordings:
         return f"{num_recordings:,} recordings are too few to be divided", "add recordings of each class"
@@ -87,6 +87,18 @@ def warn_of_gaps(splits: dict[str, list[int]], recordings: list[Recording], data
         if split == "val" and (needing := options_needing_val(config.train)):
             what_to_do += f", or train without it: {' '.join(needing.values())}"
         LOG.warning("no recording is left for %s: %s; %s", split, reason, what_to_do)
+
+
+def warn_of_lost_classes(
+    splits: dict[str, list[int]], recordings: list[Recording], dataset: Dataset, left_out: set[int]
+) -> None:
+    """Warn of each class of which val or test had recordings, all of which were left out (their numbers)."""
+    for split in ("val", "test"):
+        before = {recordings[number].label for number in splits[split]}
+        after = {recordings[number].label for number in splits[split] if number not in left_out}
+        if after and before - after:
+            lost = [dataset.classes[label] for label in sorted(before - after)]
+            LOG.warning("%s", missing_classes_text(split, "recording that can be used", lost))
 
 
 def missing_classes_text(split: str, what: str, classes: list[str]) -> str:

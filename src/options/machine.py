@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import re
 import shlex
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -265,7 +266,7 @@ class Reader:
         """Yield key and value of overrides. Spaces separate them, but not within quotes and brackets."""
         for text in texts:
             try:
-                words = shlex.split(text)
+                words = split_overrides(text)
             except ValueError as error:
                 self.errors.append(f"--override {shown(text)}: {error}")
                 continue
@@ -287,6 +288,21 @@ class Reader:
                 while words and "=" not in words[0]:  # all that are not understood make one error
                     word += f" {words.pop(0)}"
                 self.errors.append(f"--override {shown(word)}: {_how_to_write(word, config)}")
+
+
+def split_overrides(text: str) -> list[str]:
+    """Return the words of overrides as a shell divides them, but with backslashes that a regular expression needs.
+
+    Before a blank, a quote or another backslash, a backslash takes their meaning away.
+
+    Raises:
+        ValueError: for a quote that is not closed.
+    """
+    return shlex.split(re.sub(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\(?=[^\s'"\\])""", _kept, text))
+
+
+def _kept(match: re.Match[str]) -> str:
+    return match[0] * 2 if match[0] == "\\" else match[0]
 
 
 def _is_open(word: str) -> bool:

@@ -27,6 +27,7 @@ from src.io_funcs import (
 )
 from src.jobs.files import json_of, mapping, read_file, text
 from src.jobs.folders import Job
+from src.options.machine import split_overrides
 from src.sweeps.specification import Sweep, SweepJob, finished_result, keep_file, require_own_folder
 
 POLL_SECONDS = 0.1
@@ -152,7 +153,7 @@ def _require_caches(sweep: Sweep, jobs: list[SweepJob]) -> None:
         except MissingCacheError:
             if data.prepare_if_missing is not None:
                 continue
-            overrides = [word for word in shlex.split(job.override) if word.startswith("data.")]
+            overrides = [word for word in split_overrides(job.override) if word.startswith("data.")]
             words = [
                 "./prepare_data.sh",
                 str(sweep.base),

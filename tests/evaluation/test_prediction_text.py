@@ -100,3 +100,9 @@ def test_a_stream_has_no_file(kind):
     (first, _) = (it.frame_line(frame) for frame in PREDICTION.frames())
     assert "file" not in it.header() + first
     assert len(first.split(",")) > 1 or first.split()[0] == "0"
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "re\rturn", 'a "quote"', "a, comma"])
+def test_csv_with_any_name_is_read_as_it_was(name):
+    (row,) = csv.DictReader(io.StringIO(text(Csv, names=(name,)), newline=""))
+    assert row["file"] == name

@@ -12,7 +12,8 @@ from src.command_line import RunError, Stopped
 from src.events.event_pipe import read_events
 from src.events.formats import aedat2, aedat3, aedat4, evt3, hdf5, nmnist_bin, npy, npz, text
 from src.events.formats.errors import ForeignRecordingError
-from src.events.formats.reading import decode_recording
+from src.events.formats.reading import decode_recording, format_name
+from src.registry import FILE_FORMATS
 from tests.events.formats.streams import joined
 from tests.events.formats.test_pieces import FILES, ORDERED
 from tests.events.test_event_lines import rows
@@ -165,3 +166,19 @@ def test_waiting_ends_when_the_check_says_so():
         list(read_events(read, check))
     os.close(read)
     os.close(write)
+
+
+def sensor_of(content):
+    name = format_name(content, "")
+    sensor_size = name and FILE_FORMATS.load(name).sensor_size
+    return sensor_size(content) if sensor_size else None
+
+
+@pytest.mark.parametrize("name", [name for name, content in RECORDINGS.items() if sensor_of(content)])
+def test_a_recording_of_another_sensor_is_refused_before_its_first_event(name):
+    width, height = sensor_of(RECORDINGS[name])
+    assert whole_pipe(RECORDINGS[name], sensor=(width, height))
+    with pytest.raises(
+        ForeignRecordingError, match=f"of a sensor of {width} x {height} pixels; one of 1280 x 720 is needed"
+    ):
+        whole_pipe(RECORDINGS[name], sensor=(1280, 720))

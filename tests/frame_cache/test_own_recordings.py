@@ -11,7 +11,7 @@ import pytest
 from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Data
 from src.events import Events
-from src.events.formats import aedat4, nmnist_bin
+from src.events.formats import aedat4, evt3, nmnist_bin
 from src.frame_cache.inspect import inspect
 from src.frame_cache.prepare import prepare, prepare_shard
 
@@ -71,7 +71,7 @@ WRONG_FOLDERS = {
     "missing": (Path.rmdir, "there is no folder"),
     "a file": (lambda folder: (folder.rmdir(), folder.write_bytes(RECORDING)), "mine is a file; name the folder that"),
     "a link to itself": (lambda folder: (folder.rmdir(), folder.symlink_to(folder)), "Too many levels of symbolic"),
-    "no classes": (lambda folder: put(folder, "1.bin", "2.bin"), f"2 files lie directly in it. {CLASSES}"),
+    "no classes": (lambda folder: put(folder, "1.bin", "2.bin"), "/mine, but 2 files lie directly in /"),
     "empty classes": (lambda folder: [(folder / name).mkdir() for name in "ab"], CLASSES),
     "folders in classes": (
         lambda folder: put(folder, "a/x/1.bin", "b/x/1.bin"),
@@ -109,7 +109,10 @@ WRONG_FOLDERS = {
         "class 'y' has no recording in train",
     ),
     "reversed times": (table("file,label,start_s,end_s", "a/1.bin,x,2,1"), "line 2: it ends before it begins"),
-    "a line twice": (table("file,label", "a/1.bin,x", "a/1.bin,x"), "line 2: it shares events of '1.bin' with line 3"),
+    "a line twice": (
+        table("file,label", "a/1.bin,x", "a/1.bin,x"),
+        "/a/1.bin' with line 3; one row for each event",
+    ),
     "a file per class": (
         table("file,label,start_s,end_s", *(f"{it}/0.bin,{it},{n},{n + 1}" for it in "ab" for n in range(3))),
         "6 recordings are parts of 2 files, and parts of one file stay in one split; add other files",
@@ -258,3 +261,28 @@ def test_a_recording_of_which_denoising_leaves_nothing_is_named(folder, caplog, 
         "1 of 9 recordings have blank frames only, since data.denoise_time = 1200 (0: no denoising) leaves no events: "
         f"{folder}/a/9.bin"
     ) in caplog.text
+
+
+@pytest.mark.parametrize("look", [lambda config: inspect(config, str), lambda config: prepare(config, StopSignals())])
+def test_a_class_that_the_test_loses_to_a_damaged_file_is_named(folder, caplog, look):
+    put(folder, "train/a/1.bin", "train/a/2.bin", "train/b/1.bin", "train/b/2.bin", "test/b/3.bin")
+    put(folder, "test/a/3.bin", content=b"")
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        look(config(folder))
+    assert "no recording that can be used of class a is in test: the test says nothing about it" in caplog.text
+
+
+@pytest.mark.parametrize("look", [lambda config: inspect(config, str), lambda config: prepare(config, StopSignals())])
+def test_recordings_of_which_nothing_at_all_is_left_are_refused(folder, look):
+    two_classes(folder, content=nmnist_bin.encode(ALONE))
+    with pytest.raises(
+        UserError, match=r"all 8 recordings have blank frames only, since data.denoise_time = 1200 \(0:"
+    ):
+        look(config(folder))
+
+
+def test_times_that_go_back_in_files_with_several_clocks_are_told_with_the_option(folder, caplog):
+    two_classes(folder, content=evt3.encode(EVENTS, (34, 34)), suffix=".raw")
+    with caplog.at_level("WARNING", logger="difflogic_tonic"):
+        inspect(config(folder, evt3_clock="metavision"), str)
+    assert "in EVT 3.0 files that may come of data.evt3_clock = metavision: expelliarmus or metavision" in caplog.text

@@ -603,7 +603,7 @@ def test_links_alone_start_no_download(config, tmp_path, name):
     (root / name).symlink_to(tmp_path / "nowhere")
     config = with_option(config, "data.data_root", str(root))
     with pytest.raises(
-        UserError, match=r"no recordings of NMNIST under .*, only links that lead nowhere: 1, such as .*nowhere"
+        UserError, match=r"no recordings in .*NMNIST, only links that lead nowhere: 1, such as .*nowhere"
     ):
         prepare(config, StopSignals())
 

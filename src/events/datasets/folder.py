@@ -62,13 +62,14 @@ def complete(folder: Path, own: OwnRecordings, dataset: Dataset) -> tuple[Datase
     if len({sample.path for sample in samples}) == 1:
         raise UserError(
             f"all recordings are parts of one file, {samples[0].path!r}, and parts of one file stay in one split; add "
-            f"other files, or save its parts as files of their own"
+            f"other files, or cut this one into several by the camera's software"
         )
     has_test = any(sample.split == "test" for sample in samples)
     for name in classes:
         paths = [sample.path for sample in samples if sample.label == name]
         if len(paths) == 1 and not has_test:
             raise UserError(f"class {name!r} has one recording only, {paths[0]!r}; one more is needed for the test")
+    _warn_of_groups(own, samples)
     if alike := _alike(classes):
         LOG.warning("classes %r and %r differ in case only, and count as two", *alike)
     recordings = _recordings(folder, own, samples)
@@ -128,6 +129,18 @@ def _samples(folder: Path, warn: bool = False) -> list[Sample]:
 
 def _classes(samples: Sequence[Sample]) -> tuple[str, ...]:
     return tuple(sorted({sample.label for sample in samples}, key=natural_order))
+
+
+def _warn_of_groups(own: OwnRecordings, samples: Sequence[Sample]) -> None:
+    """Warn of groups in labels.csv that do not count, and of rows without one beside others."""
+    if own.group_by is not None and any(sample.group for sample in samples):
+        LOG.warning("the groups of labels.csv do not count, since data.group_by = %s finds others", own.group_by)
+    if own.group_by is not None:
+        return
+    by_path = _groups_of_files(samples)
+    alone = {sample.path for sample in samples} - set(by_path)
+    if by_path and alone:
+        LOG.warning("labels.csv names no group for %d files: each of them is one, such as %r", len(alone), min(alone))
 
 
 def _alike(classes: Sequence[str]) -> tuple[str, str] | None:

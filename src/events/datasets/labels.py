@@ -211,12 +211,12 @@ def _time(where: str, column: str, row: dict[str, str], unit: str) -> int | None
     text = row[column]
     if not text:
         return None
-    match = re.fullmatch(r"(-?)([0-9]{1,15})(?:\.([0-9]*))?", text)
+    match = re.fullmatch(r"(-?)([0-9]{0,15})(?:\.([0-9]*))?", text)
     digits = (match[3] or "") if match else ""
-    if match is None or (unit == "us" and digits.strip("0")):
+    if match is None or not (match[2] or digits) or (unit == "us" and digits.strip("0")):
         example = "whole microseconds, such as 1500000" if unit == "us" else "seconds, such as 1.5"
         raise UserError(f"{where}: {column} = {text[:MOST_SHOWN]!r}: give {example}")
-    microseconds = int(match[2]) * TIMES[unit] + (int(digits[:6].ljust(6, "0")) if unit == "s" else 0)
+    microseconds = int(match[2] or 0) * TIMES[unit] + (int(digits[:6].ljust(6, "0")) if unit == "s" else 0)
     return -microseconds if match[1] else microseconds
 
 
@@ -229,7 +229,10 @@ def _refuse_overlaps(samples: Sequence[Sample]) -> None:
         ordered = sorted(parts, key=lambda part: least if part.begin is None else part.begin)
         for before, after in itertools.pairwise(ordered):
             if (most if before.end is None else before.end) > (least if after.begin is None else after.begin):
-                raise UserError(f"{before.where}: it shares events of {Path(path).name!r} with line {_line(after)}")
+                raise UserError(
+                    f"{before.where}: it shares events of {path!r} with line {_line(after)}; one row for each event: "
+                    f"leave one out, or correct where they start and end"
+                )
 
 
 def _line(sample: Sample) -> str:

@@ -56,7 +56,7 @@ def read_windows(
         yield from _windows_of_mapped(content, path, most_events, evt3_clock, sensor)
     elif len(content) <= most_events // MOST_EVENTS_PER_BYTE:
         file_format = _format_of(content, Path(path).suffix, evt3_clock)
-        _require_sensor(file_format, content, sensor)
+        require_sensor(file_format, content, sensor)
         yield _decoded(file_format, content)
     else:
         yield from _windows_of(content, Path(path).suffix, most_events, evt3_clock, sensor)
@@ -77,7 +77,7 @@ def _windows_of(
 ) -> Iterator[Events]:
     num_events = 0
     file_format = _format_of(content[:HEADER_BYTES], suffix, evt3_clock)
-    _require_sensor(file_format, content, sensor)
+    require_sensor(file_format, content, sensor)
     for events in file_format.in_windows(np.frombuffer(content, np.uint8), most_events):
         num_events += len(events)
         yield events
@@ -97,7 +97,7 @@ def _decoded(file_format: Format, content: bytes) -> Events:
     return events
 
 
-def _require_sensor(file_format: Format, content: bytes | mmap.mmap, sensor: tuple[int, int] | None) -> None:
+def require_sensor(file_format: Format, content: bytes | mmap.mmap, sensor: tuple[int, int] | None) -> None:
     """Raise ForeignRecordingError if a file's header names another sensor than this (width, height)."""
     if sensor is None or file_format.sensor_size is None:
         return

@@ -142,7 +142,9 @@ def test_parts_of_one_file_in_two_groups_are_refused_unless_a_pattern_groups_fil
 
 def test_parts_of_a_single_file_are_refused_with_what_is_needed(tmp_path):
     folder = table(tmp_path, "file,label,start_us,end_us\nx.bin,a,0,1\nx.bin,b,1,2\n", "x.bin")
-    with pytest.raises(UserError, match=r"parts of one file, '.*x\.bin', .*; add other files, or save its parts"):
+    with pytest.raises(
+        UserError, match=r"parts of one file, '.*x\.bin', .*; add other files, or cut this one into several"
+    ):
         completed(folder)
 
 
@@ -219,7 +221,7 @@ def test_too_few_recordings_are_refused(tmp_path, names, message):
         (f"file,label\n{'x' * 5000},a\n", "line 2: 'x{100}': File name too long"),
         ("file,label\n", "it names no recordings"),
         ("file,file,label\nx.bin,y.bin,a\n", "it has 2 columns 'file'; keep one of them"),
-        ("file,label\nx.bin,a\n./x.bin,b\n", "shares events of 'x.bin' with line 3"),
+        ("file,label\nx.bin,a\n./x.bin,b\n", "shares events of '.*x.bin' with line 3; one row for each event"),
         ("file,label\nx.bin,\n", "line 2: it names no label"),
         ("file,label\n,a\n", "line 2: it names no file"),
         ("file,label,split\nx.bin,a,trian\n", "split 'trian': give train, val or test"),
@@ -227,11 +229,15 @@ def test_too_few_recordings_are_refused(tmp_path, names, message):
         ("file,label,start_us\nx.bin,a,0\n", "not both start_us and end_us"),
         ("file,label,start_us,end_us\nx.bin,a,9,8\n", "line 2: it ends before it begins"),
         ("file,label,start_us,end_us\nx.bin,a,0.5,8\n", "start_us = '0.5': give whole microseconds, such as"),
+        ("file,label,start_s,end_s\nx.bin,a,.,8\n", "start_s = '.': give seconds, such as 1.5"),
         ("file,label,start_s,end_s\nx.bin,a,soon,8\n", "start_s = 'soon': give seconds, such as 1.5"),
         ("file;label;start_s;end_s\nx.bin;a;0,5;8\n", "start_s = '0,5': give seconds, such as 1.5"),
-        ("file,label,start_us,end_us\nx.bin,a,0,9\nx.bin,b,8,12\n", "line 2: it shares events of 'x.bin' with line 3"),
+        (
+            "file,label,start_us,end_us\nx.bin,a,0,9\nx.bin,b,8,12\n",
+            "line 2: it shares events of '.*x.bin' with line 3; one row for each event",
+        ),
         ("file,label,start_us,end_us,start_s,end_s\nx.bin,a,0,9,0,1\n", "both microseconds and seconds"),
-        ("file,label\nx.bin,a\nx.bin,b\n", "shares events of 'x.bin' with line 3"),
+        ("file,label\nx.bin,a\nx.bin,b\n", "shares events of '.*x.bin' with line 3; one row for each event"),
         (b"file,label\nx.bin,\xff\n", "not a UTF-8 text file"),
         (b"file,label\n\0", "not a text file"),
         ("file,label,split,group\nx.bin,a,train,g\ny.bin,b,test,g\n", "group 'g' is in train .* and in test"),
@@ -272,7 +278,7 @@ def test_what_is_no_table_is_named_and_not_waited_for(tmp_path, make, message):
 def test_a_link_to_a_file_of_another_line_is_the_same_recording(tmp_path):
     folder = table(tmp_path, "file,label,start_us,end_us\nx.bin,a,0,9\nlink,b,8,12\n", "x.bin")
     (folder / "link").symlink_to("x.bin")
-    with pytest.raises(UserError, match=r"line 2: it shares events of 'x.bin' with line 3"):
+    with pytest.raises(UserError, match=r"line 2: it shares events of '.*x.bin' with line 3; one row for each event"):
         found(folder)
 
 
@@ -325,3 +331,22 @@ def test_cells_and_times_that_would_be_passed_over_are_refused(tmp_path, text, m
 def test_classes_that_differ_in_case_only_are_told(tmp_path, caplog):
     completed(write(tmp_path, "Wave/1.bin", "Wave/2.bin", "wave/1.bin", "wave/2.bin"))
     assert "classes 'Wave' and 'wave' differ in case only, and count as two" in caplog.text
+
+
+def test_groups_of_a_table_that_another_option_replaces_are_told(tmp_path, caplog):
+    rows = "".join(f"{name}/{number}.bin,{name},g{number}\n" for name in "ab" for number in range(3))
+    names = [f"{name}/{number}.bin" for name in "ab" for number in range(3)]
+    completed(table(tmp_path, f"file,label,group\n{rows}", *names), group_by="[0-9]")
+    assert "the groups of labels.csv do not count, since data.group_by = [0-9] finds others" in caplog.text
+
+
+def test_rows_without_a_group_beside_others_are_told(tmp_path, caplog):
+    names = [f"{number}.bin" for number in range(4)]
+    completed(table(tmp_path, "file,label,group\n0.bin,a,x\n1.bin,b,\n2.bin,a,y\n3.bin,b,\n", *names))
+    assert f"labels.csv names no group for 2 files: each of them is one, such as '{tmp_path}/1.bin'" in caplog.text
+
+
+def test_seconds_may_begin_with_their_point(tmp_path):
+    table(tmp_path, "file,label,start_s,end_s\nx.bin,a,.25,.5\n", "x.bin")
+    (recording,) = find_recordings(tmp_path, OwnRecordings())
+    assert (recording.begin, recording.end) == (250_000, 500_000)
