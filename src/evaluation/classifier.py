@@ -17,7 +17,7 @@ from src.evaluation.inference import find_model, load_model, model_sensor_size
 from src.evaluation.metrics import sums_by_recording
 from src.evaluation.prediction import FramePrediction, Prediction
 from src.events.events import Events
-from src.events.formats import nmnist_bin
+from src.events.formats import nmnist_bin, npy
 from src.events.formats.errors import CorruptRecordingError
 from src.events.formats.reading import format_of, read_windows
 from src.events.frame_stream import FrameStream, StreamedFrames
@@ -80,16 +80,19 @@ class Classifier:
 
     # Whole recordings
 
-    def predict(self, recording: str | Path | Events) -> Prediction:
+    def predict(self, recording: str | Path | Events | NDArray[np.void]) -> Prediction:
         """Return the class of a recording and of its frames.
 
         Args:
-            recording: a file in any format of `src.registry.FILE_FORMATS`, or events.
+            recording: a file in any format of `src.registry.FILE_FORMATS`, or events: those of this project, or a
+                structured array [N] with fields x, y, t and p, such as tonic's and Metavision's.
 
         Raises:
             CorruptRecordingError: if it cannot be used; its text says why.
             OSError: if the file cannot be read.
         """
+        if isinstance(recording, np.ndarray):
+            recording = npy.events_of(recording)
         framed = self._framed(recording, with_times=True, check=lambda: None)
         return framed if isinstance(framed, Prediction) else self._classified([framed])[0]
 

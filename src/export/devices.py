@@ -117,7 +117,7 @@ FAMILIES = {
         cells=({"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}, {"TRELLIS_FF": 1}, {"DP16KD": 1, "PDPW16KD": 1}),
     ),
     "xilinx": Family(
-        synth="synth_xilinx -nowidelut -flatten -noiopad -noclkbuf",
+        synth="synth_xilinx -nowidelut -nodsp -flatten -noiopad -noclkbuf",
         lut_inputs=6,
         source="AMD DS180",  # slices of four LUTs and eight registers; block RAMs of 36 Kb
         devices=(

@@ -319,3 +319,23 @@ def test_a_recording_that_denoising_leaves_nothing_of_is_blank(folder, saved):
     assert classifier.predict(ALONE).is_blank
     assert stream.is_blank
     assert not classifier.predict(folder / "recordings/NMNIST/Test/3/00000.bin").is_blank
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda events: events.to_structured(),
+        lambda events: np.rec.fromarrays([events.p * 2 - 1.0, events.t / 1e6, events.y, events.x], names="p,t_s,y,x"),
+    ],
+    ids=["tonic's", "seconds and -1"],
+)
+def test_an_array_is_classified_as_its_events(dense, recording, rows):
+    events = read_recording(recording)
+    assert (dense.predict(rows(events)).frame_scores == dense.predict(events).frame_scores).all()
+
+
+def test_an_array_without_the_columns_of_events_is_refused_with_what_is_missing(dense):
+    with pytest.raises(ForeignRecordingError, match="p"):
+        dense.predict(np.zeros(3, [("x", int), ("y", int), ("t", int)]))
+    with pytest.raises(ForeignRecordingError, match="says which column is which"):
+        dense.predict(np.zeros((3, 4)))

@@ -67,6 +67,12 @@ def decode(content: bytes) -> Events:
     return joined(_windows(rows, num_unread, max(1, len(rows))))
 
 
+def events_of(rows: NDArray[np.void]) -> Events:
+    """Return the events of a structured array [N], such as tonic's and Metavision's; raises what `decode` does."""
+    event_fields(rows.dtype)
+    return joined(_windows(rows, 0, max(1, len(rows))))
+
+
 def windows(content: NDArray[np.uint8], most_events: int) -> Iterator[Events]:
     """Return what `decode` does, in parts."""
     yield from _windows(*_rows(np.asarray(content)), most_events)
