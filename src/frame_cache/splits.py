@@ -83,6 +83,11 @@ def warn_of_gaps(splits: dict[str, list[int]], recordings: list[Recording], data
             LOG.warning("%s", missing_classes_text(split, "recording", missing))
         if present or (split == "val" and config.data.val_split == 0):
             continue
+        if split == "test" and dataset.own_test_split:
+            LOG.warning(
+                "no recording is left for test: %s has a test split of its own, and none of it is there", dataset.name
+            )
+            continue
         reason, what_to_do = _why_not_divided(recordings)
         if split == "val" and (needing := options_needing_val(config.train)):
             what_to_do += f", or train without it: {' '.join(needing.values())}"

@@ -117,6 +117,15 @@ def test_two_groups_leave_no_validation_and_the_warning_names_the_options_that_n
     )
 
 
+def test_a_published_test_split_of_which_nothing_is_there_is_not_called_too_small_to_draw(caplog):
+    dataset = replace(FOLDER, name="NMNIST", classes=("0", "1"), own_test_split=True)
+    mine = recordings([(number % 2, number) for number in range(4)])
+    warn_of_gaps({"train": [0, 1], "val": [2, 3], "test": []}, mine, dataset, Config())
+    assert caplog.messages == [
+        "no recording is left for test: NMNIST has a test split of its own, and none of it is there"
+    ]
+
+
 def test_nothing_is_said_of_validation_that_nobody_wants(gaps):
     mine = recordings([(0, 0), (1, 1), (0, 2), (1, 3)])
     assert gaps(mine, {"train": [0, 1], "val": [], "test": [2, 3]}, data=Data(val_split=0)) == []
