@@ -50,6 +50,7 @@ def run(copy, *command, **options):
     return result.stdout
 
 
+@pytest.mark.timeout(1200)  # some thirty commands, each of which starts a Python
 def test_every_command_and_every_piece_of_python_runs(copy):
     shown = commands("bash")
     assert {*SHORTENED, THESE_TESTS} <= set(shown)
