@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.command_line import EXIT_DONE, RunError, Stopped, StopSignals, UserError, print_result
-from src.helpers import LOG, keep_freed_memory, printable
+from src.helpers import LOG, keep_freed_memory
 from src.io_funcs import from_user
 from src.jobs.find import find_jobs, model_from_user
 from src.jobs.folders import MODEL_SUFFIXES
@@ -227,9 +227,9 @@ def _predict_files(classifier: "Classifier", files: dict[Path, bool], table: _Ta
             LOG.error("%s: cannot be read: %s", path, result.strerror)
         elif not isinstance(result, Exception):
             num_good += 1
-            _warn_of_losses(printable(str(path)), result.num_unread, result.num_outside, result.num_back)
+            _warn_of_losses(path, result.num_unread, result.num_outside, result.num_back)
             if result.is_blank:
-                _warn_of_blank_frames(printable(str(path)), classifier)
+                _warn_of_blank_frames(path, classifier)
             for line in table.text.lines(str(path), result):
                 table.print(line)
         elif files[Path(path)] and not _is_recording(path):
@@ -253,7 +253,7 @@ def _is_recording(path: str | Path) -> bool:
         return True
 
 
-def _warn_of_losses(name: str, num_unread: int, num_outside: int, num_back: int) -> None:
+def _warn_of_losses(name: str | Path, num_unread: int, num_outside: int, num_back: int) -> None:
     if num_unread:
         LOG.warning("%s: cut short: %s bytes at its end were not read", name, f"{num_unread:,}")
     if num_outside:
@@ -262,7 +262,7 @@ def _warn_of_losses(name: str, num_unread: int, num_outside: int, num_back: int)
         LOG.warning("%s: %s events have a time before that of the event before them", name, f"{num_back:,}")
 
 
-def _warn_of_blank_frames(name: str, classifier: "Classifier") -> None:
+def _warn_of_blank_frames(name: str | Path, classifier: "Classifier") -> None:
     from src.frame_cache.framing_options import blank_text
 
     LOG.warning("%s: its class says nothing: it has %s", name, blank_text(classifier.framing))

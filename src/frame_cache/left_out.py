@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from src.command_line import UserError
 from src.config import Data
 from src.events.datasets.dataset import Dataset
-from src.events.formats.reading import format_of
 from src.frame_cache.framing_options import blank_text, framing_of
+from src.frame_cache.recordings import clocked_format
 from src.frame_cache.work_units import FEWER_FRAMES, Faults, unframed_text
 from src.helpers import LOG, first_of, format_size, printable
-from src.registry import EVT3_CLOCKS, FILE_FORMATS
+from src.registry import EVT3_CLOCKS
 
 MOST_LEFT_OUT_FRACTION = 0.01
 FEW_LEFT_OUT = 2  # are accepted however few recordings there are
@@ -108,7 +108,8 @@ def report_left_out(made: Sequence[Faults], data: Data, dataset: Dataset, num_re
 
 def _clock_hint(paths: Sequence[str], data: Data, dataset: Dataset) -> str:
     """Say that the user's own recordings may be of another clock, if their format has several; else nothing."""
-    if dataset.of_options is None or (name := format_of(paths[0])) is None or FILE_FORMATS.load(name).clocks is None:
+    name = clocked_format(paths[0], dataset)
+    if name is None:
         return ""
     return f"in {name} files that may come of data.evt3_clock = {data.evt3_clock}: {' or '.join(EVT3_CLOCKS)}"
 

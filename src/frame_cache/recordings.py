@@ -123,15 +123,21 @@ def _bring_recordings(data: Data, dataset: Dataset, root: Path, check: Callable[
             remove_if_empty(root.parent)
 
 
+def clocked_format(path: str, dataset: Dataset) -> str | None:
+    """Return the format of one of the user's own recordings if `data.evt3_clock` decides about its timestamps."""
+    if dataset.of_options is None:
+        return None
+    try:
+        name = format_of(path)
+    except OSError:  # reported when it is read
+        return None
+    return name if name is not None and FILE_FORMATS.load(name).clocks is not None else None
+
+
 def clock_advice(recordings: list[Recording], dataset: Dataset, data: Data) -> str:
     """Return what to say of the timestamps of the user's own recordings, by the first one's format; often nothing."""
-    if dataset.of_options is None or data.evt3_clock != Data().evt3_clock:
-        return ""
-    try:
-        name = format_of(recordings[0].path)
-    except OSError:  # reported when it is read
-        return ""
-    if name is None or FILE_FORMATS.load(name).clocks is None:
+    name = clocked_format(recordings[0].path, dataset) if data.evt3_clock == Data().evt3_clock else None
+    if name is None:
         return ""
     return (
         f"{name} files: timestamps are made as {data.evt3_clock} makes them, which run faster than the camera's clock; "

@@ -133,9 +133,9 @@ def _classes(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 def _warn_of_groups(own: OwnRecordings, samples: Sequence[Sample]) -> None:
     """Warn of groups in labels.csv that do not count, and of rows without one beside others."""
-    if own.group_by is not None and any(sample.group for sample in samples):
-        LOG.warning("the groups of labels.csv do not count, since data.group_by = %s finds others", own.group_by)
     if own.group_by is not None:
+        if any(sample.group for sample in samples):
+            LOG.warning("the groups of labels.csv do not count, since data.group_by = %s finds others", own.group_by)
         return
     by_path = _groups_of_files(samples)
     alone = {sample.path for sample in samples} - set(by_path)
