@@ -111,7 +111,8 @@ def _clock_hint(paths: Sequence[str], data: Data, dataset: Dataset) -> str:
     name = clocked_format(paths[0], dataset)
     if name is None:
         return ""
-    return f"in {name} files that may come of data.evt3_clock = {data.evt3_clock}: {' or '.join(EVT3_CLOCKS)}"
+    others = " or ".join(f"data.evt3_clock={clock}" for clock in EVT3_CLOCKS if clock != data.evt3_clock)
+    return f"{name} files that were written for another clock look so: try {others}"
 
 
 def require_trained_classes(dataset: Dataset, labels: Iterable[int]) -> None:

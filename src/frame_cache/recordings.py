@@ -140,6 +140,6 @@ def clock_advice(recordings: list[Recording], dataset: Dataset, data: Data) -> s
     if name is None:
         return ""
     return (
-        f"{name} files: timestamps are made as {data.evt3_clock} makes them, which run faster than the camera's clock; "
-        f"data.evt3_clock=metavision gives the camera's"
+        f"{name} files: timestamps are made as {data.evt3_clock} makes them, which in a camera's files run faster "
+        f"than its clock; there data.evt3_clock=metavision gives the camera's"
     )

@@ -285,4 +285,4 @@ def test_times_that_go_back_in_files_with_several_clocks_are_told_with_the_optio
     two_classes(folder, content=evt3.encode(EVENTS, (34, 34)), suffix=".raw")
     with caplog.at_level("WARNING", logger="difflogic_tonic"):
         inspect(config(folder, evt3_clock="metavision"), str)
-    assert "in EVT 3.0 files that may come of data.evt3_clock = metavision: expelliarmus or metavision" in caplog.text
+    assert "EVT 3.0 files that were written for another clock look so: try data.evt3_clock=expelliarmus" in caplog.text
