@@ -296,8 +296,12 @@ class DiffLogicOptions:
     implementation: str = option(
         "auto", "kernels that compute the layers; auto: the first that suits", choices=AutoOr(BACKENDS),
         may_change=True)
+    fan_in: int = option(
+        2, "inputs of a gate; 4 and 6 are truth tables, as an FPGA's cells are, learned by light or walsh",
+        choices=("2", "4", "6"))
     parametrisation: str = option(
-        "softmax", "what is learned of a gate: 16 weights for softmax, 4 for light and walsh", choices=PARAMETRISATIONS)
+        "softmax", "what is learned of a gate: 16 weights for softmax, 2^fan_in for light and walsh",
+        choices=PARAMETRISATIONS)
     initialisation: str = option(
         "auto", "first weights; residual: gates pass on an input; auto: residual for convolutions, otherwise normal",
         choices=("auto", "normal", "residual"))

@@ -385,7 +385,7 @@ def test_a_name_that_is_chosen_ignores_case_and_has_one_spelling(load, key, valu
     needed = ["data.time_window=9000", "data.n_time_bins=9", "data.n_event_bins=9", "data.overlap=0"]
     of_file, of_override = load(text, *needed), load("base:", *needed, f"{key}={value}")
     assert of_file == of_override
-    assert value_of(of_file, key) in (value.lower(), value.upper())
+    assert str(value_of(of_file, key)) in (value.lower(), value.upper())
     assert value_of(Config.from_dict(of_file.to_dict(), "a model"), key) == value_of(of_file, key)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 FALSE, TRUE = -2, -1  # literals
 
 # Numbers of gates in the order of `src.logic.gates`. The complement of a gate is _TRUE_GATE minus it.
-AND, AND_NOT, NOT_A_AND, XOR, OR, NOT_A, _TRUE_GATE = 1, 2, 4, 6, 7, 12, 15
+_FALSE_GATE, AND, AND_NOT, NOT_A_AND, XOR, OR, NOT_A, _TRUE_GATE = 0, 1, 2, 4, 6, 7, 12, 15
 
 
 class SharedGates:
@@ -69,6 +69,10 @@ class SharedGates:
             return self._add(NOT_A, node, node)
         gate, a, b = self.gates[node - self.num_inputs]
         return self._add(_TRUE_GATE - gate, a, b)
+
+    def constant_node(self, literal: int) -> int:
+        """Return a gate that is constant, for what cannot take a constant; TRUE or FALSE."""
+        return self._add(_FALSE_GATE if literal == FALSE else _TRUE_GATE, 0, 0)
 
     def level(self, literal: int) -> int:
         """Return the number of gates on the longest way to a literal; 0 for inputs and constants."""

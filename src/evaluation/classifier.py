@@ -74,7 +74,7 @@ class Classifier:
         self.stack = config.data.stack
         self._window_events = config.data.window_events
         self.model, self._train = model, config.train
-        self.circuit = model.circuit().simplified() if model.gates_by_layer() else None
+        self.circuit = model.circuit().simplified() if model.has_circuit else None
         if self.circuit is None:  # in this order of a frame's values, a CNN takes less than half the time on a CPU
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

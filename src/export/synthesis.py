@@ -167,10 +167,14 @@ def _rate(fmax: float | None, cycles: float | None) -> float | None:
 
 
 def _synthesize(design: Design, target: Family, folder: Path, check: Callable[[], None]) -> dict[str, int]:
-    """Write the synthesised design to design.json in a folder; return its cells."""
+    """Write the synthesised design to design.json in a folder; return its cells.
+
+    The last part of Yosys's script, `check`, is written out without its `autoname`, which takes minutes for a network.
+    """
     reads = [f"read_blif -wideports {name}; simplemap" for name in design.files if name.endswith(".blif")]
     reads += [f"read_verilog {name}" for name in design.files if name.endswith(".v")]
-    script = [*reads, f"{target.synth} -top {design.top}", "tee -q -o cells.json stat -json", "write_json design.json"]
+    script = [*reads, f"{target.synth} -top {design.top} -run :check", "hierarchy -check", "check -noinit"]
+    script += ["tee -q -o cells.json stat -json", "blackbox =A:whitebox", "write_json design.json"]
     try:
         run_tool("yosys", ["-p", "; ".join(script)], folder, check=check)
     except ToolError as error:

@@ -132,9 +132,18 @@ METRICS_ROW = record(
     _MEASURES | {"learning_rate": AMOUNT, "frames_per_second": AMOUNT, "train_seconds": AMOUNT, "debug": text},
 )
 _TESTED = record({"frame_accuracy": SHARE, "recording_accuracy": SHARE}, _MEASURES)
+_SIZE = record({"gates": whole(), "luts": whole(), "depth": whole()})
 _RESULT = record(
     {"epochs": whole(), "steps": whole()},
-    {"best_epoch": whole(), "train_seconds": AMOUNT, "test": _TESTED, "best_test": _TESTED, "debug": text},
+    {
+        "best_epoch": whole(),
+        "train_seconds": AMOUNT,
+        "test": _TESTED,
+        "best_test": _TESTED,
+        "circuit": _SIZE,
+        "best_circuit": _SIZE,
+        "debug": text,
+    },
 )
 _CONFIG = record(
     {},

@@ -1,7 +1,11 @@
 """Candidates: what layers that learn their connections share."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from src.logic.gate_layer import GateLayer
 
@@ -39,3 +43,46 @@ class LearnedConnections(GateLayer):
     def shares(self) -> torch.Tensor:
         """Return the share of each candidate in its connection, like `logits`."""
         return self.logits.softmax(-1)
+
+
+def with_share_gradient(
+    y: torch.Tensor,
+    shares: torch.Tensor,
+    x: torch.Tensor,
+    learned: torch.Tensor,
+    indices: torch.Tensor,
+    candidates: torch.Tensor,
+    slopes: Callable[..., torch.Tensor],
+) -> torch.Tensor:
+    """Return y as it is; on the way back, shares get the gradient that `slopes` returns.
+
+    It is a `candidate_slopes` or `table_slopes` of a backend, called with x, learned, indices, candidates and the
+    gradient of y.
+    """
+    with_gradient: torch.Tensor = _ShareGradient.apply(y, shares, x, learned, indices, candidates, slopes)
+    return with_gradient
+
+
+class _ShareGradient(torch.autograd.Function):
+    """y as it is; on the way back the shares of the candidates get their gradient, as if they had made y."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: torch.Tensor,
+        shares: torch.Tensor,
+        x: torch.Tensor,
+        learned: torch.Tensor,
+        indices: torch.Tensor,
+        candidates: torch.Tensor,
+        slopes: Callable[..., torch.Tensor],
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, learned, indices, candidates)
+        ctx.slopes, ctx.dtype = slopes, shares.dtype
+        return y.view_as(y)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        slopes = ctx.slopes(*ctx.saved_tensors, grad)
+        return grad, slopes.to(ctx.dtype), None, None, None, None, None

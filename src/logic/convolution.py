@@ -10,22 +10,23 @@ import torch
 from src.logic.backends import AUTO, Backend, require_backend
 from src.logic.gate_layer import GateLayer
 from src.logic.parametrisation import GateOptions
+from src.logic.table_trees import table_convolution, tree_levels
 from src.logic.trees import geometry
 
 CHANNELS_OF_A_KERNEL = 2  # or fewer; Petersen et al. 2024, section 3.2
 
 
 class LogicConvolution(GateLayer):
-    """Trees of two-input gates over receptive fields, the same at every position (Petersen et al. 2024).
+    """Trees of gates over receptive fields, the same at every position (Petersen et al. 2024).
 
-    A kernel is a complete binary tree of gates, whose leaves are pixels of its receptive field; it is evaluated around
-    every pixel; what lies outside the frame is 0. The largest output of each pooling window is kept: the OR of
-    bits. Gates are learned as in LogicLayer.
+    A kernel is a complete tree of gates of k inputs, two by default, whose leaves are pixels of its receptive field; it
+    is evaluated around every pixel; what lies outside the frame is 0. The largest output of each pooling window is
+    kept: the OR of bits. Gates are learned as in LogicLayer.
 
     Attributes:
-        weights: parameter [kernels * (leaves - 1), parameters of a gate], kernel by kernel. With L leaves, node i < L
-            of a tree is leaf i and node L + g is gate g, whose inputs are nodes 2g and 2g + 1; the last gate is the
-            output.
+        weights: parameter [kernels * gates of a tree, weights of a gate], kernel by kernel. With L leaves, node i < L
+            of a tree is leaf i and node L + g is gate g, whose inputs are nodes k g to k g + k - 1; the last gate is
+            the output.
         indices: buffer int64 [3, kernels, leaves], each leaf's channel, and its row and column in the receptive field.
         out_shape: channels (which are the kernels), height and width of the output.
     """
@@ -50,7 +51,7 @@ class LogicConvolution(GateLayer):
             in_shape: channels, height and width of the input.
             kernels: number of trees, the channels of the output.
             receptive_field: its height and width; an even one reaches one pixel further down and right.
-            tree_depth: gates between a leaf and the output; a tree has 2^tree_depth leaves.
+            tree_depth: gates between a leaf and the output; a tree of gates of k inputs has k^tree_depth leaves.
             pool: height and width of a pooling window; 1 means no pooling. Rows and columns that fill no window are
                 left out.
             device: where the weights are created.
@@ -76,13 +77,14 @@ class LogicConvolution(GateLayer):
                 f"{in_shape[1]} x {in_shape[2]} pixels are left, too few for pooling windows of {pool} x {pool}: take "
                 "larger frames (data.downsample), smaller receptive fields or less pooling"
             )
-        shape = geometry(in_shape, kernels, 2**tree_depth, receptive_field, pool)
+        gates = gates or GateOptions(initialisation="residual")
+        shape = geometry(in_shape, kernels, gates.fan_in**tree_depth, receptive_field, pool)
         out_shape = (kernels, shape.out_height, shape.out_width)
         super().__init__(
             math.prod(in_shape),
             math.prod(out_shape),
-            kernels * (shape.leaves - 1),
-            gates or GateOptions(initialisation="residual"),
+            kernels * gates_of_tree(gates.fan_in, tree_depth),
+            gates,
             device,
             grad_factor,
             implementation,
@@ -99,23 +101,33 @@ class LogicConvolution(GateLayer):
         return self.forward_features(x.flatten(1).T.contiguous()).T.reshape(len(x), *self.out_shape)
 
     def _features(self, backend: Backend, x: torch.Tensor) -> torch.Tensor:
-        trees, shares = self._connections(backend), self._shares()
-        return backend.convolution(x, self.gate_weights(), trees, self.grad_factor, shares)
+        gates, connections, shares = self.gate_weights(), self._connections(backend), self._shares()
+        if not self.gates.has_tables:
+            return backend.convolution(x, gates, connections, self.grad_factor, shares)
+        levels, candidates = connections
+        learned = None if shares is None else (shares, candidates)
+        return table_convolution(backend, x, gates, levels, self.shape, self.grad_factor, learned)
 
     def leaf_inputs(self) -> torch.Tensor:
         """Return the input that each leaf reads, int64 [leaves, pool * pool, kernels, out_height, out_width].
 
         in_dim stands for the zeros around the frame. The second dimension is the position in the pooling window.
         """
-        s = self.shape
-        channel, dy, dx = self.indices.cpu().transpose(1, 2)[:, :, None, :, None, None]
-        position = torch.arange(s.pool**2)[:, None, None, None]
-        row = torch.arange(s.out_height)[:, None] * s.pool + position // s.pool + dy - s.before
-        column = torch.arange(s.out_width) * s.pool + position % s.pool + dx - s.before
+        return self._inputs_of(self.indices)
+
+    def _inputs_of(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the inputs that pixels of receptive fields are, as `leaf_inputs`, from int64 [3, kernels, pixels]."""
+        s, device = self.shape, pixels.device
+        channel, dy, dx = pixels.transpose(1, 2)[:, :, None, :, None, None]
+        position = torch.arange(s.pool**2, device=device)[:, None, None, None]
+        row = torch.arange(s.out_height, device=device)[:, None] * s.pool + position // s.pool + dy - s.before
+        column = torch.arange(s.out_width, device=device) * s.pool + position % s.pool + dx - s.before
         inside = (row >= 0) & (row < s.height) & (column >= 0) & (column < s.width)
         return torch.where(inside, (channel * s.height + row) * s.width + column, self.in_dim)
 
     def _connect(self, backend: Backend) -> Any:
+        if self.gates.has_tables:
+            return tree_levels(self.leaf_inputs(), self.gates.fan_in, self.in_dim, backend), None
         return backend.trees(self.indices, self.shape)
 
     def _shares(self) -> torch.Tensor | None:
@@ -129,6 +141,12 @@ class LogicConvolution(GateLayer):
             f"{self.in_shape}, {self.out_shape}, receptive_field={self.receptive_field}, leaves={s.leaves}, "
             f"pool={s.pool}, grad_factor={self.grad_factor}"
         )
+
+
+def gates_of_tree(fan_in: int, depth: int) -> int:
+    """Return the number of gates of a complete tree of gates with `fan_in` inputs, on fan_in^depth leaves."""
+    gates: int = (fan_in**depth - 1) // (fan_in - 1)
+    return gates
 
 
 def draw_by_group(draw: Callable[[int, int], torch.Tensor], channels: int, kernels: int, groups: int) -> torch.Tensor:

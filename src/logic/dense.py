@@ -16,12 +16,13 @@ class LogicLayer(GateLayer):
     """A layer of two-input gates, each a learned mixture of the sixteen (Petersen et al. 2022).
 
     In train mode a neuron computes the expectation under softmax(weights) of the gates' real-valued forms; in eval mode
-    it is its most likely gate. GateOptions lists other ways to learn gates.
+    it is its most likely gate. GateOptions lists other ways to learn gates, which may have four or six inputs.
 
     Attributes:
-        weights: parameter [out_dim, 16], in the gate order of `src.logic.gates`; [out_dim, 4] of light and walsh gates.
+        weights: parameter [out_dim, 16], in the gate order of `src.logic.gates`; [out_dim, 2^k] of light and walsh
+            gates of k inputs.
         gates: how they are learned; may be replaced by options that differ in forward_sampling and temperature.
-        indices: buffer int64 [2, out_dim], the inputs of each neuron.
+        indices: buffer int64 [k, out_dim], the inputs of each neuron.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class LogicLayer(GateLayer):
 
         Args:
             in_dim: number of inputs.
-            out_dim: number of neurons, at least half of in_dim.
+            out_dim: number of neurons, which together have at least in_dim inputs.
             device: where the weights are created.
             grad_factor: the gradient that goes back to the inputs is multiplied by it.
             implementation: `auto`, or the name of a backend.
@@ -52,7 +53,7 @@ class LogicLayer(GateLayer):
         draw = _draw(connections) if isinstance(connections, str) else None
         super().__init__(in_dim, out_dim, out_dim, gates or GateOptions(), device, grad_factor, implementation)
         self.connections = connections if isinstance(connections, str) else "given"
-        indices = draw(in_dim, out_dim) if draw else connections
+        indices = draw(in_dim, out_dim, self.gates.fan_in) if draw else connections
         if isinstance(indices, torch.Tensor):
             self.register_buffer("indices", indices.to(device))
 

@@ -55,6 +55,10 @@ class GateLayer(nn.Module):
         """Return the gates in eval mode, int64 [gates], in the order of `src.logic.gates`."""
         return self.gate_weights().gates()
 
+    def truth_tables(self) -> torch.Tensor:
+        """Return the gates in eval mode as bool [gates, 2^k], the value at each corner of their k inputs."""
+        return self.gate_weights().truth_tables()
+
     def gate_weights(self) -> GateWeights:
         """Return the weights and what they mean in this mode."""
         return GateWeights(self.weights, self.gates, self.training)

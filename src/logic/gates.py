@@ -2,7 +2,9 @@
 
 import functools
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 # Gate i in difflogic's order (Petersen et al. 2022, table 1): its output for (a, b) = (0,0), (0,1), (1,0), (1,1) is the
 # number i in binary.
@@ -57,3 +59,13 @@ def place_forms(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     Made once per device.
     """
     return gate_coefficients(dtype, device)[list(PLACES)]
+
+
+def inputs_that_matter(tables: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return on how many of its inputs each gate depends, int64 [gates], from truth tables [gates, 2^k]."""
+    fan_in = tables.shape[1].bit_length() - 1
+    found = np.zeros(len(tables), np.int64)
+    for i in range(fan_in):
+        zero, one = np.moveaxis(tables.reshape(len(tables), 2**i, 2, -1), 2, 0)
+        found += (zero != one).any((1, 2))
+    return found

@@ -8,6 +8,7 @@ import torch
 from src.logic.backends import Backend
 from src.logic.candidates import LearnedConnections
 from src.logic.convolution import LogicConvolution, draw_by_group, tree_candidates
+from src.logic.table_trees import tree_levels
 
 
 class LearnedLogicConvolution(LearnedConnections, LogicConvolution):
@@ -53,6 +54,13 @@ class LearnedLogicConvolution(LearnedConnections, LogicConvolution):
         self._offer(drawn, drawn.shape[1:-1], device)
 
     def _connections(self, backend: Backend) -> Any:
+        if self.gates.has_tables:
+            fan_in = self.gates.fan_in
+            levels = tree_levels(self.leaf_inputs(), fan_in, self.in_dim, backend)
+            inputs = self._inputs_of(self.candidates.flatten(2)).unflatten(0, (-1, self.candidates.shape[-1]))
+            # [leaves, candidates, window, kernels, height, width] -> [k, gates, kernels, positions, candidates]
+            ordered = inputs.permute(0, 3, 2, 4, 5, 1).flatten(2, 4).unflatten(0, (-1, fan_in)).movedim(1, 0)
+            return levels, ordered.flatten(1, 3).to(torch.int32).contiguous()
         return backend.trees(self.indices, self.shape, self.candidates)
 
     def _shares(self) -> torch.Tensor | None:

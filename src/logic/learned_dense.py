@@ -1,13 +1,13 @@
 """LearnedLogicLayer: a logic layer that learns which inputs its neurons see, among candidates."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from src.logic.backends import Backend
 from src.logic.backends.backend import group_sums
-from src.logic.candidates import LearnedConnections
+from src.logic.candidates import LearnedConnections, with_share_gradient
 from src.logic.connections import candidate_connections
 from src.logic.dense import LogicLayer
 
@@ -18,8 +18,8 @@ class LearnedLogicLayer(LearnedConnections, LogicLayer):
     The layer begins with the connections that a random one has from the same seed.
 
     Attributes:
-        candidates: buffer int32 [2, out_dim, k].
-        logits: parameter [2, out_dim, k].
+        candidates: buffer int32 [inputs of a neuron, out_dim, candidates].
+        logits: parameter, likewise.
     """
 
     def __init__(
@@ -36,41 +36,22 @@ class LearnedLogicLayer(LearnedConnections, LogicLayer):
         """
         LogicLayer.__init__(self, in_dim, out_dim, device, connections=None, **options)
         self.connections = "learned"
-        drawn = candidate_connections(in_dim, out_dim, candidates).to(torch.int32)
+        drawn = candidate_connections(in_dim, out_dim, candidates, self.gates.fan_in).to(torch.int32)
         self._offer(drawn, drawn.shape[:-1], device)
 
     def _features(self, backend: Backend, x: torch.Tensor) -> torch.Tensor:
         gates, indices = self.gate_weights(), self.indices
-        coefficients = gates.coefficients()
-        forms = backend.forms(x, coefficients, backend.connect(indices, self.in_dim), self.grad_factor)
+        connections = backend.connect(indices, self.in_dim)
+        slopes: Callable[..., torch.Tensor]
+        if gates.options.has_tables:
+            learned = gates.tables()
+            forms, slopes = backend.table_forms(x, learned, connections, self.grad_factor), backend.table_slopes
+        else:
+            learned = gates.coefficients()
+            forms, slopes = backend.forms(x, learned, connections, self.grad_factor), backend.candidate_slopes
         if self.training:
-            forms = _Straight.apply(forms, self.shares(), x, coefficients, indices, self.candidates, backend)
+            forms = with_share_gradient(forms, self.shares(), x, learned, indices, self.candidates, slopes)
         return gates.outputs(forms)
 
     def _sums(self, backend: Backend, x: torch.Tensor, k: int) -> torch.Tensor:
         return group_sums(self._features(backend, x), k)
-
-
-class _Straight(torch.autograd.Function):
-    """y as it is; on the way back the shares of the candidates get their gradient, as if they had made y."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        y: torch.Tensor,
-        shares: torch.Tensor,
-        x: torch.Tensor,
-        coefficients: torch.Tensor,
-        indices: torch.Tensor,
-        candidates: torch.Tensor,
-        backend: Backend,
-    ) -> torch.Tensor:
-        ctx.save_for_backward(x, coefficients, indices, candidates)
-        ctx.backend, ctx.dtype = backend, shares.dtype
-        return y.view_as(y)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        slopes = ctx.backend.candidate_slopes(*ctx.saved_tensors, grad)
-        return grad, slopes.to(ctx.dtype), None, None, None, None, None

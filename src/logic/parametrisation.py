@@ -1,7 +1,8 @@
-"""Parametrisation: how the learned weights of a gate become the bilinear form that every kernel computes.
+"""Parametrisation: how the learned weights of a gate become the multilinear form that every kernel computes.
 
-A gate computes c0 + c1 a + c2 b + c3 ab. What its weights are, and how they become these four coefficients, is a class
-of its own in parametrisations/, listed in src/registry.py.
+A gate of two inputs computes c0 + c1 a + c2 b + c3 ab. A gate of k = 4 or 6 inputs interpolates between the 2^k corners
+of a truth table. What the weights are, and how they become coefficients or corners, is a class of its own in
+parametrisations/, listed in src/registry.py.
 """
 
 import math
@@ -16,23 +17,28 @@ from src.registry import PARAMETRISATIONS
 RESIDUAL_WEIGHT = 5.0  # weight of the gate `a` among sixteen with weight 0: probability 0.91 (Petersen et al. 2024)
 # The sixteen gates then give 1 where `a` does with a probability of 0.951, which has this logit.
 RESIDUAL_LOGIT = math.log((math.exp(RESIDUAL_WEIGHT) + 7) / 8)
+FAN_INS = (2, 4, 6)  # numbers of inputs that a gate may have
 
 
 class Parametrisation(Protocol):
-    """How `parameters` weights become one gate.
+    """How weights become one gate.
+
+    Corners of truth tables are numbered by the inputs as binary digits, the first one the highest.
 
     Attributes:
-        parameters: number of weights per gate.
+        parameters: number of weights per gate of two inputs; a gate of k inputs has 2^k.
+        learns_tables: whether gates may have more than two inputs, so that there are `tables` and `truth_tables`.
         sigmoid_after: whether the bilinear form of a relaxed gate is a logit, so that the gate is its sigmoid.
         mixes_gates: whether a relaxed gate is a mixture of the sixteen, so that there are `logits` and `probabilities`.
     """
 
     parameters: int
+    learns_tables: bool = False
     sigmoid_after: bool = False
     mixes_gates: bool = False
 
-    def residual_weights(self, count: int, device: torch.device | str | None) -> torch.Tensor:
-        """Return weights [count, parameters] of gates that pass their first input on with a probability of 0.951."""
+    def residual_weights(self, weights: torch.Tensor) -> None:
+        """Set weights [count, weights per gate] so that gates pass their first input on with a probability of 0.951."""
         raise NotImplementedError
 
     def coefficients(self, weights: torch.Tensor, options: "GateOptions") -> torch.Tensor:
@@ -45,6 +51,14 @@ class Parametrisation(Protocol):
 
     def gates(self, weights: torch.Tensor) -> torch.Tensor:
         """Return the discretised gates, int64 [count], in the order of `src.logic.gates`."""
+        raise NotImplementedError
+
+    def tables(self, weights: torch.Tensor, options: "GateOptions") -> torch.Tensor:
+        """Return the forms of relaxed gates at the corners [count, 2^k], float32 or wider; as `coefficients` does."""
+        raise NotImplementedError
+
+    def truth_tables(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return the discretised gates' values at the corners, bool [count, 2^k]."""
         raise NotImplementedError
 
     def logits(self, weights: torch.Tensor, options: "GateOptions") -> torch.Tensor:
@@ -86,12 +100,14 @@ class GateOptions:
             on with a probability of 0.95, so that deep networks do (Petersen et al. 2024).
         forward_sampling: what a gate computes in train mode, see FORWARD_SAMPLINGS; soft is the relaxed gate.
         temperature: logits are divided by it before the softmax or sigmoid.
+        fan_in: number of inputs of a gate, one of FAN_INS.
     """
 
     parametrisation: str = "softmax"
     initialisation: str = "normal"
     forward_sampling: str = "soft"
     temperature: float = 1.0
+    fan_in: int = 2
     rule: Parametrisation = field(init=False, repr=False, compare=False)  # which the parametrisation's name stands for
 
     def __post_init__(self) -> None:
@@ -105,8 +121,26 @@ class GateOptions:
                 raise ValueError(f"{name} {value!r} is not one of {', '.join(allowed)}")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature {self.temperature} must be above 0")
+        if self.fan_in not in FAN_INS:
+            raise ValueError(f"fan_in {self.fan_in} is not one of {', '.join(map(str, FAN_INS))}")
         # Looked up once, since torch.compile does not follow imports.
         object.__setattr__(self, "rule", PARAMETRISATIONS.load(self.parametrisation)())
+        if self.has_tables and not self.rule.learns_tables:
+            able = ", ".join(name for name in PARAMETRISATIONS if PARAMETRISATIONS.load(name).learns_tables)
+            raise ValueError(
+                f"parametrisation {self.parametrisation!r} has gates of two inputs only; "
+                f"fan_in {self.fan_in} needs one of {able}"
+            )
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether gates are truth tables of more than two inputs."""
+        return self.fan_in > 2
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights per gate."""
+        return 2**self.fan_in if self.has_tables else self.rule.parameters
 
     @property
     def hard(self) -> bool:
@@ -124,7 +158,7 @@ class GateWeights:
     """The gates of a layer in one mode: their weights, and what they mean.
 
     Attributes:
-        weights: [count, parameters per gate].
+        weights: [count, weights per gate].
         options: how they are learned.
         relaxed: whether the gates are relaxed, as in train mode, or discretised, as in eval mode.
     """
@@ -163,6 +197,24 @@ class GateWeights:
         coefficients = self.coefficients()
         return coefficients if self.after == FORM else coefficients / self.options.temperature
 
+    def tables(self) -> torch.Tensor:
+        """Return the forms of gates of more than two inputs at the corners [count, 2^k], float32 or wider.
+
+        With noise, call this once per step.
+        """
+        if not self.relaxed:
+            return self.truth_tables().to(wide(self.weights).dtype)
+        with torch.autocast(self.weights.device.type, enabled=False):
+            return self.options.rule.tables(self.weights, self.options)
+
+    def truth_tables(self) -> torch.Tensor:
+        """Return the discretised gates' values at the corners, bool [count, 2^k]."""
+        weights = self.weights.detach()
+        if self.options.has_tables:
+            return self.options.rule.truth_tables(weights)
+        places = torch.arange(3, -1, -1, device=weights.device)
+        return (self.gates()[:, None] >> places & 1).bool()
+
     def soft_logits(self) -> torch.Tensor | None:
         """Return the logits [count, 16], noise included, of soft gates that are mixtures of the sixteen; else None."""
         if not (self.soft and self.options.rule.mixes_gates):
@@ -183,17 +235,19 @@ class GateWeights:
 
 
 def initial_weights(count: int, options: GateOptions, device: torch.device | str | None = None) -> torch.Tensor:
-    """Return the weights [count, parameters per gate] that training begins with."""
+    """Return the weights [count, weights per gate] that training begins with."""
     return INITIALISATIONS[options.initialisation](count, options, device)
 
 
 def _normal_weights(count: int, options: GateOptions, device: torch.device | str | None) -> torch.Tensor:
     """Draw from PyTorch's global generator."""
-    return torch.randn(count, options.rule.parameters, device=device)
+    return torch.randn(count, options.parameters, device=device)
 
 
 def _residual_weights(count: int, options: GateOptions, device: torch.device | str | None) -> torch.Tensor:
-    return options.rule.residual_weights(count, device) * options.temperature
+    weights = torch.zeros(count, options.parameters, device=device)
+    options.rule.residual_weights(weights)
+    return weights * options.temperature
 
 
 INITIALISATIONS = {"normal": _normal_weights, "residual": _residual_weights}

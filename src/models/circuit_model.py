@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from src.circuit.circuit import Circuit
 from src.command_line import UserError
 from src.config import Model
+from src.logic.gates import PLACES
 from src.logic.thermometer import encode_counts
 from src.models.frame_model import FrameModel, FrameShape
 from src.models.onnx_graph import Graph
@@ -20,6 +21,8 @@ class CircuitModel(FrameModel):
         frame_shape: (P, H, W) of the stacked frames, before the thermometer.
         thresholds: of the thermometer, which makes bits of counts; () for binary frames.
     """
+
+    has_circuit = True
 
     def __init__(self, circuit: Circuit, frame_shape: FrameShape, thresholds: tuple[int, ...]) -> None:
         super().__init__(frame_shape, circuit.num_classes, "counts" if thresholds else "binary", Model())
@@ -56,9 +59,9 @@ class CircuitModel(FrameModel):
         """Return the thresholds of the thermometer."""
         return self._thresholds
 
-    def gates_by_layer(self) -> list[NDArray[np.int64]]:
-        """Return all gates, as if they were one layer."""
-        return [self._circuit.gates.astype(np.int64)]
+    def truth_tables_by_layer(self) -> list[NDArray[np.bool_]]:
+        """Return the truth tables of all gates, as if they were one layer."""
+        return [(self._circuit.gates[:, None] & np.array(PLACES)).astype(bool)]
 
     def add_to_onnx(self, graph: Graph) -> str:
         """Raise a UserError: ONNX is written from layers."""

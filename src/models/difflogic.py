@@ -13,6 +13,7 @@ from src.command_line import UserError
 from src.config import DiffLogicOptions, Model
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.backends import unpack_features
+from src.logic.convolution import gates_of_tree
 from src.logic.parametrisation import GateOptions
 from src.logic.temperature import set_temperature, temperature_of_epoch
 from src.logic.thermometer import Thermometer
@@ -41,6 +42,7 @@ class DiffLogic(FrameModel):
         votes: counts the last layer's bits, with readout: votes; None if each class has neurons of its own.
     """
 
+    has_circuit = True
     has_relaxed_form = True
     thermometer: Thermometer | None
     votes: VoteSum | None
@@ -49,12 +51,12 @@ class DiffLogic(FrameModel):
     def least_size(frame_shape: FrameShape, num_classes: int, options: Model) -> Size:
         """Count the parameters of gates and connections; votes are left out."""
         o = options.difflogic
-        per_gate = _gate_options(o, "normal").rule.parameters
-        per_neuron = per_gate + CONNECTIONS.load(o.connections).parameters(o.candidates)
+        per_gate = _gate_options(o, "normal").parameters
+        per_neuron = per_gate + CONNECTIONS.load(o.connections).parameters(o.candidates, o.fan_in)
         widths = layer_widths(o)
         parameters = {"model.difflogic.num_neurons": sum(widths) * per_neuron}
         if o.architecture == "convolutional":
-            gates = (2**o.convolution.tree_depth - 1) * sum(o.convolution.kernels)
+            gates = gates_of_tree(o.fan_in, o.convolution.tree_depth) * sum(o.convolution.kernels)
             parameters["model.difflogic.convolution.kernels"] = gates * per_gate
         return Size(parameters, sum(widths[:-1]))
 
@@ -188,9 +190,9 @@ class DiffLogic(FrameModel):
         """Return the thresholds of the thermometer as whole numbers."""
         return () if self.thermometer is None else self.thermometer.whole_thresholds()
 
-    def gates_by_layer(self) -> list[NDArray[np.int64]]:
-        """Return the most likely gate of each neuron, layer by layer."""
-        return [layer.discretised_gates().cpu().numpy() for layer in self.logic_layers()]
+    def truth_tables_by_layer(self) -> list[NDArray[np.bool_]]:
+        """Return the truth tables of the discretised gates of each layer, [gates, 2^k]."""
+        return [layer.truth_tables().cpu().numpy() for layer in self.logic_layers()]
 
     def add_to_onnx(self, graph: Graph) -> str:
         """Append the discretised network."""
@@ -227,7 +229,10 @@ def _require_fitting_readout(o: DiffLogicOptions, num_classes: int) -> None:
 def _gate_options(o: DiffLogicOptions, auto: str) -> GateOptions:
     """Return the options of a layer's gates; their initialisation is `auto` unless the user chose one."""
     initialisation = auto if o.initialisation == "auto" else o.initialisation
-    return GateOptions(o.parametrisation, initialisation, o.forward_sampling, o.temperature)
+    try:
+        return GateOptions(o.parametrisation, initialisation, o.forward_sampling, o.temperature, o.fan_in)
+    except ValueError as error:
+        raise UserError(f"model.difflogic.fan_in = {o.fan_in}: {error}") from error
 
 
 def _activation_dtype(device: torch.device) -> torch.dtype:

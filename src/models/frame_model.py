@@ -51,6 +51,7 @@ class FrameModel(nn.Module):
         frame_dtype: how `forward_packed` reads the bytes of a frame: binary (a bit per pixel) or counts (a byte).
     """
 
+    has_circuit = False  # whether it is made of gates, so that `circuit` gives one
     has_relaxed_form = False  # whether it trains in another form than it has in eval mode; see `relaxed`
 
     @staticmethod
@@ -151,8 +152,11 @@ class FrameModel(nn.Module):
         """Return whole numbers t such that the circuit reads bits count > t; () if it reads the bits of a frame."""
         return ()
 
-    def gates_by_layer(self) -> list[NDArray[np.int64]]:
-        """Return the gates of each layer in eval mode, numbered as in `src.logic.gates`; [] if there are none."""
+    def truth_tables_by_layer(self) -> list[NDArray[np.bool_]]:
+        """Return the truth tables of each layer's gates in eval mode, [gates, 2^k]; [] if there are no gates.
+
+        The number of a corner has a gate's k inputs as binary digits, the first one the highest.
+        """
         return []
 
     def add_to_onnx(self, graph: Graph) -> str:

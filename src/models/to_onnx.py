@@ -50,8 +50,8 @@ def add_votes(graph: Graph, layer: VoteSum, x: str) -> str:
 
 def _dense(graph: Graph, layer: LogicLayer, x: str) -> str:
     """Append all neurons of a layer at once: [in_dim, batch] -> [out_dim, batch]."""
-    a, b = (graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in layer.indices)
-    return _gates(graph, layer.discretised_gates().cpu().numpy()[:, None], a, b)
+    inputs = [graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in layer.indices]
+    return _gates(graph, layer.truth_tables().cpu().numpy()[:, None], inputs)
 
 
 def _convolution(graph: Graph, layer: LogicConvolution, x: str) -> str:
@@ -62,9 +62,10 @@ def _convolution(graph: Graph, layer: LogicConvolution, x: str) -> str:
     positions = shape.pool**2
     inputs = layer.leaf_inputs().reshape(shape.leaves, positions, shape.kernels, -1)
     nodes = [graph.add("Gather", [x, graph.constant(indices)], axis=0) for indices in inputs]
-    gates = layer.discretised_gates().cpu().numpy().reshape(shape.kernels, -1, 1, 1)
-    for gate in range(shape.leaves - 1):
-        nodes.append(_gates(graph, gates[:, gate], nodes[2 * gate], nodes[2 * gate + 1]))
+    fan_in = layer.gates.fan_in
+    tables = layer.truth_tables().cpu().numpy().reshape(shape.kernels, -1, 1, 1, 2**fan_in)
+    for gate in range(tables.shape[1]):
+        nodes.append(_gates(graph, tables[:, gate], nodes[fan_in * gate : fan_in * (gate + 1)]))
     # [positions, kernels, height * width, batch]
     x = graph.add("Gather", [nodes[-1], graph.constant(np.array(0))], axis=0)
     for position in range(1, positions):
@@ -72,11 +73,28 @@ def _convolution(graph: Graph, layer: LogicConvolution, x: str) -> str:
     return graph.add("Reshape", [x, graph.constant(np.array([layer.out_dim, -1]))])
 
 
-def _gates(graph: Graph, gates: NDArray[np.int64], a: str, b: str) -> str:
-    """Append gates on a and b: f(a, b) = f00 xor a da xor b db xor ab dab, where each d is one bit per gate."""
-    f00, f01, f10, f11 = (gates >> place & 1 for place in (3, 2, 1, 0))
-    c = [graph.constant(bits.astype(bool)) for bits in (f00, f00 ^ f10, f00 ^ f01, f00 ^ f01 ^ f10 ^ f11)]
+def _gates(graph: Graph, tables: NDArray[np.bool_], inputs: Sequence[str]) -> str:
+    """Append gates with truth tables [..., 2^k] on k inputs, each of a shape to which [...] broadcasts."""
+    if len(inputs) > 2:
+        return _lookups(graph, tables, inputs)
+    # f(a, b) = f00 xor a da xor b db xor ab dab, where each d is one bit per gate.
+    a, b = inputs
+    f00, f01, f10, f11 = np.moveaxis(tables, -1, 0)
+    c = [graph.constant(bits) for bits in (f00, f00 ^ f10, f00 ^ f01, f00 ^ f01 ^ f10 ^ f11)]
     # f00 xor (b and db) xor (a and (da xor (b and dab)))
     of_a = graph.add("And", [a, graph.add("Xor", [c[1], graph.add("And", [b, c[3]])])])
     of_b = graph.add("Xor", [c[0], graph.add("And", [b, c[2]])])
     return graph.add("Xor", [of_a, of_b])
+
+
+def _lookups(graph: Graph, tables: NDArray[np.bool_], inputs: Sequence[str]) -> str:
+    """Append gates that look up the corner of their table, whose number has the inputs as digits, the first highest."""
+    from onnx import TensorProto
+
+    corners = tables.shape[-1]
+    place = graph.constant(np.arange(tables.size // corners, dtype=np.int32).reshape(tables.shape[:-1]) * corners)
+    for i, bit in enumerate(inputs):
+        digit = graph.add("Cast", [bit], to=TensorProto.INT32)
+        value = graph.constant(np.array(corners >> (i + 1), np.int32))
+        place = graph.add("Add", [place, graph.add("Mul", [digit, value])])
+    return graph.add("Gather", [graph.constant(tables.reshape(-1)), place], axis=0)

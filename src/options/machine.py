@@ -99,7 +99,8 @@ def option(
         least, most: the smallest and the largest number allowed.
         above, below: limits that are not allowed themselves. `most` and `below` may be another option's key.
         length: how many numbers a list has; None: one or more.
-        choices: the allowed names, in any case; those of a registry are looked up when they are needed.
+        choices: the allowed names, in any case, or whole numbers as text; those of a registry are looked up when they
+            are needed.
         spelling: turns a text that can be written in several ways into one of them.
         path: `expand_path` reads it.
         may_change: a job may be resumed with another value.
@@ -256,7 +257,8 @@ class Reader:
         self.given[key] = None
         try:
             if "choices" in field.metadata:
-                return choose(value, field.metadata["choices"])
+                chosen = choose(value, field.metadata["choices"])
+                return int(chosen) if option_type(config, field) is int else chosen
             return limit(convert(value, option_type(config, field)), field.metadata)
         except ValueError as error:
             self.errors.append(f"{where}: {key} = {shown(value)}: {error}")

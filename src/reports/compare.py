@@ -16,6 +16,7 @@ from src.jobs.files import is_there, read_evaluation, read_job
 from src.jobs.find import require_jobs
 from src.jobs.folders import Job
 from src.reports import plots
+from src.reports.frontier import SIZES, best_of_their_size, frontier_chart, size_of
 from src.reports.hardware import results_of
 
 ACCURACIES = (
@@ -30,6 +31,7 @@ COLUMNS = (
     "dataset",
     "model",
     "parameters",
+    *SIZES,
     "epochs",
     "best_epoch",
     "val_frame_accuracy",
@@ -51,10 +53,11 @@ class _Summary:
     curve: list[tuple[float, float]]
 
 
-def compare(job_ids: list[str]) -> list[Path]:
-    """Print a table of jobs and write it as CSV, their val accuracy over epochs as PNG; return the two paths.
+def compare(job_ids: list[str], hardware: bool = False) -> list[Path]:
+    """Print a table of jobs and write it as CSV, their val accuracy over epochs as PNG; return the paths.
 
-    Accuracies on test are the best model's; jobs that are not done have none yet.
+    Accuracies on test are the best model's; jobs that are not done have none yet. With `hardware`, another PNG shows
+    accuracy by vote against the LUTs of the circuit, and the jobs that no other one beats in both.
 
     Raises:
         UserError: naming every job that is not there, or has no metrics yet.
@@ -83,7 +86,29 @@ def compare(job_ids: list[str]) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("csv", "png")]
     write_atomic(paths[0], text.getvalue())
     write_atomic(paths[1], chart.png())
+    if hardware:
+        paths.append(stem.with_name(f"{stem.name}_hardware.png"))
+        write_atomic(paths[-1], _frontier([summary.row for summary in summaries]).png())
     return paths
+
+
+def _frontier(rows: list[dict[str, Any]]) -> plots.Chart:
+    """Print and draw which jobs' networks are the best of their size; a UserError if no job has a size."""
+    points = {
+        row["job"]: (row["luts"], row["test_vote_accuracy"])
+        for row in rows
+        if row["luts"] is not None and row["test_vote_accuracy"] is not None
+    }
+    if not points:
+        raise UserError(
+            "--hardware needs jobs that are done, of model.model_type=difflogic and trained by this version, whose "
+            "result.json has the size of their circuit"
+        )
+    lines = [
+        f"{name}: {points[name][0]:,} LUTs, {format_percent(points[name][1])} %" for name in best_of_their_size(points)
+    ]
+    print_result("\n".join(["accuracy by vote that no smaller network reaches:", *lines]))
+    return frontier_chart(points)
 
 
 def _name(job_ids: list[str]) -> str:
@@ -100,6 +125,7 @@ def _summary(job: Job) -> _Summary:
     train: dict[str, Any] = next((row for row in reversed(files.metrics) if row["split"] == "train"), {})
     result = files.result or {}
     tested = result.get("best_test") or result.get("test") or {}
+    size = size_of(files)
     evaluation = read_evaluation(job)
     best = best_epoch(files.metrics, files.config.best_metric)
     hardware = {result["family"]: result for result in results_of(job, evaluation["step"] if evaluation else None)}
@@ -108,6 +134,7 @@ def _summary(job: Job) -> _Summary:
         "dataset": files.config.dataset,
         "model": files.config.model_type,
         "parameters": files.starts[-1]["parameters"] if files.starts else None,
+        **{name: size.get(name) for name in SIZES},
         "epochs": max((row["epoch"] for row in files.metrics), default=0),
         "best_epoch": best or None,
         "val_frame_accuracy": val.get(best),
@@ -130,9 +157,9 @@ def _is_val(row: dict[str, Any]) -> bool:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    header = ["job", "dataset", "model", "parameters", "epochs", "best epoch", "frames"]
+    header = ["job", "dataset", "model", "parameters", "gates", "LUT6", "epochs", "best epoch", "frames"]
     header += ["frames", "recordings", "by vote", "frames", "recordings", "time", "frames/s"]
-    groups = {"": 6, "val, %": 1, "test, %": 3, "test, relaxed, %": 2, "training": 2}
+    groups = {"": 8, "val, %": 1, "test, %": 3, "test, relaxed, %": 2, "training": 2}
     families = [family for family in FAMILIES if any(row[f"{family}_luts"] is not None for row in rows)]
     if families:
         header += families
@@ -146,7 +173,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
             row["job"],
             row["dataset"] or "-",
             row["model"] or "-",
-            *(number(row[name]) for name in ("parameters", "epochs", "best_epoch")),
+            *(number(row[name]) for name in ("parameters", "gates", "luts", "epochs", "best_epoch")),
             format_percent(row["val_frame_accuracy"]),
             *(format_percent(row[f"test_{name}"]) for name in ACCURACIES),
             "-" if row["train_seconds"] is None else format_duration(row["train_seconds"]),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.circuit.circuit import Circuit
+from src.circuit.luts import circuit_size
 from src.command_line import UserError
 from src.evaluation.evaluate import MODEL_NAMES
 from src.evaluation.inference import load_model
@@ -21,8 +22,9 @@ from src.helpers import LOG, format_duration, format_percent
 from src.io_funcs import project_root, scratch_root
 from src.jobs.files import JobFiles, read_evaluation, read_job, read_luts, read_microcontroller
 from src.jobs.folders import Job
-from src.logic.gates import GATE_NAMES
+from src.logic.gates import GATE_NAMES, PLACES, inputs_that_matter
 from src.reports import plots
+from src.reports.frontier import frontier_chart, jobs_beside
 from src.reports.hardware import HEADER, hardware_rows
 from src.reports.plots import Chart, Line
 
@@ -99,6 +101,7 @@ class Contents:
     test: Test | None = None
     misclassified: Misclassified | None = None
     circuit: LearnedCircuit | None = None
+    frontier: Chart | None = None
     hardware: Table | None = None
     origin: list[tuple[str, str]] = field(default_factory=list)
     config: str = ""
@@ -106,7 +109,9 @@ class Contents:
 
     def charts(self) -> list[Chart]:
         """Return all charts."""
-        circuit = [] if self.circuit is None else [self.circuit.gates, self.circuit.size_chart]
+        circuit = (
+            [self.frontier] if self.circuit is None else [self.circuit.gates, self.circuit.size_chart, self.frontier]
+        )
         test = [] if self.test is None else self.test.charts
         return [*self.training, *test, *(chart for chart in circuit if chart is not None)]
 
@@ -124,6 +129,9 @@ def collect(job: Job, most_gates: int | None) -> Contents:
     if evaluation is not None:
         _add_evaluation(contents, evaluation)
     _add_circuit(contents, job, most_gates)
+    points = jobs_beside(job, files.config.dataset)
+    if len(points) > 1:
+        contents.frontier = frontier_chart(points, job.job_id)
     contents.origin = _origin(files)
     return contents
 
@@ -304,17 +312,12 @@ def _add_circuit(contents: Contents, job: Job, most_gates: int | None) -> None:
         LOG.warning("the report is without a circuit: %s", error)
         return
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    layers = model.gates_by_layer()
     if rows := hardware_rows(job, about["step"]):
         contents.hardware = Table(HEADER, rows)
-    if not layers:
+    if not model.has_circuit:
         contents.tiles.append(Tile("Parameters", f"{parameters:,}"))
         return
-    chosen = np.unique(np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int))
-    counts = np.array([np.bincount(layers[i], minlength=16) for i in chosen])
-    shares = counts / counts.sum(1, keepdims=True)
-    title = "Learned gates, % of a layer's neurons"
-    gates = plots.gates_chart("learned_gates", title, shares, [f"layer {i + 1}" for i in chosen], GATE_NAMES)
+    gates = _gates_chart(model.truth_tables_by_layer())
     circuit = model.circuit()
     if most_gates is not None and len(circuit.gates) > most_gates:
         contents.tiles.append(Tile("Gates", f"{len(circuit.gates):,}", f"{parameters:,} parameters"))
@@ -323,8 +326,27 @@ def _add_circuit(contents: Contents, job: Job, most_gates: int | None) -> None:
     simplified = circuit.simplified()
     remark = f"of {len(circuit.gates):,} before simplification; {parameters:,} parameters"
     contents.tiles.append(Tile("Gates", f"{len(simplified.gates):,}", remark))
+    size = circuit_size(simplified)
+    contents.tiles.append(
+        Tile("LUTs of six inputs", f"{size.luts:,}", f"estimated, {size.depth} in a row, with counters and comparison")
+    )
     chart, table = _sizes(job, circuit, simplified, about["step"])
     contents.circuit = LearnedCircuit(path.stem, gates, chart, table)
+
+
+def _gates_chart(layers: list[NDArray[np.bool_]]) -> Chart:
+    """Draw which gates each layer has; of gates with more than two inputs, how many of these matter."""
+    chosen = np.unique(np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int))
+    rows = [f"layer {i + 1}" for i in chosen]
+    fan_in = layers[0].shape[1].bit_length() - 1
+    if fan_in == 2:
+        title, columns = "Learned gates, % of a layer's neurons", list(GATE_NAMES)
+        numbers = [layers[i] @ np.array(PLACES) for i in chosen]
+    else:
+        title, columns = "Inputs that a gate depends on, % of a layer's gates", [str(n) for n in range(fan_in + 1)]
+        numbers = [inputs_that_matter(layers[i]) for i in chosen]
+    counts = np.array([np.bincount(of_gates, minlength=len(columns)) for of_gates in numbers])
+    return plots.gates_chart("learned_gates", title, counts / counts.sum(1, keepdims=True), rows, columns)
 
 
 def _sizes(job: Job, circuit: Circuit, simplified: Circuit, step: int) -> tuple[Chart, Table]:

@@ -179,7 +179,7 @@ def gates_chart(
     texts = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares]
     _heat_map(axes, shares / max(float(shares.max()), 1e-9), texts, list(layers), list(gates))
     axes.set_title(title)
-    return Chart(name, f"{title}: rows are layers, columns the sixteen gates", figure)
+    return Chart(name, f"{title}: rows are layers, columns the {len(gates)} kinds", figure)
 
 
 @_styled
@@ -198,6 +198,38 @@ def bars_chart(name: str, title: str, labels: Sequence[str], groups: Mapping[str
     axes.set_title(title)
     axes.legend(loc="lower right")
     return Chart(name, f"{title}: " + ", ".join(groups), figure)
+
+
+@_styled
+def frontier_chart(
+    name: str,
+    title: str,
+    x_label: str,
+    unit: str,
+    points: Mapping[str, tuple[float, float]],
+    best: Sequence[str],
+    own: str | None = None,
+) -> Chart:
+    """Points (size, value) by name on a logarithmic scale of sizes; a line through those that are best of their size.
+
+    `own` names the point to point out; the best ones and it are labelled.
+    """
+    figure, axes = _axes(WIDTH, 3.2)
+    axes.set_xscale("log")
+    x, y = zip(*points.values(), strict=True)
+    axes.plot(x, y, "o", color=ROLES["muted"], markersize=4)
+    x, y = zip(*(points[each] for each in best), strict=True)
+    axes.step(x, y, where="post", marker="o", markersize=4, color=ROLES[LINES[0]])
+    if own is not None:
+        axes.plot(*points[own], "o", color=ROLES[LINES[1]], markersize=7)
+    for each in dict.fromkeys([*best, *([own] if own is not None else [])]):
+        axes.annotate(each, points[each], xytext=(4, -10), textcoords="offset points", fontsize=7)
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(unit)
+    axes.xaxis.set_major_formatter(_thousands())
+    alt = ", ".join(f"{each}: {points[each][0]:,.0f} and {points[each][1]:.1f} {unit}" for each in best)
+    return Chart(name, f"{title} against {x_label}; the best of their size are {alt}", figure)
 
 
 def distinct_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list[Line]:

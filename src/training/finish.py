@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from src import checkpoint
+from src.circuit.luts import circuit_size
 from src.command_line import RunError, StopSignals
 from src.distributed.group import check, from_rank_zero, rank
 from src.evaluation.evaluate import Evaluation, evaluate, evaluation_content, write_evaluation
@@ -14,7 +15,7 @@ from src.io_funcs import write_json
 from src.jobs.folders import evaluation_path
 from src.logic.temperature import set_temperature
 from src.model import FrameModel
-from src.reports.report import try_to_write_report
+from src.reports.report import MOST_GATES_AFTER_TRAINING, try_to_write_report
 from src.training.optimisation import averaged_weights
 from src.training.records import add_row, scores_in_columns
 from src.training.state import (
@@ -36,12 +37,14 @@ class ModelTest:
         step: number of batches after which the model was saved.
         evaluation: its class scores.
         accuracies: loss and accuracies, as in result.json.
+        size: of its circuit, as in result.json; None if it has none, or a very large one.
     """
 
     model: str
     step: int
     evaluation: Evaluation
     accuracies: dict[str, float]
+    size: dict[str, int] | None
 
 
 def evaluate_split(run: TrainingRun, model: FrameModel, split: str, stop: StopSignals) -> Evaluation:
@@ -85,7 +88,17 @@ def finish(run: TrainingRun, stop: StopSignals) -> None:
 
 def _test(run: TrainingRun, model: FrameModel, name: str, step: int, stop: StopSignals) -> ModelTest:
     evaluation = evaluate_split(run, model, "test", stop)
-    return ModelTest(name, step, evaluation, evaluation.accuracies())
+    return ModelTest(name, step, evaluation, evaluation.accuracies(), _size(model) if rank() == 0 else None)
+
+
+def _size(model: FrameModel) -> dict[str, int] | None:
+    """Return what a model's circuit takes in hardware, estimated; None for no circuit, or for a very large one."""
+    if not model.has_circuit:
+        return None
+    circuit = model.circuit()
+    if len(circuit.gates) > MOST_GATES_AFTER_TRAINING:
+        return None
+    return circuit_size(circuit.simplified())._asdict()
 
 
 def _test_best(run: TrainingRun, stop: StopSignals) -> ModelTest:
@@ -110,6 +123,8 @@ def _result(run: TrainingRun, stopped_early: str | None, tests: dict[str, ModelT
     }
     if stopped_early is not None:
         result["stopped_early"] = stopped_early
+    sizes = {"test": "circuit", "best_test": "best_circuit"}
+    result |= {sizes[name]: test.size for name, test in tests.items() if test.size is not None}
     return result | {name: test.accuracies for name, test in tests.items()}
 
 
@@ -121,7 +136,11 @@ def _log_accuracies(run: TrainingRun, tests: dict[str, ModelTest]) -> None:
     names = {"final": "final model:", "best": f"best model (epoch {best_epoch}):"}
     for test in tests.values():
         name = names[test.model].ljust(max(map(len, names.values())))
-        LOG.info("test, %s %s%s", name, scores_in_columns(test.accuracies, votes=True), note)
+        LOG.info("test, %s %s%s%s", name, scores_in_columns(test.accuracies, votes=True), _in_words(test.size), note)
+
+
+def _in_words(size: dict[str, int] | None) -> str:
+    return "" if size is None else f"; {size['gates']:,} gates, about {size['luts']:,} LUT6"
 
 
 def _write_evaluation(run: TrainingRun, test: ModelTest) -> None:

@@ -158,3 +158,54 @@ def test_more_candidates_than_inputs_are_an_error():
 )
 def test_a_million_neurons_can_be_connected(connect):
     assert connect().shape == (2, 1_000_000)
+
+
+@pytest.mark.parametrize("connect", [random_connections, unique_connections])
+@pytest.mark.parametrize("fan_in", [4, 6])
+@pytest.mark.parametrize(("in_dim", "out_dim"), [(9, 40), (100, 30), (64, 1000)])
+def test_gates_of_more_inputs_have_different_ones_and_use_each_equally_often(connect, fan_in, in_dim, out_dim):
+    torch.manual_seed(0)
+    indices = connect(in_dim, out_dim, fan_in)
+    assert indices.shape == (fan_in, out_dim)
+    counts = torch.bincount(indices.flatten(), minlength=in_dim)
+    assert counts.max() - counts.min() <= 1
+    assert all(len(set(inputs)) == fan_in for inputs in indices.T.tolist())
+
+
+@pytest.mark.parametrize(("in_dim", "out_dim", "fan_in"), [(9, 40, 6), (64, 1000, 4)])
+def test_unique_connections_never_repeat_a_set_of_inputs(in_dim, out_dim, fan_in):
+    torch.manual_seed(0)
+    indices = unique_connections(in_dim, out_dim, fan_in)
+    assert len({frozenset(inputs) for inputs in indices.T.tolist()}) == out_dim
+
+
+def test_more_unique_sets_than_there_are_is_an_error():
+    with pytest.raises(ValueError, match="8 inputs give 28 for 29 neurons"):
+        unique_connections(8, 29, 6)
+
+
+def test_a_gate_may_have_more_inputs_than_there_are():
+    assert random_connections(3, 5, 4).shape == (4, 5)
+
+
+@pytest.mark.parametrize("fan_in", [2, 4, 6])
+def test_local_groups_lie_in_one_window_and_use_each_input_about_equally_often(fan_in):
+    torch.manual_seed(0)
+    positions = pixel_positions((2, 12, 12))
+    indices, between = local_connections(positions, 2000, 4, fan_in)
+    assert indices.shape == (fan_in, 2000)
+    reach = positions[indices].amax(0) - positions[indices].amin(0)
+    assert (reach < 4).all()
+    assert all(len(set(inputs)) == fan_in for inputs in indices.T.tolist())
+    torch.testing.assert_close(between, positions[indices].mean(0))
+    counts = torch.bincount(indices.flatten(), minlength=len(positions))
+    assert counts.min() > 0.4 * counts.float().mean()
+
+
+@pytest.mark.parametrize("fan_in", [4, 6])
+def test_candidates_of_gates_of_more_inputs_are_distinct_and_cover_every_input(fan_in):
+    torch.manual_seed(0)
+    candidates = candidate_connections(200, 30, 5, fan_in)
+    assert candidates.shape == (fan_in, 30, 5)
+    assert all(len(set(of_one)) == 5 for of_one in candidates.flatten(0, 1).tolist())
+    assert set(candidates.flatten().tolist()) == set(range(200))

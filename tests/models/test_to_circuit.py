@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from src.config import DiffLogicOptions, Model
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.parametrisation import GateOptions
+from src.logic.votes import VoteSum
 from src.model import create_model
 from src.models.to_circuit import circuit_of_layers
 from tests.circuit.test_circuit import pack, some_bits
@@ -54,3 +55,42 @@ def test_a_circuit_classifies_as_its_model_does(num_layers):
         scores = model.forward_packed(torch.from_numpy(frames)).numpy()
     for found in (circuit(frames), circuit.simplified()(frames)):
         assert np.array_equal(found.astype(np.float32) / np.float32(model.tau), scores)
+
+
+@pytest.mark.parametrize("parametrisation", ["light", "walsh"])
+@pytest.mark.parametrize("fan_in", [4, 6])
+@pytest.mark.parametrize("readout", ["sum", "votes"])
+def test_a_circuit_of_truth_tables_counts_what_the_layers_give(parametrisation, fan_in, readout):
+    torch.manual_seed(0)
+    gates = GateOptions(parametrisation, fan_in=fan_in)
+    first = LogicConvolution((2, 7, 5), 3, 3, 1, 2, gates=gates, implementation="torch")
+    layers = [first, LogicLayer(first.out_dim, 60, gates=gates), LogicLayer(60, 30, gates=gates)]
+    votes = None
+    if readout == "votes":
+        votes = VoteSum(30, 3)
+        torch.nn.init.normal_(votes.weights, std=2)
+    circuit = circuit_of_layers(layers, 3, votes=votes)
+    bits = some_bits(circuit, 200)
+    x = torch.from_numpy(bits.T).float()
+    for layer in layers:
+        x = layer.eval().forward_features(x)
+    counts = x.reshape(3, 10, -1).sum(1).T if votes is None else votes.eval().forward_features(x)
+    for found in (circuit, circuit.simplified()):
+        assert np.array_equal(found(pack(bits)), counts.detach().numpy())
+
+
+@pytest.mark.parametrize("fan_in", [4, 6])
+def test_residual_tables_become_no_gates_at_all(fan_in):
+    gates = GateOptions("light", "residual", fan_in=fan_in)
+    circuit = circuit_of_layers([LogicLayer(40, 60, gates=gates), LogicLayer(60, 30, gates=gates)], 3)
+    assert len(circuit.simplified().gates) == 0
+
+
+def test_outputs_that_turn_out_to_be_constant_are_counted():
+    layer = LogicLayer(8, 4, gates=GateOptions("light", fan_in=4))
+    torch.nn.init.constant_(layer.weights, -1.0)
+    layer.weights.data[2:] = 1.0
+    circuit = circuit_of_layers([layer], 2)
+    counts = np.array([[0, 2]] * 5, np.int32)
+    for found in (circuit, circuit.simplified()):
+        assert np.array_equal(found(pack(some_bits(circuit, 5))), counts)

@@ -14,6 +14,7 @@ import torch
 
 from helper_scripts import browser
 from src.checkpoint import save_model
+from src.circuit.luts import circuit_size
 from src.command_line import Stopped, StopSignals, UserError
 from src.config import Config, Model
 from src.evaluation.evaluate import evaluate_job
@@ -272,7 +273,7 @@ def test_an_estimate_of_luts_stands_in_the_report(folder, copy):
     luts = logs(folder, "luts_ice40.json", "copy")["luts"]
     assert f">{luts:,}<" in write_report(copy).read_text()
     (copy.logs / "luts_ice40.json").write_text(json.dumps({"luts": luts, "step": 0}))
-    assert "LUTs" not in write_report(copy).read_text()  # those of an older model
+    assert "(yosys)" not in write_report(copy).read_text()  # those of an older model
 
 
 @pytest.mark.slow
@@ -285,6 +286,42 @@ def test_the_size_on_a_microcontroller_stands_in_the_report(copy):
     assert ">6,789<" in html
     (copy.logs / "microcontroller.json").write_text(json.dumps({**size, "step": step + 1}))
     assert "Cortex-M4" not in write_report(copy).read_text()  # that of another model
+
+
+def test_training_leaves_the_size_of_the_circuits(folder):
+    result = logs(folder, "result.json")
+    model, _ = load_model(folder / "project/models/logic/best.safetensors")
+    assert result["best_circuit"] == circuit_size(model.circuit().simplified())._asdict()
+    assert result["circuit"].keys() == {"gates", "luts", "depth"}
+
+
+def test_the_report_shows_the_size_and_the_jobs_on_the_same_dataset(folder, copy):
+    size = logs(folder, "result.json")["best_circuit"]
+    html = write_report(copy).read_text()
+    assert f">{size['luts']:,}<" in html
+    assert "<h2>Size and accuracy</h2>" in html
+    (copy.logs / "result.json").unlink()
+    assert "<h2>Size and accuracy</h2>" not in write_report(copy).read_text()
+
+
+def test_the_jobs_that_no_smaller_one_beats_are_named_and_drawn(folder, copy, capsys):
+    result = logs(folder, "result.json")
+    result["best_circuit"]["luts"] += 1
+    result["best_test"]["vote_accuracy"] = 0.001
+    write_json(copy.logs / "result.json", result)
+    paths = compare(["logic", "copy"], hardware=True)
+    assert paths[2].name == "compare_logic_copy_hardware.png"
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+    named = capsys.readouterr().out.partition("accuracy by vote that no smaller network reaches:")[2]
+    assert "logic: " in named
+    assert "copy: " not in named
+
+
+def test_a_frontier_of_jobs_without_a_size_is_refused(folder, copy):
+    result = logs(folder, "result.json")
+    write_json(copy.logs / "result.json", {key: value for key, value in result.items() if "circuit" not in key})
+    with pytest.raises(UserError, match="--hardware needs jobs that are done"):
+        compare(["copy"], hardware=True)
 
 
 @pytest.mark.slow
@@ -331,9 +368,11 @@ def test_jobs_are_compared_in_a_table_a_csv_and_a_picture(folder, copy):
     best = logs(folder, "result.json")["best_test"]
     assert [row[0] for row in rows] == ["logic", "copy"]
     assert [row[1:4] for row in rows] == [["NMNIST", "difflogic", "48,000"]] * 2
-    assert rows[0][7] == f"{100 * best['frame_accuracy']:.2f}"
-    assert rows[0][9] == f"{100 * best['vote_accuracy']:.2f}"
-    assert rows[1][7] == "-"
+    size = logs(folder, "result.json")["best_circuit"]
+    assert rows[0][4:6] == [f"{size['gates']:,}", f"{size['luts']:,}"]
+    assert rows[0][9] == f"{100 * best['frame_accuracy']:.2f}"
+    assert rows[0][11] == f"{100 * best['vote_accuracy']:.2f}"
+    assert rows[1][9] == "-"
     with (folder / "project/logs/compare_logic_copy.csv").open() as file:
         first, second = csv.DictReader(file)
     assert float(first["test_relaxed_frame_accuracy"]) == best["relaxed_frame_accuracy"]
@@ -353,7 +392,7 @@ def test_a_job_of_a_version_without_votes_is_compared_and_reported(copy, capsys)
     write_json(copy.logs / "evaluation_test.json", evaluation)
     compare(["copy"])
     cells = capsys.readouterr().out.splitlines()[-1].split()
-    assert cells[9] == "-"
+    assert cells[11] == "-"
     assert cells[8] == f"{100 * result['best_test']['recording_accuracy']:.2f}"
     html = write_report(copy).read_text()
     assert re.search(r"Test accuracy, by vote</\w+>\s*<[^>]*>-<", html)

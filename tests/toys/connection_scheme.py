@@ -1,4 +1,4 @@
-"""A connection scheme that a test registers: a neuron sees the input of its own number, and the next one."""
+"""A connection scheme that a test registers: a neuron sees the input of its own number, and the next ones."""
 
 import torch
 
@@ -9,7 +9,6 @@ class Neighbours(ConnectionScheme):
     """Draws no random numbers."""
 
     @staticmethod
-    def draw(in_dim: int, out_dim: int) -> torch.Tensor:
-        """Return int64 [2, out_dim]."""
-        first = torch.arange(out_dim) % in_dim
-        return torch.stack([first, (first + 1) % in_dim])
+    def draw(in_dim: int, out_dim: int, fan_in: int = 2) -> torch.Tensor:
+        """Return int64 [fan_in, out_dim]."""
+        return (torch.arange(out_dim) + torch.arange(fan_in)[:, None]) % in_dim

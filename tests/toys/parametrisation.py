@@ -11,9 +11,9 @@ class BufferOrInverter(Parametrisation):
 
     parameters = 1
 
-    def residual_weights(self, count: int, device: torch.device | str | None) -> torch.Tensor:
-        """Return weights of buffers."""
-        return torch.full((count, 1), -3.0, device=device)
+    def residual_weights(self, weights: torch.Tensor) -> None:
+        """Set the weights of buffers."""
+        weights.fill_(-3.0)
 
     def coefficients(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
         """Return the bilinear forms [count, 4]."""

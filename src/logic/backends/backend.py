@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from src.bits import unpack_bits
+from src.logic.backends import torch_tables
 from src.logic.parametrisation import GateWeights
 from src.logic.trees import Geometry, Trees
 from src.registry import BACKENDS
@@ -21,7 +22,8 @@ class Backend(Protocol):
     """An implementation of logic layers.
 
     Activations are feature-major, [features, batch]; outputs have the same dtype. A neuron's bilinear form is
-    c0 + c1 a + c2 b + c3 ab. `grad_factor` multiplies the gradient that goes back to the inputs.
+    c0 + c1 a + c2 b + c3 ab; one with k = 4 or 6 inputs interpolates between the 2^k corners of a table. `grad_factor`
+    multiplies the gradient that goes back to the inputs.
 
     Attributes:
         runs_on: which tensors it can compute, for error messages.
@@ -38,16 +40,33 @@ class Backend(Protocol):
         raise NotImplementedError
 
     def connect(self, indices: torch.Tensor, in_dim: int) -> Any:
-        """Return connections, int64 [2, out_dim], as the methods below take them; a layer keeps the result."""
+        """Return connections, int64 [k, out_dim], as the methods below take them; a layer keeps the result."""
         return indices
 
     def forms(self, x: torch.Tensor, coefficients: torch.Tensor, connections: Any, grad_factor: float) -> torch.Tensor:
         """Return the values of bilinear forms [out_dim, 4]: [in_dim, batch] -> [out_dim, batch]."""
         raise NotImplementedError
 
+    def table_forms(self, x: torch.Tensor, tables: torch.Tensor, connections: Any, grad_factor: float) -> torch.Tensor:
+        """Return the values of multilinear forms, [in_dim, batch] -> [out_dim, batch], in PyTorch unless overridden.
+
+        Args:
+            x: activations.
+            tables: values at the corners, [tables, 2^k]; equal numbers of consecutive neurons have each table.
+            connections: from `connect`.
+            grad_factor: multiplies the gradient of x.
+        """
+        return torch_tables.table_forms(scale_gradient(x, grad_factor), tables, connections)
+
+    def gate_forms(self, x: torch.Tensor, gates: GateWeights, connections: Any, grad_factor: float) -> torch.Tensor:
+        """Return the values of the gates' forms, bilinear or of tables, that `gates.outputs` is taken of."""
+        if gates.options.has_tables:
+            return self.table_forms(x, gates.tables(), connections, grad_factor)
+        return self.forms(x, gates.coefficients(), connections, grad_factor)
+
     def dense(self, x: torch.Tensor, gates: GateWeights, connections: Any, grad_factor: float) -> torch.Tensor:
         """Return what the gates of a dense layer give: [in_dim, batch] -> [out_dim, batch]."""
-        return gates.outputs(self.forms(x, gates.coefficients(), connections, grad_factor))
+        return gates.outputs(self.gate_forms(x, gates, connections, grad_factor))
 
     def dense_sums(
         self, x: torch.Tensor, gates: GateWeights, connections: Any, grad_factor: float, groups: int
@@ -77,6 +96,17 @@ class Backend(Protocol):
             activation.
         """
         raise NotImplementedError
+
+    def table_slopes(
+        self,
+        x: torch.Tensor,
+        tables: torch.Tensor,
+        indices: torch.Tensor,
+        candidates: torch.Tensor,
+        grad_y: torch.Tensor,
+    ) -> torch.Tensor:
+        """Do as `candidate_slopes` does for neurons with tables [out_dim, 2^k] and k inputs; in PyTorch by default."""
+        return torch_tables.table_slopes(x, tables, indices, candidates, grad_y)
 
     def trees(self, connections: torch.Tensor, shape: Geometry, candidates: torch.Tensor | None = None) -> Trees:
         """Return the trees of a convolutional layer as `convolution` takes them; a layer keeps the result."""

@@ -2,10 +2,11 @@
 
 import torch
 
-from src.logic.backends import numba_dense
+from src.logic.backends import numba_dense, numba_tables
 from src.logic.backends.backend import Backend
 from src.logic.backends.numba_convolution import NumbaTrees, convolution
 from src.logic.backends.numba_dense import ConnectionLists
+from src.logic.backends.numba_tables import TableInputs
 from src.logic.parametrisation import GateWeights
 from src.logic.trees import Geometry
 
@@ -19,9 +20,9 @@ class Numba(Backend):
         """Return whether x is on the CPU, and not in float64."""
         return x.device.type == "cpu" and x.dtype != torch.float64
 
-    def connect(self, indices: torch.Tensor, in_dim: int) -> ConnectionLists:
+    def connect(self, indices: torch.Tensor, in_dim: int) -> ConnectionLists | TableInputs:
         """Return lists that are made when they are first needed."""
-        return ConnectionLists(indices, in_dim)
+        return ConnectionLists(indices, in_dim) if len(indices) == 2 else TableInputs(indices, in_dim)
 
     def forms(
         self, x: torch.Tensor, coefficients: torch.Tensor, connections: ConnectionLists, grad_factor: float
@@ -29,19 +30,36 @@ class Numba(Backend):
         """Compute in float32, whatever x's dtype."""
         return numba_dense.mixture(x, coefficients, connections, grad_factor).to(x.dtype)
 
+    def table_forms(
+        self, x: torch.Tensor, tables: torch.Tensor, connections: TableInputs, grad_factor: float
+    ) -> torch.Tensor:
+        """Compute in float32, whatever x's dtype."""
+        return numba_tables.table_forms(x, tables, connections, grad_factor).to(x.dtype)
+
+    def table_slopes(
+        self,
+        x: torch.Tensor,
+        tables: torch.Tensor,
+        indices: torch.Tensor,
+        candidates: torch.Tensor,
+        grad_y: torch.Tensor,
+    ) -> torch.Tensor:
+        """Compute in float32."""
+        return numba_tables.table_slopes(x, tables, indices, candidates, grad_y)
+
     def dense(
         self, x: torch.Tensor, gates: GateWeights, connections: ConnectionLists, grad_factor: float
     ) -> torch.Tensor:
-        """Compute soft gates by one kernel."""
-        if not gates.soft:
+        """Compute soft gates of two inputs by one kernel."""
+        if not gates.soft or gates.options.has_tables:
             return super().dense(x, gates, connections, grad_factor)
         return _soft(x, gates, connections, grad_factor).to(x.dtype)
 
     def dense_sums(
         self, x: torch.Tensor, gates: GateWeights, connections: ConnectionLists, grad_factor: float, groups: int
     ) -> torch.Tensor:
-        """Add the outputs of soft gates up as they are computed, without keeping them."""
-        if not gates.soft:
+        """Add the outputs of soft gates of two inputs up as they are computed, without keeping them."""
+        if not gates.soft or gates.options.has_tables:
             return super().dense_sums(x, gates, connections, grad_factor, groups)
         return _soft(x, gates, connections, grad_factor, groups)
 

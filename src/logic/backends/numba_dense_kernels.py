@@ -44,25 +44,26 @@ def input_consumers(indices: NDArray[np.int64], in_dim: int) -> tuple[NDArray[np
     This is a counting sort, quick enough for every step of a layer that learns its connections.
 
     Args:
-        indices: [2, out_dim].
+        indices: [k, out_dim], the k inputs of each neuron.
         in_dim: number of inputs.
 
     Returns:
         starts: int64 [in_dim + 1].
-        consumers: int32 [2 * out_dim]; those of input j are consumers[starts[j] : starts[j + 1]], ascending, each
-            2 * neuron + role, where role is 0 if j is the neuron's first input, a, and 1 if it is b.
+        consumers: int32 [k * out_dim]; those of input j are consumers[starts[j] : starts[j + 1]], ascending, each
+            k * neuron + role, where role is 0 if j is the neuron's first input, 1 if it is the second, and so on.
     """
+    roles = len(indices)
     starts = np.zeros(in_dim + 1, np.int64)
-    for role in range(2):
+    for role in range(roles):
         for j in indices[role]:
             starts[j + 1] += 1
     starts = np.cumsum(starts)
     ends = starts[:-1].copy()
     consumers = np.empty(indices.size, np.int32)
     for n in range(indices.shape[1]):
-        for role in range(2):
+        for role in range(roles):
             j = indices[role, n]
-            consumers[ends[j]] = 2 * n + role
+            consumers[ends[j]] = roles * n + role
             ends[j] += 1
     return starts, consumers
 
@@ -385,3 +386,19 @@ def candidate_slopes(
             for s in range(len(g)):
                 grad_input[s] = g[s] * (c + c3 * other[s])
             _product_sums(x, candidates[role, n], grad_input, lanes, slopes[role, n])
+
+
+@cached_njit(nogil=True, parallel=True)
+def candidate_sums(x: Floats, candidates: NDArray[np.int32], grad_inputs: Floats, slopes: Floats) -> None:
+    """Compute slopes[r, n, j], the sum over the batch of the gradient of input r of neuron n times candidate j.
+
+    Args:
+        x: activations [in_dim, batch].
+        candidates: int32 [k, out_dim, candidates].
+        grad_inputs: [out_dim, k, batch].
+        slopes: out, like candidates.
+    """
+    for n in numba.prange(len(grad_inputs)):
+        lanes = np.empty(_LANES, dtype=np.float32)
+        for role in range(len(candidates)):
+            _product_sums(x, candidates[role, n], grad_inputs[n, role], lanes, slopes[role, n])

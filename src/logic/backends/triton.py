@@ -43,11 +43,28 @@ class Triton(Backend):
 
     def connect(self, indices: torch.Tensor, in_dim: int) -> Any:
         """Return lists that are made, on the device, when they are first needed."""
-        return _dense().ConnectionLists(indices, in_dim)
+        return (
+            _dense().ConnectionLists(indices, in_dim) if len(indices) == 2 else _tables().TableInputs(indices, in_dim)
+        )
 
     def forms(self, x: torch.Tensor, coefficients: torch.Tensor, connections: Any, grad_factor: float) -> torch.Tensor:
         """Compute in float32."""
         return _dense().mixture(x, coefficients, connections, grad_factor)
+
+    def table_forms(self, x: torch.Tensor, tables: torch.Tensor, connections: Any, grad_factor: float) -> torch.Tensor:
+        """Compute in float32."""
+        return _tables().table_forms(x, tables, connections, grad_factor)
+
+    def table_slopes(
+        self,
+        x: torch.Tensor,
+        tables: torch.Tensor,
+        indices: torch.Tensor,
+        candidates: torch.Tensor,
+        grad_y: torch.Tensor,
+    ) -> torch.Tensor:
+        """Sum in float32."""
+        return _tables().table_slopes(x, tables, indices, candidates, grad_y)
 
     def candidate_slopes(
         self,
@@ -78,6 +95,10 @@ class Triton(Backend):
 
 def _dense() -> Any:
     return _module("src.logic.backends.triton_dense")
+
+
+def _tables() -> Any:
+    return _module("src.logic.backends.triton_tables")
 
 
 def _convolution() -> Any:

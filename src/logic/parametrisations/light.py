@@ -1,4 +1,4 @@
-"""Light: a gate is a truth table of four sigmoids (Rüttgers et al. 2025, the input-wise parametrisation)."""
+"""Light: a gate is a truth table of sigmoids (Rüttgers et al. 2025, the input-wise parametrisation)."""
 
 import torch
 
@@ -15,29 +15,37 @@ from src.logic.parametrisation import (
 
 
 class Light(Parametrisation):
-    """A logit for each place of the truth table, (0,0), (0,1), (1,0), (1,1); a gate is bilinear between them."""
+    """A logit for each corner of the truth table; a gate is multilinear between their sigmoids."""
 
     parameters = 4
+    learns_tables = True
 
-    def residual_weights(self, count: int, device: torch.device | str | None) -> torch.Tensor:
-        """Return logits that are low where `a` is 0, and high where it is 1."""
-        weights = torch.zeros(count, self.parameters, device=device)
-        weights[:, :2], weights[:, 2:] = -RESIDUAL_LOGIT, RESIDUAL_LOGIT
-        return weights
+    def residual_weights(self, weights: torch.Tensor) -> None:
+        """Set logits that are low where the first input is 0, and high where it is 1."""
+        low, high = weights.chunk(2, 1)
+        low.fill_(-RESIDUAL_LOGIT)
+        high.fill_(RESIDUAL_LOGIT)
 
     def coefficients(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
         """Return the bilinear forms [count, 4] of the truth tables."""
-        logits = wide(weights)
-        if options.noisy:
-            logits = logits + logistic_noise(logits)
-        table = torch.sigmoid(tempered(logits, options))
-        if options.hard:
-            table = straight_through((logits > 0).to(table.dtype), table)
+        table = self.tables(weights, options)
         return table @ place_forms(table.dtype, weights.device)
 
     def gates(self, weights: torch.Tensor) -> torch.Tensor:
         """Return the gates whose truth tables have a 1 where the logit is above 0, int64 [count]."""
         return gates_of_table(weights.unbind(-1))
+
+    def tables(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
+        """Return the probabilities of a 1 at the corners, [count, 2^k]."""
+        logits = wide(weights)
+        if options.noisy:
+            logits = logits + logistic_noise(logits)
+        table = torch.sigmoid(tempered(logits, options))
+        return straight_through((logits > 0).to(table.dtype), table) if options.hard else table
+
+    def truth_tables(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return whether the logits are above 0."""
+        return weights > 0
 
 
 def gates_of_table(table: tuple[torch.Tensor, ...]) -> torch.Tensor:

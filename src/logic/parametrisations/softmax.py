@@ -21,11 +21,9 @@ class Softmax(Parametrisation):
     parameters = 16
     mixes_gates = True
 
-    def residual_weights(self, count: int, device: torch.device | str | None) -> torch.Tensor:
-        """Return weights that give the gate `a` a probability of 0.91 (Petersen et al. 2024)."""
-        weights = torch.zeros(count, self.parameters, device=device)
+    def residual_weights(self, weights: torch.Tensor) -> None:
+        """Give the gate `a` a probability of 0.91 (Petersen et al. 2024)."""
         weights[:, PASS_THROUGH] = RESIDUAL_WEIGHT
-        return weights
 
     def coefficients(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
         """Return the bilinear forms [count, 4] of the mixtures."""

@@ -1,4 +1,4 @@
-"""Walsh: a gate is the sigmoid of four Walsh coefficients (Gerlach et al. 2026, WARP)."""
+"""Walsh: a gate is the sigmoid of a sum of Walsh functions of its inputs (Gerlach et al. 2026, WARP)."""
 
 import torch
 
@@ -8,16 +8,19 @@ from src.logic.parametrisations.light import gates_of_table
 
 
 class Walsh(Parametrisation):
-    """With A = 1 - 2a and B = 1 - 2b, a gate is sigmoid(-(w0 + w1 B + w2 A + w3 AB))."""
+    """With A = 1 - 2a and B = 1 - 2b, a gate is sigmoid(-(w0 + w1 B + w2 A + w3 AB)).
+
+    A gate of k inputs has a weight for each subset of them; the subset is the binary number of the weight, whose
+    highest digit is the first input.
+    """
 
     parameters = 4
+    learns_tables = True
     sigmoid_after = True
 
-    def residual_weights(self, count: int, device: torch.device | str | None) -> torch.Tensor:
-        """Return weights of which only that of A is not 0."""
-        weights = torch.zeros(count, self.parameters, device=device)
-        weights[:, 2] = RESIDUAL_LOGIT
-        return weights
+    def residual_weights(self, weights: torch.Tensor) -> None:
+        """Set the weight of the first input alone."""
+        weights[:, weights.shape[1] // 2] = RESIDUAL_LOGIT
 
     def coefficients(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
         """Return the logits as bilinear forms of a and b, [count, 4]; a hard gate is whether its form is above 0."""
@@ -31,6 +34,24 @@ class Walsh(Parametrisation):
         """Return the gates whose truth tables have a 1 where the form is above 0, int64 [count]."""
         c0, c1, c2, c3 = _form(weights).unbind(-1)
         return gates_of_table((c0, c0 + c2, c0 + c1, (c0 + c1) + (c2 + c3)))  # rounded as the kernels do
+
+    def tables(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
+        """Return the logits at the corners, [count, 2^k]."""
+        corners = _corners(weights)
+        return corners + logistic_noise(corners) if options.noisy else corners
+
+    def truth_tables(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return whether the logits at the corners are above 0."""
+        return _corners(weights) > 0
+
+
+def _corners(weights: torch.Tensor) -> torch.Tensor:
+    """Return minus the Walsh-Hadamard transform of weights [count, 2^k], by single additions like `_form`."""
+    values = -wide(weights)
+    for input_of_gate in range(weights.shape[1].bit_length() - 1):
+        without, with_it = values.unflatten(1, (2**input_of_gate, 2, -1)).unbind(2)
+        values = torch.stack([without + with_it, without - with_it], 2).flatten(1)
+    return values
 
 
 def _form(weights: torch.Tensor) -> torch.Tensor:

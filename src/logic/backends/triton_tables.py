@@ -1,0 +1,57 @@
+"""The `triton` backend's nodes with a truth table as a PyTorch function: what autograd needs around the kernels."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from src.logic.backends import triton_tables_kernels as kernels
+from src.logic.backends.triton_dense import ConnectionLists
+
+
+class TableInputs(ConnectionLists):
+    """The inputs of a layer's nodes as the kernels take them, on the layer's device."""
+
+    @cached_property
+    def inputs(self) -> torch.Tensor:
+        """Inputs of each node, int32 [out_dim, k]."""
+        return self.indices.T.int().contiguous()
+
+
+@torch.compiler.disable
+def table_forms(x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float) -> torch.Tensor:
+    """Return what `Backend.table_forms` asks for in x's dtype, computed in float32."""
+    return _Tables.apply(x, tables.float().contiguous(), lists, grad_factor)
+
+
+def table_slopes(
+    x: torch.Tensor, tables: torch.Tensor, indices: torch.Tensor, candidates: torch.Tensor, grad_y: torch.Tensor
+) -> torch.Tensor:
+    """Return what `Backend.table_slopes` asks for, summed in float32, one candidate of all inputs at a time."""
+    inputs = TableInputs(indices, len(x)).inputs
+    grad_inputs, _ = kernels.backward(x, tables.float().contiguous(), inputs, grad_y, True, 1.0)
+    by_role = grad_inputs.transpose(0, 1)  # [k, out_dim, batch]
+    return torch.stack([(by_role * x[one.long()]).sum(2) for one in candidates.unbind(2)], 2)
+
+
+class _Tables(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, tables)
+        ctx.lists, ctx.grad_factor = lists, grad_factor
+        return kernels.forward(x, tables, lists.inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None, None]:
+        x, tables = ctx.saved_tensors
+        need_grad_x = ctx.needs_input_grad[0]
+        grad_inputs, grad_tables = kernels.backward(x, tables, ctx.lists.inputs, grad, need_grad_x, ctx.grad_factor)
+        grad_x = None
+        if need_grad_x:
+            starts, consumers = ctx.lists.consumers
+            grad_x = kernels.sum_consumers(starts, consumers, grad_inputs, x.dtype)
+        return grad_x, grad_tables, None, None
