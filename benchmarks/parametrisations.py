@@ -1,10 +1,12 @@
 """A training step and its memory with softmax, light and walsh gates, beside torchlogix's of the same, in one run.
 
     python benchmarks/parametrisations.py [--device cpu|cuda] [--size BATCHxNEURONSxLAYERS] [--dtype float32]
+        [--fan-in 2|4|6]
 
 Ours are the networks of `create_model`, from packed frames to Adam. torchlogix's (raw, light, warp; on the CPU in
 float32) get unpacked frames for free, which favours them. Before anything is timed, each pair is checked to give
-the same outputs and gradients on the same weights and connections.
+the same outputs and gradients on the same weights and connections. Gates of four and six inputs are light and walsh
+only, in torchlogix (`lut_rank`) too; both get fused Adam.
 
 Memory counts the weights with their gradients and Adam's two moments, and what a forward keeps for the backward.
 """
@@ -27,17 +29,25 @@ from helper_scripts import peers
 from src.config import DiffLogicOptions, Model
 from src.helpers import format_table, keep_freed_memory
 from src.logic import GroupSum
+from src.logic.parametrisation import FAN_INS, GateOptions, GateWeights
 from src.model import DiffLogic, create_model, unpack_frames
+from src.registry import PARAMETRISATIONS
 
 THEIRS = {"softmax": "raw", "light": "light", "walsh": "warp"}
 COPIES = 4  # copies of the weights: themselves, the gradient, two moments
 
 
 def pair(
-    parametrisation: str, packed: torch.Tensor, neurons: int, layers: int, dtype: torch.dtype, with_theirs: bool
+    parametrisation: str,
+    packed: torch.Tensor,
+    neurons: int,
+    layers: int,
+    dtype: torch.dtype,
+    with_theirs: bool,
+    fan_in: int,
 ) -> list[Contestant]:
     """Return our network and torchlogix's with the same weights and connections."""
-    options = DiffLogicOptions(num_neurons=neurons, num_layers=layers, parametrisation=parametrisation)
+    options = DiffLogicOptions(num_neurons=neurons, num_layers=layers, parametrisation=parametrisation, fan_in=fan_in)
     torch.manual_seed(0)
     model = create_model(Model(difflogic=options), FRAME_SHAPE, CLASSES).to(packed.device)
     assert isinstance(model, DiffLogic)
@@ -50,24 +60,42 @@ def pair(
     optimizer = torch.optim.Adam(parameters, lr=0.01, fused=True)
     found = [Contestant(f"ours, {parametrisation}", forward, parameters, optimizer)]
     if with_theirs:
-        network = _torchlogix(model, THEIRS[parametrisation])
+        network = _torchlogix(model, THEIRS[parametrisation], fan_in)
         flat = unpack_frames(packed, FRAME_SHAPE, dtype).flatten(1)
         parameters = list(network.parameters())
-        optimizer = torch.optim.Adam(parameters, lr=0.01)
+        optimizer = torch.optim.Adam(parameters, lr=0.01, fused=True)
         name = f"torchlogix, {THEIRS[parametrisation]}"
         found.append(Contestant(name, functools.partial(network, flat), parameters, optimizer))
     return found
 
 
-def _torchlogix(model: DiffLogic, parametrization: str) -> nn.Module:
+def _torchlogix(model: DiffLogic, parametrization: str, fan_in: int) -> nn.Module:
     dense = peers.torchlogix_dense()
     layers: list[Any] = []
     for ours in model.logic_layers():
-        layer = dense(ours.in_dim, ours.out_dim, device="cpu", parametrization=parametrization)
+        layer = dense(ours.in_dim, ours.out_dim, device="cpu", parametrization=parametrization, lut_rank=fan_in)
         layer.connections.indices = ours.indices.clone()
-        layer.weight.data.copy_(ours.weights.data)
+        layer.weight.data.copy_(ours.weights.data[:, _order(dense, parametrization, fan_in)])
         layers.append(layer)
     return nn.Sequential(*layers, GroupSum(CLASSES, model.tau))
+
+
+@functools.cache
+def _order(dense: Any, parametrization: str, fan_in: int) -> list[int]:
+    """Return which of our weights each of torchlogix's is, found by what a gate with this weight alone computes."""
+    size = 2**fan_in if fan_in > 2 or parametrization != "raw" else 16
+    if fan_in == 2:
+        return list(range(size))
+    corners = torch.tensor([[v >> (fan_in - 1 - i) & 1 for i in range(fan_in)] for v in range(size)]).float()
+    layer = dense(fan_in, size, device="cpu", parametrization=parametrization, lut_rank=fan_in)
+    layer.connections.indices = torch.arange(fan_in)[:, None].expand(fan_in, size).clone()
+    layer.weight.data.copy_(10 * torch.eye(size) - (5 if parametrization == "light" else 0))
+    theirs = layer(corners).detach().T  # [weights, corners]
+    options = GateOptions({"light": "light", "warp": "walsh"}[parametrization], fan_in=fan_in)
+    weights = 10 * torch.eye(size) - (5 if parametrization == "light" else 0)
+    gates = GateWeights(weights, options, relaxed=True)
+    ours = gates.outputs(gates.tables())
+    return torch.cdist(theirs, ours).argmin(1).tolist()
 
 
 def kept_bytes(contestant: Contestant) -> int:
@@ -94,6 +122,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--size", default="256x16000x4", metavar="BATCHxNEURONSxLAYERS")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--fan-in", type=int, default=2, choices=FAN_INS)
     arguments = parser.parse_args()
     device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
     batch, neurons, layers = map(int, arguments.size.split("x"))
@@ -101,14 +130,19 @@ def main() -> None:
     print(describe_machine())
     if device.type == "cuda":
         print(torch.cuda.get_device_name())
-    print(f"{torch.get_num_threads()} threads; batch {batch}, {layers} layers of {neurons} neurons, {arguments.dtype}")
+    print(
+        f"{torch.get_num_threads()} threads; batch {batch}, {layers} layers of {neurons} neurons of "
+        f"{arguments.fan_in} inputs, {arguments.dtype}"
+    )
     packed = torch.randint(0, 256, (batch, -(-INPUTS // 8)), dtype=torch.uint8, device=device)
     labels = torch.randint(0, CLASSES, (batch,), device=device)
 
     found: list[Contestant] = []
     with_theirs = device.type == "cpu" and dtype == torch.float32
     for parametrisation in THEIRS:
-        both = pair(parametrisation, packed, neurons, layers, dtype, with_theirs)
+        if arguments.fan_in > 2 and not PARAMETRISATIONS.load(parametrisation).learns_tables:
+            continue
+        both = pair(parametrisation, packed, neurons, layers, dtype, with_theirs, arguments.fan_in)
         if with_theirs:
             print(f"{parametrisation}: largest relative difference {check_agreement(both, labels, dtype):.0e}")
         found += both

@@ -197,6 +197,10 @@ class Train:
     label_smoothing: float = option(
         0.0, "part of a training target that is spread over all classes; the validation loss has none", least=0.0,
         below=1.0)
+    hardware_cost: float = option(
+        0.0,
+        "price of a thousand gates that are neither constants nor wires, or votes, added to the loss; 0: they are free",
+        least=0.0, most=1e6, needs=[when("model.model_type", "difflogic")])
     clip_gradient_norm: float | None = option(
         None, "largest norm of all gradients together; larger ones are scaled down to it; null: no limit", above=0.0,
         most=1e9)
@@ -306,8 +310,10 @@ class DiffLogicOptions:
         "auto", "first weights; residual: gates pass on an input; auto: residual for convolutions, otherwise normal",
         choices=("auto", "normal", "residual"))
     forward_sampling: str = option(
-        "soft", "gates during training: relaxed (soft) or discretised (hard), straight-through; gumbel adds noise",
-        choices=("soft", "hard", "gumbel_soft", "gumbel_hard"))
+        "soft",
+        "gates during training: relaxed (soft) or discretised (hard), straight-through; gumbel adds noise, cage keeps "
+        "the gradient of hard gates from vanishing",
+        choices=("soft", "hard", "gumbel_soft", "gumbel_hard", "cage"))
     temperature: float = option(
         1.0, "divisor of the gates' logits during training, in the first epoch", least=1e-3, most=1e3)
     final_temperature: float | None = option(

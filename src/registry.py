@@ -123,6 +123,7 @@ EXPORT_TARGETS = Registry(
         "c": "src.export.c99:export",
         "verilog": "src.export.verilog:export",
         "rtl": "src.export.rtl.export:export",
+        "blif": "src.export.blif_export:export",
         "onnx": "src.export.onnx:export",
         "json": "src.export.circuit_json:export",
     }

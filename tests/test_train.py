@@ -409,6 +409,44 @@ def test_a_run_with_noise_and_a_falling_temperature_resumes_exactly(folder, run,
         run(whole, f"{options} train.epochs=3", resume=True)
 
 
+TABLES = "model.difflogic.num_neurons=600 model.difflogic.num_layers=2 model.difflogic.parametrisation=light"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "fan_in=6 model.difflogic.connections=learned train.hardware_cost=1",
+        pytest.param("fan_in=4 model.difflogic.forward_sampling=cage", marks=pytest.mark.slow),
+    ],
+    ids=["six inputs", "four inputs"],
+)
+def test_a_network_of_truth_tables_that_is_killed_and_resumed_equals_an_uninterrupted_one(
+    folder, run, request, options
+):
+    job_id = request.node.callspec.id.replace(" ", "_")
+    options = f"{GATES} {TABLES} model.difflogic.{options}"
+    run(f"whole_{job_id}", options)
+    with pytest.raises(Killed):
+        run(f"killed_{job_id}", f"{options} {EVERY_UPDATE}", stop=StopAt(4))
+    run(f"killed_{job_id}", options, resume=True)
+    assert outcome(folder, f"killed_{job_id}") == outcome(folder, f"whole_{job_id}")
+
+
+def test_a_price_makes_the_circuit_smaller(folder, run):
+    options = f"{GATES} {TABLES} model.difflogic.fan_in=4 train.epochs=8 train.learning_rate=0.1"
+    for job_id, price in (("free", 0), ("priced", 20)):
+        run(job_id, f"{options} train.hardware_cost={price}")
+    free, priced = (result(folder, job_id)["circuit"] for job_id in ("free", "priced"))
+    assert priced["gates"] < 0.7 * free["gates"]
+    assert priced["luts"] < free["luts"]
+
+
+def test_a_price_leaves_a_model_without_gates_as_it_is(folder, run):
+    run("mlp", "train.epochs=1")
+    run("mlp_priced", "train.epochs=1 train.hardware_cost=5")
+    assert torch.equal(weights(folder, "mlp"), weights(folder, "mlp_priced"))
+
+
 def test_a_run_that_stops_early_keeps_the_temperature_of_its_last_epoch(folder, run, monkeypatch):
     monkeypatch.setattr(state, "LEAST_PATIENCE", 1)
     options = "train.epochs=5 train.learning_rate=1e-9 train.early_stopping_patience=1"

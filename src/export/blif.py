@@ -1,4 +1,7 @@
-"""Netlist -> BLIF, the Berkeley Logic Interchange Format, which synthesis tools read much faster than Verilog."""
+"""Netlist -> BLIF, the Berkeley Logic Interchange Format, which synthesis tools read much faster than Verilog.
+
+ABC, VTR and mockturtle read it too.
+"""
 
 from src.circuit.netlist import Netlist
 

@@ -96,6 +96,11 @@ class LogicConvolution(GateLayer):
             indices = draw_by_group(draw, in_shape[0], kernels, groups)
             self.register_buffer("indices", indices.to(device))
 
+    @property
+    def positions(self) -> int:
+        """Return how often each gate is there: at each position of each pooling window."""
+        return self.shape.pool**2 * self.shape.out_height * self.shape.out_width
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the layer: [batch, channels, height, width] -> [batch, *out_shape], values in 0 to 1."""
         return self.forward_features(x.flatten(1).T.contiguous()).T.reshape(len(x), *self.out_shape)

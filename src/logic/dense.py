@@ -23,7 +23,10 @@ class LogicLayer(GateLayer):
             gates of k inputs.
         gates: how they are learned; may be replaced by options that differ in forward_sampling and temperature.
         indices: buffer int64 [k, out_dim], the inputs of each neuron.
+        positions: how often each gate is there.
     """
+
+    positions = 1
 
     def __init__(
         self,

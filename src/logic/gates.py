@@ -26,6 +26,7 @@ GATE_NAMES = (
     "a nand b",
     "true",
 )
+FREE_GATES = tuple(map(GATE_NAMES.index, ("false", "a", "b", "not b", "not a", "true")))  # constants and wires
 PASS_THROUGH = GATE_NAMES.index("a")
 PLACES = (8, 4, 2, 1)  # a truth table's places: the gates that are 1 for (0,0), (0,1), (1,0) or (1,1) alone
 
@@ -59,6 +60,21 @@ def place_forms(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     Made once per device.
     """
     return gate_coefficients(dtype, device)[list(PLACES)]
+
+
+def excess_influence(tables: torch.Tensor) -> torch.Tensor:
+    """Return how far each gate is from a constant or a wire, [gates], by the probabilities of a 1 at its corners.
+
+    tables is [gates, 2^k]. The influence of an input is the probability that the corners of an edge along it differ, on
+    average over all edges. Those of all inputs but the largest are added up and divided by k - 1, so that parity has 1.
+    """
+    fan_in = tables.shape[1].bit_length() - 1
+    influences = []
+    for i in range(fan_in):
+        zero, one = tables.unflatten(1, (2**i, 2, -1)).unbind(2)
+        influences.append((zero * (1 - one) + one * (1 - zero)).mean((1, 2)))
+    by_input = torch.stack(influences, 1)
+    return (by_input.sum(1) - by_input.max(1).values) / (fan_in - 1)
 
 
 def inputs_that_matter(tables: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -6,12 +6,12 @@ parametrisations/, listed in src/registry.py.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import torch
 
-from src.logic.gates import FORM, SIGMOID, STEP, gate_forms
+from src.logic.gates import FORM, FREE_GATES, SIGMOID, STEP, excess_influence, gate_forms
 from src.registry import PARAMETRISATIONS
 
 RESIDUAL_WEIGHT = 5.0  # weight of the gate `a` among sixteen with weight 0: probability 0.91 (Petersen et al. 2024)
@@ -76,10 +76,12 @@ class Sampling(NamedTuple):
     Attributes:
         hard: the discretised gate, with the gradient of the relaxed one (straight-through).
         noisy: noise is added to the logits (Yousefi et al. 2025).
+        adaptive: the relaxed gate, for the gradient, is the softer the more certain its weights are (Kim 2026, CAGE).
     """
 
     hard: bool
     noisy: bool
+    adaptive: bool = False
 
 
 FORWARD_SAMPLINGS = {
@@ -87,6 +89,7 @@ FORWARD_SAMPLINGS = {
     "hard": Sampling(hard=True, noisy=False),
     "gumbel_soft": Sampling(hard=False, noisy=True),
     "gumbel_hard": Sampling(hard=True, noisy=True),
+    "cage": Sampling(hard=True, noisy=False, adaptive=True),
 }
 
 
@@ -152,6 +155,11 @@ class GateOptions:
         """Whether noise is added to the logits in train mode."""
         return FORWARD_SAMPLINGS[self.forward_sampling].noisy
 
+    @property
+    def adaptive(self) -> bool:
+        """Whether the gradient is that of gates which are the softer the more certain their weights are."""
+        return FORWARD_SAMPLINGS[self.forward_sampling].adaptive
+
 
 @dataclass(frozen=True)
 class GateWeights:
@@ -214,6 +222,26 @@ class GateWeights:
             return self.options.rule.truth_tables(weights)
         places = torch.arange(3, -1, -1, device=weights.device)
         return (self.gates()[:, None] >> places & 1).bool()
+
+    def prices(self) -> torch.Tensor:
+        """Return what each gate costs in hardware, [count], from 0 for a constant or a wire, with its gradient.
+
+        A mixture of the sixteen gates costs the probability that it is neither. A truth table costs the influence of
+        its inputs but for the strongest one, divided by their number less one; the influence of an input is the
+        probability that it decides the output, the other inputs being drawn at random.
+
+        Raises:
+            ValueError: if the parametrisation has neither probabilities of gates nor tables.
+        """
+        options = replace(self.options, forward_sampling="soft")
+        with torch.autocast(self.weights.device.type, enabled=False):
+            if options.rule.mixes_gates:
+                probabilities = options.rule.probabilities(self.weights, options)
+                return 1 - probabilities[:, list(FREE_GATES)].sum(1)
+            if not options.rule.learns_tables:
+                raise ValueError(f"gates of parametrisation {options.parametrisation!r} have no price")
+            table = relaxed_outputs(options.rule.tables(self.weights, options), options)
+            return excess_influence(table)
 
     def soft_logits(self) -> torch.Tensor | None:
         """Return the logits [count, 16], noise included, of soft gates that are mixtures of the sixteen; else None."""
@@ -293,6 +321,20 @@ def wide(weights: torch.Tensor) -> torch.Tensor:
 def tempered(logits: torch.Tensor, options: GateOptions) -> torch.Tensor:
     """Divide logits by the temperature."""
     return logits if options.temperature == 1.0 else logits / options.temperature
+
+
+def softened(logits: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
+    """Return logits for the gradient of adaptive gates: divided by 1, 2 or 4, the more confident the more.
+
+    So a gate that has been chosen with certainty still learns, where the gradient of its softmax or sigmoid has nearly
+    vanished. Powers of two round nothing. Confidence is from 0 to 1.
+    """
+    return logits / torch.exp2((2 * confidence.detach()).round())
+
+
+def certainty(logits: torch.Tensor) -> torch.Tensor:
+    """Return how certain sigmoids are, from 0 for a half to 1."""
+    return torch.tanh(logits.abs() / 2)
 
 
 def straight_through(hard: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:

@@ -115,6 +115,12 @@ class DiffLogic(FrameModel):
         """Give the gates their temperature of this epoch."""
         set_temperature(self, temperature_of_epoch(*self.temperatures, epoch, epochs))
 
+    def hardware_price(self) -> torch.Tensor:
+        """Return the sum of what gates cost, see `GateWeights.prices`, at all positions, and of the sizes of votes."""
+        layers = self.logic_layers()
+        price = torch.stack([layer.gate_weights().prices().sum() * layer.positions for layer in layers]).sum()
+        return price if self.votes is None else price + self.votes.weights.abs().sum()
+
     @property
     def trains_relaxed(self) -> bool:
         """Return whether gates are relaxed in training, rather than discretised as in eval mode."""

@@ -114,6 +114,10 @@ class FrameModel(nn.Module):
         """
         return self.forward_packed(packed)[:, None]
 
+    def hardware_price(self) -> torch.Tensor:
+        """Return about how many gates and votes the model takes in hardware, with a gradient; 0 without gates."""
+        return torch.zeros(())
+
     @property
     def trains_relaxed(self) -> bool:
         """Return whether the scores of a training step are those of the relaxed form."""

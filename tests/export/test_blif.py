@@ -14,6 +14,8 @@ def evaluated(text, bits):
     signals, outputs, table = {}, [], []
     for line in [*text.splitlines(), ".names"]:
         words = line.split()
+        if words[0] == "#":
+            continue
         if words[:1] == [".inputs"]:
             signals.update(zip(words[1:], bits.T.astype(bool), strict=True))
         elif words[:1] == [".outputs"]:

@@ -139,6 +139,42 @@ def test_straight_through_sends_the_inputs_the_gradient_of_the_discretised_gates
     assert torch.equal(found, wanted)
 
 
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
+@pytest.mark.parametrize("fan_in", [2, 6])
+def test_cage_gives_what_eval_mode_gives_and_learns_where_hard_gates_do_not(parametrisation, implementation, fan_in):
+    if parametrisation == "softmax" and fan_in > 2:
+        return
+    found = []
+    for sampling in ("cage", "hard"):
+        options = {"initialisation": "residual", "forward_sampling": sampling, "fan_in": fan_in}
+        layer = make(parametrisation, 40, 100, implementation, **options)
+        layer.weights.data *= 2  # more certain
+        x = torch.randint(0, 2, (64, 40)).float()
+        y = layer(x)
+        (gradient,) = torch.autograd.grad(y, layer.weights, torch.ones_like(y))
+        found.append(gradient.abs().median())
+        assert torch.equal(y, layer.eval()(x))
+    assert found[0] > 3 * found[1]
+
+
+@pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
+def test_cage_is_hard_where_nothing_is_certain(parametrisation):
+    layers = [make(parametrisation, forward_sampling=sampling) for sampling in ("cage", "hard")]
+    x, grad = torch.randint(0, 2, (33, 20)).float(), torch.randn(33, 30)
+    for layer in layers:
+        layer.weights.data *= 0.01
+    cage, hard = (torch.autograd.grad(layer(x), layer.weights, grad)[0] for layer in layers)
+    assert torch.equal(cage, hard)
+
+
+def test_a_mixture_costs_the_probability_that_it_is_neither_a_constant_nor_a_wire():
+    layer = make("softmax")
+    free = [0, 3, 5, 10, 12, 15]
+    wanted = 1 - layer.weights.softmax(1)[:, free].sum(1)
+    torch.testing.assert_close(layer.gate_weights().prices(), wanted)
+
+
 @pytest.mark.parametrize("parametrisation", list(PARAMETRISATIONS))
 def test_noise_chooses_a_gate_as_often_as_its_probability_says(parametrisation):
     options = GateOptions(parametrisation, forward_sampling="gumbel_hard")

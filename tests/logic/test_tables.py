@@ -95,6 +95,29 @@ def test_straight_through_gives_what_eval_mode_gives_with_the_relaxed_gradient(p
     assert torch.equal(hard(x), hard.eval()(x))
 
 
+def test_gates_cost_nothing_as_wires_or_constants_and_most_as_parity(parametrisation, fan_in):
+    corners = torch.arange(2**fan_in)
+    digits = corners[None] >> torch.arange(fan_in)[:, None] & 1
+    tables = {"constant": 0 * corners, "wire": digits[1], "inverter": 1 - digits[0], "parity": digits.sum(0) % 2}
+    tables["and of two"] = digits[0] & digits[1]
+    weights = torch.stack(list(tables.values())) * 80.0 - 40
+    if parametrisation == "walsh":  # whose weights are the transform of the logits
+        signs = [[(-1) ** (corner & subset).bit_count() for subset in corners.tolist()] for corner in corners.tolist()]
+        weights = -weights @ torch.tensor(signs).float() / 2**fan_in
+    weights.requires_grad_()
+    prices = GateWeights(weights, GateOptions(parametrisation, fan_in=fan_in), relaxed=True).prices()
+    wanted = torch.tensor([0, 0, 0, 1, 0.5 / (fan_in - 1)])
+    torch.testing.assert_close(prices, wanted, rtol=0, atol=1e-5)
+
+
+def test_the_price_falls_by_its_gradient(parametrisation, fan_in):
+    layer = make(parametrisation, fan_in, forward_sampling="gumbel_hard")
+    before = layer.gate_weights().prices().sum()
+    (gradient,) = torch.autograd.grad(before, layer.weights)
+    layer.weights.data -= 0.1 * gradient / gradient.norm()
+    assert layer.gate_weights().prices().sum() < before
+
+
 @pytest.mark.parametrize("sampling", ["gumbel_soft", "gumbel_hard"])
 def test_noise_comes_from_the_global_generator_in_train_mode_alone(parametrisation, fan_in, sampling):
     layer = make(parametrisation, fan_in, implementation="numba", forward_sampling=sampling)

@@ -118,10 +118,12 @@ POOLED = (
     [
         f"{POOLED} model.difflogic.members=2 train.weight_decay=0.01",
         f"{POOLED} model.difflogic.forward_sampling=gumbel_hard train.accumulate_batches=3 train.ema_decay=0.9",
+        "model.difflogic.fan_in=6 model.difflogic.parametrisation=light model.difflogic.num_neurons=600 "
+        "train.hardware_cost=2",
         "train.dtype=bfloat16 train.clip_gradient_norm=0.1",
         "model.model_type=cnn train.label_smoothing=0.1 train.augmentation.shift=2 train.augmentation.event_drop=0.3",
     ],
-    ids=["pooled convolutions", "noise", "dense", "cnn"],
+    ids=["pooled convolutions", "noise", "truth tables", "dense", "cnn"],
 )
 def test_two_processes_give_the_bits_of_one_that_takes_both_shares_in_turn(prepared, request, options):
     job_id = request.node.callspec.id.replace(" ", "_")

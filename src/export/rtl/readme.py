@@ -96,7 +96,7 @@ Reset it once after configuration: registers have no initial values. Keep `event
 `event_ready` is 1. Ignore the outputs during a reset.
 
 {_template(name, plan, classes, count_width)}
-{_DIAGRAM}
+{_diagram(plan, front + num_stages, cycles)}
 ## Timing
 
 - {_speed(plan)}
@@ -188,6 +188,11 @@ def _limits(plan: StreamPlan, circuit: Circuit) -> str:
     if plan.by_time:
         lines.insert(1, "An event whose time is before the latest counts as if it came at the latest.")
         lines.insert(2, f"A pause of more than {half} between two events that are kept looks like such a step back.")
+    if not plan.by_time:
+        lines.append(
+            "A recording without an event that counts gives one blank frame, its class and votes; `predict` refuses "
+            "such a file."
+        )
     if plan.framing.denoise_time:
         lines += [
             f"No pixel may be silent for more than {half} within a recording, since denoising compares the times of "
@@ -234,19 +239,30 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-_DIAGRAM = """\
-```text
-clk               /‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__   /‾‾\\__/‾‾\\__   /‾‾\\__/‾‾\\__
-event_valid       ‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\_____   ____________   ____________
-event_ready       ‾‾‾‾‾‾\\_____/‾‾‾‾‾‾‾‾‾‾‾\\_____   ____________   ______/‾‾‾‾‾
-event_x, y, p, t  A     |B          |C    |
-event_last        __________________/‾‾‾‾‾\\_____   ____________   ____________
-frame_valid       ______________________________   /‾‾‾‾‾\\_____   ____________
-recording_valid   ______________________________   ____________   /‾‾‾‾‾\\_____
-                  A is taken, B waits, C is last   a frame's      a recording's
-                                                   class          class
-```
-"""
+def _diagram(plan: StreamPlan, frame_cycles: int, all_cycles: int) -> str:
+    """Return a timing diagram; an event waits in it only if the hardware does not take one in every cycle."""
+    waits = plan.by_time or plan.framing.denoise_time > 0
+    rows = {
+        "clk": "/‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__",
+        "event_valid": "‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\_____" if waits else "‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\___________",
+        "event_ready": "‾‾‾‾‾‾\\_____/‾‾‾‾‾‾‾‾‾‾‾\\_____" if waits else "‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\___________",
+        "event_x, y, p, t": "A     |B          |C    |" if waits else "A     |B    |C    |",
+        "event_last": "__________________/‾‾‾‾‾\\_____" if waits else "____________/‾‾‾‾‾\\___________",
+        "frame_valid": "______________________________",
+        "recording_valid": "______________________________",
+    }
+    later = {"clk": ("/‾‾\\__/‾‾\\__",) * 2, "event_ready": ("____________", "______/‾‾‾‾‾")}
+    later |= {"frame_valid": ("/‾‾‾‾‾\\_____", "____________"), "recording_valid": ("____________", "/‾‾‾‾‾\\_____")}
+    later |= {"event_x, y, p, t": ("", "")}
+    lines = []
+    for name, first in rows.items():
+        frame, recording = later.get(name, ("____________",) * 2)
+        lines.append(f"{name:<18}{first:<30}   {frame:<12}   {recording}".rstrip())
+    below = ("A is taken, B waits, C is last" if waits else "A, B; C is last", "a frame's", "a recording's")
+    lines.append(f"{'':<18}{below[0]:<30}   {below[1]:<12}   {below[2]}")
+    cycles = f"class, {frame_cycles}", f"class, {all_cycles}"
+    lines += [f"{'':<18}{'':<30}   {cycles[0]:<12}   {cycles[1]}", f"{'':<51}{'cycles later':<12}   cycles after C"]
+    return "\n".join(["```text", *lines, "```", ""])
 
 
 def _modules(name: str, denoises: bool) -> list[tuple[str, ...]]:

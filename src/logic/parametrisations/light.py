@@ -7,7 +7,9 @@ from src.logic.parametrisation import (
     RESIDUAL_LOGIT,
     GateOptions,
     Parametrisation,
+    certainty,
     logistic_noise,
+    softened,
     straight_through,
     tempered,
     wide,
@@ -40,6 +42,8 @@ class Light(Parametrisation):
         logits = wide(weights)
         if options.noisy:
             logits = logits + logistic_noise(logits)
+        if options.adaptive:
+            logits = softened(logits, certainty(tempered(logits, options)))
         table = torch.sigmoid(tempered(logits, options))
         return straight_through((logits > 0).to(table.dtype), table) if options.hard else table
 

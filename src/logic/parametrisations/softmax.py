@@ -9,6 +9,7 @@ from src.logic.parametrisation import (
     Parametrisation,
     gumbel_noise,
     one_hot_gates,
+    softened,
     straight_through,
     tempered,
     wide,
@@ -42,6 +43,9 @@ class Softmax(Parametrisation):
         """Return the probabilities [count, 16]; those of hard gates are 0 and 1."""
         logits = _noisy(weights, options)
         soft = tempered(logits, options).softmax(-1)
+        if options.adaptive:
+            confidence = (soft.amax(-1, keepdim=True) - 1 / 16) * (16 / 15)
+            soft = tempered(softened(logits, confidence), options).softmax(-1)
         return straight_through(one_hot_gates(logits.argmax(-1), soft.dtype), soft) if options.hard else soft
 
 

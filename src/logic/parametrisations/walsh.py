@@ -3,7 +3,16 @@
 import torch
 
 from src.logic.gates import place_forms
-from src.logic.parametrisation import RESIDUAL_LOGIT, GateOptions, Parametrisation, logistic_noise, wide
+from src.logic.parametrisation import (
+    RESIDUAL_LOGIT,
+    GateOptions,
+    Parametrisation,
+    certainty,
+    logistic_noise,
+    softened,
+    tempered,
+    wide,
+)
 from src.logic.parametrisations.light import gates_of_table
 
 
@@ -28,7 +37,7 @@ class Walsh(Parametrisation):
         if options.noisy:  # on the logit at each place of the truth table, like light's
             noise = logistic_noise(coefficients)
             coefficients = coefficients + noise @ place_forms(coefficients.dtype, weights.device)
-        return coefficients
+        return softened(coefficients, _confidence(weights, options)) if options.adaptive else coefficients
 
     def gates(self, weights: torch.Tensor) -> torch.Tensor:
         """Return the gates whose truth tables have a 1 where the form is above 0, int64 [count]."""
@@ -38,11 +47,18 @@ class Walsh(Parametrisation):
     def tables(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
         """Return the logits at the corners, [count, 2^k]."""
         corners = _corners(weights)
-        return corners + logistic_noise(corners) if options.noisy else corners
+        if options.noisy:
+            corners = corners + logistic_noise(corners)
+        return softened(corners, _confidence(weights, options)) if options.adaptive else corners
 
     def truth_tables(self, weights: torch.Tensor) -> torch.Tensor:
         """Return whether the logits at the corners are above 0."""
         return _corners(weights) > 0
+
+
+def _confidence(weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
+    """Return how certain the gates are, on average over the corners, [count, 1]."""
+    return certainty(tempered(_corners(weights), options)).mean(1, keepdim=True)
 
 
 def _corners(weights: torch.Tensor) -> torch.Tensor:
