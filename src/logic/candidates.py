@@ -49,17 +49,16 @@ def with_share_gradient(
     y: torch.Tensor,
     shares: torch.Tensor,
     x: torch.Tensor,
-    learned: torch.Tensor,
+    coefficients: torch.Tensor,
     indices: torch.Tensor,
     candidates: torch.Tensor,
     slopes: Callable[..., torch.Tensor],
 ) -> torch.Tensor:
     """Return y as it is; on the way back, shares get the gradient that `slopes` returns.
 
-    It is a `candidate_slopes` or `table_slopes` of a backend, called with x, learned, indices, candidates and the
-    gradient of y.
+    It is a backend's `candidate_slopes`, called with x, coefficients, indices, candidates and the gradient of y.
     """
-    with_gradient: torch.Tensor = _ShareGradient.apply(y, shares, x, learned, indices, candidates, slopes)
+    with_gradient: torch.Tensor = _ShareGradient.apply(y, shares, x, coefficients, indices, candidates, slopes)
     return with_gradient
 
 
@@ -72,12 +71,12 @@ class _ShareGradient(torch.autograd.Function):
         y: torch.Tensor,
         shares: torch.Tensor,
         x: torch.Tensor,
-        learned: torch.Tensor,
+        coefficients: torch.Tensor,
         indices: torch.Tensor,
         candidates: torch.Tensor,
         slopes: Callable[..., torch.Tensor],
     ) -> torch.Tensor:
-        ctx.save_for_backward(x, learned, indices, candidates)
+        ctx.save_for_backward(x, coefficients, indices, candidates)
         ctx.slopes, ctx.dtype = slopes, shares.dtype
         return y.view_as(y)
 

@@ -1,6 +1,5 @@
 """LearnedLogicLayer: a logic layer that learns which inputs its neurons see, among candidates."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ import torch
 from src.logic.backends import Backend
 from src.logic.backends.backend import group_sums
 from src.logic.candidates import LearnedConnections, with_share_gradient
+from src.logic.choices import Choices
 from src.logic.connections import candidate_connections
 from src.logic.dense import LogicLayer
 
@@ -42,15 +42,14 @@ class LearnedLogicLayer(LearnedConnections, LogicLayer):
     def _features(self, backend: Backend, x: torch.Tensor) -> torch.Tensor:
         gates, indices = self.gate_weights(), self.indices
         connections = backend.connect(indices, self.in_dim)
-        slopes: Callable[..., torch.Tensor]
         if gates.options.has_tables:
-            learned = gates.tables()
-            forms, slopes = backend.table_forms(x, learned, connections, self.grad_factor), backend.table_slopes
-        else:
-            learned = gates.coefficients()
-            forms, slopes = backend.forms(x, learned, connections, self.grad_factor), backend.candidate_slopes
+            choices = Choices(self.shares(), self.candidates) if self.training else None
+            return gates.outputs(backend.table_forms(x, gates.tables(), connections, self.grad_factor, choices))
+        coefficients = gates.coefficients()
+        forms = backend.forms(x, coefficients, connections, self.grad_factor)
         if self.training:
-            forms = with_share_gradient(forms, self.shares(), x, learned, indices, self.candidates, slopes)
+            slopes = backend.candidate_slopes
+            forms = with_share_gradient(forms, self.shares(), x, coefficients, indices, self.candidates, slopes)
         return gates.outputs(forms)
 
     def _sums(self, backend: Backend, x: torch.Tensor, k: int) -> torch.Tensor:

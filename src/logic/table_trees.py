@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from src.logic.backends.backend import Backend
-from src.logic.candidates import with_share_gradient
+from src.logic.choices import Choices
 from src.logic.parametrisation import GateWeights
 from src.logic.trees import Geometry
 
@@ -20,13 +20,13 @@ class Level:
     """A level of the trees: gates [gates of a tree, kernels, positions] as neurons, one after the other.
 
     Attributes:
-        inputs: int64 [k, neurons].
-        connections: the same as a backend takes them.
+        connections: the inputs of the neurons, as a backend takes them.
+        neurons: their number.
         gates: number of gates of a tree.
     """
 
-    inputs: torch.Tensor
     connections: Any
+    neurons: int
     gates: int
 
 
@@ -45,7 +45,7 @@ def tree_levels(leaves: torch.Tensor, fan_in: int, in_dim: int, backend: Backend
     while len(inputs) > 1:
         gates = len(inputs) // fan_in
         chosen = inputs.unflatten(0, (gates, fan_in)).movedim(1, 0).flatten(1)
-        levels.append(Level(chosen, backend.connect(chosen, in_dim), gates))
+        levels.append(Level(backend.connect(chosen, in_dim), chosen.shape[1], gates))
         in_dim = chosen.shape[1]
         inputs = torch.arange(in_dim, device=leaves.device).reshape(gates, *inputs.shape[1:])
     return levels
@@ -79,17 +79,19 @@ def table_convolution(
         own = tables[:, begin : begin + level.gates].transpose(0, 1).flatten(0, 1)
         begin += level.gates
         is_first = level is levels[0]
-        forms = backend.table_forms(values, own, level.connections, grad_factor if is_first else 1.0)
+        choices = None
         if learned is not None and is_first:
             shares, candidates = learned
-
-            def slopes(*arguments: torch.Tensor, gates_of_tree: int = level.gates) -> torch.Tensor:
-                """Sum the slopes over positions: [k, neurons, candidates] -> [kernels, leaves, candidates]."""
-                of_neurons = backend.table_slopes(*arguments)
-                of_gates = of_neurons.unflatten(1, (gates_of_tree, shape.kernels, -1)).sum(3)
-                return of_gates.permute(2, 1, 0, 3).flatten(1, 2)
-
-            forms = with_share_gradient(forms, shares, values, own, level.inputs, candidates, slopes)
+            choices = Choices(_of_neurons(shares, level), candidates)
+        forms = backend.table_forms(values, own, level.connections, grad_factor if is_first else 1.0, choices)
         values = gates.outputs(forms)
     windows = values.reshape(shape.kernels, shape.pool**2, -1)
     return windows.max(1).values.reshape(-1, x.shape[1])
+
+
+def _of_neurons(shares: torch.Tensor, level: Level) -> torch.Tensor:
+    """Return shares [kernels, leaves, candidates] for the neurons of the first level, [k, neurons, candidates]."""
+    by_gate = shares.unflatten(1, (level.gates, -1)).permute(2, 1, 0, 3)  # [k, gates, kernels, candidates]
+    fan_in, gates, kernels, candidates = by_gate.shape
+    positions = level.neurons // (gates * kernels)
+    return by_gate[:, :, :, None].expand(fan_in, gates, kernels, positions, candidates).flatten(1, 3)

@@ -11,6 +11,7 @@ import torch
 
 from src.bits import unpack_bits
 from src.logic.backends import torch_tables
+from src.logic.choices import Choices
 from src.logic.parametrisation import GateWeights
 from src.logic.trees import Geometry, Trees
 from src.registry import BACKENDS
@@ -47,7 +48,14 @@ class Backend(Protocol):
         """Return the values of bilinear forms [out_dim, 4]: [in_dim, batch] -> [out_dim, batch]."""
         raise NotImplementedError
 
-    def table_forms(self, x: torch.Tensor, tables: torch.Tensor, connections: Any, grad_factor: float) -> torch.Tensor:
+    def table_forms(
+        self,
+        x: torch.Tensor,
+        tables: torch.Tensor,
+        connections: Any,
+        grad_factor: float,
+        choices: Choices | None = None,
+    ) -> torch.Tensor:
         """Return the values of multilinear forms, [in_dim, batch] -> [out_dim, batch], in PyTorch unless overridden.
 
         Args:
@@ -55,8 +63,9 @@ class Backend(Protocol):
             tables: values at the corners, [tables, 2^k]; equal numbers of consecutive neurons have each table.
             connections: from `connect`.
             grad_factor: multiplies the gradient of x.
+            choices: what the neurons' inputs may have been; changes no value.
         """
-        return torch_tables.table_forms(scale_gradient(x, grad_factor), tables, connections)
+        return torch_tables.table_forms(scale_gradient(x, grad_factor), tables, connections, choices)
 
     def gate_forms(self, x: torch.Tensor, gates: GateWeights, connections: Any, grad_factor: float) -> torch.Tensor:
         """Return the values of the gates' forms, bilinear or of tables, that `gates.outputs` is taken of."""
@@ -96,17 +105,6 @@ class Backend(Protocol):
             activation.
         """
         raise NotImplementedError
-
-    def table_slopes(
-        self,
-        x: torch.Tensor,
-        tables: torch.Tensor,
-        indices: torch.Tensor,
-        candidates: torch.Tensor,
-        grad_y: torch.Tensor,
-    ) -> torch.Tensor:
-        """Do as `candidate_slopes` does for neurons with tables [out_dim, 2^k] and k inputs; in PyTorch by default."""
-        return torch_tables.table_slopes(x, tables, indices, candidates, grad_y)
 
     def trees(self, connections: torch.Tensor, shape: Geometry, candidates: torch.Tensor | None = None) -> Trees:
         """Return the trees of a convolutional layer as `convolution` takes them; a layer keeps the result."""

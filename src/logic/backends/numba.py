@@ -7,6 +7,7 @@ from src.logic.backends.backend import Backend
 from src.logic.backends.numba_convolution import NumbaTrees, convolution
 from src.logic.backends.numba_dense import ConnectionLists
 from src.logic.backends.numba_tables import TableInputs
+from src.logic.choices import Choices
 from src.logic.parametrisation import GateWeights
 from src.logic.trees import Geometry
 
@@ -31,21 +32,15 @@ class Numba(Backend):
         return numba_dense.mixture(x, coefficients, connections, grad_factor).to(x.dtype)
 
     def table_forms(
-        self, x: torch.Tensor, tables: torch.Tensor, connections: TableInputs, grad_factor: float
-    ) -> torch.Tensor:
-        """Compute in float32, whatever x's dtype."""
-        return numba_tables.table_forms(x, tables, connections, grad_factor).to(x.dtype)
-
-    def table_slopes(
         self,
         x: torch.Tensor,
         tables: torch.Tensor,
-        indices: torch.Tensor,
-        candidates: torch.Tensor,
-        grad_y: torch.Tensor,
+        connections: TableInputs,
+        grad_factor: float,
+        choices: Choices | None = None,
     ) -> torch.Tensor:
-        """Compute in float32."""
-        return numba_tables.table_slopes(x, tables, indices, candidates, grad_y)
+        """Compute in float32, whatever x's dtype."""
+        return numba_tables.table_forms(x, tables, connections, grad_factor, choices).to(x.dtype)
 
     def dense(
         self, x: torch.Tensor, gates: GateWeights, connections: ConnectionLists, grad_factor: float

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from src.logic.backends import numba_tables_kernels as kernels
 from src.logic.backends.backend import not_compiled
 from src.logic.backends.numba_dense_kernels import candidate_sums, input_consumers
+from src.logic.choices import Choices
 
 
 @dataclass(frozen=True)
@@ -33,62 +34,50 @@ class TableInputs:
 
 
 @not_compiled
-def table_forms(x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float) -> torch.Tensor:
-    """Return what `Backend.table_forms` asks for, in float32."""
-    return _Tables.apply(x.float().contiguous(), tables.float().contiguous(), lists, grad_factor)
-
-
-def table_slopes(
-    x: torch.Tensor, tables: torch.Tensor, indices: torch.Tensor, candidates: torch.Tensor, grad_y: torch.Tensor
+def table_forms(
+    x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float, choices: Choices | None = None
 ) -> torch.Tensor:
-    """Return what `Backend.table_slopes` asks for, in float32."""
-    x, lists = x.float().contiguous(), TableInputs(indices, len(x))
-    grad_inputs, _ = _gradients(x, tables.float().contiguous(), lists, grad_y, 1.0, need_grad_x=True)
-    slopes = torch.empty(candidates.shape)
-    candidate_sums(x.numpy(), candidates.numpy(), grad_inputs.numpy(), slopes.numpy())
-    return slopes
+    """Return what `Backend.table_forms` asks for, in float32."""
+    shares, candidates = choices or (None, None)
+    return _Tables.apply(x.float().contiguous(), tables.float().contiguous(), shares, candidates, lists, grad_factor)
 
 
 class _Tables(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float
+        ctx: Any,
+        x: torch.Tensor,
+        tables: torch.Tensor,
+        shares: torch.Tensor | None,
+        candidates: torch.Tensor | None,
+        lists: TableInputs,
+        grad_factor: float,
     ) -> torch.Tensor:
         y = x.new_empty(len(lists.inputs), x.shape[1])
         kernels.forward(x.numpy(), _square(tables), lists.inputs, y.numpy())
-        ctx.save_for_backward(x, tables)
+        ctx.save_for_backward(x, tables, candidates)
         ctx.lists, ctx.grad_factor = lists, grad_factor
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, tables = ctx.saved_tensors
-        need_grad_x = ctx.needs_input_grad[0]
-        grad_inputs, grad_tables = _gradients(x, tables, ctx.lists, grad, ctx.grad_factor, need_grad_x)
-        grad_x = None
+        x, tables, candidates = ctx.saved_tensors
+        lists: TableInputs = ctx.lists
+        need_grad_x, _, need_slopes, *_ = ctx.needs_input_grad
+        grad_inputs = x.new_empty(*lists.inputs.shape, x.shape[1] if need_grad_x or need_slopes else 0)
+        grad_tables = torch.empty_like(tables)
+        grad_y = grad.contiguous().numpy()
+        kernels.backward(x.numpy(), _square(tables), lists.inputs, grad_y, grad_inputs.numpy(), _square(grad_tables))
+        grad_x = slopes = None
         if need_grad_x:
             grad_x = torch.empty_like(x)
-            kernels.sum_consumers(*ctx.lists.consumers, grad_inputs.flatten(0, 1).numpy(), grad_x.numpy())
-        return grad_x, grad_tables, None, None
-
-
-def _gradients(
-    x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad: torch.Tensor, scale: float, need_grad_x: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the gradients of each node's inputs [out_dim, k, batch], empty if not needed, and of the tables."""
-    grad_inputs = x.new_empty(*lists.inputs.shape, x.shape[1] if need_grad_x else 0)
-    grad_tables = torch.empty_like(tables)
-    kernels.backward(
-        x.numpy(),
-        _square(tables),
-        lists.inputs,
-        grad.float().contiguous().numpy(),
-        scale,
-        grad_inputs.numpy(),
-        _square(grad_tables),
-    )
-    return grad_inputs, grad_tables
+            rows = grad_inputs.flatten(0, 1).numpy()
+            kernels.sum_consumers(*lists.consumers, rows, ctx.grad_factor, grad_x.numpy())
+        if need_slopes:
+            slopes = torch.empty(candidates.shape)
+            candidate_sums(x.numpy(), candidates.numpy(), grad_inputs.numpy(), slopes.numpy())
+        return grad_x, grad_tables, slopes, None, None, None
 
 
 def _square(tables: torch.Tensor) -> NDArray[np.float32]:

@@ -5,8 +5,9 @@ first k/2 and the last k/2, and a table is a square matrix T: the form is u T w.
 the product of x, or 1 - x, of the half's inputs. So the form and its gradients are products of small matrices, of 2^k
 multiplications per frame each.
 
-Batches are cut into tiles of TILE frames, whose products stay in the first-level cache. As in numba_dense_kernels, one
-thread computes each node in a fixed order, no kernel uses fastmath, and sums over the batch are written in lanes.
+Batches are cut into tiles of at most TILE frames, whose products stay in the first-level cache. As in
+numba_dense_kernels, one thread computes each node in a fixed order, no kernel uses fastmath, and sums over the batch
+are written in lanes.
 """
 
 import numba
@@ -20,13 +21,20 @@ Ints = NDArray[np.int32]
 
 TILE = 128  # frames
 _LANES = 16  # partial sums side by side
+_UNIT = 4 * _LANES  # frames; a tile has a multiple of them
+
+
+@numba.njit(inline="always")
+def _tile(batch: int) -> int:
+    """Return the number of frames of a tile."""
+    return min(TILE, (batch + _UNIT - 1) // _UNIT * _UNIT)
 
 
 @cached_njit(nogil=True)
 def _corner_products(x: Floats, inputs: Ints, begin: int, count: int, products: Floats) -> None:
     """Write what each corner of a half has to multiply its value with.
 
-    products [2^(inputs + 1), TILE] is a binary tree: its row 1 is 1, and row c has the children 2c, times 1 - x of the
+    products [2^(inputs + 1), tile] is a binary tree: its row 1 is 1, and row c has the children 2c, times 1 - x of the
     next input, and 2c + 1, times x. The leaves are the corners. Columns from `count` on are left alone.
     """
     for s in range(count):
@@ -35,15 +43,15 @@ def _corner_products(x: Floats, inputs: Ints, begin: int, count: int, products: 
         values = x[inputs[level], begin : begin + count]
         for c in range(1 << level, 2 << level):
             parent, zero, one = products[c], products[2 * c], products[2 * c + 1]
+            for s in range(count):  # one result per loop: LLVM then makes vectors of it
+                one[s] = parent[s] * values[s]
             for s in range(count):
-                product = parent[s] * values[s]
-                one[s] = product
-                zero[s] = parent[s] - product
+                zero[s] = parent[s] - one[s]
 
 
 @cached_njit(nogil=True)
 def _input_gradients(
-    x: Floats, inputs: Ints, begin: int, count: int, products: Floats, grads: Floats, scale: np.float32, out: Floats
+    x: Floats, inputs: Ints, begin: int, count: int, products: Floats, grads: Floats, out: Floats
 ) -> None:
     """Write the gradient of each input of a half to out [inputs, batch], from those of its corner products.
 
@@ -56,25 +64,23 @@ def _input_gradients(
         for c in range(1 << level, 2 << level):
             parent, own, zero, one = products[c], grads[c], grads[2 * c], grads[2 * c + 1]
             for s in range(count):
-                slope = one[s] - zero[s]
-                total[s] += parent[s] * slope
-                own[s] = zero[s] + values[s] * slope
-        for s in range(count):
-            total[s] *= scale
+                total[s] += parent[s] * (one[s] - zero[s])
+            for s in range(count):
+                own[s] = zero[s] + values[s] * (one[s] - zero[s])
 
 
 @cached_njit(nogil=True)
 def _weighted_rows(weights: Floats, rows: Floats, out: Floats) -> None:
-    """Write the sum of four or eight rows [TILE] times their weights."""
+    """Write the sum of four or eight rows [tile] times their weights."""
     t0, t1, t2, t3 = weights[0], weights[1], weights[2], weights[3]
     r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
     if len(weights) == 4:
-        for s in range(TILE):
+        for s in range(len(out)):
             out[s] = (t0 * r0[s] + t1 * r1[s]) + (t2 * r2[s] + t3 * r3[s])
     else:
         t4, t5, t6, t7 = weights[4], weights[5], weights[6], weights[7]
         r4, r5, r6, r7 = rows[4], rows[5], rows[6], rows[7]
-        for s in range(TILE):
+        for s in range(len(out)):
             low = (t0 * r0[s] + t1 * r1[s]) + (t2 * r2[s] + t3 * r3[s])
             out[s] = low + ((t4 * r4[s] + t5 * r5[s]) + (t6 * r6[s] + t7 * r7[s]))
 
@@ -87,30 +93,24 @@ def _add_product(x: Floats, y: Floats, out: Floats, count: int) -> None:
 
 @cached_njit(nogil=True)
 def _multiply(x: Floats, y: Floats, out: Floats) -> None:
-    for s in range(TILE):
+    for s in range(len(out)):
         out[s] = x[s] * y[s]
 
 
 @cached_njit(nogil=True)
 def _add_lanes(x: Floats, rows: Floats, lanes: Floats) -> None:
-    """Add the products of x [TILE] with each of the rows to that row's lanes, a multiple of four rows at a time."""
-    for j in range(0, len(rows), 4):
-        r0, r1, r2, r3 = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
-        l0, l1, l2, l3 = lanes[j], lanes[j + 1], lanes[j + 2], lanes[j + 3]
-        for start in range(0, TILE, 4 * _LANES):
+    """Add the products of x [tile] with each of the rows to that row's lanes.
+
+    The sum is written out, since LLVM makes vectors of this loop, and not of one with another loop in it.
+    """
+    for j in range(len(rows)):
+        row, lane_sums = rows[j], lanes[j]
+        for start in range(0, len(x), _UNIT):
+            a, b = x[start : start + _UNIT], row[start : start + _UNIT]
             for lane in range(_LANES):
-                s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-                for u in range(4):
-                    s = start + u * _LANES + lane
-                    value = x[s]
-                    s0 += value * r0[s]
-                    s1 += value * r1[s]
-                    s2 += value * r2[s]
-                    s3 += value * r3[s]
-                l0[lane] += s0
-                l1[lane] += s1
-                l2[lane] += s2
-                l3[lane] += s3
+                low = a[lane] * b[lane] + a[_LANES + lane] * b[_LANES + lane]
+                high = a[2 * _LANES + lane] * b[2 * _LANES + lane] + a[3 * _LANES + lane] * b[3 * _LANES + lane]
+                lane_sums[lane] += low + high
 
 
 @cached_njit(nogil=True)
@@ -126,11 +126,11 @@ def _lane_sums(lanes: Floats, out: Floats) -> None:
 
 @cached_njit(nogil=True)
 def _node_forward(x: Floats, table: Floats, inputs: Ints, u: Floats, w: Floats, row: Floats, y: Floats) -> None:
-    """Compute one node; u, w [2 * corners, TILE] and row [TILE] are for intermediate results."""
+    """Compute one node; u, w [2 * corners, tile] and row [tile] are for intermediate results."""
     half = len(inputs) // 2
     corners = 1 << half
-    for begin in range(0, len(y), TILE):
-        count = min(TILE, len(y) - begin)
+    for begin in range(0, len(y), len(row)):
+        count = min(len(row), len(y) - begin)
         _corner_products(x, inputs[:half], begin, count, u)
         _corner_products(x, inputs[half:], begin, count, w)
         out = y[begin : begin + count]
@@ -152,10 +152,10 @@ def forward(x: Floats, tables: Floats, inputs: Ints, y: Floats) -> None:
         y: out, [out_dim, batch].
     """
     share = len(inputs) // len(tables)
-    rows = 2 * tables.shape[1]
+    rows, tile = 2 * tables.shape[1], _tile(x.shape[1])
     for t in numba.prange(len(tables)):
-        u, w = np.zeros((rows, TILE), np.float32), np.zeros((rows, TILE), np.float32)
-        row = np.zeros(TILE, np.float32)
+        u, w = np.zeros((rows, tile), np.float32), np.zeros((rows, tile), np.float32)
+        row = np.zeros(tile, np.float32)
         for n in range(t * share, t * share + share):
             _node_forward(x, tables[t], inputs[n], u, w, row, y[n])
 
@@ -167,7 +167,6 @@ def _node_backward(
     columns: Floats,
     inputs: Ints,
     grad_y: Floats,
-    scale: np.float32,
     scratch: Floats,
     lanes: Floats,
     grad_inputs: Floats,
@@ -175,7 +174,7 @@ def _node_backward(
     """Add the gradient of a node's table to lanes [corners, corners, _LANES]; write those of its inputs, if asked for.
 
     columns is the transposed table; grad_inputs is [k, batch], or [k, 0] if inputs need no gradient; scratch
-    [9 * corners + 2, TILE] is for intermediate results.
+    [9 * corners + 2, tile] is for intermediate results.
     """
     half = len(inputs) // 2
     corners = 1 << half
@@ -186,11 +185,12 @@ def _node_backward(
         scratch[6 * corners : 8 * corners],
     )
     weighted, g, row = scratch[8 * corners : 9 * corners], scratch[9 * corners], scratch[9 * corners + 1]
-    for begin in range(0, len(grad_y), TILE):
-        count = min(TILE, len(grad_y) - begin)
+    tile = scratch.shape[1]
+    for begin in range(0, len(grad_y), tile):
+        count = min(tile, len(grad_y) - begin)
         for s in range(count):
             g[s] = grad_y[begin + s]
-        for s in range(count, TILE):  # what a last tile lacks adds nothing to sums
+        for s in range(count, tile):  # what a last tile lacks adds nothing to sums
             g[s] = np.float32(0)
         _corner_products(x, inputs[:half], begin, count, u)
         _corner_products(x, inputs[half:], begin, count, w)
@@ -202,8 +202,8 @@ def _node_backward(
                 _weighted_rows(columns[i], weighted, grad_w[corners + i])
                 _weighted_rows(table[i], w[corners:], row)
                 _multiply(row, g, grad_u[corners + i])
-            _input_gradients(x, inputs[:half], begin, count, u, grad_u, scale, grad_inputs[:half])
-            _input_gradients(x, inputs[half:], begin, count, w, grad_w, scale, grad_inputs[half:])
+            _input_gradients(x, inputs[:half], begin, count, u, grad_u, grad_inputs[:half])
+            _input_gradients(x, inputs[half:], begin, count, w, grad_w, grad_inputs[half:])
 
 
 @cached_njit(nogil=True, parallel=True)
@@ -212,34 +212,33 @@ def backward(
     tables: Floats,
     inputs: Ints,
     grad_y: Floats,
-    scale: float,
     grad_inputs: Floats,
     grad_tables: Floats,
 ) -> None:
-    """Compute the gradients of the tables, and those of each node's inputs, times `scale`.
+    """Compute the gradients of the tables, and those of each node's inputs.
 
     Args:
         x, tables, inputs: see `forward`.
         grad_y: [out_dim, batch].
-        scale: factor of grad_inputs.
         grad_inputs: out, [out_dim, k, batch], to be summed by `sum_consumers`; [out_dim, k, 0] if not needed.
         grad_tables: out, [tables, 2^(k/2), 2^(k/2)].
     """
-    share, corners = len(inputs) // len(tables), tables.shape[1]
-    factor = np.float32(scale)
+    share, corners, tile = len(inputs) // len(tables), tables.shape[1], _tile(x.shape[1])
     for t in numba.prange(len(tables)):
-        scratch = np.zeros((9 * corners + 2, TILE), np.float32)
+        scratch = np.zeros((9 * corners + 2, tile), np.float32)
         lanes = np.zeros((corners, corners, _LANES), np.float32)
         columns = tables[t].T.copy()
         for n in range(t * share, t * share + share):
-            _node_backward(x, tables[t], columns, inputs[n], grad_y[n], factor, scratch, lanes, grad_inputs[n])
+            _node_backward(x, tables[t], columns, inputs[n], grad_y[n], scratch, lanes, grad_inputs[n])
         for i in range(corners):
             _lane_sums(lanes[i], grad_tables[t, i])
 
 
 @cached_njit(nogil=True, parallel=True)
-def sum_consumers(starts: NDArray[np.int64], consumers: Ints, grad_inputs: Floats, grad_x: Floats) -> None:
-    """Sum the gradients that each input gets from the nodes that read it.
+def sum_consumers(
+    starts: NDArray[np.int64], consumers: Ints, grad_inputs: Floats, scale: float, grad_x: Floats
+) -> None:
+    """Sum the gradients that each input gets from the nodes that read it, and multiply them by `scale`.
 
     Args:
         starts: int64 [in_dim + 1].
@@ -247,6 +246,7 @@ def sum_consumers(starts: NDArray[np.int64], consumers: Ints, grad_inputs: Float
         grad_inputs: [out_dim * k, batch].
         grad_x: out, [in_dim, batch].
     """
+    factor = np.float32(scale)
     for j in numba.prange(len(grad_x)):
         total = grad_x[j]
         for s in range(len(total)):
@@ -255,3 +255,5 @@ def sum_consumers(starts: NDArray[np.int64], consumers: Ints, grad_inputs: Float
             row = grad_inputs[consumers[e]]
             for s in range(len(total)):
                 total[s] += row[s]
+        for s in range(len(total)):
+            total[s] *= factor

@@ -9,6 +9,7 @@ import torch
 
 from src.helpers import LOG, import_optional
 from src.logic.backends.backend import Backend
+from src.logic.choices import Choices
 from src.logic.parametrisation import GateWeights
 from src.logic.trees import Geometry
 
@@ -51,20 +52,16 @@ class Triton(Backend):
         """Compute in float32."""
         return _dense().mixture(x, coefficients, connections, grad_factor)
 
-    def table_forms(self, x: torch.Tensor, tables: torch.Tensor, connections: Any, grad_factor: float) -> torch.Tensor:
-        """Compute in float32."""
-        return _tables().table_forms(x, tables, connections, grad_factor)
-
-    def table_slopes(
+    def table_forms(
         self,
         x: torch.Tensor,
         tables: torch.Tensor,
-        indices: torch.Tensor,
-        candidates: torch.Tensor,
-        grad_y: torch.Tensor,
+        connections: Any,
+        grad_factor: float,
+        choices: Choices | None = None,
     ) -> torch.Tensor:
-        """Sum in float32."""
-        return _tables().table_slopes(x, tables, indices, candidates, grad_y)
+        """Compute in float32."""
+        return _tables().table_forms(x, tables, connections, grad_factor, choices)
 
     def candidate_slopes(
         self,

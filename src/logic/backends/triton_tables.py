@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from src.logic.backends import triton_tables_kernels as kernels
 from src.logic.backends.triton_dense import ConnectionLists
+from src.logic.choices import Choices
 
 
 class TableInputs(ConnectionLists):
@@ -20,38 +21,41 @@ class TableInputs(ConnectionLists):
 
 
 @torch.compiler.disable
-def table_forms(x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float) -> torch.Tensor:
-    """Return what `Backend.table_forms` asks for in x's dtype, computed in float32."""
-    return _Tables.apply(x, tables.float().contiguous(), lists, grad_factor)
-
-
-def table_slopes(
-    x: torch.Tensor, tables: torch.Tensor, indices: torch.Tensor, candidates: torch.Tensor, grad_y: torch.Tensor
+def table_forms(
+    x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float, choices: Choices | None = None
 ) -> torch.Tensor:
-    """Return what `Backend.table_slopes` asks for, summed in float32, one candidate of all inputs at a time."""
-    inputs = TableInputs(indices, len(x)).inputs
-    grad_inputs, _ = kernels.backward(x, tables.float().contiguous(), inputs, grad_y, True, 1.0)
-    by_role = grad_inputs.transpose(0, 1)  # [k, out_dim, batch]
-    return torch.stack([(by_role * x[one.long()]).sum(2) for one in candidates.unbind(2)], 2)
+    """Return what `Backend.table_forms` asks for in x's dtype, computed in float32."""
+    shares, candidates = choices or (None, None)
+    return _Tables.apply(x, tables.float().contiguous(), shares, candidates, lists, grad_factor)
 
 
 class _Tables(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float
+        ctx: Any,
+        x: torch.Tensor,
+        tables: torch.Tensor,
+        shares: torch.Tensor | None,
+        candidates: torch.Tensor | None,
+        lists: TableInputs,
+        grad_factor: float,
     ) -> torch.Tensor:
-        ctx.save_for_backward(x, tables)
+        ctx.save_for_backward(x, tables, candidates)
         ctx.lists, ctx.grad_factor = lists, grad_factor
         return kernels.forward(x, tables, lists.inputs)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None, None]:
-        x, tables = ctx.saved_tensors
-        need_grad_x = ctx.needs_input_grad[0]
-        grad_inputs, grad_tables = kernels.backward(x, tables, ctx.lists.inputs, grad, need_grad_x, ctx.grad_factor)
-        grad_x = None
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, tables, candidates = ctx.saved_tensors
+        need_grad_x, _, need_slopes, *_ = ctx.needs_input_grad
+        need_inputs = need_grad_x or need_slopes
+        grad_inputs, grad_tables = kernels.backward(x, tables, ctx.lists.inputs, grad, need_inputs)
+        grad_x = slopes = None
         if need_grad_x:
             starts, consumers = ctx.lists.consumers
-            grad_x = kernels.sum_consumers(starts, consumers, grad_inputs, x.dtype)
-        return grad_x, grad_tables, None, None
+            grad_x = kernels.sum_consumers(starts, consumers, grad_inputs, ctx.grad_factor, x.dtype)
+        if need_slopes:  # one candidate of all inputs at a time
+            by_role = grad_inputs.transpose(0, 1)  # [k, out_dim, batch]
+            slopes = torch.stack([(by_role * x[one.long()]).sum(2) for one in candidates.unbind(2)], 2)
+        return grad_x, grad_tables, slopes, None, None, None

@@ -52,15 +52,13 @@ def backward(
     inputs: torch.Tensor,
     grad_y: torch.Tensor,
     need_grad_inputs: bool,
-    grad_scale: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the gradients of each node's inputs, times grad_scale, and of the tables, in float32.
+    """Return the gradients of each node's inputs and of the tables, in float32.
 
     Args:
         x, tables, inputs: as given to `forward`.
         grad_y: [out_dim, batch].
         need_grad_inputs: whether to compute those of the inputs.
-        grad_scale: what they are multiplied by.
 
     Returns:
         [out_dim, k, batch], or [out_dim, k, 0], to be summed by `sum_consumers`, and [tables, 2^k].
@@ -81,7 +79,6 @@ def backward(
             grad_tables,
             out_dim // len(tables),
             batch,
-            grad_scale,
             need_grad_inputs,
             corners,
             fan_in // 2,
@@ -92,21 +89,22 @@ def backward(
 
 
 def sum_consumers(
-    starts: torch.Tensor, consumers: torch.Tensor, grad_inputs: torch.Tensor, dtype: torch.dtype
+    starts: torch.Tensor, consumers: torch.Tensor, grad_inputs: torch.Tensor, scale: float, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Return the sum of the gradients that each input gets from the nodes that read it, [in_dim, batch].
+    """Return the sum of the gradients that each input gets from the nodes that read it, times `scale`: [in_dim, batch].
 
     Args:
         starts: int64 [in_dim + 1].
         consumers: int32; those of input j are consumers[starts[j] : starts[j + 1]], each k * node + role.
         grad_inputs: [out_dim, k, batch].
+        scale: factor of the result.
         dtype: of the result.
     """
     in_dim, batch = len(starts) - 1, grad_inputs.shape[2]
     grad_x = torch.empty(in_dim, batch, dtype=dtype, device=grad_inputs.device)
     with torch.cuda.device_of(grad_inputs):
         _sum_kernel[(in_dim, triton.cdiv(batch, SUM_FRAMES))](
-            starts, consumers, grad_inputs, grad_x, batch, SUM_FRAMES, num_warps=WARPS
+            starts, consumers, grad_inputs, grad_x, batch, scale, SUM_FRAMES, num_warps=WARPS
         )
     return grad_x
 
@@ -165,7 +163,6 @@ def _store_input_gradients(
     out: tl.tensor,
     batch: tl.tensor,
     frames: tl.tensor,
-    scale: tl.tensor,
     corners: tl.constexpr,
     half: tl.constexpr,
     block: tl.constexpr,
@@ -176,10 +173,10 @@ def _store_input_gradients(
         others = _corner_products(x, inputs, batch, frames, i, corners, half, block)
         sign = tl.where((corner >> (half - 1 - i) & 1) == 1, 1.0, -1.0)[:, None]
         slope = tl.reduce(grad_products * others * sign, 0, add)
-        tl.store(out + i * batch + frames, slope * scale, mask=frames < batch)
+        tl.store(out + i * batch + frames, slope, mask=frames < batch)
 
 
-@triton.jit(do_not_specialize=["share", "batch", "scale"])
+@triton.jit(do_not_specialize=["share", "batch"])
 def _backward_kernel(
     x: tl.tensor,
     tables: tl.tensor,
@@ -189,7 +186,6 @@ def _backward_kernel(
     grad_tables: tl.tensor,
     share: tl.tensor,
     batch: tl.tensor,
-    scale: tl.tensor,
     need_grad_inputs: tl.constexpr,
     corners: tl.constexpr,
     half: tl.constexpr,
@@ -213,19 +209,20 @@ def _backward_kernel(
                 grad_u = tl.reduce(table[:, :, None] * w[None, :, :], 1, add) * g
                 grad_w = tl.reduce(table[:, :, None] * u[:, None, :], 0, add)
                 out = grad_inputs + node * 2 * half * batch
-                _store_input_gradients(x, own, grad_u, out, batch, frames, scale, corners, half, block)
+                _store_input_gradients(x, own, grad_u, out, batch, frames, corners, half, block)
                 out += half * batch
-                _store_input_gradients(x, own + half, grad_w, out, batch, frames, scale, corners, half, block)
+                _store_input_gradients(x, own + half, grad_w, out, batch, frames, corners, half, block)
     tl.store(grad_tables + places, total)
 
 
-@triton.jit(do_not_specialize=["batch"])
+@triton.jit(do_not_specialize=["batch", "scale"])
 def _sum_kernel(
     starts: tl.tensor,
     consumers: tl.tensor,
     grad_inputs: tl.tensor,
     grad_x: tl.tensor,
     batch: tl.tensor,
+    scale: tl.tensor,
     block: tl.constexpr,
 ) -> None:
     feature = tl.program_id(0).to(tl.int64)
@@ -234,4 +231,5 @@ def _sum_kernel(
     for position in range(tl.load(starts + feature), tl.load(starts + feature + 1)):
         row = tl.load(consumers + position).to(tl.int64) * batch
         total += tl.load(grad_inputs + row + frames, mask=frames < batch, other=0.0)
+    total = total * scale
     tl.store(grad_x + feature * batch + frames, total.to(grad_x.dtype.element_ty), mask=frames < batch)

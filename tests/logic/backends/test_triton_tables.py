@@ -32,13 +32,13 @@ def check(kernels, fan_in, share, batch, dtype=torch.float32, device="cpu"):
     y = kernels.forward(x, tables, inputs)
     assert y.dtype == dtype
     torch.testing.assert_close(y.double(), exact_y.detach(), **close)
-    grad_inputs, grad_tables = kernels.backward(x, tables, inputs, grad_y, True, 2.5)
+    grad_inputs, grad_tables = kernels.backward(x, tables, inputs, grad_y, True)
     torch.testing.assert_close(grad_tables.double(), exact_tables.grad, rtol=1e-4, atol=1e-4)
     features, consumers = indices.T.reshape(-1).sort(stable=True)
     starts = torch.searchsorted(features, torch.arange(in_dim + 1, device=device))
-    grad_x = kernels.sum_consumers(starts, consumers.int(), grad_inputs, dtype)
+    grad_x = kernels.sum_consumers(starts, consumers.int(), grad_inputs, 2.5, dtype)
     torch.testing.assert_close(grad_x.double(), 2.5 * exact_x.grad, **close)
-    none, same = kernels.backward(x, tables, inputs, grad_y, False, 2.5)
+    none, same = kernels.backward(x, tables, inputs, grad_y, False)
     assert none.shape == (out_dim, fan_in, 0)
     assert torch.equal(same, grad_tables)
 
