@@ -44,7 +44,7 @@ class LearnedLogicLayer(LearnedConnections, LogicLayer):
         connections = backend.connect(indices, self.in_dim)
         if gates.options.has_tables:
             choices = Choices(self.shares(), self.candidates) if self.training else None
-            return gates.outputs(backend.table_forms(x, gates.tables(), connections, self.grad_factor, choices))
+            return backend.dense_tables(x, gates, connections, self.grad_factor, choices)
         coefficients = gates.coefficients()
         forms = backend.forms(x, coefficients, connections, self.grad_factor)
         if self.training:

@@ -67,15 +67,22 @@ class Backend(Protocol):
         """
         return torch_tables.table_forms(scale_gradient(x, grad_factor), tables, connections, choices)
 
-    def gate_forms(self, x: torch.Tensor, gates: GateWeights, connections: Any, grad_factor: float) -> torch.Tensor:
-        """Return the values of the gates' forms, bilinear or of tables, that `gates.outputs` is taken of."""
-        if gates.options.has_tables:
-            return self.table_forms(x, gates.tables(), connections, grad_factor)
-        return self.forms(x, gates.coefficients(), connections, grad_factor)
+    def dense_tables(
+        self,
+        x: torch.Tensor,
+        gates: GateWeights,
+        connections: Any,
+        grad_factor: float,
+        choices: Choices | None = None,
+    ) -> torch.Tensor:
+        """Return what gates with tables give, see `table_forms`."""
+        return gates.outputs(self.table_forms(x, gates.tables(), connections, grad_factor, choices))
 
     def dense(self, x: torch.Tensor, gates: GateWeights, connections: Any, grad_factor: float) -> torch.Tensor:
         """Return what the gates of a dense layer give: [in_dim, batch] -> [out_dim, batch]."""
-        return gates.outputs(self.gate_forms(x, gates, connections, grad_factor))
+        if gates.options.has_tables:
+            return self.dense_tables(x, gates, connections, grad_factor)
+        return gates.outputs(self.forms(x, gates.coefficients(), connections, grad_factor))
 
     def dense_sums(
         self, x: torch.Tensor, gates: GateWeights, connections: Any, grad_factor: float, groups: int

@@ -8,7 +8,8 @@ from src.logic.backends.numba_convolution import NumbaTrees, convolution
 from src.logic.backends.numba_dense import ConnectionLists
 from src.logic.backends.numba_tables import TableInputs
 from src.logic.choices import Choices
-from src.logic.parametrisation import GateWeights
+from src.logic.gates import SIGMOID
+from src.logic.parametrisation import GateWeights, tempered
 from src.logic.trees import Geometry
 
 
@@ -41,6 +42,20 @@ class Numba(Backend):
     ) -> torch.Tensor:
         """Compute in float32, whatever x's dtype."""
         return numba_tables.table_forms(x, tables, connections, grad_factor, choices).to(x.dtype)
+
+    def dense_tables(
+        self,
+        x: torch.Tensor,
+        gates: GateWeights,
+        connections: TableInputs,
+        grad_factor: float,
+        choices: Choices | None = None,
+    ) -> torch.Tensor:
+        """Take the sigmoid of soft gates in the kernels."""
+        if gates.after != SIGMOID:
+            return super().dense_tables(x, gates, connections, grad_factor, choices)
+        tables = tempered(gates.tables(), gates.options)
+        return numba_tables.table_forms(x, tables, connections, grad_factor, choices, True).to(x.dtype)
 
     def dense(
         self, x: torch.Tensor, gates: GateWeights, connections: ConnectionLists, grad_factor: float

@@ -35,11 +35,17 @@ class TableInputs:
 
 @not_compiled
 def table_forms(
-    x: torch.Tensor, tables: torch.Tensor, lists: TableInputs, grad_factor: float, choices: Choices | None = None
+    x: torch.Tensor,
+    tables: torch.Tensor,
+    lists: TableInputs,
+    grad_factor: float,
+    choices: Choices | None = None,
+    sigmoid: bool = False,
 ) -> torch.Tensor:
-    """Return what `Backend.table_forms` asks for, in float32."""
+    """Return what `Backend.table_forms` asks for, or its sigmoid, in float32."""
     shares, candidates = choices or (None, None)
-    return _Tables.apply(x.float().contiguous(), tables.float().contiguous(), shares, candidates, lists, grad_factor)
+    arguments = shares, candidates, lists, grad_factor, sigmoid
+    return _Tables.apply(x.float().contiguous(), tables.float().contiguous(), *arguments)
 
 
 class _Tables(torch.autograd.Function):
@@ -52,23 +58,26 @@ class _Tables(torch.autograd.Function):
         candidates: torch.Tensor | None,
         lists: TableInputs,
         grad_factor: float,
+        sigmoid: bool,
     ) -> torch.Tensor:
         y = x.new_empty(len(lists.inputs), x.shape[1])
         kernels.forward(x.numpy(), _square(tables), lists.inputs, y.numpy())
-        ctx.save_for_backward(x, tables, candidates)
+        if sigmoid:
+            y.sigmoid_()
+        ctx.save_for_backward(x, tables, candidates, y if sigmoid else x.new_empty(0, x.shape[1]))
         ctx.lists, ctx.grad_factor = lists, grad_factor
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, tables, candidates = ctx.saved_tensors
+        x, tables, candidates, outputs = ctx.saved_tensors
         lists: TableInputs = ctx.lists
         need_grad_x, _, need_slopes, *_ = ctx.needs_input_grad
         grad_inputs = x.new_empty(*lists.inputs.shape, x.shape[1] if need_grad_x or need_slopes else 0)
         grad_tables = torch.empty_like(tables)
-        grad_y = grad.contiguous().numpy()
-        kernels.backward(x.numpy(), _square(tables), lists.inputs, grad_y, grad_inputs.numpy(), _square(grad_tables))
+        arguments = lists.inputs, outputs.numpy(), grad.contiguous().numpy()
+        kernels.backward(x.numpy(), _square(tables), *arguments, grad_inputs.numpy(), _square(grad_tables))
         grad_x = slopes = None
         if need_grad_x:
             grad_x = torch.empty_like(x)
@@ -77,7 +86,7 @@ class _Tables(torch.autograd.Function):
         if need_slopes:
             slopes = torch.empty(candidates.shape)
             candidate_sums(x.numpy(), candidates.numpy(), grad_inputs.numpy(), slopes.numpy())
-        return grad_x, grad_tables, slopes, None, None, None
+        return grad_x, grad_tables, slopes, None, None, None, None
 
 
 def _square(tables: torch.Tensor) -> NDArray[np.float32]:

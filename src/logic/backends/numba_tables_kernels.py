@@ -166,6 +166,7 @@ def _node_backward(
     table: Floats,
     columns: Floats,
     inputs: Ints,
+    outputs: Floats,
     grad_y: Floats,
     scratch: Floats,
     lanes: Floats,
@@ -174,7 +175,8 @@ def _node_backward(
     """Add the gradient of a node's table to lanes [corners, corners, _LANES]; write those of its inputs, if asked for.
 
     columns is the transposed table; grad_inputs is [k, batch], or [k, 0] if inputs need no gradient; scratch
-    [9 * corners + 2, tile] is for intermediate results.
+    [9 * corners + 2, tile] is for intermediate results. `outputs` [batch] are those of a sigmoid behind the form, or of
+    length 0 without one.
     """
     half = len(inputs) // 2
     corners = 1 << half
@@ -188,8 +190,14 @@ def _node_backward(
     tile = scratch.shape[1]
     for begin in range(0, len(grad_y), tile):
         count = min(tile, len(grad_y) - begin)
-        for s in range(count):
-            g[s] = grad_y[begin + s]
+        of_y = grad_y[begin : begin + count]
+        if len(outputs) > 0:
+            after = outputs[begin : begin + count]
+            for s in range(count):
+                g[s] = of_y[s] * (after[s] * (np.float32(1) - after[s]))
+        else:
+            for s in range(count):
+                g[s] = of_y[s]
         for s in range(count, tile):  # what a last tile lacks adds nothing to sums
             g[s] = np.float32(0)
         _corner_products(x, inputs[:half], begin, count, u)
@@ -211,6 +219,7 @@ def backward(
     x: Floats,
     tables: Floats,
     inputs: Ints,
+    outputs: Floats,
     grad_y: Floats,
     grad_inputs: Floats,
     grad_tables: Floats,
@@ -219,7 +228,8 @@ def backward(
 
     Args:
         x, tables, inputs: see `forward`.
-        grad_y: [out_dim, batch].
+        outputs: what the sigmoid of the forms gave, [out_dim, batch]; [0, batch] without a sigmoid.
+        grad_y: gradient of the forms, or of their sigmoid, [out_dim, batch].
         grad_inputs: out, [out_dim, k, batch], to be summed by `sum_consumers`; [out_dim, k, 0] if not needed.
         grad_tables: out, [tables, 2^(k/2), 2^(k/2)].
     """
@@ -229,7 +239,8 @@ def backward(
         lanes = np.zeros((corners, corners, _LANES), np.float32)
         columns = tables[t].T.copy()
         for n in range(t * share, t * share + share):
-            _node_backward(x, tables[t], columns, inputs[n], grad_y[n], scratch, lanes, grad_inputs[n])
+            of_sigmoid = outputs[n] if len(outputs) > 0 else grad_y[n, :0]
+            _node_backward(x, tables[t], columns, inputs[n], of_sigmoid, grad_y[n], scratch, lanes, grad_inputs[n])
         for i in range(corners):
             _lane_sums(lanes[i], grad_tables[t, i])
 

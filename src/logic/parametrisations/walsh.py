@@ -1,5 +1,7 @@
 """Walsh: a gate is the sigmoid of a sum of Walsh functions of its inputs (Gerlach et al. 2026, WARP)."""
 
+import functools
+
 import torch
 
 from src.logic.gates import place_forms
@@ -46,7 +48,11 @@ class Walsh(Parametrisation):
 
     def tables(self, weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
         """Return the logits at the corners, [count, 2^k]."""
-        corners = _corners(weights)
+        if options.hard:
+            corners = _corners(weights)
+        else:  # a product is quicker, and need not round alike everywhere
+            logits = wide(weights)
+            corners = logits @ _transform(weights.shape[1], logits.dtype, weights.device)
         if options.noisy:
             corners = corners + logistic_noise(corners)
         return softened(corners, _confidence(weights, options)) if options.adaptive else corners
@@ -54,6 +60,12 @@ class Walsh(Parametrisation):
     def truth_tables(self, weights: torch.Tensor) -> torch.Tensor:
         """Return whether the logits at the corners are above 0."""
         return _corners(weights) > 0
+
+
+@functools.cache
+def _transform(size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return the matrix [size, size] of `_corners`, made once per device."""
+    return _corners(torch.eye(size, dtype=dtype, device=device))
 
 
 def _confidence(weights: torch.Tensor, options: GateOptions) -> torch.Tensor:
