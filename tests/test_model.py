@@ -320,6 +320,8 @@ def test_a_cnn_on_too_small_frames_is_a_user_s_error():
     [
         "model.difflogic.num_neurons=3000",
         "model.difflogic.num_neurons=3000 model.difflogic.connections=learned model.difflogic.parametrisation=walsh",
+        "model.difflogic.num_neurons=3000 model.difflogic.fan_in=6 model.difflogic.connections=learned "
+        "model.difflogic.parametrisation=light",
         "model.difflogic.num_neurons=8000 model.difflogic.architecture=convolutional",
         "model.model_type=cnn",
         "model.model_type=mlp",
@@ -330,3 +332,30 @@ def test_the_least_size_is_nearly_that_of_the_model_and_never_more(tmp_path, opt
     config = Config.from_yaml(tmp_path / "small.yaml", [options])
     parameters = sum(parameter.numel() for parameter in create_model(config.model, (2, 34, 34), 10).parameters())
     assert 0.9 * parameters <= sum(least_size(config.model, (2, 34, 34), 10).parameters.values()) <= parameters
+
+
+@pytest.mark.parametrize("parametrisation", ["light", "walsh"])
+def test_a_network_of_truth_tables_has_a_weight_for_each_corner(parametrisation):
+    o = options(fan_in=6, parametrisation=parametrisation, num_neurons=500, num_layers=2, last_neurons=100)
+    layers = create_model(o, SHAPE, 10).logic_layers()
+    assert [layer.weights.shape for layer in layers] == [(500, 64), (100, 64)]
+    assert [len(layer.indices) for layer in layers] == [6, 6]
+
+
+def test_a_network_of_truth_tables_needs_a_parametrisation_that_has_them():
+    message = "model.difflogic.fan_in = 4: parametrisation 'softmax' has gates of two inputs only"
+    with pytest.raises(UserError, match=message):
+        create_model(options(fan_in=4), SHAPE, 10)
+
+
+def test_the_price_of_a_convolution_counts_every_position():
+    o = changed(convolutional(), {"difflogic.parametrisation": "light"})
+    model = create_model(o, SHAPE, 10)
+    first = model.logic_layers()[0]
+    torch.nn.init.zeros_(first.weights)
+    torch.nn.init.constant_(first.weights[:, 3], 40.0)
+    torch.nn.init.constant_(first.weights[:, :3], -40.0)  # every gate is AND, whose excess influence is a half
+    for layer in model.logic_layers()[1:]:
+        torch.nn.init.constant_(layer.weights, 40.0)  # constants are free
+    positions = first.shape.pool**2 * first.shape.out_height * first.shape.out_width
+    assert model.hardware_price().item() == pytest.approx(0.5 * len(first.weights) * positions)

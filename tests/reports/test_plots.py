@@ -22,6 +22,7 @@ CHARTS = {
     "confusion": lambda: plots.confusion_chart("a", "Confusion", [[3, 1], [0, 0]], ["a < b & c", "$x$"]),
     "many classes": lambda: plots.confusion_chart("a", "Confusion", np.eye(40, dtype=int) * 7, NAMES),
     "gates": lambda: plots.gates_chart("a", "Gates", np.full((2, 3), 1 / 3), ["layer 1", "layer 2"], ["a", "b", "c"]),
+    "frontier": lambda: plots.frontier_chart("a", "T", "x", "%", {"p": (9, 1.0), "q": (90, 3.0)}, ["p", "q"], "q"),
     "bars": lambda: plots.bars_chart("a", "Size", ["and", "or"], {"before": [4, 2], "after": [1, 0]}),
 }
 
