@@ -19,6 +19,7 @@ from src.export.yosys import count_cells
 from src.helpers import LOG, format_duration
 
 FREQUENCY = 100  # MHz, what nextpnr aims at; it says what it reached
+MOST_NAMED = 3_000_000  # characters of a design whose wires get names for people; those of 55,000 gates take 10 minutes
 SEED = 1  # of nextpnr's placement
 _DOES_NOT_FIT = re.compile("unable to (place|find)|failed to place", re.IGNORECASE)  # what nextpnr says of it
 
@@ -169,12 +170,20 @@ def _rate(fmax: float | None, cycles: float | None) -> float | None:
 def _synthesize(design: Design, target: Family, folder: Path, check: Callable[[], None]) -> dict[str, int]:
     """Write the synthesised design to design.json in a folder; return its cells.
 
-    The last part of Yosys's script, `check`, is written out without its `autoname`, which takes minutes for a network.
+    The last part of Yosys's script, `check`, is written out, to leave out its `autoname` where that takes minutes.
     """
     reads = [f"read_blif -wideports {name}; simplemap" for name in design.files if name.endswith(".blif")]
     reads += [f"read_verilog {name}" for name in design.files if name.endswith(".v")]
-    script = [*reads, f"{target.synth} -top {design.top} -run :check", "hierarchy -check", "check -noinit"]
-    script += ["tee -q -o cells.json stat -json", "blackbox =A:whitebox", "write_json design.json"]
+    script = [*reads, f"{target.synth} -top {design.top} -run :check"]
+    if target.place_and_route and sum(map(len, design.files.values())) <= MOST_NAMED:
+        script.append("autoname")
+    script += [
+        "hierarchy -check",
+        "check -noinit",
+        "tee -q -o cells.json stat -json",
+        "blackbox =A:whitebox",
+        "write_json design.json",
+    ]
     try:
         run_tool("yosys", ["-p", "; ".join(script)], folder, check=check)
     except ToolError as error:
