@@ -22,6 +22,7 @@ from src.training.optimisation import (
     averaged_weights,
     frames_of_group,
     learning_rate,
+    priced,
     set_learning_rate,
     training_loss,
     update_average,
@@ -105,9 +106,7 @@ def train_epoch(run: TrainingRun, stop: StopSignals) -> None:
             with autocast(options, run.device):
                 scores = run.forward(packed)
                 taught = run.teacher.scores(packed) if run.teacher is not None else None
-                loss = training_loss(scores, share.labels, options, taught)
-                if options.hardware_cost:
-                    loss = loss + options.hardware_cost / 1000 * run.model.hardware_price()
+                loss = priced(training_loss(scores, share.labels, options, taught), run.model, options)
             # Weighted so that the mean of all processes' gradients is that of the mean loss over the group's frames.
             part_of_group = share.batch_frames / frames_of_group(progress.batch, len(order), options)
             run.scaler.scale(loss * (share.weight * part_of_group)).backward()

@@ -27,6 +27,7 @@ from src.training.optimisation import (
     averaged_weights,
     frames_of_group,
     learning_rate,
+    priced,
     set_learning_rate,
     training_loss,
 )
@@ -98,7 +99,7 @@ def add_gradients(run: TrainingRun, share: Share, part_of_group: float) -> None:
         share.first,
     )
     with autocast(options, run.device):
-        loss = training_loss(run.forward(packed), share.labels, options)
+        loss = priced(training_loss(run.forward(packed), share.labels, options), run.model, options)
     run.scaler.scale(loss * (share.weight * part_of_group)).backward()
 
 

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from src.config import Train
 from src.logic.thermometer import Thermometer
+from src.models.frame_model import FrameModel
 
 
 def create_optimizer(model: torch.nn.Module, options: Train) -> torch.optim.Optimizer:
@@ -54,6 +55,11 @@ def training_loss(
     temperature, weight = options.teacher.temperature, options.teacher.weight
     targets = (taught.float() / temperature).softmax(1).repeat_interleave(groups, 0)
     return (1 - weight) * loss + weight * temperature**2 * cross_entropy(scores / temperature, targets)
+
+
+def priced(loss: torch.Tensor, model: FrameModel, options: Train) -> torch.Tensor:
+    """Return the loss and what train.hardware_cost adds to it, per thousand gates and votes of the model."""
+    return loss + options.hardware_cost / 1000 * model.hardware_price() if options.hardware_cost else loss
 
 
 def frames_of_group(batch: int, frames: int, options: Train) -> int:
