@@ -3,7 +3,7 @@
 Examples:
   ./job.sh export job_001 --to c
   ./job.sh export job_001 --to verilog --estimate ice40
-  ./job.sh export job_001 --to rtl --levels-per-stage 6
+  ./job.sh export job_001 --to rtl --levels-per-stage 1
   ./job.sh export job_001 --to rtl --synthesize ecp5
   ./job.sh export --model project_storage/models/job_001/best.safetensors --to onnx --out here
   ./job.sh export --model examples/demo.json --to c
@@ -46,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--levels-per-stage",
         metavar="N",
         type=_positive,
-        help="with --to rtl: gates in a row between two registers of the network's pipeline (default: 8)",
+        help="with --to rtl: LUTs of six inputs in a row between two registers of the network's pipeline (default: 2)",
     )
     checks = parser.add_argument_group("tests and size")
     checks.add_argument(

@@ -393,7 +393,7 @@ def test_a_job_of_a_version_without_votes_is_compared_and_reported(copy, capsys)
     compare(["copy"])
     cells = capsys.readouterr().out.splitlines()[-1].split()
     assert cells[11] == "-"
-    assert cells[8] == f"{100 * result['best_test']['recording_accuracy']:.2f}"
+    assert cells[10] == f"{100 * result['best_test']['recording_accuracy']:.2f}"
     html = write_report(copy).read_text()
     assert re.search(r"Test accuracy, by vote</\w+>\s*<[^>]*>-<", html)
 

@@ -1,10 +1,9 @@
 """The network in pipeline stages, and the module that adds up votes: NAME_network and NAME_vote."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.circuit.luts import lut_cover
 from src.circuit.netlist import Netlist
-from src.circuit.schedule import node_levels
 from src.export.rtl.bits import VOTE_BITS, bits_for
 from src.export.rtl.lists import unused_wire, wrapped
 from src.export.verilog import EXPRESSIONS
@@ -13,56 +12,30 @@ from src.export.verilog import EXPRESSIONS
 def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[str, int]:
     """Return NAME_network, which takes a frame in each cycle, and its number of stages.
 
-    A stage holds gates of `levels_per_stage` levels, and a register for each value that a later stage reads.
+    A stage holds LUTs of `levels_per_stage` levels, and a register for each value that a later stage reads. Registers
+    lie where the LUTs of a cover begin, so that no gates are divided that synthesis would put into one LUT. A gate
+    that is within LUTs of several stages is there in each.
     """
-    num_inputs = netlist.num_inputs
-    gates = list(zip(netlist.gates.tolist(), netlist.first.tolist(), netlist.second.tolist(), strict=True))
-    outputs = [node for bus in netlist.buses.values() for node in bus if node >= 0]
-    is_read = _read_nodes(num_inputs, gates, outputs)
-    levels = node_levels(num_inputs, netlist.first, netlist.second)
-    stages = np.maximum(levels - 1, 0) // levels_per_stage
-    num_stages = int(stages[outputs].max(initial=0)) + 1
-    last_read = stages.copy()  # the last stage that reads a node
-    for g, (gate, a, b) in enumerate(gates):
-        if is_read[num_inputs + g]:
-            for node in _inputs(gate, a, b):
-                last_read[node] = max(last_read[node], stages[num_inputs + g])
-    last_read[outputs] = num_stages
-    lines: list[str] = []
-    updates: list[list[str]] = [[] for _ in range(num_stages)]
-
-    def value(node: int, stage: int) -> str:
-        """Return the name of a node's value in a stage."""
-        if node < 0:
-            return f"1'b{node + 2}"
-        if stage == stages[node]:
-            return f"sample[{node}]" if node < num_inputs else f"g{node - num_inputs}"
-        return f"n{node}_{stage}"
-
-    for g, (gate, a, b) in enumerate(gates):
-        if not is_read[num_inputs + g]:
-            continue
-        stage = int(stages[num_inputs + g])
-        expression = EXPRESSIONS[gate].format(a=value(a, stage), b=value(b, stage))
-        lines.append(f"    wire g{g} = {expression};")
-    declarations = []
-    for node in np.flatnonzero(is_read).tolist():
-        for stage in range(int(stages[node]) + 1, int(last_read[node]) + 1):
-            declarations.append(f"    reg n{node}_{stage};")
-            updates[stage - 1].append(f"            n{node}_{stage} <= {value(node, stage - 1)};")
+    pipeline = _Pipeline(netlist, levels_per_stage)
+    for root in pipeline.roots:
+        pipeline.add(root, int(pipeline.stages[root]))
+    num_stages, num_inputs = pipeline.num_stages, netlist.num_inputs
     ports, assigns = [], []
     for bus, nodes in netlist.buses.items():
         ports.append(f"    output wire [{len(nodes) - 1}:0] {bus}")
-        bits = wrapped(value(node, num_stages) for node in reversed(nodes))
+        bits = wrapped(pipeline.value(node, num_stages) for node in reversed(nodes))
         assigns.append(f"    assign {bus} = {{\n{bits}\n    }};")
+    declarations, updates = pipeline.registers()
     blocks = [
         "\n".join([f"        if (frame_at[{stage}]) begin", *lines_of_stage, "        end"])
         for stage, lines_of_stage in enumerate(updates)
     ]
-    unread = unused_wire(f"sample[{node}]" for node in range(num_inputs) if not is_read[node])
+    unread = unused_wire(f"sample[{node}]" for node in range(num_inputs) if pipeline.last_read[node] < 0)
+    luts = len(pipeline.roots)
     text = f"""\
-// {len(lines)} gates, those of the class counts and of the best class included, in {num_stages} stages of up to
-// {levels_per_stage} gates in a row. Takes a frame in each cycle and gives its counts {num_stages} cycles later.
+// {len(netlist.gates)} gates, those of the class counts and of the best class included: about {luts} LUTs of six
+// inputs, in {num_stages} stages of up to {levels_per_stage} in a row. Takes a frame in each cycle and gives its counts
+// {num_stages} cycles later.
 module {name}_network (
     input wire clk,
     input wire [{num_stages - 1}:0] frame_at,  // bit s: stage s has a frame; other stages keep what they have
@@ -70,7 +43,7 @@ module {name}_network (
 {("," + chr(10)).join(ports)}
 );
 {chr(10).join(declarations)}
-{chr(10).join(lines)}
+{chr(10).join(pipeline.lines)}
     always @(posedge clk) begin
 {chr(10).join(blocks)}
     end
@@ -80,19 +53,72 @@ module {name}_network (
     return text, num_stages
 
 
-def _inputs(gate: int, a: int, b: int) -> list[int]:
-    """Return the inputs that a gate does not ignore."""
-    return [node for letter, node in (("a", a), ("b", b)) if f"{{{letter}}}" in EXPRESSIONS[gate]]
+class _Pipeline:
+    """The gates of a netlist in stages, as lines of Verilog.
 
+    Attributes:
+        roots: the nodes that LUTs compute, ascending.
+        stages: the stage of each root, 0 for inputs, and -1 for gates that are within LUTs only.
+        num_stages: their number, at least 1.
+        last_read: the last stage that reads the value of an input or root; -1: none does.
+        lines: a wire for each gate, in an order in which the inputs of a gate come before it.
+    """
 
-def _read_nodes(num_inputs: int, gates: list[tuple[int, int, int]], outputs: list[int]) -> NDArray[np.bool_]:
-    """Return which nodes the outputs depend on."""
-    is_read = np.zeros(num_inputs + len(gates), bool)
-    is_read[outputs] = True
-    for g in range(len(gates) - 1, -1, -1):
-        if is_read[num_inputs + g]:
-            is_read[_inputs(*gates[g])] = True
-    return is_read
+    def __init__(self, netlist: Netlist, levels_per_stage: int) -> None:
+        cover = lut_cover(netlist)
+        self.roots = cover.roots.tolist()
+        self.stages = np.full(netlist.num_inputs + len(netlist.gates), -1)
+        self.stages[: netlist.num_inputs] = 0
+        levels = dict.fromkeys(range(netlist.num_inputs), 0)
+        for root, leaves in zip(self.roots, cover.leaves, strict=True):
+            levels[root] = 1 + max(levels[leaf] for leaf in leaves)
+            self.stages[root] = (levels[root] - 1) // levels_per_stage
+        self.num_stages = int(self.stages[self.roots].max(initial=0)) + 1
+        self.last_read = np.full(len(self.stages), -1)
+        self.lines: list[str] = []
+        self._gates = list(zip(netlist.gates.tolist(), netlist.first.tolist(), netlist.second.tolist(), strict=True))
+        self._num_inputs = netlist.num_inputs
+        self._names: dict[tuple[int, int], str] = {}  # of gates that are within LUTs, by node and stage
+
+    def add(self, node: int, stage: int) -> str:
+        """Add the wire of a gate in a stage, and of those that it needs there; return its name."""
+        gate, a, b = self._gates[node - self._num_inputs]
+        expression = EXPRESSIONS[gate]
+        operands = {
+            letter: self.value(operand, stage)
+            for letter, operand in (("a", a), ("b", b))
+            if f"{{{letter}}}" in expression
+        }
+        own = "" if self.stages[node] == stage else f"_{stage}"
+        wire = f"g{node - self._num_inputs}{own}"
+        self.lines.append(f"    wire {wire} = {expression.format(**operands)};")
+        return wire
+
+    def value(self, node: int, stage: int) -> str:
+        """Return the name of a node's value in a stage."""
+        if node < 0:
+            return f"1'b{node + 2}"
+        own = int(self.stages[node])
+        if 0 <= own <= stage:
+            self.last_read[node] = max(self.last_read[node], stage)
+            if own < stage:
+                return f"n{node}_{stage}"
+            return f"sample[{node}]" if node < self._num_inputs else f"g{node - self._num_inputs}"
+        if (node, stage) not in self._names:
+            self._names[node, stage] = self.add(node, stage)
+        return self._names[node, stage]
+
+    def registers(self) -> tuple[list[str], list[list[str]]]:
+        """Return the declarations of the registers, and what each stage writes to those behind it."""
+        declarations: list[str] = []
+        updates: list[list[str]] = [[] for _ in range(self.num_stages)]
+        for node in np.flatnonzero(self.last_read > self.stages).tolist():
+            source = f"sample[{node}]" if node < self._num_inputs else f"g{node - self._num_inputs}"
+            for stage in range(int(self.stages[node]) + 1, int(self.last_read[node]) + 1):
+                declarations.append(f"    reg n{node}_{stage};")
+                updates[stage - 1].append(f"            n{node}_{stage} <= {source};")
+                source = f"n{node}_{stage}"
+        return declarations, updates
 
 
 def vote_module(name: str, num_classes: int, count_width: int, vote_bits: int = VOTE_BITS) -> str:
