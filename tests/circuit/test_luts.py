@@ -32,7 +32,7 @@ def decided_by(netlist, root, leaves):
     return all(decided_by(netlist, int(inputs[gate]), leaves) for inputs in (netlist.first, netlist.second))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(circuits(), st.integers(2, 6))
 def test_every_lut_is_decided_by_its_leaves_and_every_leaf_is_there(circuit, lut_inputs):
     netlist = netlist_of(circuit)
@@ -48,7 +48,7 @@ def test_every_lut_is_decided_by_its_leaves_and_every_leaf_is_there(circuit, lut
     assert cover.depth == max((levels[node] for bus in netlist.buses.values() for node in bus if node >= 0), default=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(circuits())
 def test_luts_are_no_more_and_no_deeper_than_gates(circuit):
     netlist = netlist_of(circuit)

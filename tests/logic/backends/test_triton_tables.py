@@ -43,8 +43,15 @@ def check(kernels, fan_in, share, batch, dtype=torch.float32, device="cpu"):
     assert torch.equal(same, grad_tables)
 
 
-@pytest.mark.parametrize("fan_in", [4, 6])
-@pytest.mark.parametrize(("share", "batch"), [(1, 1), (3, 33), pytest.param(2, 140, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("fan_in", "share", "batch"),
+    [
+        (4, 1, 1),
+        (4, 2, 33),
+        (6, 1, 9),
+        *(pytest.param(fan_in, *sizes, marks=pytest.mark.slow) for fan_in in (4, 6) for sizes in ((3, 33), (2, 140))),
+    ],
+)
 def test_interpreted_kernels_equal_plain_pytorch(kernels, fan_in, share, batch):
     check(kernels, fan_in, share, batch)
 
