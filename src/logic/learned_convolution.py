@@ -52,16 +52,29 @@ class LearnedLogicConvolution(LearnedConnections, LogicConvolution):
         )
         drawn = draw_by_group(draw, in_shape[0], kernels, groups)
         self._offer(drawn, drawn.shape[1:-1], device)
+        # What `_inputs_of_candidates` has made: of which tensor, its version, the result.
+        self._of_candidates: tuple[torch.Tensor | None, int, torch.Tensor | None] = (None, -1, None)
 
     def _connections(self, backend: Backend) -> Any:
         if self.gates.has_tables:
-            fan_in = self.gates.fan_in
-            levels = tree_levels(self.leaf_inputs(), fan_in, self.in_dim, backend)
+            levels = tree_levels(self.leaf_inputs(), self.gates.fan_in, self.in_dim, backend)
+            return levels, self._inputs_of_candidates() if self.training else None
+        return backend.trees(self.indices, self.shape, self.candidates)
+
+    def _inputs_of_candidates(self) -> torch.Tensor:
+        """Return the input that each candidate is, int32 [k, neurons of the first level, candidates].
+
+        It is made again if `candidates` has been replaced or written to, as when a state dict is loaded.
+        """
+        made_of, version, made = self._of_candidates
+        if made is None or made_of is not self.candidates or version != self.candidates._version:
             inputs = self._inputs_of(self.candidates.flatten(2)).unflatten(0, (-1, self.candidates.shape[-1]))
             # [leaves, candidates, window, kernels, height, width] -> [k, gates, kernels, positions, candidates]
-            ordered = inputs.permute(0, 3, 2, 4, 5, 1).flatten(2, 4).unflatten(0, (-1, fan_in)).movedim(1, 0)
-            return levels, ordered.flatten(1, 3).to(torch.int32).contiguous()
-        return backend.trees(self.indices, self.shape, self.candidates)
+            by_leaf = inputs.permute(0, 3, 2, 4, 5, 1).flatten(2, 4)
+            ordered = by_leaf.unflatten(0, (-1, self.gates.fan_in)).movedim(1, 0)
+            made = ordered.flatten(1, 3).to(torch.int32).contiguous()
+            self._of_candidates = (self.candidates, self.candidates._version, made)
+        return made
 
     def _shares(self) -> torch.Tensor | None:
         return self.shares() if self.training else None

@@ -16,7 +16,7 @@ from src.jobs.files import is_there, read_evaluation, read_job
 from src.jobs.find import require_jobs
 from src.jobs.folders import Job
 from src.reports import plots
-from src.reports.frontier import SIZES, best_of_their_size, frontier_chart, size_of
+from src.reports.frontier import SIZES, best_of_their_size, frontier_chart, size_of, tested_of
 from src.reports.hardware import results_of
 
 ACCURACIES = (
@@ -123,8 +123,7 @@ def _summary(job: Job) -> _Summary:
     files = read_job(job)
     val = {row["epoch"]: row["frame_accuracy"] for row in files.metrics if _is_val(row)}
     train: dict[str, Any] = next((row for row in reversed(files.metrics) if row["split"] == "train"), {})
-    result = files.result or {}
-    tested = result.get("best_test") or result.get("test") or {}
+    tested = tested_of(files)
     size = size_of(files)
     evaluation = read_evaluation(job)
     best = best_epoch(files.metrics, files.config.best_metric)

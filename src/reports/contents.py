@@ -129,7 +129,7 @@ def collect(job: Job, most_gates: int | None) -> Contents:
     if evaluation is not None:
         _add_evaluation(contents, evaluation)
     _add_circuit(contents, job, most_gates)
-    points = jobs_beside(job, files.config.dataset)
+    points = jobs_beside(job, files)
     if len(points) > 1:
         contents.frontier = frontier_chart(points, job.job_id)
     contents.origin = _origin(files)

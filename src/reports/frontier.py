@@ -11,6 +11,13 @@ SIZES = ("gates", "luts", "depth")  # of a circuit: LUTs of six inputs, estimate
 Points = Mapping[str, tuple[int, float]]  # LUTs and accuracy of recordings by vote, by job
 
 
+def tested_of(files: JobFiles) -> dict[str, float]:
+    """Return a job's accuracies on test, the best model's if there is one; {} if it has not been tested."""
+    result = files.result or {}
+    tested: dict[str, float] = result.get("best_test") or result.get("test") or {}
+    return tested
+
+
 def size_of(files: JobFiles) -> dict[str, int]:
     """Return the size of a job's circuit by SIZES, the best model's if there is one; {} if it is not known."""
     result = files.result or {}
@@ -34,12 +41,22 @@ def frontier_chart(points: Points, own: str | None = None) -> plots.Chart:
     return plots.frontier_chart("frontier", title, x_label, "%", percents, best_of_their_size(points), own)
 
 
-def jobs_beside(job: Job, dataset: str | None) -> Points:
-    """Return the points of a job and of all others on the same dataset; {} if the job itself has none."""
-    points = {}
+def point_of(files: JobFiles) -> tuple[int, float] | None:
+    """Return a job's LUTs and accuracy by vote; None if one of them is not known."""
+    size, tested = size_of(files), tested_of(files)
+    return (size["luts"], tested["vote_accuracy"]) if size and "vote_accuracy" in tested else None
+
+
+def jobs_beside(job: Job, own: JobFiles) -> Points:
+    """Return the points of a job and of all others on its dataset; {}, and no other job is read, if it has none."""
+    own_point = point_of(own)
+    if own_point is None:
+        return {}
+    points = {job.job_id: own_point}
     for job_id in find_jobs():
-        files = read_job(Job(job_id))
-        tested = (files.result or {}).get("best_test") or (files.result or {}).get("test") or {}
-        if files.config.dataset == dataset and size_of(files) and "vote_accuracy" in tested:
-            points[job_id] = size_of(files)["luts"], tested["vote_accuracy"]
-    return points if job.job_id in points else {}
+        if job_id not in points:
+            files = read_job(Job(job_id))
+            point = point_of(files)
+            if point is not None and files.config.dataset == own.config.dataset:
+                points[job_id] = point
+    return points
