@@ -190,12 +190,27 @@ def _starts_others(arguments: argparse.Namespace) -> bool:
 
 
 def _train(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:
+    if arguments.resume and arguments.nodes == 1 and launched_rank() is None and _is_complete(config, arguments.debug):
+        return EXIT_DONE
     if _starts_others(arguments):
         return _launch(arguments, config, stop)
-    from src.train import train
+    from src.train import train  # late: PyTorch's import takes seconds
 
     train(config, str(config.base.job_id), stop, arguments.resume, arguments.restart, arguments.debug)
     return EXIT_DONE
+
+
+def _is_complete(config: Config, debug: bool) -> bool:
+    """Return whether a job has nothing left to do, and say so; this needs neither its frames nor PyTorch."""
+    from src.jobs.finished import complete_result
+
+    result = complete_result(config, debug)
+    if result is None:
+        return False
+    tested = result.get("best_test", result.get("test"))
+    accuracy = "" if tested is None else f": {100 * tested['frame_accuracy']:.2f} % of the test's frames"
+    LOG.info("job %s is done, after %d epochs%s; nothing is left to do", config.base.job_id, result["epochs"], accuracy)
+    return True
 
 
 def _launch(arguments: argparse.Namespace, config: Config, stop: StopSignals) -> int:

@@ -26,9 +26,10 @@ from src.io_funcs import (
     write_json,
 )
 from src.jobs.files import json_of, mapping, read_file, text
+from src.jobs.finished import finished_result
 from src.jobs.folders import Job
 from src.options.machine import split_overrides
-from src.sweeps.specification import Sweep, SweepJob, finished_result, keep_file, require_own_folder
+from src.sweeps.specification import Sweep, SweepJob, keep_file, require_own_folder
 
 POLL_SECONDS = 0.1
 TAIL_BYTES = 1 << 16  # of a job's output, in which its last line is
@@ -49,7 +50,7 @@ def run_sweep(sweep: Sweep, parallel: int, stop: StopSignals) -> None:
         Stopped: a signal came; it was passed on to the jobs, which have saved their checkpoints.
     """
     with _prepared_folder(sweep):
-        waiting = [job for job in sweep.jobs if finished_result(job) is None]
+        waiting = [job for job in sweep.jobs if finished_result(job.config) is None]
         total = len(sweep.jobs)
         LOG.info("sweep %s: %d jobs, %d of them done", sweep.name, total, total - len(waiting))
         _require_caches(sweep, waiting)
@@ -84,7 +85,7 @@ def _next(waiting: list[SweepJob], said: set[str]) -> SweepJob | None:
                 said.add(job.job_id)
             continue
         waiting.remove(job)
-        if finished_result(job) is None:
+        if finished_result(job.config) is None:
             return job
     return None
 
@@ -101,7 +102,7 @@ def write_slurm_array(sweep: Sweep) -> Path | None:
         UserError: if a frame cache is missing.
     """
     with _prepared_folder(sweep):
-        jobs = [job for job in sweep.jobs if finished_result(job) is None]
+        jobs = [job for job in sweep.jobs if finished_result(job.config) is None]
         _require_caches(sweep, jobs)
         if not jobs:
             return None

@@ -16,10 +16,8 @@ from src.command_line import UserError
 from src.config import MOST_SEED, Config, load_config
 from src.helpers import LOG
 from src.io_funcs import check_name, from_repository, project_root, write_atomic
-from src.jobs.files import read_job_config, read_result
-from src.jobs.folders import SWEEP_FILE, Job
+from src.jobs.folders import SWEEP_FILE
 from src.options import Reader, find_option, option, option_type, read_config, shown, tree_of, value_of, with_option
-from src.options.yaml_text import parse_yaml
 
 METRICS = tuple(f"{split}.{what}_accuracy" for split in ("val", "test") for what in ("frame", "recording"))
 LONGEST_LABEL = 60  # of a configuration, in job ids
@@ -188,25 +186,6 @@ def keep_file(sweep: Sweep) -> None:
             sweep.name,
         )
     write_atomic(copy, sweep.content)
-
-
-def finished_result(job: SweepJob) -> dict[str, Any] | None:
-    """Return the job's result.json if it is that of this config; None if the job has to run or to go on."""
-    logs = Job(job.job_id).logs
-    try:
-        # Each start of a job writes its config first, and its result last.
-        if (logs / "result.json").stat().st_mtime_ns < (logs / "config.yaml").stat().st_mtime_ns:
-            return None
-    except OSError:
-        return None
-    result, config = read_result(Job(job.job_id)), read_job_config(Job(job.job_id)).content
-    if result is None or not config:
-        return None
-    try:
-        trained = Config.from_dict(parse_yaml(config), str(logs / "config.yaml"))
-    except UserError:
-        return None
-    return result if trained.meaning() == job.config.meaning() else None
 
 
 # Reading the file

@@ -9,13 +9,13 @@ from typing import Any
 from src.helpers import format_table
 from src.io_funcs import write_atomic
 from src.jobs.files import read_metrics, read_starts
+from src.jobs.finished import finished_result
 from src.jobs.folders import Job
 from src.reports.status import job_status
 from src.sweeps.specification import (
     Configuration,
     Sweep,
     SweepJob,
-    finished_result,
     keep_file,
     require_own_folder,
     short_key,
@@ -64,7 +64,7 @@ def write_table(sweep: Sweep, failures: dict[str, str]) -> str:
         OSError: if a file cannot be written.
     """
     require_own_folder(sweep)
-    results = {job.job_id: finished_result(job) for job in sweep.jobs}
+    results = {job.job_id: finished_result(job.config) for job in sweep.jobs}
     rows = [_row(sweep, configuration, results) for configuration in sweep.configurations]
     rows.sort(key=lambda row: -1.0 if (mean := row.mean(sweep.metric)) is None else mean, reverse=True)  # keeps ties
     keys = _differing(sweep)

@@ -11,9 +11,10 @@ from src.command_line import StopSignals, UserError
 from src.helpers import LOG
 from src.io_funcs import file_lock, write_atomic, write_json
 from src.jobs.find import find_jobs
+from src.jobs.finished import finished_result
 from src.jobs.folders import Job
 from src.sweeps.run import run_sweep, write_slurm_array
-from src.sweeps.specification import finished_result, load_sweep
+from src.sweeps.specification import load_sweep
 from src.sweeps.table import write_table
 from tests import small_job
 
@@ -106,7 +107,7 @@ def test_a_job_that_another_process_runs_is_waited_for_and_not_run_again(load, m
     run_sweep(sweep, 1, StopSignals())
     thread.join()
     assert waited_for.is_set()
-    assert finished_result(job) == {"epochs": 1, "steps": 1}
+    assert finished_result(job.config) == {"epochs": 1, "steps": 1}
     assert not list(sweep.folder.glob("*.out"))
 
 

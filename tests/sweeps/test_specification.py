@@ -4,14 +4,12 @@ import math
 import os
 
 import pytest
-import yaml
 
 from src.command_line import UserError
 from src.config import Config
-from src.io_funcs import write_atomic, write_json
-from src.jobs.folders import SWEEP_FILE, Job
+from src.jobs.folders import SWEEP_FILE
 from src.options import with_option
-from src.sweeps.specification import base_config, finished_result, keep_file, load_sweep
+from src.sweeps.specification import base_config, keep_file, load_sweep
 from tests.small_job import REPOSITORY
 
 BASE = """
@@ -270,12 +268,6 @@ def test_the_example_is_what_it_says():
     assert "rate_and_tau_learning_rate-0.01_tau-10_s0" in job_ids(sweep)
 
 
-def finish(job):
-    """What a job of this config leaves."""
-    write_atomic(Job(job.job_id).logs / "config.yaml", job.config.to_yaml())
-    write_json(Job(job.job_id).logs / "result.json", {"epochs": 3, "steps": 9})
-
-
 def test_a_sweep_that_takes_the_name_of_another_one_is_told(load, caplog):
     keep_file(load("seeds: 1"))
     keep_file(sweep := load("seeds: 1"))
@@ -283,33 +275,3 @@ def test_a_sweep_that_takes_the_name_of_another_one_is_told(load, caplog):
     keep_file(load("seeds: 2"))
     assert "sweep rates has run with another file" in caplog.text
     assert (sweep.folder / SWEEP_FILE).read_text().endswith("seeds: 2")
-
-
-def test_a_job_is_done_when_the_result_is_there(load):
-    (job,) = load("seeds: 1").jobs
-    assert finished_result(job) is None
-    finish(job)
-    assert finished_result(job) == {"epochs": 3, "steps": 9}
-
-
-def test_a_result_of_another_config_does_not_count(load):
-    (job,) = load("overrides: {train.epochs: 4}").jobs
-    finish(job)
-    (longer,) = load("overrides: {train.epochs: 5}").jobs
-    assert finished_result(longer) is None
-
-
-def test_a_result_from_before_the_job_was_started_again_does_not_count(load):
-    (job,) = load("seeds: 1").jobs
-    finish(job)
-    write_atomic(Job(job.job_id).logs / "config.yaml", job.config.to_yaml())
-    assert finished_result(job) is None
-
-
-@pytest.mark.parametrize("name", ["result.json", "config.yaml"])
-def test_a_damaged_file_means_that_the_job_is_not_done(load, name):
-    (job,) = load("seeds: 1").jobs
-    finish(job)
-    path = Job(job.job_id).logs / name
-    path.write_text(yaml.safe_dump([1]) if name == "config.yaml" else "{")
-    assert finished_result(job) is None

@@ -113,7 +113,7 @@ def test_a_done_job_without_checkpoints_is_not_begun_again_by_resume(jobs):
         shutil.rmtree(jobs / folder)
     left = [jobs / "project/models/bare/final.safetensors", *(jobs / "project/logs/bare").iterdir()]
     before = [path.read_bytes() for path in left]
-    output = main(jobs, "--job_id=bare", "--resume", "--override", "train.epochs=1", expect=2)
+    output = main(jobs, "--job_id=bare", "--resume", "--override", "train.epochs=2", expect=2)
     assert "job bare is done and has no checkpoint any more to go on from: --restart begins it again" in output
     assert [path.read_bytes() for path in left] == before
 

@@ -96,5 +96,26 @@ def test_resuming_a_finished_job_says_that_it_is_done_and_ends_with_the_same(pre
     small_job.run(prepared, "main.py", "small.yaml", "--job_id=done")
     before = outcome(prepared, "done")
     output = small_job.run(prepared, "main.py", "small.yaml", "--job_id=done", "--resume")
-    assert "the training is done, after 2 epochs" in output
+    assert "job done is done, after 2 epochs" in output
     assert outcome(prepared, "done") == before
+
+
+def test_a_done_job_needs_neither_its_frames_nor_its_checkpoints_to_say_so(prepared):
+    small_job.run(prepared, "main.py", "small.yaml", "--job_id=alone")
+    for folder in ("scratch", "project/models/alone/checkpoints"):
+        (prepared / folder).rename(prepared / "elsewhere")
+        output = small_job.run(prepared, "main.py", "small.yaml", "--job_id=alone", "--resume")
+        (prepared / "elsewhere").rename(prepared / folder)
+        assert "job alone is done, after 2 epochs" in output
+
+
+def test_a_done_job_makes_a_file_again_that_is_missing(prepared):
+    options = ["--job_id=partly", "--override", "train.report=true"]
+    small_job.run(prepared, "main.py", "small.yaml", *options)
+    before = outcome(prepared, "partly")
+    report = prepared / "project/logs/partly/report.html"
+    report.unlink()
+    output = small_job.run(prepared, "main.py", "small.yaml", *options, "--resume")
+    assert "the training is done, after 2 epochs" in output
+    assert report.exists()
+    assert outcome(prepared, "partly") == before
