@@ -1,11 +1,11 @@
 """A training step of a logic gate network beside difflogic's and torchlogix's, interleaved in one run.
 
     python benchmarks/logic.py [--device cpu|cuda] [--sizes BATCHxNEURONSxLAYERS ...] [--dtypes float32 ...]
-        [--csv FILE]
 
 Ours is the network that `create_model` gives, from packed frames to Adam; the others get unpacked frames for nothing,
-which favours them. A step is forward, cross entropy, backward and Adam. Before anything is timed, every implementation
-is checked to give difflogic's outputs and gradients on the same weights and connections.
+which favours them. All have PyTorch's fused Adam. torchlogix runs as it is and compiled by `torch.compile`. A step is
+forward, cross entropy, backward and Adam. Before anything is timed, every implementation is checked to give difflogic's
+outputs and gradients on the same weights and connections.
 
 Bytes are the least that this algorithm moves. Per neuron and frame, these are 3 activations forward and 6 backward, or
 3 in the first layer, whose inputs need no gradient. Per neuron, these are 16 parameters 11 times: softmax, its
@@ -13,7 +13,6 @@ gradient, Adam. They are compared with the bandwidth of copying a large tensor, 
 """
 
 import argparse
-import csv
 import functools
 import importlib.util
 import statistics
@@ -22,7 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -87,13 +86,13 @@ def contestants(
         )
     assert reference is not None
     if dtype == torch.float32:
-        peer_networks = {"torchlogix, raw": _torchlogix}
+        peer_networks = {"torchlogix, raw": _torchlogix, "torchlogix, raw, compiled": _torchlogix_compiled}
         if device.type == "cpu":
             peer_networks = {"difflogic, Python": difflogic_network, **peer_networks}
         for name, build in peer_networks.items():
             network = build(reference).to(device)
             parameters = list(network.parameters())
-            optimizer = torch.optim.Adam(parameters, lr=0.01)
+            optimizer = torch.optim.Adam(parameters, lr=0.01, fused=True)
             found.append(Contestant(name, functools.partial(network, flat), parameters, optimizer))
     return found, labels
 
@@ -128,6 +127,10 @@ def _torchlogix(model: DiffLogic) -> nn.Module:
         layer.weight.data.copy_(ours.weights.data)
         layers.append(layer)
     return nn.Sequential(*layers, GroupSum(CLASSES, model.tau))
+
+
+def _torchlogix_compiled(model: DiffLogic) -> nn.Module:
+    return cast(nn.Module, torch.compile(_torchlogix(model)))
 
 
 def check_agreement(found: list[Contestant], labels: torch.Tensor, dtype: torch.dtype) -> float:
@@ -202,7 +205,6 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--sizes", nargs="+", default=["64x4000x4", "256x16000x4"], metavar="BATCHxNEURONSxLAYERS")
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
-    parser.add_argument("--csv", type=Path)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     keep_freed_memory()  # as training does; the peers gain by it too
@@ -212,7 +214,6 @@ def main() -> None:
         print(torch.cuda.get_device_name())
     print(f"{torch.get_num_threads()} threads, copying {bandwidth / 1e9:.1f} GB/s, {INPUTS} inputs, {CLASSES} classes")
 
-    records = []
     for size in arguments.sizes:
         batch, neurons, layers = map(int, size.split("x"))
         for name in arguments.dtypes:
@@ -225,35 +226,19 @@ def main() -> None:
             rows = []
             for contestant, phases in medians.items():
                 steps = sorted(times[contestant]["step"])
-                record = {
-                    "size": size,
-                    "dtype": name,
-                    "implementation": contestant,
-                    **{f"{phase}_ms": 1e3 * seconds for phase, seconds in phases.items()},
-                    "step_quartiles_ms": f"{1e3 * steps[len(steps) // 4]:.3f}-{1e3 * steps[-len(steps) // 4]:.3f}",
-                    "least_mb": floor["step"] / 1e6,
-                    **{f"{phase}_of_copy": floor[phase] / bandwidth / phases[phase] for phase in phases},
-                    **{f"times_{other}": medians[other]["step"] / phases["step"] for other in medians},
-                }
-                records.append(record)
                 rows.append(
                     [
                         contestant,
-                        *(f"{1e3 * phases[phase]:.2f}" for phase in ("forward", "backward", "step")),
-                        record["step_quartiles_ms"],
-                        *(f"{100 * record[f'{phase}_of_copy']:.0f} %" for phase in ("forward", "backward", "step")),
-                        *(f"{record[f'times_{other}']:.1f}" for other in list(medians)[1:]),
+                        *(f"{1e3 * phases[phase]:.2f}" for phase in floor),
+                        f"{1e3 * steps[len(steps) // 4]:.3f}-{1e3 * steps[-len(steps) // 4]:.3f}",
+                        *(f"{100 * floor[phase] / bandwidth / phases[phase]:.0f} %" for phase in floor),
+                        *(f"{medians[other]['step'] / phases['step']:.1f}" for other in list(medians)[1:]),
                     ]
                 )
             print(f"\nbatch {batch}, {layers} layers of {neurons} neurons, {name}; ", end="")
             print(f"at least {floor['step'] / 1e6:.0f} MB a step; largest relative difference {difference:.0e}")
             header = ["", "forward ms", "backward ms", "step ms", "quartiles", "of copy: forward", "backward", "step"]
             print(format_table(header + [f"times {other}" for other in list(medians)[1:]], rows))
-    if arguments.csv:
-        with arguments.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, sorted({key for record in records for key in record}))
-            writer.writeheader()
-            writer.writerows(records)
 
 
 if __name__ == "__main__":
