@@ -1,9 +1,9 @@
 """Packed inference: a circuit runs on 512 frames at a time, one bit per frame, in whole vectors of words.
 
-A row is eight words: one bit of each of 512 frames. Frames come packed from a cache, where the bits of a frame lie side
-by side; transposes of 64 x 64 bits turn them into one row per bit. A gate is then one vector operation, on rows that
-stay near the core: see `src.circuit.schedule`. The outputs are counted by bit-sliced adders, and the sums are
-transposed back into numbers.
+A row is eight words, a line of the cache: one bit of each of 512 frames. Frames come packed from a cache, where the
+bits of a frame lie side by side; transposes of words and of bits turn them into one row per bit. A gate is then one
+vector operation, on rows that stay near the core: see `src.circuit.schedule`. The outputs are counted by bit-sliced
+adders, eight at a time, and the sums are transposed back into numbers.
 """
 
 from collections.abc import Callable
@@ -106,90 +106,122 @@ _xnor = _row_operation(lambda b, r: [b.not_(b.xor(*r))], 2, 1)
 _nor = _row_operation(lambda b, r: [b.not_(b.or_(*r))], 2, 1)
 
 
-def _full_adder(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
-    x, y, z = rows
+def _full_adder(builder: ir.IRBuilder, x: Any, y: Any, z: Any) -> tuple[Any, Any]:
     half = builder.xor(x, y)
-    return [builder.xor(half, z), builder.or_(builder.and_(x, y), builder.and_(half, z))]
+    return builder.xor(half, z), builder.or_(builder.and_(x, y), builder.and_(half, z))
 
 
-_add = _row_operation(_full_adder, 3, 2)  # x, y, z -> sum, carry
+def _add_eight(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
+    """Return the new sums of weight 1, 2 and 4, and a carry of weight 8; the sums so far are the last three rows."""
+
+    def add(x: Any, y: Any, z: Any) -> tuple[Any, Any]:
+        return _full_adder(builder, x, y, z)
+
+    *x, ones, twos, fours = rows
+    (a, a2), (b, b2) = add(*x[:3]), add(*x[3:6])
+    c, c2 = add(a, b, x[6])
+    ones, d2 = add(c, x[7], ones)
+    e, e4 = add(a2, b2, c2)
+    twos, f4 = add(e, d2, twos)
+    fours, eight = add(e4, f4, fours)
+    return [ones, twos, fours, eight]
 
 
-def _exchange(distance: int) -> Any:
-    """Return a step of a transpose: exchange the high half of 2 * distance bits of x with the low half of y."""
-    low = sum(1 << bit for bit in range(64) if not bit & distance)
+_add = _row_operation(lambda b, r: list(_full_adder(b, *r)), 3, 2)  # x, y, z -> sum, carry
+_add8 = _row_operation(_add_eight, 11, 4)
+
+
+def _three_exchanges(distance: int) -> Any:
+    """Return three steps of a transpose of 64 x 64 bits, on eight rows that lie `distance` apart.
+
+    A step exchanges the high half of 2 * d bits of a row with the low half of the row d further on, for d of
+    4 * distance, 2 * distance and distance.
+    """
 
     def operation(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
-        x, y = rows
+        rows = list(rows)
         vector = ir.VectorType(ir.IntType(64), WORDS)
-        by, mask = ir.Constant(vector, [distance] * WORDS), ir.Constant(vector, [low] * WORDS)
-        change = builder.and_(builder.xor(builder.lshr(x, by), y), mask)
-        return [builder.xor(x, builder.shl(change, by)), builder.xor(y, change)]
+        for step in (4, 2, 1):
+            bits = step * distance
+            by = ir.Constant(vector, [bits] * WORDS)
+            low = ir.Constant(vector, [sum(1 << bit for bit in range(64) if not bit & bits)] * WORDS)
+            for i in range(8):
+                if not i & step:
+                    x, y = rows[i], rows[i + step]
+                    change = builder.and_(builder.xor(builder.lshr(x, by), y), low)
+                    rows[i], rows[i + step] = builder.xor(x, builder.shl(change, by)), builder.xor(y, change)
+        return rows
 
-    return _row_operation(operation, 2, 2)
+    return _row_operation(operation, 8, 8)
 
 
-_exchange32, _exchange16, _exchange8 = _exchange(32), _exchange(16), _exchange(8)
-_exchange4, _exchange2, _exchange1 = _exchange(4), _exchange(2), _exchange(1)
+_exchange_wide, _exchange_near = _three_exchanges(8), _three_exchanges(1)
 
 
 @cached_njit(nogil=True)
 def _transpose(rows: Rows, begin: int) -> None:
     """Transpose 64 x 64 bits in each of the 8 words of 64 rows: bit i of row j and bit j of row i change places."""
-    for i in range(32):
-        x = begin + i
-        _exchange32(rows, (x, x + 32, x, x + 32))
-    for i in range(32):
-        x = begin + (i & 16) * 2 + (i & 15)
-        _exchange16(rows, (x, x + 16, x, x + 16))
-    for i in range(32):
-        x = begin + (i & 24) * 2 + (i & 7)
-        _exchange8(rows, (x, x + 8, x, x + 8))
-    for i in range(32):
-        x = begin + (i & 28) * 2 + (i & 3)
-        _exchange4(rows, (x, x + 4, x, x + 4))
-    for i in range(32):
-        x = begin + (i & 30) * 2 + (i & 1)
-        _exchange2(rows, (x, x + 2, x, x + 2))
-    for i in range(32):
-        x = begin + i * 2
-        _exchange1(rows, (x, x + 1, x, x + 1))
+    for i in range(8):
+        a = begin + i
+        b, c, d, e, f, g, h = a + 8, a + 16, a + 24, a + 32, a + 40, a + 48, a + 56
+        _exchange_wide(rows, (a, b, c, d, e, f, g, h, a, b, c, d, e, f, g, h))
+    for i in range(8):
+        a = begin + 8 * i
+        b, c, d, e, f, g, h = a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7
+        _exchange_near(rows, (a, b, c, d, e, f, g, h, a, b, c, d, e, f, g, h))
 
 
-def _loads_word(typing_context: Any, content: Any, at: Any) -> Any:
-    """Load eight bytes of a uint8 array [N] as a little-endian number; they may begin at any byte."""
+def _loads_words(typing_context: Any, content: Any, at: Any, step: Any, rows: Any, row: Any) -> Any:
+    """Load 8 words from each of 8 places of a uint8 array, `step` bytes apart; word j becomes row + 64 * j."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(64).as_pointer())
-        return builder.load(place, align=1)
+        vector = ir.VectorType(ir.IntType(64), WORDS)
+        source = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        target = context.make_array(signature.args[3])(context, builder, arguments[3]).data
+        found = []
+        for i in range(8):
+            place = builder.add(arguments[1], builder.mul(arguments[2], ir.Constant(ir.IntType(64), i)))
+            found.append(builder.load(builder.bitcast(builder.gep(source, [place]), vector.as_pointer()), align=1))
+        for step in (4, 2, 1):  # a transpose of 8 x 8 words
+            low = [k + 8 - step if k & step else k for k in range(8)]
+            high = [k + 8 if k & step else k + step for k in range(8)]
+            for i in range(8):
+                if not i & step:
+                    x, y = found[i], found[i + step]
+                    for number, order in ((i, low), (i + step, high)):
+                        mask = ir.Constant(ir.VectorType(ir.IntType(32), 8), order)
+                        found[number] = builder.shuffle_vector(x, y, mask)
+        for j, words in enumerate(found):
+            number = builder.add(arguments[4], ir.Constant(ir.IntType(64), 64 * j))
+            place = builder.gep(target, [builder.mul(number, ir.Constant(ir.IntType(64), WORDS))])
+            builder.store(words, builder.bitcast(place, vector.as_pointer()), align=8)
+        return context.get_dummy_value()
 
-    return types.uint64(content, at), generate
+    return types.void(content, types.int64, types.int64, rows, types.int64), generate
 
 
-_load_word: Any = intrinsic(_loads_word)
+_load_words: Any = intrinsic(_loads_words)
 
 
 @cached_njit(nogil=True)
-def _load_frames(frames: NDArray[np.uint8], first_frame: int, rows: Rows) -> None:
-    """Write a block of frames to rows, one row per bit, from row 0 on; frames that a last block lacks are zeros."""
-    num_frames, num_bytes = frames.shape
-    content = frames.reshape(-1)
-    present = min(num_frames - first_frame, FRAMES)
-    for column in range((num_bytes + 7) // 8):
-        begin = 64 * column
-        whole = 8 * column + 8 <= num_bytes
-        for frame in range(FRAMES):
-            word = np.uint64(0)
-            if frame < present:
-                at = (first_frame + frame) * num_bytes + 8 * column
-                if whole:
-                    word = _load_word(content, at)
-                else:
-                    for i in range(num_bytes - 8 * column):
-                        word |= np.uint64(content[at + i]) << np.uint64(8 * i)
-            rows[(begin + frame % 64) * WORDS + frame // 64] = word
-        _transpose(rows, begin)
+def _load_frames(content: NDArray[np.uint8], begin: int, num_bytes: int, rows: Rows) -> None:
+    """Write a block of frames to rows, one row per bit, from row 0 on.
+
+    Bits behind a frame's last byte, up to a multiple of 512, are those of the next frame.
+
+    Args:
+        content: frames of `num_bytes` bytes, one after the other, with 64 bytes more behind the block's last frame.
+        begin: where the block begins.
+        num_bytes: bytes per frame.
+        rows: what is written.
+    """
+    for column in range(0, num_bytes, 64):
+        first_row = 8 * column
+        for frame in range(64):
+            at = begin + frame * num_bytes + column
+            _load_words(content, at, 64 * num_bytes, rows, first_row + frame)
+        for word in range(min(8, (num_bytes - column + 7) // 8)):
+            _transpose(rows, first_row + 64 * word)
 
 
 @cached_njit(nogil=True)
@@ -235,16 +267,30 @@ def _run_gates(
 def _count(rows: Rows, outputs: NDArray[np.int32], sums: int, planes: int, carries: int, zero: int) -> None:
     """Add up the rows `outputs`: bit p of the sum of each frame is then in row sums + p.
 
-    Row sums + p adds two rows of weight 2^p at a time and hands on a carry. The carry waits in row carries + p + 1
-    until there is a second one, in row carries + planes + p + 2.
+    Sixteen outputs give two carries of weight 8. From there on, and for the outputs that are left from the start, row
+    sums + p adds two rows of weight 2^p at a time and hands on a carry. The carry waits in row carries + p + 1 until
+    there is a second one, in row carries + planes + p + 2.
     """
     waits = np.zeros(planes + 1, np.bool_)
     for p in range(planes):
         _xor(rows, (zero, zero, sums + p))
-    for i in range(0, len(outputs), 2):
-        y: Any = np.int64(outputs[i + 1]) if i + 1 < len(outputs) else zero
-        x: Any = np.int64(outputs[i])
+    i = 0
+    while i < len(outputs):
         p = 0
+        x: Any = np.int64(outputs[i])
+        y: Any = zero
+        if i + 16 <= len(outputs):
+            p, x, y = 3, carries + 2 * planes + 2, carries + 2 * planes + 3
+            for first, carry in ((i, x), (i + 8, y)):
+                a, b, c, d = outputs[first], outputs[first + 1], outputs[first + 2], outputs[first + 3]
+                e, f, g, h = outputs[first + 4], outputs[first + 5], outputs[first + 6], outputs[first + 7]
+                s0, s1, s2 = sums, sums + 1, sums + 2
+                _add8(rows, (a, b, c, d, e, f, g, h, s0, s1, s2, s0, s1, s2, carry))
+            i += 16
+        else:
+            if i + 1 < len(outputs):
+                y = np.int64(outputs[i + 1])
+            i += 2
         while True:
             carry = carries + p + 1
             if waits[p + 1]:  # the next round adds the carry that waits there and the new one beside it
@@ -273,22 +319,25 @@ def _store_counts(
 ) -> None:
     """Write the sums to counts [frames, classes]; bit p of class c is in row sums + planes * c + p.
 
-    As many classes as fit in 64 bits are transposed together, in the 64 rows from `back` on.
+    The counts of four classes, or of two if they take more than 16 bits, are transposed together, in the 64 rows from
+    `back` on.
     """
-    together = 64 // planes
-    mask = np.uint64((1 << planes) - 1)
+    bits = 16 if planes <= 16 else 32
+    together = 64 // bits
     for first_class in range(0, len(offsets), together):
         classes = min(together, len(offsets) - first_class)
-        for i in range(64):
-            row = sums + planes * first_class + min(i, planes * classes - 1)
-            _and(rows, (row, row, back + i))
+        rows[back * WORDS : (back + 64) * WORDS] = 0
+        for c in range(classes):
+            for p in range(planes):
+                row = sums + planes * (first_class + c) + p
+                _and(rows, (row, row, back + bits * c + p))
         _transpose(rows, back)
-        for word in range((len(counts) + 63) // 64):
-            for i in range(min(64, len(counts) - 64 * word)):
-                number = rows[(back + i) * WORDS + word]
-                for c in range(classes):
-                    counts[64 * word + i, first_class + c] = np.int64(number & mask) + offsets[first_class + c]
-                    number >>= np.uint64(planes)
+        for c in range(classes):
+            column = first_class + c
+            shift, mask, offset = np.uint64(bits * c), np.uint64((1 << bits) - 1), offsets[column]
+            for frame in range(len(counts)):
+                number = rows[(back + frame % 64) * WORDS + frame // 64] >> shift & mask
+                counts[frame, column] = np.int64(number) + offset
 
 
 @cached_njit(nogil=True, parallel=True)
@@ -308,17 +357,32 @@ def _run(
     threads: int,
 ) -> None:
     """Count all frames: blocks of 512 frames are dealt out to threads, each of which has rows of its own."""
-    num_blocks = (len(frames) + FRAMES - 1) // FRAMES
-    # Behind the rows of the gates: zero, the sums of each class, carries that wait, new carries, 64 rows to transpose.
+    num_frames, num_bytes = frames.shape
+    num_blocks = (num_frames + FRAMES - 1) // FRAMES
+    content = frames.reshape(-1)
+    block_bytes = FRAMES * num_bytes
+    # Behind the rows of the gates: zero, the sums of each class, carries that wait, new carries, two carries of eight
+    # outputs, 64 rows to transpose. Frames are loaded 512 bits at a time, which may be more than all of these.
     zero = num_rows
     sums = zero + 1
     carries = sums + planes * len(offsets)
-    back = carries + 2 * (planes + 1)
+    back = carries + 2 * (planes + 2)
+    size = max(back + 64, (num_bytes + 63) // 64 * 512)
     for thread in numba.prange(threads):
-        rows = np.zeros((back + 64) * WORDS, np.uint64)
+        memory = np.empty((size + 1) * WORDS, np.uint64)
+        aligned = -memory.ctypes.data // 8 % WORDS  # a row is a line of the cache then; others would take two
+        rows = memory[aligned : aligned + size * WORDS]
         for block in range(thread, num_blocks, threads):
             first_frame = block * FRAMES
-            _load_frames(frames, first_frame, rows)
+            begin = block * block_bytes
+            if begin + block_bytes + 64 <= len(content):
+                _load_frames(content, begin, num_bytes, rows)
+            else:
+                last = np.zeros(block_bytes + 64, np.uint8)
+                present = min(len(content) - begin, len(last))
+                last[:present] = content[begin : begin + present]
+                _load_frames(last, 0, num_bytes, rows)
+            rows[zero * WORDS : (zero + 1) * WORDS] = 0
             _run_gates(rows, kinds, run_starts, first, second, result)
             for c in range(len(offsets)):
                 _count(rows, outputs[starts[c] : starts[c + 1]], sums + planes * c, planes, carries, zero)

@@ -92,6 +92,34 @@ def test_blocks_of_frames_follow_each_other(frames):
     assert np.array_equal(circuit(pack(bits)), oracle(circuit, bits))
 
 
+def counting(outputs, num_inputs):
+    """A circuit without gates that counts these numbers of randomly chosen inputs."""
+    nothing = np.empty(0, np.int32)
+    nodes = np.random.default_rng(0).integers(0, num_inputs, sum(outputs)).astype(np.int32)
+    starts, offsets = np.cumsum([0, *outputs]), np.arange(len(outputs))
+    return Circuit(num_inputs, nothing.astype(np.uint8), nothing, nothing, nodes, starts, offsets)
+
+
+@pytest.mark.parametrize("frames", [3, 600])
+def test_classes_may_count_any_number_of_outputs(frames):
+    circuit = counting([*range(40), 63, 64, 65, 255, 256, 257, 1000], num_inputs=90)
+    bits = some_bits(circuit, frames)
+    assert np.array_equal(circuit(pack(bits)), oracle(circuit, bits))
+
+
+def test_counts_may_take_more_than_sixteen_bits():
+    circuit = counting([70_000, 65_536, 5], num_inputs=20)
+    bits = np.vstack([some_bits(circuit, 20), np.ones((1, 20), np.uint8)])
+    assert np.array_equal(circuit(pack(bits)), oracle(circuit, bits))
+
+
+@pytest.mark.parametrize("num_bytes", [1, 8, 9, 63, 64, 65, 129])
+def test_frames_may_have_any_number_of_bytes(num_bytes):
+    circuit = counting([8 * num_bytes, 30], num_inputs=8 * num_bytes)
+    bits = some_bits(circuit, 1100)
+    assert np.array_equal(circuit(pack(bits)), oracle(circuit, bits))
+
+
 def test_known_circuits_become_what_a_person_would_write():
     #  gates: not 0; (not 0) and 1; 0 or not 1, its complement; true
     circuit = Circuit(
