@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from src.logic.backends import numba_convolution_kernels as kernels
 from src.logic.backends.backend import not_compiled
-from src.logic.backends.numba_convolution_kernels import LANES, Length, length
+from src.logic.backends.numba_vectors import LANES, Length, length
 from src.logic.gates import FORM
 from src.logic.trees import Trees
 

@@ -1,9 +1,9 @@
 """CPU kernels of a convolutional logic layer: trees of gates at every position, and their pooling, in one pass.
 
 A chunk has one frame per lane, so a pixel of its frames is a vector. A whole tree in a pooling window is one run of
-instructions on such vectors, which keeps the inside of the tree in registers. It is written with LLVM's own vectors,
-since neither numba nor LLVM finds them. Windows are worked on row by row, from a band of a chunk's frames. The band
-holds the rows that the windows read, padded with zeros, and mostly stays in the second-level cache.
+instructions on such vectors, which keeps the inside of the tree in registers. Windows are worked on row by row, from a
+band of a chunk's frames. The band holds the rows that the windows read, padded with zeros, and mostly stays in the
+second-level cache.
 
 Every kernel is parallel over chunks. Their number depends on the batch alone, and sums over chunks are taken in order,
 so results do not depend on the number of threads. No kernel uses fastmath; numba_dense_kernels.py says why.
@@ -16,21 +16,17 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.cgutils import get_or_insert_function
-from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from src.kernel_cache import cached_njit
+from src.logic.backends.numba_vectors import BYTE, INT, LANES, Length, Vectors, index_of, llvm_intrinsic
 from src.logic.gates import FORM, SIGMOID, STEP
 from src.logic.trees import Geometry
 
 Floats = NDArray[np.float32]
 
-LANES = 16  # frames of a chunk: a cache line
 _PREFETCHED = 2  # channels ahead: a row of one is too short for the processor to see what comes
-
-FLOAT, INT, BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(8)
-_SIZES = {FLOAT: 4, INT: 4, BYTE: 1}  # bytes
 
 
 def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.int64]:
@@ -46,82 +42,8 @@ def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.
     return ((row * shape.channels + channel) * shape.padded_width + column) * LANES
 
 
-Length = tuple[int, ...]
-
-
-def length(number: int) -> Length:
-    """Return a tuple whose length stands for a number. Its type holds the length, so numba compiles for that number.
-
-    The tuple is longer by one than the number, since numba's parallel loops take no empty tuples.
-    """
-    return (0,) * (number + 1)
-
-
-_intrinsic: Any = intrinsic  # whose type takes the typing context for an argument of the call
-
-
-class _Vectors:
-    """Instructions on vectors of lanes, and a tree made of them; numba does not always vectorise its own code."""
-
-    def __init__(self, context: Any, builder: ir.IRBuilder) -> None:
-        self.context, self.builder = context, builder
-
-    def unpack(self, signature: Any, arguments: list[ir.Value]) -> list[ir.Value]:
-        """Return the arguments; for a contiguous array, the address of its first number."""
-        return [
-            make_array(kind)(self.context, self.builder, value).data if isinstance(kind, types.Array) else value
-            for kind, value in zip(signature.args, arguments, strict=True)
-        ]
-
-    def load(self, pointer: ir.Value, index: ir.Value, element: ir.Type = FLOAT) -> ir.Value:
-        """Load the lanes from a number on; they are aligned like the number."""
-        address = self.builder.gep(pointer, [index])
-        return self.builder.load(self.builder.bitcast(address, _vector(element).as_pointer()), align=_SIZES[element])
-
-    def store(self, value: ir.Value, pointer: ir.Value, index: ir.Value) -> None:
-        """Store the lanes from a number on."""
-        address = self.builder.bitcast(self.builder.gep(pointer, [index]), value.type.as_pointer())
-        self.builder.store(value, address, align=_SIZES[value.type.element])
-
-    def add(self, value: ir.Value, pointer: ir.Value, index: ir.Value) -> None:
-        """Add the lanes to those from a number on."""
-        self.store(self.builder.fadd(self.load(pointer, index), value), pointer, index)
-
-    def everywhere(self, scalar: ir.Value) -> ir.Value:
-        """Return a vector with a number in each lane."""
-        first = self.builder.insert_element(ir.Constant(_vector(scalar.type), ir.Undefined), scalar, _index(0))
-        return self.builder.shuffle_vector(first, first, ir.Constant(_vector(INT), [0] * LANES))
-
-    def constant(self, number: float, element: ir.Type = FLOAT) -> ir.Value:
-        """Return a vector with a constant in each lane."""
-        return ir.Constant(_vector(element), [number] * LANES)
-
-    def call(self, name: str, *values: ir.Value) -> ir.Value:
-        """Call one of LLVM's own functions."""
-        function = ir.FunctionType(values[0].type, [value.type for value in values])
-        name = f"llvm.{name}.v{LANES}f32"
-        return self.builder.call(get_or_insert_function(self.builder.module, function, name), values)
-
-    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """Return ab + c, rounded once on any processor."""
-        return self.call("fma", a, b, c)
-
-    def sigmoid(self, x: ir.Value) -> ir.Value:
-        """Return the sigmoid to float32 precision, by Cephes' expf."""
-        b, zero, one = self.builder, self.constant(0), self.constant(1)
-        low = b.fneg(self.call("fabs", x))
-        t = b.select(b.fcmp_ordered(">", low, self.constant(-87)), low, self.constant(-87))
-        k = self.call("floor", self.multiply_add(t, self.constant(1.44269504088896341), self.constant(0.5)))
-        r = b.fsub(t, b.fmul(k, self.constant(0.693359375)))  # the two constants add up to ln 2
-        r = b.fsub(r, b.fmul(k, self.constant(-2.12194440e-4)))
-        p = self.constant(1.9875691500e-4)
-        for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
-            p = self.multiply_add(p, r, self.constant(c))
-        exponent = b.add(b.fptosi(k, _vector(INT)), self.constant(127, INT))
-        power = b.bitcast(b.shl(exponent, self.constant(23, INT)), _vector(FLOAT))
-        small = b.fmul(b.fadd(self.multiply_add(b.fmul(p, r), r, r), one), power)  # exp(-|x|)
-        y = b.fdiv(b.select(b.fcmp_ordered(">=", x, zero), one, small), b.fadd(one, small))
-        return b.select(b.fcmp_ordered("ord", x, x), y, x)  # what is not a number must be seen
+class _Trees(Vectors):
+    """Instructions of trees of gates at the positions of a window."""
 
     def form(self, a: ir.Value, b: ir.Value, c: list[ir.Value]) -> ir.Value:
         """Return c0 + c1 a + c2 b + c3 ab."""
@@ -139,8 +61,8 @@ class _Vectors:
 
     def row(self, pointer: ir.Value, number: ir.Value, length: int) -> list[ir.Value]:
         """Load the numbers of a row."""
-        first = self.builder.gep(pointer, [self.builder.mul(number, _index(length))])
-        return [self.builder.load(self.builder.gep(first, [_index(i)])) for i in range(length)]
+        first = self.builder.gep(pointer, [self.builder.mul(number, index_of(length))])
+        return [self.builder.load(self.builder.gep(first, [index_of(i)])) for i in range(length)]
 
     def coefficients(self, pointer: ir.Value, tree: ir.Value, gates: int) -> list[list[ir.Value]]:
         """Load the coefficients of a tree's gates from [trees * gates, 4]."""
@@ -150,12 +72,6 @@ class _Vectors:
     def places(self, pointer: ir.Value, tree: ir.Value, start: ir.Value, count: int) -> list[ir.Value]:
         """Return the places of a tree from [trees, count] offsets and a start."""
         return [self.builder.add(start, offset) for offset in self.row(pointer, tree, count)]
-
-    def folded(self, a: ir.Value, b: ir.Value, block: int) -> ir.Value:
-        """Add each block's first half to its second half, in two vectors of blocks with `block` lanes each."""
-        first = [lane for lane in range(2 * LANES) if lane % block < block // 2]
-        halves = (ir.Constant(_vector(INT), [lane + more for lane in first]) for more in (0, block // 2))
-        return self.builder.fadd(*(self.builder.shuffle_vector(a, b, half) for half in halves))
 
     def masks(self, pointer: ir.Value, index: ir.Value, positions: int) -> list[ir.Value]:
         """Return, for each position of a window, the lanes on which it won."""
@@ -170,20 +86,12 @@ class _Vectors:
         return won
 
 
-def _vector(element: ir.Type) -> ir.VectorType:
-    return ir.VectorType(element, LANES)
-
-
-def _index(number: int) -> ir.Value:
-    return ir.Constant(ir.IntType(64), number)
-
-
-@_intrinsic
+@llvm_intrinsic
 def _move(_: Any, source: Any, source_at: Any, target: Any, target_at: Any, factor: Any) -> Any:
     """Copy lanes from one array to another, times a factor."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Vectors(context, builder)
+        v = _Trees(context, builder)
         source, source_at, target, target_at, factor = v.unpack(signature, arguments)
         v.store(builder.fmul(v.load(source, source_at), v.everywhere(factor)), target, target_at)
         return context.get_dummy_value()
@@ -191,12 +99,12 @@ def _move(_: Any, source: Any, source_at: Any, target: Any, target_at: Any, fact
     return types.void(source, types.int64, target, types.int64, types.float32), generate
 
 
-@_intrinsic(prefer_literal=True)
+@llvm_intrinsic(prefer_literal=True)
 def _prefetch(_: Any, array: Any, at: Any, to_write: Any) -> Any:
     """Prefetch the cache line of a number that will soon be read, to_write 0, or written, 1; it need not exist."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        first, number, _ = _Vectors(context, builder).unpack(signature, arguments)
+        first, number, _ = _Trees(context, builder).unpack(signature, arguments)
         address = builder.bitcast(builder.gep(first, [number]), BYTE.as_pointer())
         function = ir.FunctionType(ir.VoidType(), [address.type, INT, INT, INT])
         soon, of_data = ir.Constant(INT, 3), ir.Constant(INT, 1)
@@ -207,7 +115,7 @@ def _prefetch(_: Any, array: Any, at: Any, to_write: Any) -> Any:
     return types.void(array, types.int64, to_write), generate
 
 
-@_intrinsic
+@llvm_intrinsic
 def window(
     _: Any,
     band: Any,
@@ -236,7 +144,7 @@ def window(
     leaves, positions, after = (part.count - 1 for part in sizes)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Vectors(context, builder)
+        v = _Trees(context, builder)
         band, start, tree, offsets, coefficients, _, best, best_at, won, won_at = v.unpack(signature, arguments)
         places, c = v.places(offsets, tree, start, positions * leaves), v.coefficients(coefficients, tree, leaves - 1)
         for p in range(positions):
@@ -258,7 +166,7 @@ def window(
     return types.void(band, i, i, offsets, coefficients, sizes, best, i, won, i), generate
 
 
-@_intrinsic
+@llvm_intrinsic
 def _window_gradient(
     _: Any,
     band: Any,
@@ -286,7 +194,7 @@ def _window_gradient(
     leaves, positions, after = (part.count - 1 for part in sizes)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Vectors(context, builder)
+        v = _Trees(context, builder)
         band, start, tree, offsets, coefficients, _, won, won_at, grad, grad_at, sums, leaf = v.unpack(
             signature, arguments
         )
@@ -303,18 +211,18 @@ def _window_gradient(
                 of_gate = builder.fmul(of_gate, builder.fmul(y, builder.fsub(v.constant(1), y)))
             product = builder.fmul(of_gate, a)
             for i, term in enumerate((of_gate, product, builder.fmul(of_gate, b), builder.fmul(product, b))):
-                v.add(term, sums, _index((4 * g + i) * LANES))
+                v.add(term, sums, index_of((4 * g + i) * LANES))
             grads[2 * g] = builder.fmul(of_gate, v.multiply_add(c[g][3], b, c[g][1]))
             grads[2 * g + 1] = builder.fmul(of_gate, v.multiply_add(c[g][3], a, c[g][2]))
         for i in range(leaves):
-            v.store(grads[i], leaf, _index(i * LANES))
+            v.store(grads[i], leaf, index_of(i * LANES))
         return context.get_dummy_value()
 
     i = types.int64
     return types.void(band, i, i, offsets, coefficients, sizes, won, i, grad, i, sums, leaf), generate
 
 
-@_intrinsic
+@llvm_intrinsic
 def _add_to_winners(
     _: Any, grad_band: Any, start: Any, tree: Any, offsets: Any, sizes: Any, won: Any, won_at: Any, leaf: Any
 ) -> Any:
@@ -328,11 +236,11 @@ def _add_to_winners(
     leaves, positions, _ = (part.count - 1 for part in sizes)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Vectors(context, builder)
+        v = _Trees(context, builder)
         grad_band, start, tree, offsets, _, won, won_at, leaf = v.unpack(signature, arguments)
         places, masks = v.places(offsets, tree, start, positions * leaves), v.masks(won, won_at, positions)
         for i in range(leaves):
-            grad = v.load(leaf, _index(i * LANES))
+            grad = v.load(leaf, index_of(i * LANES))
             for place, mask in zip(places[i::leaves], masks, strict=True):
                 v.add(builder.select(mask, grad, v.constant(0)), grad_band, place)
         return context.get_dummy_value()
@@ -341,7 +249,7 @@ def _add_to_winners(
     return types.void(grad_band, i, i, offsets, sizes, won, i, leaf), generate
 
 
-@_intrinsic
+@llvm_intrinsic
 def _add_slope(
     _: Any, band: Any, start: Any, offsets: Any, sizes: Any, won: Any, won_at: Any, leaf: Any, at: Any, slopes: Any
 ) -> Any:
@@ -357,13 +265,13 @@ def _add_slope(
     leaves, positions, _ = (part.count - 1 for part in sizes)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Vectors(context, builder)
+        v = _Trees(context, builder)
         candidates = builder.extract_value(make_array(offsets)(context, builder, arguments[2]).shape, 2)
-        of_tree, lanes = builder.mul(_index(leaves), candidates), _index(LANES)
+        of_tree, lanes = builder.mul(index_of(leaves), candidates), index_of(LANES)
         band, start, first, _, won, won_at, leaf, at, slopes = v.unpack(signature, arguments)
         values = []
         for p in range(positions):
-            offset = builder.load(builder.gep(first, [builder.add(builder.mul(_index(p), of_tree), at)]))
+            offset = builder.load(builder.gep(first, [builder.add(builder.mul(index_of(p), of_tree), at)]))
             values.append(v.load(band, builder.add(start, offset)))
         grad = v.load(leaf, builder.mul(builder.udiv(at, candidates), lanes))
         product = builder.fmul(grad, v.of_winner(values, v.masks(won, won_at, positions)))
@@ -374,7 +282,7 @@ def _add_slope(
     return types.void(band, i, offsets, sizes, won, i, leaf, i, slopes), generate
 
 
-@_intrinsic
+@llvm_intrinsic
 def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
     """Add the lanes of four vectors, group `count` of `sums`, to four numbers, and set the vectors to 0.
 
@@ -385,9 +293,9 @@ def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Vectors(context, builder)
+        v = _Trees(context, builder)
         sums, count, total, at = v.unpack(signature, arguments)
-        rows = [builder.add(builder.mul(count, _index(4 * LANES)), _index(i * LANES)) for i in range(4)]
+        rows = [builder.add(builder.mul(count, index_of(4 * LANES)), index_of(i * LANES)) for i in range(4)]
         a, b, c, d = (v.load(sums, row) for row in rows)
         for row in rows:
             v.store(v.constant(0), sums, row)
@@ -397,8 +305,8 @@ def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
             halves = v.folded(halves, halves, block)
             block //= 2
         for i in range(4):
-            address = builder.gep(total, [builder.add(at, _index(i))])
-            builder.store(builder.fadd(builder.load(address), builder.extract_element(halves, _index(i))), address)
+            address = builder.gep(total, [builder.add(at, index_of(i))])
+            builder.store(builder.fadd(builder.load(address), builder.extract_element(halves, index_of(i))), address)
         return context.get_dummy_value()
 
     return types.void(sums, types.int64, total, types.int64), generate

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
+from src.logic.backends import numba_candidates_kernels as candidate_kernels
 from src.logic.backends import numba_dense_kernels as kernels
 from src.logic.backends.backend import not_compiled
 from src.logic.gates import FORM, SIGMOID
@@ -81,7 +82,7 @@ def candidate_slopes(
     """Return what `Backend.candidate_slopes` asks for, in float32."""
     first, second = indices.numpy().astype(np.int32)
     slopes = torch.empty(candidates.shape)
-    kernels.candidate_slopes(
+    candidate_kernels.candidate_slopes(
         x.float().contiguous().numpy(),
         coefficients.float().contiguous().numpy(),
         first,

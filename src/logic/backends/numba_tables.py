@@ -11,7 +11,9 @@ from torch.autograd.function import once_differentiable
 
 from src.logic.backends import numba_tables_kernels as kernels
 from src.logic.backends.backend import not_compiled
-from src.logic.backends.numba_dense_kernels import candidate_sums, input_consumers
+from src.logic.backends.numba_candidates_kernels import candidate_sums
+from src.logic.backends.numba_dense_kernels import input_consumers
+from src.logic.backends.numba_vectors import LANES, length
 from src.logic.choices import Choices
 
 
@@ -45,7 +47,10 @@ def table_forms(
     """Return what `Backend.table_forms` asks for, or its sigmoid, in float32."""
     shares, candidates = choices or (None, None)
     arguments = shares, candidates, lists, grad_factor, sigmoid
-    return _Tables.apply(x.float().contiguous(), tables.float().contiguous(), *arguments)
+    missing = -x.shape[1] % LANES
+    padded = torch.nn.functional.pad(x.float(), (0, missing)) if missing else x.float().contiguous()
+    forms: torch.Tensor = _Tables.apply(padded, tables.float().contiguous(), *arguments)
+    return forms[:, : x.shape[1]].contiguous()
 
 
 class _Tables(torch.autograd.Function):
@@ -61,10 +66,10 @@ class _Tables(torch.autograd.Function):
         sigmoid: bool,
     ) -> torch.Tensor:
         y = x.new_empty(len(lists.inputs), x.shape[1])
-        kernels.forward(x.numpy(), _square(tables), lists.inputs, y.numpy())
+        kernels.forward(x.numpy(), tables.numpy(), lists.inputs, length(lists.inputs.shape[1]), y.numpy())
         if sigmoid:
             y.sigmoid_()
-        ctx.save_for_backward(x, tables, candidates, y if sigmoid else x.new_empty(0, x.shape[1]))
+        ctx.save_for_backward(x, tables, candidates, y if sigmoid else None)
         ctx.lists, ctx.grad_factor = lists, grad_factor
         return y
 
@@ -72,25 +77,21 @@ class _Tables(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, tables, candidates, outputs = ctx.saved_tensors
-        lists: TableInputs = ctx.lists
+        inputs, grad_y = ctx.lists.inputs, grad.contiguous().numpy()
         need_grad_x, _, need_slopes, *_ = ctx.needs_input_grad
-        grad_inputs = x.new_empty(*lists.inputs.shape, x.shape[1] if need_grad_x or need_slopes else 0)
+        with_inputs = need_grad_x or need_slopes
+        grad_inputs = x.new_empty(*inputs.shape, x.shape[1] if with_inputs else 0)
         grad_tables = torch.empty_like(tables)
-        arguments = lists.inputs, outputs.numpy(), grad.contiguous().numpy()
-        kernels.backward(x.numpy(), _square(tables), *arguments, grad_inputs.numpy(), _square(grad_tables))
+        sizes = length(inputs.shape[1]), length(outputs is not None), length(with_inputs)
+        after = grad_y if outputs is None else outputs.numpy()
+        arrays = after, grad_y, grad_inputs.numpy(), grad_tables.numpy()
+        kernels.backward(x.numpy(), tables.numpy(), inputs, *sizes, *arrays)
         grad_x = slopes = None
         if need_grad_x:
             grad_x = torch.empty_like(x)
             rows = grad_inputs.flatten(0, 1).numpy()
-            kernels.sum_consumers(*lists.consumers, rows, ctx.grad_factor, grad_x.numpy())
+            kernels.sum_consumers(*ctx.lists.consumers, rows, ctx.grad_factor, grad_x.numpy())
         if need_slopes:
             slopes = torch.empty(candidates.shape)
             candidate_sums(x.numpy(), candidates.numpy(), grad_inputs.numpy(), slopes.numpy())
         return grad_x, grad_tables, slopes, None, None, None, None
-
-
-def _square(tables: torch.Tensor) -> NDArray[np.float32]:
-    """Return tables [tables, 2^k] as matrices [tables, 2^(k/2), 2^(k/2)], without a copy."""
-    corners: int = round(tables.shape[1] ** 0.5)
-    square: NDArray[np.float32] = tables.numpy().reshape(-1, corners, corners)
-    return square

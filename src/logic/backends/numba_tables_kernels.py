@@ -5,213 +5,218 @@ first k/2 and the last k/2, and a table is a square matrix T: the form is u T w.
 the product of x, or 1 - x, of the half's inputs. So the form and its gradients are products of small matrices, of 2^k
 multiplications per frame each.
 
-Batches are cut into tiles of at most TILE frames, whose products stay in the first-level cache. As in
-numba_dense_kernels, one thread computes each node in a fixed order, no kernel uses fastmath, and sums over the batch
-are written in lanes.
+A chunk has one frame per lane, and a node on a chunk is one run of instructions on vectors, which keeps u and w in
+registers. One thread computes each table's nodes in a fixed order, chunk after chunk, so results do not depend on the
+number of threads. No kernel uses fastmath; numba_dense_kernels.py says why.
 """
+
+from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
 from numpy.typing import NDArray
 
 from src.kernel_cache import cached_njit
+from src.logic.backends.numba_vectors import LANES, Length, Vectors, index_of, llvm_intrinsic, zero_lanes
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-TILE = 128  # frames
-_LANES = 16  # partial sums side by side
-_UNIT = 4 * _LANES  # frames; a tile has a multiple of them
+_GROUP = 8  # tables that follow each other on one thread, which needs their memory only once
 
 
-@numba.njit(inline="always")
-def _tile(batch: int) -> int:
-    """Return the number of frames of a tile."""
-    return min(TILE, (batch + _UNIT - 1) // _UNIT * _UNIT)
+class _Nodes(Vectors):
+    """Instructions of a node with a truth table."""
+
+    def inputs(self, x: ir.Value, batch: ir.Value, rows: ir.Value, node: ir.Value, k: int, at: ir.Value) -> list[Any]:
+        """Load a chunk of a node's inputs from x [in_dim, batch]."""
+        b = self.builder
+        first = b.gep(rows, [b.mul(node, index_of(k))])
+        numbers = [b.sext(b.load(b.gep(first, [index_of(i)])), ir.IntType(64)) for i in range(k)]
+        return [self.load(x, b.add(b.mul(number, batch), at)) for number in numbers]
+
+    def corner_products(self, inputs: list[Any]) -> list[Any]:
+        """Return what each corner of a half has to multiply its value with, as a binary tree.
+
+        Its node 1 is 1, and node c has the children 2c, times 1 - x of the next input, and 2c + 1, times x. The last
+        half of the list are the leaves, the corners.
+        """
+        tree = [self.constant(0), self.constant(1)]
+        for x in inputs:
+            for parent in tree[len(tree) // 2 :]:
+                one = x if len(tree) == 2 else self.builder.fmul(parent, x)
+                tree += [self.builder.fsub(parent, one), one]
+        return tree
+
+    def input_gradients(self, inputs: list[Any], tree: list[Any], grads: list[Any]) -> list[Any]:
+        """Return the gradient of each input of a half, from those of its corner products."""
+        b, found = self.builder, []
+        for level in range(len(inputs) - 1, -1, -1):
+            changes = [b.fsub(one, zero) for zero, one in zip(grads[::2], grads[1::2], strict=True)]
+            parents = tree[1 << level : 2 << level]
+            total = changes[0] if level == 0 else b.fmul(parents[0], changes[0])
+            for parent, change in zip(parents[1:], changes[1:], strict=True):
+                total = self.multiply_add(parent, change, total)
+            found.append(total)
+            grads = [
+                self.multiply_add(inputs[level], change, zero) for zero, change in zip(grads[::2], changes, strict=True)
+            ]
+        return found[::-1]
+
+    def table(self, tables: ir.Value, number: ir.Value, corners: int) -> Any:
+        """Return a function that gives the value at row i and column j of a table, in every lane."""
+        first = self.builder.gep(tables, [self.builder.mul(number, index_of(corners**2))])
+        return lambda i, j: self.everywhere(self.builder.load(self.builder.gep(first, [index_of(corners * i + j)])))
+
+    def weighted_sum(self, weights: list[Any], values: list[Any]) -> Any:
+        """Return the sum of values times weights."""
+        total = self.builder.fmul(weights[0], values[0])
+        for weight, value in zip(weights[1:], values[1:], strict=True):
+            total = self.multiply_add(weight, value, total)
+        return total
 
 
-@cached_njit(nogil=True)
-def _corner_products(x: Floats, inputs: Ints, begin: int, count: int, products: Floats) -> None:
-    """Write what each corner of a half has to multiply its value with.
+@llvm_intrinsic
+def _form(
+    _: Any, x: Any, batch: Any, inputs: Any, node: Any, at: Any, tables: Any, number: Any, size: Any, y: Any
+) -> Any:
+    """Compute a node on a chunk.
 
-    products [2^(inputs + 1), tile] is a binary tree: its row 1 is 1, and row c has the children 2c, times 1 - x of the
-    next input, and 2c + 1, times x. The leaves are the corners. Columns from `count` on are left alone.
+    Args:
+        x, batch: activations [in_dim, batch], flat, and their number of columns.
+        inputs: of the nodes, [out_dim, k], flat.
+        node, at: which node, and the first frame of the chunk.
+        tables, number: [tables, 2^k], flat, and which table.
+        size: `length` of k.
+        y: out, [out_dim, batch], flat.
     """
-    for s in range(count):
-        products[1, s] = np.float32(1)
-    for level in range(len(inputs)):
-        values = x[inputs[level], begin : begin + count]
-        for c in range(1 << level, 2 << level):
-            parent, zero, one = products[c], products[2 * c], products[2 * c + 1]
-            for s in range(count):  # one result per loop: LLVM then makes vectors of it
-                one[s] = parent[s] * values[s]
-            for s in range(count):
-                zero[s] = parent[s] - one[s]
+    k = size.count - 1
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Nodes(context, builder)
+        x, batch, inputs, node, at, tables, number, _, y = v.unpack(signature, arguments)
+        corners = 1 << k // 2
+        values, table = v.inputs(x, batch, inputs, node, k, at), v.table(tables, number, corners)
+        u, w = (v.corner_products(half)[corners:] for half in (values[: k // 2], values[k // 2 :]))
+        rows = [v.weighted_sum([table(i, j) for j in range(corners)], w) for i in range(corners)]
+        v.store(v.weighted_sum(rows, u), y, builder.add(builder.mul(node, batch), at))
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(x, i, inputs, i, i, tables, i, size, y), generate
 
 
-@cached_njit(nogil=True)
-def _input_gradients(
-    x: Floats, inputs: Ints, begin: int, count: int, products: Floats, grads: Floats, out: Floats
-) -> None:
-    """Write the gradient of each input of a half to out [inputs, batch], from those of its corner products.
+@llvm_intrinsic
+def _form_gradients(
+    _: Any,
+    x: Any,
+    batch: Any,
+    inputs: Any,
+    node: Any,
+    at: Any,
+    tables: Any,
+    number: Any,
+    sizes: Any,
+    outputs: Any,
+    grad_y: Any,
+    lanes: Any,
+    grad_inputs: Any,
+) -> Any:
+    """Add a node's gradients on a chunk to those of its table, and write those of its inputs, if asked for.
 
-    `grads` is a tree like `products`, whose leaves have the gradients; the rest of it is for intermediate results.
+    Args:
+        x, batch, inputs, node, at, tables, number: as given to `_form`.
+        sizes: `length` of k, of 1 if a sigmoid comes behind the forms, else 0, and of 1 if inputs have gradients.
+        outputs: of the sigmoid, [out_dim, batch], flat; not read without one.
+        grad_y: gradient of the forms, or of their sigmoid, [out_dim, batch], flat.
+        lanes: [2^k, lanes], flat, to which the gradients of the table are added.
+        grad_inputs: out, [out_dim, k, batch], flat.
     """
-    for level in range(len(inputs) - 1, -1, -1):
-        values, total = x[inputs[level], begin : begin + count], out[level, begin : begin + count]
-        for s in range(count):
-            total[s] = np.float32(0)
-        for c in range(1 << level, 2 << level):
-            parent, own, zero, one = products[c], grads[c], grads[2 * c], grads[2 * c + 1]
-            for s in range(count):
-                total[s] += parent[s] * (one[s] - zero[s])
-            for s in range(count):
-                own[s] = zero[s] + values[s] * (one[s] - zero[s])
+    k, has_sigmoid, with_inputs = (part.count - 1 for part in sizes)
 
-
-@cached_njit(nogil=True)
-def _weighted_rows(weights: Floats, rows: Floats, out: Floats) -> None:
-    """Write the sum of four or eight rows [tile] times their weights."""
-    t0, t1, t2, t3 = weights[0], weights[1], weights[2], weights[3]
-    r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
-    if len(weights) == 4:
-        for s in range(len(out)):
-            out[s] = (t0 * r0[s] + t1 * r1[s]) + (t2 * r2[s] + t3 * r3[s])
-    else:
-        t4, t5, t6, t7 = weights[4], weights[5], weights[6], weights[7]
-        r4, r5, r6, r7 = rows[4], rows[5], rows[6], rows[7]
-        for s in range(len(out)):
-            low = (t0 * r0[s] + t1 * r1[s]) + (t2 * r2[s] + t3 * r3[s])
-            out[s] = low + ((t4 * r4[s] + t5 * r5[s]) + (t6 * r6[s] + t7 * r7[s]))
-
-
-@cached_njit(nogil=True)
-def _add_product(x: Floats, y: Floats, out: Floats, count: int) -> None:
-    for s in range(count):
-        out[s] += x[s] * y[s]
-
-
-@cached_njit(nogil=True)
-def _multiply(x: Floats, y: Floats, out: Floats) -> None:
-    for s in range(len(out)):
-        out[s] = x[s] * y[s]
-
-
-@cached_njit(nogil=True)
-def _add_lanes(x: Floats, rows: Floats, lanes: Floats) -> None:
-    """Add the products of x [tile] with each of the rows to that row's lanes.
-
-    The sum is written out, since LLVM makes vectors of this loop, and not of one with another loop in it.
-    """
-    for j in range(len(rows)):
-        row, lane_sums = rows[j], lanes[j]
-        for start in range(0, len(x), _UNIT):
-            a, b = x[start : start + _UNIT], row[start : start + _UNIT]
-            for lane in range(_LANES):
-                low = a[lane] * b[lane] + a[_LANES + lane] * b[_LANES + lane]
-                high = a[2 * _LANES + lane] * b[2 * _LANES + lane] + a[3 * _LANES + lane] * b[3 * _LANES + lane]
-                lane_sums[lane] += low + high
-
-
-@cached_njit(nogil=True)
-def _lane_sums(lanes: Floats, out: Floats) -> None:
-    for row in range(len(lanes)):
-        lane, half = lanes[row], _LANES
-        while half > 1:
-            half //= 2
-            for i in range(half):
-                lane[i] += lane[i + half]
-        out[row] = lane[0]
-
-
-@cached_njit(nogil=True)
-def _node_forward(x: Floats, table: Floats, inputs: Ints, u: Floats, w: Floats, row: Floats, y: Floats) -> None:
-    """Compute one node; u, w [2 * corners, tile] and row [tile] are for intermediate results."""
-    half = len(inputs) // 2
-    corners = 1 << half
-    for begin in range(0, len(y), len(row)):
-        count = min(len(row), len(y) - begin)
-        _corner_products(x, inputs[:half], begin, count, u)
-        _corner_products(x, inputs[half:], begin, count, w)
-        out = y[begin : begin + count]
-        for s in range(count):
-            out[s] = np.float32(0)
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Nodes(context, builder)
+        x, batch, inputs, node, at, tables, number, _, outputs, grad_y, lanes, grad_inputs = v.unpack(
+            signature, arguments
+        )
+        corners, place = 1 << k // 2, builder.add(builder.mul(node, batch), at)
+        values, table = v.inputs(x, batch, inputs, node, k, at), v.table(tables, number, corners)
+        halves = values[: k // 2], values[k // 2 :]
+        trees = [v.corner_products(half) for half in halves]
+        u, w = (tree[corners:] for tree in trees)
+        grad = v.load(grad_y, place)
+        if has_sigmoid:
+            after = v.load(outputs, place)
+            grad = builder.fmul(grad, builder.fmul(after, builder.fsub(v.constant(1), after)))
+        weighted = [builder.fmul(product, grad) for product in u]
         for i in range(corners):
-            _weighted_rows(table[i], w[corners:], row)
-            _add_product(u[corners + i], row, out, count)
+            for j in range(corners):
+                index = index_of((corners * i + j) * LANES)
+                v.store(v.multiply_add(weighted[i], w[j], v.load(lanes, index)), lanes, index)
+        if with_inputs:
+            rows = [v.weighted_sum([table(i, j) for j in range(corners)], w) for i in range(corners)]
+            grads = (
+                [builder.fmul(row, grad) for row in rows],
+                [v.weighted_sum([table(i, j) for i in range(corners)], weighted) for j in range(corners)],
+            )
+            found = [each for half in zip(halves, trees, grads, strict=True) for each in v.input_gradients(*half)]
+            for i, of_input in enumerate(found):
+                row = builder.add(builder.mul(node, index_of(k)), index_of(i))
+                v.store(of_input, grad_inputs, builder.add(builder.mul(row, batch), at))
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(x, i, inputs, i, i, tables, i, sizes, outputs, grad_y, lanes, grad_inputs), generate
+
+
+@llvm_intrinsic
+def _collect(_: Any, lanes: Any, size: Any, out: Any, at: Any) -> Any:
+    """Write the sums of the lanes of 2^k vectors to as many numbers, and set the vectors to 0.
+
+    Args:
+        lanes: [2^k, lanes], flat.
+        size: `length` of k.
+        out, at: float32, flat, and where the first number goes.
+    """
+    k = size.count - 1
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = Vectors(context, builder)
+        lanes, _, out, at = v.unpack(signature, arguments)
+        for first in range(0, 1 << k, LANES):
+            places = [index_of((first + i) * LANES) for i in range(LANES)]
+            sums = [v.load(lanes, place) for place in places]
+            for place in places:
+                v.store(v.constant(0), lanes, place)
+            block = LANES
+            while len(sums) > 1:
+                sums = [v.folded(a, b, block) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+                block //= 2
+            v.store(sums[0], out, builder.add(at, index_of(first)))
+        return context.get_dummy_value()
+
+    return types.void(lanes, size, out, types.int64), generate
 
 
 @cached_njit(nogil=True, parallel=True)
-def forward(x: Floats, tables: Floats, inputs: Ints, y: Floats) -> None:
+def forward(x: Floats, tables: Floats, inputs: Ints, size: Length, y: Floats) -> None:
     """Compute the multilinear forms.
 
     Args:
-        x: activations [in_dim, batch].
-        tables: values at the corners, [tables, 2^(k/2), 2^(k/2)]; the first inputs are the high bits of a row's number.
+        x: activations [in_dim, batch], whose batch is a multiple of LANES.
+        tables: values at the corners, [tables, 2^k]; the first input is the highest bit of a corner's number.
         inputs: int32 [out_dim, k]; equal numbers of consecutive nodes have each table.
+        size: `length` of k.
         y: out, [out_dim, batch].
     """
-    share = len(inputs) // len(tables)
-    rows, tile = 2 * tables.shape[1], _tile(x.shape[1])
+    share, batch = len(inputs) // len(tables), x.shape[1]
+    flat, of_tables, rows, out = x.reshape(-1), tables.reshape(-1), inputs.reshape(-1), y.reshape(-1)
     for t in numba.prange(len(tables)):
-        u, w = np.zeros((rows, tile), np.float32), np.zeros((rows, tile), np.float32)
-        row = np.zeros(tile, np.float32)
-        for n in range(t * share, t * share + share):
-            _node_forward(x, tables[t], inputs[n], u, w, row, y[n])
-
-
-@cached_njit(nogil=True)
-def _node_backward(
-    x: Floats,
-    table: Floats,
-    columns: Floats,
-    inputs: Ints,
-    outputs: Floats,
-    grad_y: Floats,
-    scratch: Floats,
-    lanes: Floats,
-    grad_inputs: Floats,
-) -> None:
-    """Add the gradient of a node's table to lanes [corners, corners, _LANES]; write those of its inputs, if asked for.
-
-    columns is the transposed table; grad_inputs is [k, batch], or [k, 0] if inputs need no gradient; scratch
-    [9 * corners + 2, tile] is for intermediate results. `outputs` [batch] are those of a sigmoid behind the form, or of
-    length 0 without one.
-    """
-    half = len(inputs) // 2
-    corners = 1 << half
-    u, w, grad_u, grad_w = (
-        scratch[: 2 * corners],
-        scratch[2 * corners : 4 * corners],
-        scratch[4 * corners : 6 * corners],
-        scratch[6 * corners : 8 * corners],
-    )
-    weighted, g, row = scratch[8 * corners : 9 * corners], scratch[9 * corners], scratch[9 * corners + 1]
-    tile = scratch.shape[1]
-    for begin in range(0, len(grad_y), tile):
-        count = min(tile, len(grad_y) - begin)
-        of_y = grad_y[begin : begin + count]
-        if len(outputs) > 0:
-            after = outputs[begin : begin + count]
-            for s in range(count):
-                g[s] = of_y[s] * (after[s] * (np.float32(1) - after[s]))
-        else:
-            for s in range(count):
-                g[s] = of_y[s]
-        for s in range(count, tile):  # what a last tile lacks adds nothing to sums
-            g[s] = np.float32(0)
-        _corner_products(x, inputs[:half], begin, count, u)
-        _corner_products(x, inputs[half:], begin, count, w)
-        for i in range(corners):
-            _multiply(u[corners + i], g, weighted[i])
-            _add_lanes(weighted[i], w[corners:], lanes[i])
-        if grad_inputs.shape[1] > 0:
-            for i in range(corners):
-                _weighted_rows(columns[i], weighted, grad_w[corners + i])
-                _weighted_rows(table[i], w[corners:], row)
-                _multiply(row, g, grad_u[corners + i])
-            _input_gradients(x, inputs[:half], begin, count, u, grad_u, grad_inputs[:half])
-            _input_gradients(x, inputs[half:], begin, count, w, grad_w, grad_inputs[half:])
+        for node in range(t * share, t * share + share):
+            for at in range(0, batch, LANES):
+                _form(flat, batch, rows, node, at, of_tables, t, size, out)
 
 
 @cached_njit(nogil=True, parallel=True)
@@ -219,6 +224,9 @@ def backward(
     x: Floats,
     tables: Floats,
     inputs: Ints,
+    size: Length,
+    has_sigmoid: Length,
+    with_inputs: Length,
     outputs: Floats,
     grad_y: Floats,
     grad_inputs: Floats,
@@ -227,22 +235,25 @@ def backward(
     """Compute the gradients of the tables, and those of each node's inputs.
 
     Args:
-        x, tables, inputs: see `forward`.
-        outputs: what the sigmoid of the forms gave, [out_dim, batch]; [0, batch] without a sigmoid.
+        x, tables, inputs, size: see `forward`.
+        has_sigmoid: `length` of 1 if a sigmoid comes behind the forms, else of 0.
+        with_inputs: `length` of 1 if the inputs have gradients, else of 0.
+        outputs: what the sigmoid of the forms gave, [out_dim, batch]; of any size without a sigmoid.
         grad_y: gradient of the forms, or of their sigmoid, [out_dim, batch].
-        grad_inputs: out, [out_dim, k, batch], to be summed by `sum_consumers`; [out_dim, k, 0] if not needed.
-        grad_tables: out, [tables, 2^(k/2), 2^(k/2)].
+        grad_inputs: out, [out_dim, k, batch], to be summed by `sum_consumers`; of any size if not needed.
+        grad_tables: out, [tables, 2^k].
     """
-    share, corners, tile = len(inputs) // len(tables), tables.shape[1], _tile(x.shape[1])
-    for t in numba.prange(len(tables)):
-        scratch = np.zeros((9 * corners + 2, tile), np.float32)
-        lanes = np.zeros((corners, corners, _LANES), np.float32)
-        columns = tables[t].T.copy()
-        for n in range(t * share, t * share + share):
-            of_sigmoid = outputs[n] if len(outputs) > 0 else grad_y[n, :0]
-            _node_backward(x, tables[t], columns, inputs[n], of_sigmoid, grad_y[n], scratch, lanes, grad_inputs[n])
-        for i in range(corners):
-            _lane_sums(lanes[i], grad_tables[t, i])
+    share, batch, corners = len(inputs) // len(tables), x.shape[1], tables.shape[1]
+    flat, of_tables, rows, after = x.reshape(-1), tables.reshape(-1), inputs.reshape(-1), outputs.reshape(-1)
+    grads, of_inputs, out = grad_y.reshape(-1), grad_inputs.reshape(-1), grad_tables.reshape(-1)
+    for group in numba.prange((len(tables) + _GROUP - 1) // _GROUP):
+        lanes = zero_lanes(corners)
+        for t in range(group * _GROUP, min(group * _GROUP + _GROUP, len(tables))):
+            for node in range(t * share, t * share + share):
+                for at in range(0, batch, LANES):
+                    sizes = (size, has_sigmoid, with_inputs)
+                    _form_gradients(flat, batch, rows, node, at, of_tables, t, sizes, after, grads, lanes, of_inputs)
+            _collect(lanes, size, out, t * corners)
 
 
 @cached_njit(nogil=True, parallel=True)
