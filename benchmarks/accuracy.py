@@ -42,6 +42,7 @@ METRICS = {  # name in result.json -> title
     "vote_accuracy": "by vote %",
     "relaxed_frame_accuracy": "relaxed frames %",
 }
+LUTS = "LUT6"  # estimate of the network of a frame, of logic gate networks only
 
 
 class Run(NamedTuple):
@@ -94,7 +95,8 @@ def main() -> None:
         run(root, ["main.py", f"--job_id={job}"], config, f"{own} base.seed={seed}")
         result = json.loads((storage / root.name / "logs" / job / "result.json").read_text())
         print(f"{title}, {root.name}, seed {seed}: {result['test']}", file=sys.stderr, flush=True)
-        return {**result["test"], "seconds": time.perf_counter() - began}
+        luts = result.get("circuit", {}).get("luts", math.nan)
+        return {**result["test"], LUTS: luts, "seconds": time.perf_counter() - began}
 
     preparations = set()  # pairs of a config and its overrides of data
     for _, config, overrides in runs:
@@ -118,12 +120,13 @@ def main() -> None:
                 if metric in of_run[0][1]
             ]
             row.append(mean_with_error(by_seed))
-        rows.append([*row, f"{statistics.mean(r['seconds'] for _, r in of_run):.0f}"])
+        means = {key: statistics.mean(r[key] for _, r in of_run) for key in (LUTS, "seconds")}
+        rows.append([*row, "" if math.isnan(means[LUTS]) else f"{means[LUTS]:,.0f}", f"{means['seconds']:.0f}"])
     print(describe_machine())
     data = f"{len(roots)} of {arguments.folds} folds" if arguments.folds else "Train and Test as they lie"
     print(f"{data}, {arguments.seeds} seeds, {arguments.parallel} jobs at once")
     print("final models; mean of the seeds' means ± its standard error, if there are several seeds")
-    print(format_table(["run", *METRICS.values(), "seconds a job"], rows))
+    print(format_table(["run", *METRICS.values(), LUTS, "seconds per job"], rows))
 
 
 def mean_with_error(values: Sequence[float]) -> str:

@@ -36,7 +36,8 @@ from helper_scripts import peers
 from src.config import ConvolutionOptions, DiffLogicOptions
 from src.helpers import format_table, keep_freed_memory
 from src.logic import LogicConvolution
-from src.logic.backends.numba_convolution_kernels import LANES, Length, length, window
+from src.logic.backends.numba_convolution_kernels import window
+from src.logic.backends.numba_vectors import LANES, Length, length
 from src.logic.gates import FORM
 from src.logic.parametrisation import GateOptions
 from src.models.convolutions import convolutions
