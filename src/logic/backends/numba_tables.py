@@ -1,6 +1,5 @@
 """The `numba` backend's nodes with a truth table as a PyTorch function: what autograd needs around the kernels."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,27 +11,18 @@ from torch.autograd.function import once_differentiable
 from src.logic.backends import numba_tables_kernels as kernels
 from src.logic.backends.backend import not_compiled
 from src.logic.backends.numba_candidates_kernels import candidate_sums
-from src.logic.backends.numba_dense_kernels import input_consumers
+from src.logic.backends.numba_dense import ConnectionLists
 from src.logic.backends.numba_vectors import LANES, length
 from src.logic.choices import Choices
 
 
-@dataclass(frozen=True)
-class TableInputs:
-    """The inputs of a layer's nodes as the kernels take them."""
-
-    indices: torch.Tensor
-    in_dim: int
+class TableInputs(ConnectionLists):
+    """The same for nodes of more than two inputs."""
 
     @cached_property
-    def inputs(self) -> NDArray[np.int32]:
+    def of_nodes(self) -> NDArray[np.int32]:
         """Inputs of each node, int32 [out_dim, k]."""
         return np.ascontiguousarray(self.indices.numpy().T, dtype=np.int32)
-
-    @cached_property
-    def consumers(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """The inverse list, made when a gradient of the inputs is first needed."""
-        return input_consumers(self.indices.numpy(), self.in_dim)
 
 
 @not_compiled
@@ -65,8 +55,8 @@ class _Tables(torch.autograd.Function):
         grad_factor: float,
         sigmoid: bool,
     ) -> torch.Tensor:
-        y = x.new_empty(len(lists.inputs), x.shape[1])
-        kernels.forward(x.numpy(), tables.numpy(), lists.inputs, length(lists.inputs.shape[1]), y.numpy())
+        y = x.new_empty(len(lists.of_nodes), x.shape[1])
+        kernels.forward(x.numpy(), tables.numpy(), lists.of_nodes, length(lists.of_nodes.shape[1]), y.numpy())
         if sigmoid:
             y.sigmoid_()
         ctx.save_for_backward(x, tables, candidates, y if sigmoid else None)
@@ -77,7 +67,7 @@ class _Tables(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, tables, candidates, outputs = ctx.saved_tensors
-        inputs, grad_y = ctx.lists.inputs, grad.contiguous().numpy()
+        inputs, grad_y = ctx.lists.of_nodes, grad.contiguous().numpy()
         need_grad_x, _, need_slopes, *_ = ctx.needs_input_grad
         with_inputs = need_grad_x or need_slopes
         grad_inputs = x.new_empty(*inputs.shape, x.shape[1] if with_inputs else 0)
