@@ -1,0 +1,89 @@
+"""Accuracy against LUTs of a sweep's logic gate networks: a table, and a chart with a line per kind of network.
+
+    python benchmarks/frontier.py benchmarks/frontier.yaml [--chart FILE.png]
+
+First run the sweep, ./job.sh sweep FILE. The accuracies are those of the final models. Those of val choose; Test has 50
+recordings, so a difference of a few percent there is chance. LUT6 are the estimate for the network of a frame, with
+counters and the comparison of the classes. A line connects the best of their size, by frames of val.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from benchmarks.machine import describe_machine
+from src.config import Config
+from src.helpers import format_table
+from src.jobs.files import read_metrics
+from src.jobs.finished import finished_result
+from src.jobs.folders import Job
+from src.reports.frontier import best_of_their_size
+from src.reports.plots import distinct_lines, line_chart
+from src.sweeps.specification import load_sweep
+
+
+class Network(NamedTuple):
+    """A trained network: its name, kind, LUTs and depth, and accuracies of val and test."""
+
+    name: str
+    kind: str
+    luts: int
+    depth: int
+    val_frames: float
+    val_recordings: float
+    test_frames: float
+    test_votes: float
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", type=Path)
+    parser.add_argument("--chart", type=Path)
+    arguments = parser.parse_args()
+    sweep = load_sweep(arguments.sweep)
+    found = [network(job.job_id, one.label, job.config) for one in sweep.configurations for job in one.jobs]
+    networks = sorted((each for each in found if each is not None), key=lambda each: each.luts)
+    print(describe_machine())
+    print(f"{len(networks)} of {len(found)} networks")
+    header = ["network", "kind", "LUT6", "depth", "val frames %", "recordings %", "test frames %", "by vote %"]
+    rows = [[e.name, e.kind, f"{e.luts:,}", str(e.depth), *(f"{100 * share:.1f}" for share in e[4:])] for e in networks]
+    print(format_table(header, rows))
+    curves = {}
+    for kind in sorted({each.kind for each in networks}):
+        points = {each.name: (each.luts, each.val_frames) for each in networks if each.kind == kind}
+        best = best_of_their_size(points)
+        curves[kind] = [(float(points[name][0]), 100 * points[name][1]) for name in best]
+        print(f"{kind}: the best of their size are {', '.join(best)}")
+    if arguments.chart is not None:
+        title, x_label = "Frames of val", "LUTs of six inputs, estimated"
+        chart = line_chart("frontier", title, "%", distinct_lines(curves), f"{title} against {x_label}", False, x_label)
+        (axes,) = chart.figure.axes
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        chart.figure.set_size_inches(7, 4)
+        arguments.chart.write_bytes(chart.png())
+
+
+def network(job_id: str, name: str, config: Config) -> Network | None:
+    """Return what a job has trained; None if it is not done."""
+    result = finished_result(config)
+    if result is None:
+        return None
+    val = [row for row in read_metrics(Job(job_id).logs / "metrics.csv") if row["split"] == "val"][-1]
+    options = config.model.difflogic
+    kind = f"{options.architecture}, {options.fan_in} inputs"
+    size, test = result["circuit"], result["test"]
+    accuracies = val["frame_accuracy"], val["recording_accuracy"], test["frame_accuracy"], test["vote_accuracy"]
+    return Network(name, kind, size["luts"], size["depth"], *accuracies)
+
+
+if __name__ == "__main__":
+    main()
