@@ -95,7 +95,7 @@ def row(storage: Path, title: str, job: str, family: str, said: str) -> list[str
     results = json.loads((storage / "logs" / job / "hardware.json").read_text())["results"]
     it: dict[str, Any] = next(each for each in reversed(results) if each["family"] == family)
     test = json.loads((storage / "logs" / job / "result.json").read_text())["test"]
-    gates = re.search(r"([\d,]+) gates, of", said)
+    gates = re.search(r"([\d,]+) gates, ", said)
     assert gates is not None, said
     device = it.get("device") or next((name for name, share in it["full"].items() if share <= 1), "none")
     rate = it.get("events_per_second")

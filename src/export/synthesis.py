@@ -212,7 +212,7 @@ def _place_and_route(
             continue
         LOG.info("%s places and routes %s on %s", program, design.top, device.name)
         try:
-            run_tool(program, [*words, *device.nextpnr], folder, check=check)
+            _run_nextpnr(target, [*words, *device.nextpnr], folder, check)
         except GivenUpError as error:
             LOG.warning("%s: the wires of %s on %s are not routed", error, design.top, device.name)
             return None
@@ -227,6 +227,18 @@ def _place_and_route(
         return _Placed(device.name, replace(found, luts=luts), slowest_clock(report))
     LOG.warning("no device holds %s: it is not placed", design.top)
     return None
+
+
+def _run_nextpnr(target: Family, words: list[str], folder: Path, check: Callable[[], None]) -> None:
+    """Place a synthesised design, and route it; if that takes too long, place it in the family's next way."""
+    for i, (placer, seconds) in enumerate(target.placers, 1):
+        try:
+            run_tool(target.place_and_route, [*words, "--placer", placer], folder, seconds, check)
+            return
+        except GivenUpError as error:
+            if i == len(target.placers):
+                raise
+            LOG.info("%s: the wires are not routed; placing by %s instead of %s", error, target.placers[i][0], placer)
 
 
 def slowest_clock(report: dict[str, Any]) -> float | None:

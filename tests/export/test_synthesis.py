@@ -1,6 +1,7 @@
 """Synthesis: a design's size, the device that holds it and its clock, from the real tools where they are there."""
 
 import dataclasses
+import logging
 
 import pytest
 
@@ -17,9 +18,13 @@ from src.export.synthesis import (
     synthesize,
     with_result,
 )
+from src.helpers import LOG
 from tests.export.exports import need, run, trained, write
 
 RESULT = Hardware("ice40", "net_registered", "gates", 10, 20, 0, {"SB_LUT4": 10}, {"HX1K": 0.02})
+SHIFTS = """module counter(input clk, d, output q);
+    reg [1999:0] s; always @(posedge clk) s <= {s[1998:0], d ^ s[9]}; assign q = s[1999];
+endmodule"""
 COUNTER = "module counter(input clk, output reg [7:0] n); always @(posedge clk) n <= n + 1; endmodule"
 
 
@@ -116,11 +121,24 @@ def test_a_larger_device_is_tried_only_if_the_design_does_not_fit(monkeypatch, c
     ice40 = FAMILIES["ice40"]
     devices = (Device("first", Resources(9000, 9000, 99), first), ice40.devices[-1])
     monkeypatch.setitem(FAMILIES, "ice40", dataclasses.replace(ice40, devices=devices))
-    body = "reg [1999:0] s; always @(posedge clk) s <= {s[1998:0], d ^ s[9]}; assign q = s[1999];"
-    text = f"module counter(input clk, d, output q); {body} endmodule"
-    hardware = synthesize(Design("counter", {"counter.v": text}), "ice40")
+    hardware = synthesize(Design("counter", {"counter.v": SHIFTS}), "ice40")
     assert hardware.device == placed
     assert told in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "device"), [(600.0, "HX8K"), (0.0, None)])
+def test_wires_that_are_not_routed_in_time_are_placed_in_another_way(monkeypatch, caplog, seconds, device):
+    need("yosys")
+    need("nextpnr-ice40")
+    ice40 = FAMILIES["ice40"]
+    placers = (("heap", 0.0), ("sa", seconds))
+    monkeypatch.setitem(FAMILIES, "ice40", dataclasses.replace(ice40, devices=ice40.devices[-1:], placers=placers))
+    caplog.set_level(logging.INFO, LOG.name)
+    hardware = synthesize(Design("counter", {"counter.v": SHIFTS}), "ice40")
+    assert hardware.device == device
+    assert "the wires are not routed; placing by sa instead of heap" in caplog.text
+    assert ("the wires of counter on HX8K are not routed" in caplog.text) == (device is None)
 
 
 @pytest.mark.slow
