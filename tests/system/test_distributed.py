@@ -140,6 +140,7 @@ def test_two_processes_give_the_bits_of_one_that_takes_both_shares_in_turn(prepa
 def test_an_evaluation_by_two_processes_is_a_single_process_s_bit_for_bit(prepared):
     train(prepared, "tested", "train.epochs=1")
     expected = outcome(prepared, "tested")
+    (prepared / "project/logs/tested/evaluation_test.json").unlink()
     output = train(prepared, "tested", "train.epochs=1", "--resume", "--nproc=2")  # only the test is left to do
     assert "the number of processes was 1 and is 2 now: the run goes on, but not bit for bit" in output
     assert outcome(prepared, "tested") == expected
