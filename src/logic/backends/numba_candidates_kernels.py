@@ -45,14 +45,9 @@ def _four_products(_: Any, x: Any, batch: Any, rows: Any, first: Any, last: Any,
             for begin, total in zip(begins, sums, strict=True):
                 row = v.load(x, builder.add(begin, at))
                 builder.store(v.multiply_add(row, values, builder.load(total)), total)
-        a, b, c, d = (builder.load(total) for total in sums)
-        halves = v.folded(v.folded(a, b, LANES), v.folded(c, d, LANES), LANES // 2)
-        block = LANES // 4  # lanes of each sum that are left
-        while block > 1:
-            halves = v.folded(halves, halves, block)
-            block //= 2
+        found = v.lane_sums([builder.load(total) for total in sums])
         for i, place in enumerate(places):
-            builder.store(builder.extract_element(halves, index_of(i)), builder.gep(out, [place]))
+            builder.store(builder.extract_element(found, index_of(i)), builder.gep(out, [place]))
         return context.get_dummy_value()
 
     i = types.int64

@@ -296,17 +296,12 @@ def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
         v = _Trees(context, builder)
         sums, count, total, at = v.unpack(signature, arguments)
         rows = [builder.add(builder.mul(count, index_of(4 * LANES)), index_of(i * LANES)) for i in range(4)]
-        a, b, c, d = (v.load(sums, row) for row in rows)
+        found = v.lane_sums([v.load(sums, row) for row in rows])
         for row in rows:
             v.store(v.constant(0), sums, row)
-        halves = v.folded(v.folded(a, b, LANES), v.folded(c, d, LANES), LANES // 2)
-        block = LANES // 4  # lanes of each sum that are left
-        while block > 1:
-            halves = v.folded(halves, halves, block)
-            block //= 2
         for i in range(4):
             address = builder.gep(total, [builder.add(at, index_of(i))])
-            builder.store(builder.fadd(builder.load(address), builder.extract_element(halves, index_of(i))), address)
+            builder.store(builder.fadd(builder.load(address), builder.extract_element(found, index_of(i))), address)
         return context.get_dummy_value()
 
     return types.void(sums, types.int64, total, types.int64), generate

@@ -187,14 +187,10 @@ def _collect(_: Any, lanes: Any, size: Any, out: Any, at: Any) -> Any:
         lanes, _, out, at = v.unpack(signature, arguments)
         for first in range(0, 1 << k, LANES):
             places = [index_of((first + i) * LANES) for i in range(LANES)]
-            sums = [v.load(lanes, place) for place in places]
+            found = v.lane_sums([v.load(lanes, place) for place in places])
             for place in places:
                 v.store(v.constant(0), lanes, place)
-            block = LANES
-            while len(sums) > 1:
-                sums = [v.folded(a, b, block) for a, b in zip(sums[::2], sums[1::2], strict=True)]
-                block //= 2
-            v.store(sums[0], out, builder.add(at, index_of(first)))
+            v.store(found, out, builder.add(at, index_of(first)))
         return context.get_dummy_value()
 
     return types.void(lanes, size, out, types.int64), generate

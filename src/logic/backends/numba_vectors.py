@@ -107,6 +107,15 @@ class Vectors:
         halves = (ir.Constant(vector(INT), [lane + more for lane in first]) for more in (0, block // 2))
         return self.builder.fadd(*(self.builder.shuffle_vector(a, b, half) for half in halves))
 
+    def lane_sums(self, vectors: list[ir.Value]) -> ir.Value:
+        """Return a vector whose first lanes are the sums of the lanes of 1, 2, 4, 8 or 16 vectors, in their order."""
+        block = LANES
+        while block > 1:
+            pairs = zip(vectors[::2], vectors[1::2], strict=True) if len(vectors) > 1 else [(vectors[0], vectors[0])]
+            vectors = [self.folded(a, b, block) for a, b in pairs]
+            block //= 2
+        return vectors[0]
+
 
 def vector(element: ir.Type) -> ir.VectorType:
     """Return the type of a vector of lanes."""
