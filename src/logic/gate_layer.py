@@ -19,8 +19,11 @@ class GateLayer(nn.Module):
         indices: int64, what the gates are connected to.
         grad_factor: the gradient that goes back to the inputs is multiplied by it.
         implementation: `auto`, or the name of a backend.
+        stackable: whether the layer is dense and no more than gates with connections, so that a backend may compute it
+            and its neighbours in one call.
     """
 
+    stackable = False
     indices: torch.Tensor
 
     def __init__(

@@ -22,6 +22,8 @@ class LearnedLogicLayer(LearnedConnections, LogicLayer):
         logits: parameter, likewise.
     """
 
+    stackable = False
+
     def __init__(
         self, in_dim: int, out_dim: int, device: torch.device | str | None = None, candidates: int = 8, **options: Any
     ) -> None:

@@ -14,6 +14,7 @@ from src.config import DiffLogicOptions, Model
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.backends import unpack_features
 from src.logic.convolution import gates_of_tree
+from src.logic.dense import sums_of_layers
 from src.logic.parametrisation import GateOptions
 from src.logic.temperature import set_temperature, temperature_of_epoch
 from src.logic.thermometer import Thermometer
@@ -163,18 +164,20 @@ class DiffLogic(FrameModel):
         layers = self.logic_layers()
         if self.votes is not None:
             return self.votes.forward_features(self._bits(features, layers))
-        *layers, last = layers
-        assert isinstance(last, LogicLayer)
-        return last.forward_sums(self._bits(features, layers), self.num_classes).T
+        return sums_of_layers(layers, self._inputs(features), self.num_classes).T
 
     def _bits(self, features: torch.Tensor, layers: list[LogicConvolution | LogicLayer]) -> torch.Tensor:
         """Run the thermometer and these layers, feature-major, [P*H*W, B] -> [out_dim, B]."""
-        if self.thermometer is not None:
-            features = self.thermometer(features)
-        x = features.to(_activation_dtype(features.device)).contiguous()
+        x = self._inputs(features)
         for layer in layers:
             x = layer.forward_features(x)
         return x
+
+    def _inputs(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what the first layer reads, feature-major."""
+        if self.thermometer is not None:
+            features = self.thermometer(features)
+        return features.to(_activation_dtype(features.device)).contiguous()
 
     # What a trained model becomes
 

@@ -4,8 +4,8 @@ Implementations are listed in src/registry.py.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 
@@ -90,6 +90,13 @@ class Backend(Protocol):
         """Return the sums of equal groups of `dense`'s outputs, [groups, batch], in float32 or wider."""
         return group_sums(self.dense(x, gates, connections, grad_factor), groups)
 
+    def stack_sums(self, x: torch.Tensor, layers: Sequence["StackedLayer"], groups: int) -> torch.Tensor:
+        """Run dense layers one after the other, and return the last one's `dense_sums`, [groups, batch]."""
+        *before, last = layers
+        for layer in before:
+            x = self.dense(x, layer.gates, layer.connections, layer.grad_factor)
+        return self.dense_sums(x, last.gates, last.connections, last.grad_factor, groups)
+
     def candidate_slopes(
         self,
         x: torch.Tensor,
@@ -138,6 +145,14 @@ class Backend(Protocol):
     def unpack(self, packed: torch.Tensor, num_bits: int, dtype: torch.dtype) -> torch.Tensor:
         """Return the bits of packed frames, uint8 [batch, bytes], as 0 and 1: [num_bits, batch]."""
         return unpack_bits(packed, num_bits).T.to(dtype)
+
+
+class StackedLayer(NamedTuple):
+    """A dense layer as `Backend.stack_sums` takes it; connections are from `Backend.connect`."""
+
+    gates: GateWeights
+    connections: Any
+    grad_factor: float
 
 
 _Result = TypeVar("_Result")

@@ -1,14 +1,16 @@
 """The `numba` backend: kernels for the CPU, compiled at first use, that compute in float32."""
 
+from collections.abc import Sequence
+
 import torch
 
-from src.logic.backends import numba_dense, numba_tables
-from src.logic.backends.backend import Backend
+from src.logic.backends import numba_dense, numba_stack, numba_tables
+from src.logic.backends.backend import Backend, StackedLayer
 from src.logic.backends.numba_convolution import NumbaTrees, convolution
 from src.logic.backends.numba_dense import ConnectionLists
 from src.logic.backends.numba_tables import TableInputs
 from src.logic.choices import Choices
-from src.logic.gates import SIGMOID
+from src.logic.gates import FORM, SIGMOID
 from src.logic.parametrisation import GateWeights, tempered
 from src.logic.trees import Geometry
 
@@ -73,6 +75,17 @@ class Numba(Backend):
             return super().dense_sums(x, gates, connections, grad_factor, groups)
         return _soft(x, gates, connections, grad_factor, groups)
 
+    def stack_sums(self, x: torch.Tensor, layers: Sequence[StackedLayer], groups: int) -> torch.Tensor:
+        """Compute layers of soft gates of two inputs in one call, without keeping activations."""
+        logits = [layer.gates.soft_logits() for layer in layers] if _all_bilinear(x, layers) else []
+        if not logits:
+            return super().stack_sums(x, layers, groups)
+        weights = [
+            layer.gates.coefficients() if own is None else own for layer, own in zip(layers, logits, strict=True)
+        ]
+        lists, factors = [layer.connections for layer in layers], [layer.grad_factor for layer in layers]
+        return numba_stack.stack_sums(x, weights, lists, factors, logits[0] is not None, groups)
+
     def candidate_slopes(
         self,
         x: torch.Tensor,
@@ -102,6 +115,13 @@ class Numba(Backend):
     def unpack(self, packed: torch.Tensor, num_bits: int, dtype: torch.dtype) -> torch.Tensor:
         """Unpack and transpose in one go."""
         return numba_dense.unpack_features(packed, num_bits).to(dtype)
+
+
+def _all_bilinear(x: torch.Tensor, layers: Sequence[StackedLayer]) -> bool:
+    """Return whether layers on float32 are soft and alike, and what their gates give is a bilinear form."""
+    first = layers[0].gates
+    alike = all(layer.gates.options == first.options and layer.gates.soft for layer in layers)
+    return alike and x.dtype == torch.float32 and first.after == FORM and not first.options.has_tables
 
 
 def _soft(

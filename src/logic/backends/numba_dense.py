@@ -15,9 +15,9 @@ from src.logic.backends.backend import not_compiled
 from src.logic.gates import FORM, SIGMOID
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConnectionLists:
-    """A layer's connections as the kernels take them."""
+    """A layer's connections as the kernels take them; equal only to itself, so that what is made of it can be kept."""
 
     indices: torch.Tensor
     in_dim: int
@@ -126,7 +126,7 @@ class _Layer(torch.autograd.Function):
             y = x.new_empty(out_dim, batch)
             (kernels.forward_relaxed if softmax else kernels.forward)(*arguments, y.numpy())
         else:
-            y = _partial_sums(x, out_dim, groups)
+            y = x.new_zeros(groups * parts_of_groups(out_dim, groups), batch)
             (kernels.forward_relaxed_sums if softmax else kernels.forward_sums)(*arguments, y.numpy())
         if sigmoid:
             y.sigmoid_()
@@ -154,7 +154,6 @@ class _Layer(torch.autograd.Function):
         return grad_x, grad_weights if need_grad_weights else None, None, None, None, None, None
 
 
-def _partial_sums(x: torch.Tensor, out_dim: int, groups: int) -> torch.Tensor:
-    """Return zeros [groups * parts, batch]: parts give threads work, and their number depends on the layer alone."""
-    parts = next(parts for parts in (32, 16, 8, 4, 2, 1) if out_dim % (groups * parts) == 0)
-    return x.new_zeros(groups * parts, x.shape[1])
+def parts_of_groups(out_dim: int, groups: int) -> int:
+    """Return in how many parts a group of neurons is summed: they give threads work, and depend on the layer alone."""
+    return next(parts for parts in (32, 16, 8, 4, 2, 1) if out_dim % (groups * parts) == 0)

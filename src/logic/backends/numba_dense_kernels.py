@@ -83,7 +83,7 @@ def _exp(x: np.float32) -> np.float32:
 
 
 @numba.njit(inline="always")
-def _mix(weights: Floats, probabilities: Floats) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+def mix_gate(weights: Floats, probabilities: Floats) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """Write the softmax of a neuron's weights [16] to `probabilities`; return the mixture's bilinear form."""
     w = weights  # the largest by a tree: one comparison after the other would take as long as all the rest
     low = max(max(max(w[0], w[1]), max(w[2], w[3])), max(max(w[4], w[5]), max(w[6], w[7])))
@@ -115,6 +115,20 @@ def _weight_gradient(
     If probabilities has length 0, grad_weights [4] is the gradient of the coefficients themselves.
     """
     g0, g1, g2, g3 = _coefficient_gradient(a, b, g, lanes)
+    mixture_gradient(g0, g1, g2, g3, coefficients, probabilities, grad_weights)
+
+
+@numba.njit(inline="always")
+def mixture_gradient(
+    g0: np.float32,
+    g1: np.float32,
+    g2: np.float32,
+    g3: np.float32,
+    coefficients: Floats,
+    probabilities: Floats,
+    grad_weights: Floats,
+) -> None:
+    """Write one neuron's grad_weights [16] from the gradient of its coefficients; see `_weight_gradient`."""
     if len(probabilities) == 0:
         grad_weights[0] = g0
         grad_weights[1] = g1
@@ -197,7 +211,7 @@ def forward_relaxed(
         y: out, [out_dim, batch]. Per neuron and frame, two activations are read and one is written.
     """
     for n in numba.prange(len(y)):
-        c0, c1, c2, c3 = _mix(weights[n], probabilities[n])
+        c0, c1, c2, c3 = mix_gate(weights[n], probabilities[n])
         coefficients[n, 0] = c0
         coefficients[n, 1] = c1
         coefficients[n, 2] = c2
@@ -226,7 +240,7 @@ def forward_relaxed_sums(
     for group in numba.prange(groups):
         out = partial_sums[group]
         for n in range(len(weights) * group // groups, len(weights) * (group + 1) // groups):
-            c0, c1, c2, c3 = _mix(weights[n], probabilities[n])
+            c0, c1, c2, c3 = mix_gate(weights[n], probabilities[n])
             coefficients[n, 0] = c0
             coefficients[n, 1] = c1
             coefficients[n, 2] = c2

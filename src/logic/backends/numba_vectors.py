@@ -84,6 +84,19 @@ class Vectors:
         """Return ab + c, rounded once on any processor."""
         return self.call("fma", a, b, c)
 
+    def exp(self, x: ir.Value) -> ir.Value:
+        """Return exp of numbers from -87 to 0 to float32 precision, by Cephes' expf, with nothing rounded together."""
+        b = self.builder
+        k = self.call("floor", b.fadd(b.fmul(x, self.constant(1.44269504088896341)), self.constant(0.5)))
+        r = b.fsub(x, b.fmul(k, self.constant(0.693359375)))  # the two constants add up to ln 2
+        r = b.fsub(r, b.fmul(k, self.constant(-2.12194440e-4)))
+        p = self.constant(1.9875691500e-4)
+        for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+            p = b.fadd(b.fmul(p, r), self.constant(c))
+        exponent = b.add(b.fptosi(k, vector(INT)), self.constant(127, INT))
+        power = b.bitcast(b.shl(exponent, self.constant(23, INT)), vector(FLOAT))
+        return b.fmul(b.fadd(b.fadd(b.fmul(b.fmul(p, r), r), r), self.constant(1)), power)
+
     def sigmoid(self, x: ir.Value) -> ir.Value:
         """Return the sigmoid to float32 precision, by Cephes' expf."""
         b, zero, one = self.builder, self.constant(0), self.constant(1)
@@ -115,6 +128,19 @@ class Vectors:
             vectors = [self.folded(a, b, block) for a, b in pairs]
             block //= 2
         return vectors[0]
+
+    def interleaved(self, vectors: list[ir.Value]) -> list[ir.Value]:
+        """Return the lanes of 2, 4, 8 or 16 vectors in turns: lane 0 of all vectors, lane 1 of all, and so on.
+
+        With 16 vectors, this is the transposed matrix.
+        """
+        half = LANES // 2
+        masks = [[place for i in range(half) for place in (at + i, at + i + LANES)] for at in (0, half)]
+        constants = [ir.Constant(vector(INT), mask) for mask in masks]
+        for _ in range(len(vectors).bit_length() - 1):
+            pairs = list(zip(vectors[: len(vectors) // 2], vectors[len(vectors) // 2 :], strict=True))
+            vectors = [self.builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in constants]
+        return vectors
 
 
 def vector(element: ir.Type) -> ir.VectorType:
