@@ -331,8 +331,8 @@ def _nearest_existing(folder: Path) -> Path:
 @contextlib.contextmanager
 def file_lock(
     path: Path, waiting: str | None = None, check: Callable[[], None] = lambda: None, remove: bool = False
-) -> Iterator[None]:
-    """Hold an exclusive lock (flock) on `path`, which ends with the process however it dies.
+) -> Iterator[int]:
+    """Hold an exclusive lock (flock) on `path`, which ends with the process however it dies; yield its open file.
 
     Args:
         path: the lock file; it stays, empty.
@@ -363,7 +363,7 @@ def file_lock(
             if remove and not _is_file_at(path, file):  # its holder has removed it: another process may hold a new one
                 continue
             try:
-                yield
+                yield file.fileno()
             finally:
                 if remove:
                     with contextlib.suppress(OSError):

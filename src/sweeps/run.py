@@ -1,4 +1,4 @@
-"""Runs a sweep's jobs as processes of main.py, or lists them for a SLURM array."""
+"""Runs a sweep's jobs, each in a process of its own, or lists them for a SLURM array."""
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.command_line import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, StopSignals, UserError
+from src.distributed.launch import THREAD_VARIABLES
 from src.frame_cache.cache import MissingCacheError, fitting_cache
 from src.helpers import LOG, available_cores, format_duration
 from src.io_funcs import (
@@ -30,6 +31,7 @@ from src.jobs.finished import finished_result
 from src.jobs.folders import Job
 from src.options.machine import split_overrides
 from src.sweeps.specification import Sweep, SweepJob, keep_file, require_own_folder
+from src.sweeps.warm import Fork, can_fork, fork, import_for_jobs
 
 POLL_SECONDS = 0.1
 TAIL_BYTES = 1 << 16  # of a job's output, in which its last line is
@@ -38,7 +40,7 @@ TAIL_BYTES = 1 << 16  # of a job's output, in which its last line is
 @dataclass
 class _Running:
     job: SweepJob
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Fork
     began: float  # time.monotonic()
 
 
@@ -49,20 +51,22 @@ def run_sweep(sweep: Sweep, parallel: int, stop: StopSignals) -> None:
         UserError: if a frame cache is missing, or the sweep runs already.
         Stopped: a signal came; it was passed on to the jobs, which have saved their checkpoints.
     """
-    with _prepared_folder(sweep):
+    with _prepared_folder(sweep) as lock:
         waiting = [job for job in sweep.jobs if finished_result(job.config) is None]
         total = len(sweep.jobs)
         LOG.info("sweep %s: %d jobs, %d of them done", sweep.name, total, total - len(waiting))
         _require_caches(sweep, waiting)
         failures: dict[str, str] = {}
         _write_failures(sweep, failures)
+        if any(can_fork(job.config) for job in waiting):
+            import_for_jobs()
         running: list[_Running] = []
         said: set[str] = set()  # jobs that run elsewhere
         try:
             while (waiting or running) and stop.received is None:
                 while len(running) < parallel and (job := _next(waiting, said)) is not None:
                     LOG.info("job %s begins; %d wait", job.job_id, len(waiting))
-                    running.append(_start(sweep, job, parallel))
+                    running.append(_start(sweep, job, parallel, lock))
                 time.sleep(POLL_SECONDS)
                 if stop.received is not None:  # a signal to the whole group ends jobs too: they have not failed
                     break
@@ -125,19 +129,19 @@ def write_slurm_array(sweep: Sweep) -> Path | None:
 
 
 @contextlib.contextmanager
-def _prepared_folder(sweep: Sweep) -> Iterator[None]:
-    """Hold the sweep's folder locked, with a copy of its file in it."""
+def _prepared_folder(sweep: Sweep) -> Iterator[int]:
+    """Hold the sweep's folder locked, with a copy of its file in it; yield the open file that is the lock."""
     require_storages("PROJECT_STORAGE_DIR")
     require_own_folder(sweep)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(file_lock(sweep.folder / ".sweep.lock"))
+            lock = stack.enter_context(file_lock(sweep.folder / ".sweep.lock"))
         except BlockingIOError as error:
             raise UserError(f"sweep {sweep.name} is running already; wait for it or choose another name") from error
         except OSError as error:
             raise UserError(f"cannot write to project storage: {error}; see PROJECT_STORAGE_DIR") from error
         keep_file(sweep)
-        yield
+        yield lock
 
 
 def _require_caches(sweep: Sweep, jobs: list[SweepJob]) -> None:
@@ -165,21 +169,25 @@ def _require_caches(sweep: Sweep, jobs: list[SweepJob]) -> None:
         raise UserError("\n".join(["frame caches are missing; prepare them first:", *missing]))
 
 
-def _start(sweep: Sweep, job: SweepJob, parallel: int) -> _Running:
-    command = [sys.executable, str(REPOSITORY / "main.py"), str(sweep.base), f"--job_id={job.job_id}", "--resume"]
-    variables = {**os.environ}
-    if parallel > 1:  # each job would take all cores otherwise, and all together be slower than one by one
-        for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-            variables.setdefault(name, str(max(1, available_cores() // parallel)))
+def _start(sweep: Sweep, job: SweepJob, parallel: int, lock: int) -> _Running:
+    words = [str(REPOSITORY / "main.py"), str(sweep.base), f"--job_id={job.job_id}", "--resume"]
+    words += ["--override", job.override]
+    # Each job would take all cores otherwise, and all together be slower than one by one.
+    threads = max(1, available_cores() // parallel) if parallel > 1 else None
+    process: subprocess.Popen[bytes] | Fork
     with open_regular(_output(sweep, job), "wb") as output:
-        process = subprocess.Popen(
-            [*command, "--override", job.override], env=variables, stdout=output, stderr=subprocess.STDOUT
-        )
+        if can_fork(job.config):
+            process = fork(words, output, [lock], threads)
+        else:
+            shares = {} if threads is None else dict.fromkeys(THREAD_VARIABLES, str(threads))
+            process = subprocess.Popen(
+                [sys.executable, *words], env=shares | os.environ, stdout=output, stderr=subprocess.STDOUT
+            )
     return _Running(job, process, time.monotonic())
 
 
 def _note_end(sweep: Sweep, ended: _Running, failures: dict[str, str]) -> None:
-    job_id, code = ended.job.job_id, ended.process.returncode
+    job_id, code = ended.job.job_id, ended.process.wait()
     if code == EXIT_DONE:
         LOG.info("job %s is done after %s", job_id, format_duration(time.monotonic() - ended.began))
         return

@@ -1,7 +1,7 @@
 """The end of a training run: the test of its models, and the files that a finished run leaves."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from src import checkpoint
@@ -69,7 +69,7 @@ def finish(run: TrainingRun, stop: StopSignals) -> None:
         if progress.best_epoch == 0:  # without a val split the final model is the best one
             saved &= save_model(run, "best")
     if has_test_split and run.config.train.save_model and saved:
-        tests["best_test"] = _test_best(run, stop)
+        tests["best_test"] = _test_best(run, tests["test"], stop)
     save_metrics(run)
     checkpointed = save_checkpoint(run, to_project=True)
     result = _result(run, stopped_early, tests)
@@ -101,9 +101,11 @@ def _size(model: FrameModel) -> dict[str, int] | None:
     return circuit_size(circuit.simplified())._asdict()
 
 
-def _test_best(run: TrainingRun, stop: StopSignals) -> ModelTest:
+def _test_best(run: TrainingRun, final: ModelTest, stop: StopSignals) -> ModelTest:
     """Test the best model, whose file rank 0 reads: another machine may still see the file that was there before."""
     state, about = from_rank_zero(lambda: checkpoint.load_model_state(run.job.models / "best.safetensors"))
+    if about["step"] == final.step:  # the last epoch was the best
+        return replace(final, model="best")
     best = copy.deepcopy(run.model)
     best.load_state_dict(state)
     set_temperature(best, about["temperature"])

@@ -4,8 +4,11 @@ import csv
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests import small_job
 from tests.processes import wait_until
@@ -73,6 +76,42 @@ def test_a_sweep_that_is_killed_and_run_again_ends_in_the_table_of_an_uninterrup
     before = result_path(folder, "killed_learning_rate-0.05_s0").stat().st_mtime_ns
     assert "4 jobs, 4 of them done" in small_job.run(folder, "src/cli", "sweep", "killed.yaml")
     assert result_path(folder, "killed_learning_rate-0.05_s0").stat().st_mtime_ns == before
+
+
+def test_a_job_of_a_sweep_ends_with_the_bits_of_one_that_runs_alone(folder):
+    small_job.run(folder, "src/cli", "sweep", write(folder, "bits"), "--parallel=2")
+    options = "train.checkpoint_interval_minutes=0 train.epochs=2 train.learning_rate=0.01 base.seed=1"
+    small_job.run(folder, "main.py", "small.yaml", "--job_id=alone", "--override", options)
+    models = folder / "project/models"
+    job, alone = (load_file(models / name / "final.safetensors") for name in ("bits_learning_rate-0.01_s1", "alone"))
+    assert job.keys() == alone.keys()
+    assert all(torch.equal(job[name], alone[name]) for name in job)
+
+
+def test_jobs_outlive_a_sweep_that_is_killed_and_the_next_one_waits_for_them(folder):
+    sweep = start(folder, write(folder, "orphan", epochs=20))
+    job = "orphan_learning_rate-0.05_s0"
+    wait_for_step(folder, job, 5)
+    sweep.kill()
+    sweep.wait()
+    (folder / "orphan.yaml").write_text((folder / "orphan.yaml").read_text().replace("[0.05, 0.01]", "[0.05]"))
+    text = (folder / "orphan.yaml").read_text().replace("seeds: 2", "seeds: 1")
+    (folder / "orphan.yaml").write_text(text)
+    output = small_job.run(folder, "src/cli", "sweep", "orphan.yaml")
+    assert f"job {job} runs in another process; waiting for it" in output
+    assert f"job {job} begins" not in output
+    assert [row["seeds_done"] for row in table(folder, "orphan")] == ["1"]
+
+
+def test_a_job_that_is_killed_is_told_with_the_signal_and_the_others_go_on(folder):
+    sweep = start(folder, write(folder, "shot"))
+    wait_for_step(folder, "shot_learning_rate-0.05_s0", 5)
+    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    output, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1
+    assert "shot_learning_rate-0.05_s0 failed: ended by SIGKILL after: " in output
+    assert sorted(row["seeds_done"] for row in table(folder, "shot")) == ["1", "2"]
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGUSR1, 75), (signal.SIGINT, 130)])
