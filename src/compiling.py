@@ -7,6 +7,7 @@ import time
 from src.helpers import LOG
 
 _seconds = 0.0  # that this process has compiled
+_kernels = 0  # that it has compiled
 
 
 @functools.cache
@@ -26,9 +27,15 @@ def tell_again() -> None:
 
 
 def count(seconds: float) -> None:
-    """Add the time that a kernel took to compile."""
-    global _seconds
+    """Add a kernel, and the time that it took to compile."""
+    global _seconds, _kernels
     _seconds += seconds
+    _kernels += 1
+
+
+def compiled() -> int:
+    """Return how many kernels this process has compiled; those that a kernel calls are parts of it."""
+    return _kernels
 
 
 def working_clock() -> float:

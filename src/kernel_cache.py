@@ -3,16 +3,18 @@
 import functools
 import hashlib
 import multiprocessing
+import os
 import pickle
+import re
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 from numba.core import event
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
@@ -20,6 +22,7 @@ from src import compiling
 from src.helpers import LOG
 
 _FOLDER = "NUMBA_CACHE_DIR"
+_ROOT = Path(__file__).resolve().parents[1]  # where src is
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -80,14 +83,91 @@ class _CompileTimer(event.Listener):
 event.register("numba:compile", _CompileTimer())
 
 
+class _Locator:
+    """Where the kernels of a module are kept, and of which version they are, as numba asks for it."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._line, self._file = function.__code__.co_firstlineno, file
+        self._folder = kernel_folder()
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> "_Locator":
+        return cls(function, file)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return sources_digest(Path(self._file))
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    def ensure_cache_path(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+
+def kernel_folder() -> Path:
+    """Return the folder of compiled kernels.
+
+    It is NUMBA_CACHE_DIR, which may be read-only if it has all kernels, as in an image; else one beside the code; else,
+    where that cannot be written to, one of the user's.
+    """
+    if chosen := numba.config.CACHE_DIR:  # type: ignore[attr-defined]
+        return Path(chosen)
+    beside = _ROOT / "src/__pycache__"
+    if os.access(beside if beside.exists() else beside.parent, os.W_OK):
+        return beside
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "difflogic_tonic"
+
+
+def sources_digest(module: Path) -> str:
+    """Return a SHA-256 of the text of a module and of all modules of src that it imports, directly or not.
+
+    numba itself looks at the module alone, so what it has inlined from another one could be out of date. The text, not
+    the time of the file, tells: clones and images with the same text share their kernels.
+    """
+    found: dict[Path, bytes] = {}
+    waiting = [module]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found[path], imported = _text_and_imports(path)
+            waiting += imported
+    texts = sorted(hashlib.sha256(text).digest() for text in found.values())
+    return hashlib.sha256(b"".join(texts)).hexdigest()
+
+
+_IMPORT = re.compile(rb"^(?:from (src[\w.]*) import (\([^)]*\)|.*)|import (src[\w.]*))", re.MULTILINE)
+
+
+@functools.cache
+def _text_and_imports(path: Path) -> tuple[bytes, tuple[Path, ...]]:
+    """Return a module's text and the files of src that it imports, this one left out, since it inlines nothing."""
+    text = path.read_bytes()
+    names = set()
+    for package, members, module in _IMPORT.findall(text):
+        names |= {package or module} | {package + b"." + member for member in re.findall(rb"\w+", members)}
+    files = (_ROOT / name.decode().replace(".", "/") for name in names)
+    paths = (path for file in files for path in (file.with_suffix(".py"), file / "__init__.py"))
+    return text, tuple(path for path in paths if path.is_file() and path.name != Path(__file__).name)
+
+
+class _Kernels(CompileResultCacheImpl):
+    """numba's rules for what can be kept, with our place for it."""
+
+    _locator_classes: ClassVar = [_Locator]  # type: ignore[misc]
+
+
 class _KernelCache(FunctionCache):
-    """numba's cache of one function, in a verified file; a failure of the cache is no error."""
+    """numba's cache of one function, in verified files; a failure of the cache is no error."""
+
+    _impl_class = _Kernels
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        file = Path(self.cache_path, f"{self._impl.filename_base}.kernels.nbi")
         version = repr((numba.__version__, self._impl.locator.get_source_stamp()))
-        self._cache_file = _CacheFile(file, version)  # type: ignore[assignment]
+        self._cache_file = _CacheFiles(Path(self.cache_path), self._impl.filename_base, version)  # type: ignore[assignment]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -103,51 +183,47 @@ class _KernelCache(FunctionCache):
             warn_not_kept(error, _FOLDER)
 
 
-class _CacheFile:
-    """File of one function's compiled code for every signature: a SHA-256, then a pickled dict.
+class _CacheFiles:
+    """The files of one function's compiled code, one per signature and processor: a SHA-256, then the pickled code.
 
-    numba's own files have no checksum, so damaged machine code would run. It keeps two files per signature, which can
-    contradict each other after a full disk.
+    numba's own files have no checksum, so damaged machine code would run. It notes all signatures in one file, which
+    processes that compile at the same time overwrite for each other.
 
     Args:
-        path: the file.
-        version: what must be equal for the code to be used: numba's version and the source's hash.
+        folder: of the files.
+        name: what their names begin with.
+        version: what must be equal for the code to be used: numba's version and a digest of the sources.
     """
 
-    def __init__(self, path: Path, version: str) -> None:
-        self._path = path
+    def __init__(self, folder: Path, name: str, version: str) -> None:
+        self._folder, self._name = folder, name
         self._version = version.encode()
 
     def load(self, key: Any) -> Any:
-        """Return the data that was saved for a key; None if there is none."""
-        content = self._read().get(key)
-        return None if content is None else pickle.loads(content)
+        """Return the data that was saved for a key; None if there is none, or if it is damaged."""
+        try:
+            content = self._path(key).read_bytes()
+        except OSError:
+            return None
+        digest, packed = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        return pickle.loads(packed) if digest == self._digest(packed) else None
 
     def save(self, key: Any, data: Any) -> None:
-        """Add the data of a key to the file; OSError if the disk does not take it."""
-        self._write({**self._read(), key: dumps(data)})
-
-    def flush(self) -> None:
-        """Forget everything."""
-        self._write({})
-
-    def _read(self) -> dict[Any, bytes]:
-        """Return what the file holds; nothing if it is missing, damaged or of another version."""
+        """Write the data of a key; OSError if the disk does not take it."""
+        packed, path = dumps(data), self._path(key)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            content = self._path.read_bytes()
-        except OSError:
-            return {}
-        digest, packed = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        if digest != hashlib.sha256(self._version + packed).digest():
-            return {}
-        found: dict[Any, bytes] = pickle.loads(packed)
-        return found
-
-    def _write(self, entries: dict[Any, bytes]) -> None:
-        packed = dumps(entries)
-        temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            temporary.write_bytes(hashlib.sha256(self._version + packed).digest() + packed)
-            temporary.replace(self._path)
+            temporary.write_bytes(self._digest(packed) + packed)
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Do nothing: files of other sources have other names."""
+
+    def _path(self, key: Any) -> Path:
+        """Return the file of a key, which is a signature, a processor, and the function's bytecode."""
+        return self._folder / f"{self._name}.{self._digest(repr(key).encode()).hex()[:16]}.kernel"
+
+    def _digest(self, content: bytes) -> bytes:
+        return hashlib.sha256(self._version + content).digest()

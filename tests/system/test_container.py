@@ -373,7 +373,7 @@ def test_an_export_of_a_model_that_is_not_there_makes_nothing(trained, tmp_path)
 @pytest.mark.slow
 def test_compiled_kernels_are_used_again(prepared):
     def kernels():  # one that is compiled again is written again
-        return {path: path.stat().st_mtime_ns for path in (prepared.folder / "scratch/cache/numba").rglob("*.nbi")}
+        return {path: path.stat().st_mtime_ns for path in (prepared.folder / "scratch/cache/numba").rglob("*.kernel")}
 
     prepared.run("train.sh", "small.yaml", "first")
     before = kernels()
