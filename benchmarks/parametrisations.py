@@ -4,9 +4,9 @@
         [--fan-in 2|4|6]
 
 Ours are the networks of `create_model`, from packed frames to Adam. torchlogix's (raw, light, warp; on the CPU in
-float32) get unpacked frames for free, which favours them. Before anything is timed, each pair is checked to give
-the same outputs and gradients on the same weights and connections. Gates of four and six inputs are light and walsh
-only, in torchlogix (`lut_rank`) too; both get fused Adam.
+float32), as it is and compiled by `torch.compile`, get unpacked frames for free, which favours them. Before anything
+is timed, all are checked to give the same outputs and gradients on the same weights and connections. Gates of four and
+six inputs are light and walsh only, in torchlogix (`lut_rank`) too; all get fused Adam.
 
 Memory counts the weights with their gradients and Adam's two moments, and what a forward keeps for the backward.
 """
@@ -46,7 +46,7 @@ def pair(
     with_theirs: bool,
     fan_in: int,
 ) -> list[Contestant]:
-    """Return our network and torchlogix's with the same weights and connections."""
+    """Return our network and torchlogix's, as it is and compiled, with the same weights and connections."""
     options = DiffLogicOptions(num_neurons=neurons, num_layers=layers, parametrisation=parametrisation, fan_in=fan_in)
     torch.manual_seed(0)
     model = create_model(Model(difflogic=options), FRAME_SHAPE, CLASSES).to(packed.device)
@@ -59,14 +59,18 @@ def pair(
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=0.01, fused=True)
     found = [Contestant(f"ours, {parametrisation}", forward, parameters, optimizer)]
-    if with_theirs:
-        network = _torchlogix(model, THEIRS[parametrisation], fan_in)
+    for suffix, finish in (("", _as_it_is), (", compiled", torch.compile)) if with_theirs else ():
+        network: Any = finish(_torchlogix(model, THEIRS[parametrisation], fan_in))
         flat = unpack_frames(packed, FRAME_SHAPE, dtype).flatten(1)
         parameters = list(network.parameters())
         optimizer = torch.optim.Adam(parameters, lr=0.01, fused=True)
-        name = f"torchlogix, {THEIRS[parametrisation]}"
+        name = f"torchlogix, {THEIRS[parametrisation]}{suffix}"
         found.append(Contestant(name, functools.partial(network, flat), parameters, optimizer))
     return found
+
+
+def _as_it_is(network: nn.Module) -> nn.Module:
+    return network
 
 
 def _torchlogix(model: DiffLogic, parametrization: str, fan_in: int) -> nn.Module:
@@ -96,6 +100,13 @@ def _order(dense: Any, parametrization: str, fan_in: int) -> list[int]:
     gates = GateWeights(weights, options, relaxed=True)
     ours = gates.outputs(gates.tables())
     return torch.cdist(theirs, ours).argmin(1).tolist()
+
+
+def _ratio(steps: dict[str, float], name: str) -> str:
+    """Return how many of our steps of the same parametrisation a contestant's step takes."""
+    ours = {theirs: f"ours, {own}" for own, theirs in THEIRS.items()}
+    of_name = name.split(", ")[1]
+    return f"{steps[name] / steps[ours[of_name]]:.1f}" if of_name in ours and name.startswith("torchlogix") else ""
 
 
 def kept_bytes(contestant: Contestant) -> int:
@@ -139,9 +150,8 @@ def main() -> None:
 
     found: list[Contestant] = []
     with_theirs = device.type == "cpu" and dtype == torch.float32
-    for parametrisation in THEIRS:
-        if arguments.fan_in > 2 and not PARAMETRISATIONS.load(parametrisation).learns_tables:
-            continue
+    parametrisations = [name for name in THEIRS if arguments.fan_in == 2 or PARAMETRISATIONS.load(name).learns_tables]
+    for parametrisation in parametrisations:
         both = pair(parametrisation, packed, neurons, layers, dtype, with_theirs, arguments.fan_in)
         if with_theirs:
             print(f"{parametrisation}: largest relative difference {check_agreement(both, labels, dtype):.0e}")
@@ -154,6 +164,7 @@ def main() -> None:
         for contestant in found
     }
     times = measure(found, labels)
+    medians_of = {name: statistics.median(phases["step"]) for name, phases in times.items()}
     rows = []
     for name, phases in times.items():
         medians = {phase: statistics.median(seconds) for phase, seconds in phases.items()}
@@ -164,9 +175,10 @@ def main() -> None:
                 *(f"{1e3 * medians[phase]:.2f}" for phase in ("forward", "backward", "step")),
                 f"{1e3 * steps[len(steps) // 4]:.2f}-{1e3 * steps[-len(steps) // 4]:.2f}",
                 *(f"{size / 1e6:.1f}" for size in memory[name]),
+                _ratio(medians_of, name),
             ]
         )
-    header = ["", "forward ms", "backward ms", "step ms", "quartiles", "weights, Adam MB", "kept MB"]
+    header = ["", "forward ms", "backward ms", "step ms", "quartiles", "weights, Adam MB", "kept MB", "steps of ours"]
     print(format_table(header, rows))
 
 

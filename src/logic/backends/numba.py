@@ -76,7 +76,7 @@ class Numba(Backend):
         return _soft(x, gates, connections, grad_factor, groups)
 
     def stack_sums(self, x: torch.Tensor, layers: Sequence[StackedLayer], groups: int) -> torch.Tensor:
-        """Compute layers of soft gates of two inputs in one call, without keeping activations."""
+        """Compute layers whose gates are bilinear forms of two inputs in one call, without keeping activations."""
         logits = [layer.gates.soft_logits() for layer in layers] if _all_bilinear(x, layers) else []
         if not logits:
             return super().stack_sums(x, layers, groups)
@@ -118,9 +118,9 @@ class Numba(Backend):
 
 
 def _all_bilinear(x: torch.Tensor, layers: Sequence[StackedLayer]) -> bool:
-    """Return whether layers on float32 are soft and alike, and what their gates give is a bilinear form."""
+    """Return whether layers on float32 are alike, and what their gates give is a bilinear form of two inputs."""
     first = layers[0].gates
-    alike = all(layer.gates.options == first.options and layer.gates.soft for layer in layers)
+    alike = all(layer.gates.options == first.options and layer.gates.relaxed == first.relaxed for layer in layers)
     return alike and x.dtype == torch.float32 and first.after == FORM and not first.options.has_tables
 
 
