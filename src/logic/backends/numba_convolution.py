@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -73,9 +74,8 @@ class _Convolution(torch.autograd.Function):
         chunks = -(-x.shape[1] // LANES)
         size = len(y) * LANES if any(ctx.needs_input_grad) else 0
         winners = torch.empty(chunks, size, dtype=torch.uint8)
-        kernels.forward(
-            x.numpy(), coefficients.numpy(), trees.offsets, s, *trees.sizes(after), y.numpy(), winners.numpy()
-        )
+        arguments = [x.numpy(), coefficients.numpy(), trees.offsets, s, *trees.sizes(after), _bands(trees, 1)]
+        kernels.forward(*arguments, y.numpy(), winners.numpy())
         ctx.save_for_backward(x, coefficients, winners)
         ctx.trees, ctx.grad_factor, ctx.after = trees, grad_factor, after
         return y
@@ -99,6 +99,7 @@ class _Convolution(torch.autograd.Function):
             winners.numpy(),
             grad.contiguous().numpy(),
             ctx.grad_factor,
+            _bands(trees, 2 if ctx.needs_input_grad[0] else 1),
             grad_x.numpy(),
             grad_coefficients.numpy(),
             slopes.numpy(),
@@ -111,6 +112,13 @@ class _Convolution(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _bands(trees: NumbaTrees, number: int) -> NDArray[np.float32]:
+    """Return bands of zeros, so many for each thread."""
+    zeros = torch.zeros(numba.get_num_threads(), number * kernels.band_size(trees.shape))
+    bands: NDArray[np.float32] = zeros.numpy()
+    return bands
 
 
 def _sum_of_chunks(partial: torch.Tensor) -> torch.Tensor:

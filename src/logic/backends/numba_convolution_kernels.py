@@ -2,8 +2,8 @@
 
 A chunk has one frame per lane, so a pixel of its frames is a vector. A whole tree in a pooling window is one run of
 instructions on such vectors, which keeps the inside of the tree in registers. Windows are worked on row by row, from a
-band of a chunk's frames. The band holds the rows that the windows read, padded with zeros, and mostly stays in the
-second-level cache.
+band of a chunk's frames. The band holds the rows that some rows of windows read, padded with zeros, and mostly stays in
+the second-level cache.
 
 Every kernel is parallel over chunks. Their number depends on the batch alone, and sums over chunks are taken in order,
 so results do not depend on the number of threads. No kernel uses fastmath; numba_dense_kernels.py says why.
@@ -26,6 +26,7 @@ from src.logic.trees import Geometry
 
 Floats = NDArray[np.float32]
 
+_BAND_BYTES = 1 << 19  # of a band with more than one row of windows, so that it stays in the second-level cache
 _PREFETCHED = 2  # channels ahead: a row of one is too short for the processor to see what comes
 
 
@@ -342,59 +343,85 @@ def _row_size(shape: Geometry) -> int:
 
 
 @cached_njit(nogil=True)
+def _rows_of_band(shape: Geometry) -> int:
+    """Return the number of rows of a band: those of a few rows of windows, as many as _BAND_BYTES hold, or of one."""
+    more = (_BAND_BYTES // (_row_size(shape) * 4) - _rows_of_windows(shape)) // shape.pool
+    return _rows_of_windows(shape) + min(max(more, 0), shape.out_height - 1) * shape.pool
+
+
+@cached_njit(nogil=True)
+def band_size(shape: Geometry) -> int:
+    """Return the size of a band, [rows, channels, padded width, lanes] and flat."""
+    return _rows_of_band(shape) * _row_size(shape)
+
+
+@cached_njit(nogil=True)
+def _place_in_band(h: int, shape: Geometry) -> int:
+    """Return the row of the band where the row h of windows begins."""
+    return h * shape.pool % (_rows_of_band(shape) - _rows_of_windows(shape) + shape.pool)
+
+
+@cached_njit(nogil=True)
 def _advance(band: Floats, shape: Geometry) -> None:
-    """Move the rows that the next row of windows reads too to the front of the band."""
-    moved = shape.pool * _row_size(shape)
-    for i in range(0, len(band) - moved, LANES):
+    """Move the rows at the end of the band, which the next row of windows reads too, to its front."""
+    size = (_rows_of_windows(shape) - shape.pool) * _row_size(shape)
+    moved = len(band) - size
+    for i in range(0, size, LANES):
         _move(band, moved + i, band, i, np.float32(1))
 
 
 @cached_njit(nogil=True)
 def _fill(band: Floats, h: int, x: Floats, first: int, count: int, shape: Geometry) -> None:
-    """Fill the band of row h of windows from frames first to first + count of x [channels * height * width, batch].
+    """Bring the rows that row h of windows reads, of frames first to first + count of x, into the band.
 
-    The band, [rows, channels, padded width, lanes] and flat, is that of row h - 1, or zeros.
+    x is [channels * height * width, batch]. The band is that of row h - 1, and 0 where frames are padded at the sides.
     """
     s = shape
-    rows, size = _rows_of_windows(s), _row_size(s)
+    rows, size, place = _rows_of_windows(s), _row_size(s), _place_in_band(h, s)
     flat, batch, ahead = x.reshape(-1), x.shape[1], _PREFETCHED * s.height * s.width
-    if h > 0:
+    if h > 0 and place == 0:
         _advance(band, s)
     for r in range(0 if h == 0 else max(rows - s.pool, 0), rows):
-        row = h * s.pool + r - s.before
+        row, begin = h * s.pool + r - s.before, (place + r) * size
         if not 0 <= row < s.height:
-            band[r * size : (r + 1) * size] = np.float32(0)
+            band[begin : begin + size] = np.float32(0)
             continue
         for channel in range(s.channels):
             pixel = (channel * s.height + row) * s.width
-            place = r * size + (channel * s.padded_width + s.before) * LANES
+            at = begin + (channel * s.padded_width + s.before) * LANES
             for column in range(s.width):
                 _prefetch(flat, (pixel + ahead + column) * batch + first, 0)
-                _read(x, pixel + column, first, count, band, place + column * LANES)
+                _read(x, pixel + column, first, count, band, at + column * LANES)
 
 
 @cached_njit(nogil=True)
 def _drain(band: Floats, h: int, scale: np.float32, x: Floats, first: int, count: int, shape: Geometry) -> None:
-    """Copy the rows that no later row of windows reads from the band to the gradient of x, times scale."""
+    """Copy the rows that no later row of windows reads from the band to the gradient of x, times scale.
+
+    They are zeros afterwards, and after the last row of windows all of the band is.
+    """
     s = shape
-    rows, size = _rows_of_windows(s), _row_size(s)
+    rows, size, place = _rows_of_windows(s), _row_size(s), _place_in_band(h, s)
     zeros = np.zeros(LANES, np.float32)
     flat, batch, ahead = x.reshape(-1), x.shape[1], _PREFETCHED * s.height * s.width
-    for r in range(s.padded_height - h * s.pool if h == s.out_height - 1 else s.pool):
-        row = h * s.pool + r - s.before
-        if not 0 <= row < s.height:
-            continue
-        for channel in range(s.channels):
-            pixel = (channel * s.height + row) * s.width
-            place = r * size + (channel * s.padded_width + s.before) * LANES
-            for column in range(s.width):
-                if r < rows:
-                    _prefetch(flat, (pixel + ahead + column) * batch + first, 1)
-                    _write(band, place + column * LANES, scale, x, pixel + column, first, count)
-                else:
-                    _write(zeros, 0, scale, x, pixel + column, first, count)
-    _advance(band, s)
-    band[max(rows - s.pool, 0) * size :] = np.float32(0)
+    is_last = h == s.out_height - 1
+    for r in range(s.padded_height - h * s.pool if is_last else s.pool):
+        row, begin = h * s.pool + r - s.before, (place + r) * size
+        if 0 <= row < s.height:
+            for channel in range(s.channels):
+                pixel = (channel * s.height + row) * s.width
+                at = begin + (channel * s.padded_width + s.before) * LANES
+                for column in range(s.width):
+                    if r < rows:
+                        _prefetch(flat, (pixel + ahead + column) * batch + first, 1)
+                        _write(band, at + column * LANES, scale, x, pixel + column, first, count)
+                    else:
+                        _write(zeros, 0, scale, x, pixel + column, first, count)
+        if r < rows:
+            band[begin : begin + size] = np.float32(0)
+    if not is_last and _place_in_band(h + 1, s) == 0:
+        _advance(band, s)
+        band[(rows - s.pool) * size :] = np.float32(0)
 
 
 @cached_njit(nogil=True, parallel=True)
@@ -406,6 +433,7 @@ def forward(
     leaves: Length,
     positions: Length,
     after: Length,
+    bands: Floats,
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
@@ -417,13 +445,15 @@ def forward(
         offsets: of `leaf_offsets`.
         shape: the layer's.
         leaves, positions, after: `length` of a tree's leaves, a window's positions, and FORM, SIGMOID or STEP.
+        bands: zeros, [threads, band_size].
         y: out, [kernels * out_height * out_width, batch].
         winners: out, [chunks, kernels * out_height * out_width * lanes], the position in its window of the largest,
             the first of equal ones; or [chunks, 0].
     """
     for chunk in numba.prange(len(winners)):
         sizes = (leaves, positions, after)
-        _forward_chunk(x, coefficients, offsets, shape, sizes, chunk * LANES, y, winners[chunk])
+        band = bands[numba.get_thread_id()]
+        _forward_chunk(x, coefficients, offsets, shape, sizes, chunk * LANES, band, y, winners[chunk])
 
 
 @cached_njit(nogil=True)
@@ -434,25 +464,26 @@ def _forward_chunk(
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
     first: int,
+    band: Floats,
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
     s = shape
     batch = x.shape[1]
     count, keep = min(LANES, batch - first), len(winners) > 0
-    band = np.zeros(_rows_of_windows(s) * _row_size(s), np.float32)
     # Where a chunk is full, its lanes go where they belong; else to a place of their own first.
     all_y, lanes = y.reshape(-1), np.empty(LANES, np.float32)
     best = all_y if count == LANES else lanes
     won = winners if keep else np.empty(LANES, np.uint8)
     for h in range(s.out_height):
         _fill(band, h, x, first, count, s)
+        begin = _place_in_band(h, s) * _row_size(s)
         for k in range(s.kernels):
             for w in range(s.out_width):
-                row = (k * s.out_height + h) * s.out_width + w
+                row, start = (k * s.out_height + h) * s.out_width + w, begin + w * s.pool * LANES
                 best_at = row * batch + first if count == LANES else 0
                 won_at = row * LANES if keep else 0
-                window(band, w * s.pool * LANES, k, offsets, coefficients, sizes, best, best_at, won, won_at)
+                window(band, start, k, offsets, coefficients, sizes, best, best_at, won, won_at)
                 if count < LANES:
                     _write(lanes, 0, np.float32(1), y, row, first, count)
 
@@ -470,6 +501,7 @@ def backward(
     winners: NDArray[np.uint8],
     grad_y: Floats,
     scale: float,
+    bands: Floats,
     grad_x: Floats,
     grad_coefficients: Floats,
     slopes: Floats,
@@ -481,6 +513,7 @@ def backward(
         candidates: where those of each leaf are, int64 [kernels, pool * pool, leaves, candidates]; there may be none.
         grad_y: [kernels * out_height * out_width, batch].
         scale: multiplies grad_x.
+        bands: zeros, [threads, band_size], or twice as much where the inputs need a gradient.
         grad_x: out, like x; or of size 0 where the inputs need no gradient.
         grad_coefficients: out, [chunks, kernels * (leaves - 1), 4], to be added up.
         slopes: out, [chunks, kernels, leaves, candidates], to be added up: how the loss grows with the share that each
@@ -498,6 +531,7 @@ def backward(
             grad_y,
             chunk * LANES,
             np.float32(scale),
+            bands[numba.get_thread_id()],
             grad_x,
             grad_coefficients[chunk],
             slopes[chunk],
@@ -525,6 +559,7 @@ def _backward_chunk(
     grad_y: Floats,
     first: int,
     scale: np.float32,
+    bands: Floats,
     grad_x: Floats,
     grad_coefficients: Floats,
     slopes: Floats,
@@ -532,8 +567,7 @@ def _backward_chunk(
     s = shape
     gates, batch, of_tree = s.leaves - 1, x.shape[1], s.leaves * candidates.shape[3]
     count = min(LANES, batch - first)
-    band = np.zeros(_rows_of_windows(s) * _row_size(s), np.float32)
-    grad_band = np.zeros(len(band) if grad_x.size > 0 else 0, np.float32)
+    band, grad_band = bands[: band_size(s)], bands[band_size(s) :]
     all_grads, lanes = grad_y.reshape(-1), np.empty(LANES, np.float32)
     grads = all_grads if count == LANES else lanes
     sums, leaf_slopes = np.zeros((gates, 4, LANES), np.float32), np.zeros((of_tree, LANES), np.float32)
@@ -543,10 +577,11 @@ def _backward_chunk(
     all_slopes[:] = np.float32(0)
     for h in range(s.out_height):
         _fill(band, h, x, first, count, s)
+        begin = _place_in_band(h, s) * _row_size(s)
         for k in range(s.kernels):
             of_leaves = candidates[k]
             for w in range(s.out_width):
-                row, start = (k * s.out_height + h) * s.out_width + w, w * s.pool * LANES
+                row, start = (k * s.out_height + h) * s.out_width + w, begin + w * s.pool * LANES
                 if count < LANES:
                     _read(grad_y, row, first, count, lanes, 0)
                 at = row * batch + first if count == LANES else 0
