@@ -34,6 +34,7 @@ class Family:
 
     Attributes:
         synth: the command of Yosys that synthesises a whole design for it.
+        map_luts: the command that makes LUTs of gates in that.
         lut_inputs: number of inputs of a LUT.
         source: the data sheet that the numbers of the devices are from.
         devices: from the smallest to the largest.
@@ -46,6 +47,7 @@ class Family:
     """
 
     synth: str
+    map_luts: str
     lut_inputs: int
     source: str
     devices: tuple[Device, ...]
@@ -76,10 +78,10 @@ class Family:
                 sum(
                     number * each
                     for cell, number in cells.items()
-                    for pattern, each in kinds.items()
+                    for pattern, each in {**kinds, **mapped}.items()
                     if re.fullmatch(pattern, cell)
                 )
-                for kinds in self.cells
+                for kinds, mapped in zip(self.cells, _MAPPED, strict=True)
             )
         )
 
@@ -88,9 +90,13 @@ def _xilinx(name: str, luts: int, block_rams: int) -> Device:
     return Device(name, Resources(luts, 2 * luts, block_rams))
 
 
+# Yosys's own cells that each become one of the family's.
+_MAPPED: tuple[dict[str, int], ...] = ({r"\$lut": 1}, {r"\$_S?DFFE?_\w+": 1}, {})
+
 FAMILIES = {
     "ice40": Family(
         synth="synth_ice40",
+        map_luts="abc -lut 4",
         lut_inputs=4,
         source="Lattice FPGA-DS-02029 and FPGA-DS-02008",  # a logic cell is a LUT and a register
         devices=(
@@ -107,6 +113,7 @@ FAMILIES = {
     "ecp5": Family(
         # Without -nowidelut, LUTs are joined for functions of more inputs, and a network takes up to twice as many.
         synth="synth_ecp5 -nowidelut",
+        map_luts="abc -lut 4",
         lut_inputs=4,
         source="Lattice FPGA-DS-02012",
         devices=(
@@ -126,6 +133,7 @@ FAMILIES = {
     ),
     "xilinx": Family(
         synth="synth_xilinx -nowidelut -nodsp -flatten -noiopad -noclkbuf",
+        map_luts="abc -luts 2:2,3,6:5",  # as the script has it
         lut_inputs=6,
         source="AMD DS180",  # slices of four LUTs and eight registers; block RAMs of 36 Kb
         devices=(

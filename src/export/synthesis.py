@@ -19,8 +19,10 @@ from src.export.yosys import count_cells
 from src.helpers import LOG, format_duration
 
 FREQUENCY = 100  # MHz, what nextpnr aims at; it says what it reached
-MOST_NAMED = 3_000_000  # characters of a design whose wires get names for people; those of 55,000 gates take 10 minutes
+# Characters of a design that is synthesised as a whole, with names of wires for people; 55,000 gates take an hour.
+MOST_WHOLE = 3_000_000
 SEED = 1  # of nextpnr's placement
+_NETWORK = ["proc", "opt_expr", "opt_dff", "opt_clean", "simplemap"]  # gates, and registers with their enables
 _DOES_NOT_FIT = re.compile("unable to (place|find)|failed to place", re.IGNORECASE)  # what nextpnr says of it
 
 
@@ -34,11 +36,13 @@ class Design:
         what: what it is, for people.
         latency_cycles: clock cycles from the last event of a frame to its class; None if that was not worked out.
         cycles_per_event, cycles_per_frame: clock cycles for each; None if that was not worked out.
+        network: the file with a module of two-input gates and registers alone, if there is one.
     """
 
     top: str
     files: dict[str, str]
     what: str = ""
+    network: str | None = None
     latency_cycles: int | None = None
     cycles_per_event: float | None = None
     cycles_per_frame: float | None = None
@@ -140,10 +144,15 @@ def synthesize(design: Design, family: str, check: Callable[[], None] = lambda: 
         for file_name, content in design.files.items():
             (folder / file_name).write_text(content)
         LOG.info("yosys synthesises %s for %s", design.top, family)
-        cells = _synthesize(design, target, folder, check)
+        apart = design.network is not None and len(design.files[design.network]) > MOST_WHOLE
+        cells = (_synthesize_apart if apart else _synthesize)(design, target, folder, check)
         found = target.resources(cells)
         LOG.info("yosys: %s LUTs, %s registers, %s block RAMs", *(f"{number:,}" for number in vars(found).values()))
-        placed = _place_and_route(design, target, found, folder, check) if target.place_and_route else None
+        placed = None
+        if target.place_and_route and apart:
+            LOG.warning("%s is too large to be placed and routed: its clock stays unknown", design.top)
+        elif target.place_and_route:
+            placed = _place_and_route(design, target, found, folder, check)
     fmax = None if placed is None else placed.fmax
     takes = found if placed is None else placed.takes
     return Hardware(
@@ -175,19 +184,35 @@ def _synthesize(design: Design, target: Family, folder: Path, check: Callable[[]
     reads = [f"read_blif -wideports {name}; simplemap" for name in design.files if name.endswith(".blif")]
     reads += [f"read_verilog {name}" for name in design.files if name.endswith(".v")]
     script = [*reads, f"{target.synth} -top {design.top} -run :check"]
-    if target.place_and_route and sum(map(len, design.files.values())) <= MOST_NAMED:
+    if target.place_and_route and sum(map(len, design.files.values())) <= MOST_WHOLE:
         script.append("autoname")
-    script += [
-        "hierarchy -check",
-        "check -noinit",
-        "tee -q -o cells.json stat -json",
-        "blackbox =A:whitebox",
-        "write_json design.json",
-    ]
+    script += ["hierarchy -check", "check -noinit"]
+    return _cells(script, ["blackbox =A:whitebox", "write_json design.json"], design.top, folder, check)
+
+
+def _synthesize_apart(design: Design, target: Family, folder: Path, check: Callable[[], None]) -> dict[str, int]:
+    """Return the cells of a design whose network is large: those of the network, and those of the rest without it.
+
+    The network's gates become LUTs, without the passes for arithmetic, memories and state machines that the family's
+    script has: it has none of them, and they take an hour.
+    """
+    assert design.network is not None
+    module = Path(design.network).stem
+    head = design.files[design.network].partition(");")[0]
+    (folder / "box.v").write_text(f"(* blackbox *)\n{head[head.index(f'module {module}') :]});\nendmodule\n")
+    others = [name for name in design.files if name != design.network]
+    network = [f"read_verilog {design.network}", f"hierarchy -check -top {module}", *_NETWORK, target.map_luts, "clean"]
+    rest = [f"read_verilog {' '.join(others)} box.v", f"{target.synth} -top {design.top} -run :check"]
+    found = [_cells(script, [], design.top, folder, check) for script in (network, rest)]
+    return {cell: sum(cells.get(cell, 0) for cells in found) for cell in [*found[0], *found[1]] if cell != module}
+
+
+def _cells(script: list[str], last: list[str], top: str, folder: Path, check: Callable[[], None]) -> dict[str, int]:
+    """Run a script of yosys in a folder; return the cells that the design has then, and do `last`."""
     try:
-        run_tool("yosys", ["-p", "; ".join(script)], folder, check=check)
+        run_tool("yosys", ["-p", "; ".join([*script, "tee -q -o cells.json stat -json", *last])], folder, check=check)
     except ToolError as error:
-        raise RunError(f"yosys failed to synthesise {design.top}: {error}") from None
+        raise RunError(f"yosys failed to synthesise {top}: {error}") from None
     return count_cells((folder / "cells.json").read_text())
 
 

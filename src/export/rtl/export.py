@@ -74,6 +74,7 @@ def export(exported: ExportedModel) -> Export:
     hardware = Design(
         f"{name}_pins",
         verilog,
+        network=f"{name}_network.v",
         what=f"{len(circuit.gates):,} gates in {num_stages} stages, with everything from events to classes",
         latency_cycles=front_cycles(plan) + num_stages,
         cycles_per_event=cycles_per_event,

@@ -1,15 +1,22 @@
 """The folder of streaming hardware: which files it has, and what they say."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from src.command_line import UserError
 from src.config import Config
+from src.export import synthesis
+from src.export.devices import FAMILIES
 from src.export.exported import ExportedModel
 from src.export.rtl.export import export
 from src.export.rtl.lists import MOST_COLUMNS
+from src.export.synthesis import synthesize
+from src.helpers import LOG
 from src.model import create_model
 from src.options import with_option
+from tests.export.exports import need
 
 SENSOR = (9, 7, 2)
 DATA = {"name": "NMNIST", "data_root": "nowhere", "events_per_frame": 20, "overlap": 5}
@@ -79,3 +86,21 @@ def test_the_page_says_the_limits(options, limit):
 def test_hardware_of_one_class_is_refused():
     with pytest.raises(UserError, match="net has one class, so hardware has nothing to find"):
         export(exported_model(classes=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["ice40", "ecp5", "xilinx"])
+def test_a_large_network_is_synthesised_apart_and_takes_as_much(family, monkeypatch, caplog):
+    need("yosys")
+    monkeypatch.setattr(LOG, "propagate", True)
+    design = export(exported_model()).design(family)
+    family_without_nextpnr = replace(FAMILIES[family], place_and_route="")
+    monkeypatch.setitem(FAMILIES, family, family_without_nextpnr)
+    whole = synthesize(design, family)
+    monkeypatch.setitem(FAMILIES, family, replace(family_without_nextpnr, place_and_route="yosys"))
+    monkeypatch.setattr(synthesis, "MOST_WHOLE", 0)
+    apart = synthesize(design, family)
+    assert apart.luts == pytest.approx(whole.luts, rel=0.05)
+    assert apart.registers == pytest.approx(whole.registers, rel=0.02)
+    assert apart.block_rams == whole.block_rams
+    assert "net_pins is too large to be placed and routed" in caplog.text
