@@ -25,7 +25,7 @@ sys.path.insert(0, str(REPOSITORY))
 from benchmarks.machine import describe_machine
 from src.helpers import format_duration, format_table
 
-NAMES = ("nmnist_ice40", "nmnist_ecp5", "demo_ecp5", "nmnist_difflogic", "demo_difflogic")
+NAMES = ("nmnist_ice40", "nmnist_ecp5", "nmnist_xilinx", "demo_ecp5", "nmnist_difflogic", "demo_difflogic")
 RUNS = [f"configs/{name}.yaml" for name in NAMES]
 HEADER = ["run", "family", "by vote %", "gates", "LUTs", "registers", "block RAMs", "device", "full %", "MHz", "cycles"]
 HEADER += ["ns", "million events/s", "seconds"]

@@ -106,7 +106,7 @@ class Dataset:
 
     @cached_property
     def row_bytes(self) -> int:
-        """How many bytes a row takes, if its shape is [N] or [N, M]."""
+        """Number of bytes per row, if the shape is [N] or [N, M]."""
         width = self.shape[1] if self.shape is not None and len(self.shape) == 2 else 1
         return max(1, self.dtype.itemsize * width)
 
@@ -138,7 +138,7 @@ class Dataset:
 
     @cached_property
     def chunk_places(self) -> list[tuple[tuple[int, ...], int, int | None, int]] | None:
-        """Of each chunk: its first indices, the filters that it did not go through (a bit for each), its beginning in
+        """For each chunk: its first indices, the filters that it did not go through (a bit for each), its beginning in
         the file, and its bytes there; None if the HDF5 library is too old to list them."""
         if not hasattr(self.id, "chunk_iter"):
             return None

@@ -132,7 +132,7 @@ def _input_gradients(
         rows, first, second, forms, gate: see `_gate`.
         above: the row with the gradient of the gate's output.
         factor: multiplies the gradients.
-        shift: how many rows a row of activations is behind the row of its gradient.
+        shift: number of an activation's row, less that of its gradient's row.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
