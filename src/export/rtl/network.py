@@ -8,6 +8,8 @@ from src.export.rtl.bits import VOTE_BITS, bits_for
 from src.export.rtl.lists import unused_wire, wrapped
 from src.export.verilog import EXPRESSIONS
 
+REGISTERS_PER_BLOCK = 100  # since yosys takes a time that grows with the square of a block's registers
+
 
 def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[str, int]:
     """Return NAME_network, which takes a frame in each cycle, and its number of stages.
@@ -27,8 +29,9 @@ def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[
         assigns.append(f"    assign {bus} = {{\n{bits}\n    }};")
     declarations, updates = pipeline.registers()
     blocks = [
-        "\n".join([f"        if (frame_at[{stage}]) begin", *lines_of_stage, "        end"])
+        _block(stage, lines_of_stage[first : first + REGISTERS_PER_BLOCK])
         for stage, lines_of_stage in enumerate(updates)
+        for first in range(0, max(1, len(lines_of_stage)), REGISTERS_PER_BLOCK)
     ]
     unread = unused_wire(f"sample[{node}]" for node in range(num_inputs) if pipeline.last_read[node] < 0)
     luts = len(pipeline.roots)
@@ -44,13 +47,17 @@ module {name}_network (
 );
 {chr(10).join(declarations)}
 {chr(10).join(pipeline.lines)}
-    always @(posedge clk) begin
 {chr(10).join(blocks)}
-    end
 {chr(10).join(assigns)}
 {unread}endmodule
 """
     return text, num_stages
+
+
+def _block(stage: int, updates: list[str]) -> str:
+    """Return an always block of registers that a stage writes."""
+    lines = [f"        if (frame_at[{stage}]) begin", *updates, "        end"]
+    return "\n".join(["    always @(posedge clk) begin", *lines, "    end"])
 
 
 class _Pipeline:

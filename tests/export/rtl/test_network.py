@@ -7,7 +7,7 @@ import torch
 
 from src.circuit.luts import lut_cover
 from src.circuit.netlist import netlist_of
-from src.export.rtl.network import network_module
+from src.export.rtl.network import REGISTERS_PER_BLOCK, network_module
 from src.logic import LogicLayer
 from src.logic.parametrisation import GateOptions
 from src.models.to_circuit import circuit_of_layers
@@ -16,8 +16,10 @@ from tests.export.exports import trained
 
 def stages_of(text):
     """The registers that each stage writes."""
-    blocks = text.split("if (frame_at[")[1:]
-    return [re.findall(r"(n\d+_\d+) <=", block) for block in blocks]
+    stages = {}
+    for block in text.split("if (frame_at[")[1:]:
+        stages.setdefault(int(block.split("]")[0]), []).extend(re.findall(r"(n\d+_\d+) <=", block))
+    return [stages[number] for number in range(len(stages))]
 
 
 def test_truth_tables_are_not_divided_by_registers():
@@ -43,6 +45,13 @@ def test_every_register_that_is_read_is_written_and_declared_once():
     written = [name for stage in stages_of(text) for name in stage]
     assert sorted(declared) == sorted(written) == sorted(set(declared))
     assert set(re.findall(r"n\d+_\d+", text)) == set(declared)
+
+
+def test_no_block_has_more_registers_than_yosys_is_quick_with():
+    text, _ = network_module("net", netlist_of(trained(300, 400)[0]), 1)
+    blocks = [block.count(" <= ") for block in text.split("always @(posedge clk)")[1:]]
+    assert max(blocks) == REGISTERS_PER_BLOCK
+    assert len(blocks) > len(stages_of(text))
 
 
 def test_every_wire_is_declared_once_and_before_it_is_read():
