@@ -40,6 +40,7 @@ FLOORS = {
     "evaluation": 3,
     "reports": 3,
     "needed_paths": 4,
+    "miniature": 4,
     "sweeps": 4,
     "train": 4,
     "cli": 5,

@@ -40,7 +40,7 @@ def run(arguments: Namespace, stop: StopSignals) -> int:
     configs = [load_config(config_from_user(path), arguments.override)[0] for path in arguments.config]
     from src.compiling import compiled  # the rest imports PyTorch, after the checks
     from src.kernel_cache import kernel_folder
-    from src.training.miniature import run_miniature
+    from src.miniature import run_miniature
 
     for path, config in zip(arguments.config, configs, strict=True):
         began, before = time.monotonic(), compiled()
