@@ -6,7 +6,6 @@ the same, with the memory that a fresh one would have.
 
 import importlib
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -105,7 +104,6 @@ def _run(command: Sequence[str], output: BinaryIO, locks: Sequence[int], threads
             os.dup2(output.fileno(), number)
         for number in locks:
             os.close(number)
-        signal.set_wakeup_fd(-1)
         if threads is not None:
             _use_threads(threads)
         sys.argv = [*command]
