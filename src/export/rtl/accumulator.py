@@ -172,12 +172,12 @@ def _handing_out(plan: StreamPlan, num_bits: int) -> str:
 """
     taken = wrapped((f"({{{num_bits}{{taken[{b}]}}}} & bank{b})" for b in range(plan.num_open)), " |")
     return f"""\
-    wire [{num_bits - 1}:0] found =
-{taken};
     reg [{num_bits - 1}:0] full;
     assign frame = full;
     always @(posedge clk) begin
-        if (takes) full <= found;
+        if (takes) full <= (
+{taken}
+        );
         frame_valid <= takes && !rst;
     end
 """

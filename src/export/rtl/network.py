@@ -8,13 +8,11 @@ from src.export.rtl.bits import VOTE_BITS, bits_for
 from src.export.rtl.lists import unused_wire, wrapped
 from src.export.verilog import EXPRESSIONS
 
-REGISTERS_PER_BLOCK = 100  # since yosys takes a time that grows with the square of a block's registers
-
 
 def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[str, int]:
     """Return NAME_network, which takes a frame in each cycle, and its number of stages.
 
-    A stage holds LUTs of `levels_per_stage` levels, and a register for each value that a later stage reads. Registers
+    A stage has LUTs of `levels_per_stage` levels, and a register for each value that a later stage reads. Registers
     lie where the LUTs of a cover begin, so that no gates are divided that synthesis would put into one LUT. A gate
     that is within LUTs of several stages is there in each.
     """
@@ -27,13 +25,11 @@ def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[
         ports.append(f"    output wire [{len(nodes) - 1}:0] {bus}")
         bits = wrapped(pipeline.value(node, num_stages) for node in reversed(nodes))
         assigns.append(f"    assign {bus} = {{\n{bits}\n    }};")
-    declarations, updates = pipeline.registers()
-    blocks = [
-        _block(stage, lines_of_stage[first : first + REGISTERS_PER_BLOCK])
-        for stage, lines_of_stage in enumerate(updates)
-        for first in range(0, max(1, len(lines_of_stage)), REGISTERS_PER_BLOCK)
-    ]
-    unread = unused_wire(f"sample[{node}]" for node in range(num_inputs) if pipeline.last_read[node] < 0)
+    registers = [_registers(stage, sources) for stage, sources in enumerate(pipeline.held) if sources]
+    unread = unused_wire(
+        [f"sample[{node}]" for node in range(num_inputs) if node not in pipeline.read]
+        + [f"frame_at[{stage}]" for stage, sources in enumerate(pipeline.held) if not sources]
+    )
     luts = len(pipeline.roots)
     text = f"""\
 // {len(netlist.gates)} gates, those of the class counts and of the best class included: about {luts} LUTs of six
@@ -45,19 +41,24 @@ module {name}_network (
     input wire [{num_inputs - 1}:0] sample,
 {("," + chr(10)).join(ports)}
 );
-{chr(10).join(declarations)}
+{chr(10).join(declaration for declaration, _ in registers)}
 {chr(10).join(pipeline.lines)}
-{chr(10).join(blocks)}
+{chr(10).join(update for _, update in registers)}
 {chr(10).join(assigns)}
 {unread}endmodule
 """
     return text, num_stages
 
 
-def _block(stage: int, updates: list[str]) -> str:
-    """Return an always block of registers that a stage writes."""
-    lines = [f"        if (frame_at[{stage}]) begin", *updates, "        end"]
-    return "\n".join(["    always @(posedge clk) begin", *lines, "    end"])
+def _registers(stage: int, sources: list[str]) -> tuple[str, str]:
+    """Return the declaration of the registers behind a stage, and what writes them.
+
+    They are one vector: simulators take a step per assignment, and yosys's reading takes a time that grows with the
+    square of their number.
+    """
+    bits = wrapped(reversed(sources))
+    update = f"    always @(posedge clk) if (frame_at[{stage}]) held{stage} <= {{\n{bits}\n    }};"
+    return f"    reg [{len(sources) - 1}:0] held{stage};", update
 
 
 class _Pipeline:
@@ -67,7 +68,8 @@ class _Pipeline:
         roots: the nodes that LUTs compute, ascending.
         stages: the stage of each root, 0 for inputs, and -1 for gates that are within LUTs only.
         num_stages: their number, at least 1.
-        last_read: the last stage that reads the value of an input or root; -1: none does.
+        read: the inputs that a gate, a register or an output reads.
+        held: the names of the values that registers behind each stage hold.
         lines: a wire for each gate, in an order in which the inputs of a gate come before it.
     """
 
@@ -81,11 +83,14 @@ class _Pipeline:
             levels[root] = 1 + max(levels[leaf] for leaf in leaves)
             self.stages[root] = (levels[root] - 1) // levels_per_stage
         self.num_stages = int(self.stages[self.roots].max(initial=0)) + 1
-        self.last_read = np.full(len(self.stages), -1)
+        self.read: set[int] = set()
+        self.held: list[list[str]] = [[] for _ in range(self.num_stages)]
         self.lines: list[str] = []
         self._gates = list(zip(netlist.gates.tolist(), netlist.first.tolist(), netlist.second.tolist(), strict=True))
         self._num_inputs = netlist.num_inputs
-        self._names: dict[tuple[int, int], str] = {}  # of gates that are within LUTs, by node and stage
+        self._names: dict[
+            tuple[int, int], str
+        ] = {}  # of registers, and of gates that are within LUTs, by node and stage
 
     def add(self, node: int, stage: int) -> str:
         """Add the wire of a gate in a stage, and of those that it needs there; return its name."""
@@ -105,27 +110,21 @@ class _Pipeline:
         """Return the name of a node's value in a stage."""
         if node < 0:
             return f"1'b{node + 2}"
-        own = int(self.stages[node])
-        if 0 <= own <= stage:
-            self.last_read[node] = max(self.last_read[node], stage)
-            if own < stage:
-                return f"n{node}_{stage}"
-            return f"sample[{node}]" if node < self._num_inputs else f"g{node - self._num_inputs}"
+        if self.stages[node] == stage:
+            if node >= self._num_inputs:
+                return f"g{node - self._num_inputs}"
+            self.read.add(node)
+            return f"sample[{node}]"
         if (node, stage) not in self._names:
-            self._names[node, stage] = self.add(node, stage)
+            is_held = 0 <= self.stages[node] < stage
+            self._names[node, stage] = self._hold(node, stage - 1) if is_held else self.add(node, stage)
         return self._names[node, stage]
 
-    def registers(self) -> tuple[list[str], list[list[str]]]:
-        """Return the declarations of the registers, and what each stage writes to those behind it."""
-        declarations: list[str] = []
-        updates: list[list[str]] = [[] for _ in range(self.num_stages)]
-        for node in np.flatnonzero(self.last_read > self.stages).tolist():
-            source = f"sample[{node}]" if node < self._num_inputs else f"g{node - self._num_inputs}"
-            for stage in range(int(self.stages[node]) + 1, int(self.last_read[node]) + 1):
-                declarations.append(f"    reg n{node}_{stage};")
-                updates[stage - 1].append(f"            n{node}_{stage} <= {source};")
-                source = f"n{node}_{stage}"
-        return declarations, updates
+    def _hold(self, node: int, stage: int) -> str:
+        """Add a register behind a stage; return its name."""
+        held = self.held[stage]
+        held.append(self.value(node, stage))
+        return f"held{stage}[{len(held) - 1}]"
 
 
 def vote_module(name: str, num_classes: int, count_width: int, vote_bits: int = VOTE_BITS) -> str:
