@@ -15,12 +15,11 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_or_insert_function
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from src.kernel_cache import cached_njit
-from src.logic.backends.numba_vectors import BYTE, INT, LANES, Length, Vectors, index_of, llvm_intrinsic
+from src.logic.backends.numba_vectors import BYTE, LANES, Length, Vectors, index_of, llvm_intrinsic
 from src.logic.gates import FORM, SIGMOID, STEP
 from src.logic.trees import Geometry
 
@@ -105,12 +104,9 @@ def _prefetch(_: Any, array: Any, at: Any, to_write: Any) -> Any:
     """Prefetch the cache line of a number that will soon be read, to_write 0, or written, 1; it need not exist."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        first, number, _ = _Trees(context, builder).unpack(signature, arguments)
-        address = builder.bitcast(builder.gep(first, [number]), BYTE.as_pointer())
-        function = ir.FunctionType(ir.VoidType(), [address.type, INT, INT, INT])
-        soon, of_data = ir.Constant(INT, 3), ir.Constant(INT, 1)
-        prefetch = get_or_insert_function(builder.module, function, "llvm.prefetch.p0i8")
-        builder.call(prefetch, [address, ir.Constant(INT, to_write.literal_value), soon, of_data])
+        v = Vectors(context, builder)
+        first, number, _ = v.unpack(signature, arguments)
+        v.prefetch(builder.gep(first, [number]), bool(to_write.literal_value))
         return context.get_dummy_value()
 
     return types.void(array, types.int64, to_write), generate

@@ -18,7 +18,6 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_or_insert_function
 from numpy.typing import NDArray
 
 from src.kernel_cache import cached_njit
@@ -158,12 +157,8 @@ def _fetch(_: Any, rows: Any, first: Any, second: Any, gate: Any, shift: Any) ->
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
         v = _Gates(context, builder)
         rows, first, second, gate, shift = v.unpack(signature, arguments)
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        prefetch = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
         for inputs in (first, second):
-            address = builder.bitcast(v.row(rows, inputs, gate, shift), pointer)
-            builder.call(prefetch, [address, number(0), number(3), number(1)])  # to read, to keep, data
+            v.prefetch(v.row(rows, inputs, gate, shift))
         return context.get_dummy_value()
 
     return types.void(rows, first, second, types.int64, types.int64), generate

@@ -65,6 +65,13 @@ class Vectors:
         """Add the lanes to those from a number on."""
         self.store(self.builder.fadd(self.load(pointer, index), value), pointer, index)
 
+    def prefetch(self, pointer: ir.Value, to_write: bool = False) -> None:
+        """Fetch the cache line of an address that will soon be read or written; it need not exist."""
+        address = self.builder.bitcast(pointer, BYTE.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, INT, INT, INT])
+        prefetch = get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
+        self.builder.call(prefetch, [address, INT(int(to_write)), INT(3), INT(1)])  # to keep, data
+
     def everywhere(self, scalar: ir.Value) -> ir.Value:
         """Return a vector with a number in each lane."""
         first = self.builder.insert_element(ir.Constant(vector(scalar.type), ir.Undefined), scalar, index_of(0))
