@@ -1,4 +1,4 @@
-"""The compilation of kernels while a command works: it is told, and timed, so that it does not count as work."""
+"""The compilation of kernels while a command works: reported, and timed, so that it does not count as work."""
 
 import functools
 import multiprocessing

@@ -430,7 +430,7 @@ def load_config(
     config = reader.override(config, overrides, overrides_of)
     where = f"{path} with {overrides_of}" if overrides else str(path)
     size, overlap = size_of(config.data), overlap_of(config.data)
-    if reader.errors:  # no rule is told of the defaults that stand for what was not understood
+    if reader.errors:  # no rule judges the defaults that stand for what was not understood
         raise UserError("\n".join(reader.errors))
     rules = framing_errors(config.data.frame_mode, size, overlap)
     rules += [*checks.limit_errors(config), *checks.path_errors(config)]

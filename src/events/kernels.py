@@ -136,7 +136,7 @@ def time_bins(first: Any, last: Any, num: int, overlap: float) -> tuple[NDArray[
 
 @cached_njit(nogil=True)
 def most_frames(mode: int, num_events: int, frame_bytes: int) -> Any:
-    """Return how many frames of this size a recording with so many events in the region may have."""
+    """Return how many frames of this size a recording may have, by its number of events in the region."""
     per_event = 0 if mode in (N_TIME_BINS, N_EVENT_BINS) else MOST_BYTES_PER_EVENT  # all bins are open at a time
     return max(MOST_BYTES, per_event * num_events) // frame_bytes
 

@@ -248,7 +248,7 @@ def _add_evaluation(contents: Contents, evaluation: dict[str, Any]) -> None:
 
 
 def _class_table(evaluation: dict[str, Any], unit: str) -> Table:
-    """Return how well each class is told from the others, per recording or per frame."""
+    """Return how well each class is recognised, per recording or per frame."""
     relaxed = evaluation.get("relaxed")
     header = ["class", "number", "precision", "recall", "F1"] + (["relaxed F1"] if relaxed is not None else [])
     rows = []

@@ -116,7 +116,7 @@ def _run(command: Sequence[str], output: BinaryIO, locks: Sequence[int], threads
 
 
 def _use_threads(number: int) -> None:
-    """Let PyTorch and numba use this many threads, for the variables by which they are told have been read."""
+    """Let PyTorch and numba use this many threads; they have read their environment variables already."""
     import numba
     import torch
 

@@ -59,7 +59,7 @@ def warn_of_left_out(folder: Path, splits: Sequence[str], has_recordings: bool) 
     Args:
         folder: of the dataset.
         splits: names of the folders of splits in it; [""] if it holds the folders of classes itself.
-        has_recordings: whether there are some; if not, an error follows, and only a table of another name is told.
+        has_recordings: if there are none, an error follows, and only a table of another name is worth a warning.
     """
     listed = {folder / name: entries_of(folder / name) for name in dict.fromkeys(("", *splits))}
     for place, entries in listed.items():

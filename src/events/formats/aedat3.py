@@ -143,7 +143,7 @@ def _sensor_size(header: bytes) -> tuple[int, int] | None:
 
 
 def encode(events: Events, source: str = "DVS128", packet_events: int = 4096) -> bytes:
-    """Return the bytes of an AEDAT 3.1 file with polarity packets of at most so many events; `decode` inverts it.
+    """Return the bytes of an AEDAT 3.1 file with polarity packets of at most `packet_events`; `decode` inverts it.
 
     x and y must be below 2^15, and lie on the sensor if `source` is a known camera; t must not be negative.
     """

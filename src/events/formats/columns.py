@@ -33,7 +33,7 @@ BLOCK_EVENTS = 1 << 17  # events to convert at once
 LOOKED_AT = 1 << 16  # events at the beginning that decide about the unit of timestamps
 LONGEST = 86_400 * 10**6  # microseconds of a recording whose timestamps are taken for seconds
 EVENTS_PER_BYTE = 16  # of a compressed file, at most; a camera's events take more than a byte each
-SMALL_EVENTS = 1 << 20  # so many events may be in any file
+SMALL_EVENTS = 1 << 20  # that any file may claim to have
 
 _NAMES = {
     "x": ("x", "xs"),
@@ -91,7 +91,7 @@ def find_columns(names: Iterable[str]) -> Columns:
 
 
 def check_number(num_events: int, file_bytes: int) -> None:
-    """Raise CorruptRecordingError if a compressed file claims so many events that it can only be damaged or hostile."""
+    """Raise CorruptRecordingError if a compressed file claims more events than its bytes can hold."""
     if num_events > max(SMALL_EVENTS, EVENTS_PER_BYTE * file_bytes):
         raise CorruptRecordingError(f"it claims {num_events:,} events in {file_bytes:,} bytes")
 
@@ -232,7 +232,7 @@ def unit_of(sample: NDArray[Any], named: str | None) -> Unit:
 
 
 def is_few(num_timestamps: int, largest: float) -> bool:
-    """Return whether so many different whole timestamps, up to `largest`, may be seconds as well as microseconds."""
+    """Return whether this number of different whole timestamps, up to `largest`, may be seconds or microseconds."""
     return num_timestamps < 16 and largest < 1e6
 
 

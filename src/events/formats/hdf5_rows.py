@@ -45,7 +45,7 @@ def rows_of(dataset: Dataset, content: NDArray[np.uint8]) -> Rows:
 
 
 class _LibraryRows:
-    """Rows that h5py reads, so many whole chunks at once that each is decompressed once."""
+    """Rows that h5py reads, in pieces of whole chunks, so that each chunk is decompressed once."""
 
     def __init__(self, dataset: Dataset) -> None:
         chunk = (dataset.chunks or (1,))[0]

@@ -1,6 +1,6 @@
 """The kernel that decompresses LZF, the fast compression of h5py.
 
-The compressed bytes are runs and copies. A run is its length - 1 (below 32), then so many bytes. A copy is 3 bits and 5
+The compressed bytes are runs and copies. A run is its length - 1 (below 32), then its bytes. A copy is 3 bits and 5
 bits, and maybe more bytes: the 3 bits are the length - 2, or 7, and then the next byte is added to it; the 5 bits and
 another byte are the distance - 1. Source: liblzf. Most runs and copies are short, and are copied as whole words of 8
 bytes; what is written too much is overwritten by what follows.

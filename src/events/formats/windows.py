@@ -20,7 +20,7 @@ NO_TIME = np.iinfo(np.int64).min  # LAST_T before the first event
 
 
 def new_state(num_own: int, at: int) -> NDArray[np.int64]:
-    """Return the state of a kernel that begins at a position of the file and has so many slots of its own."""
+    """Return the state of a kernel that begins at a position of the file and has `num_own` slots of its own."""
     state = np.zeros(OWN + num_own, np.int64)
     state[AT], state[LAST_T] = at, NO_TIME
     return state

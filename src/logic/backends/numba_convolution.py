@@ -115,7 +115,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def _bands(trees: NumbaTrees, number: int) -> NDArray[np.float32]:
-    """Return bands of zeros, so many for each thread."""
+    """Return zeros for a number of bands per thread: float32 [threads, number x size of a band]."""
     zeros = torch.zeros(numba.get_num_threads(), number * kernels.band_size(trees.shape))
     bands: NDArray[np.float32] = zeros.numpy()
     return bands
