@@ -144,7 +144,7 @@ def synthesize(design: Design, family: str, check: Callable[[], None] = lambda: 
         for file_name, content in design.files.items():
             (folder / file_name).write_text(content)
         LOG.info("yosys synthesises %s for %s", design.top, family)
-        apart = design.network is not None and len(design.files[design.network]) > MOST_WHOLE
+        apart = design.network is not None and _is_large(design)
         cells = (_synthesize_apart if apart else _synthesize)(design, target, folder, check)
         found = target.resources(cells)
         LOG.info("yosys: %s LUTs, %s registers, %s block RAMs", *(f"{number:,}" for number in vars(found).values()))
@@ -176,6 +176,10 @@ def _rate(fmax: float | None, cycles: float | None) -> float | None:
     return None if fmax is None or cycles is None else 1e6 * fmax / cycles
 
 
+def _is_large(design: Design) -> bool:
+    return sum(map(len, design.files.values())) > MOST_WHOLE
+
+
 def _synthesize(design: Design, target: Family, folder: Path, check: Callable[[], None]) -> dict[str, int]:
     """Write the synthesised design to design.json in a folder; return its cells.
 
@@ -184,7 +188,7 @@ def _synthesize(design: Design, target: Family, folder: Path, check: Callable[[]
     reads = [f"read_blif -wideports {name}; simplemap" for name in design.files if name.endswith(".blif")]
     reads += [f"read_verilog {name}" for name in design.files if name.endswith(".v")]
     script = [*reads, f"{target.synth} -top {design.top} -run :check"]
-    if target.place_and_route and sum(map(len, design.files.values())) <= MOST_WHOLE:
+    if target.place_and_route and not _is_large(design):
         script.append("autoname")
     script += ["hierarchy -check", "check -noinit"]
     return _cells(script, ["blackbox =A:whitebox", "write_json design.json"], design.top, folder, check)
