@@ -2,10 +2,8 @@
 
 import json
 
-from src.command_line import UserError
 from src.export.description import mark_of
 from src.export.exported import Export, ExportedModel
-from src.helpers import how_to_install, import_optional
 from src.models.frame_model import FrameModel
 from src.models.onnx_graph import Graph
 
@@ -26,12 +24,9 @@ def to_onnx(model: FrameModel, name: str, class_names: list[str], source: str = 
     Raises:
         UserError: if the package onnx cannot be imported, the file would be too large, or the model has no ONNX.
     """
-    try:
-        onnx = import_optional("onnx", "--to onnx asks for ONNX", f"install it with {how_to_install('onnx')}")
-    except ImportError as error:
-        raise UserError(str(error)) from error
     graph = Graph()
     graph.add("Identity", [model.add_to_onnx(graph)], output="scores")
+    onnx = graph.onnx
     float32 = onnx.TensorProto.FLOAT
     content = onnx.helper.make_model(
         onnx.helper.make_graph(

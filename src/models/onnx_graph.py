@@ -1,6 +1,7 @@
 """Graph: an ONNX graph under construction, and the nodes of PyTorch's layers in it."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,24 +10,35 @@ from numpy.typing import NDArray
 from torch import nn
 
 from src.command_line import UserError
+from src.helpers import how_to_install, import_optional
 
 MOST_BYTES = 2_000_000_000  # protobuf's limit is 2^31 bytes, which nodes and names count towards too
 
 
 class Graph:
-    """Nodes and constants under construction; values are named by their number. It needs the package onnx."""
+    """Nodes and constants under construction; values are named by their number."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.size = 0  # bytes of the constants
 
+    @cached_property
+    def onnx(self) -> Any:
+        """The package onnx.
+
+        Raises:
+            UserError: if it cannot be imported.
+        """
+        try:
+            return import_optional("onnx", "--to onnx asks for ONNX", f"install it with {how_to_install('onnx')}")
+        except ImportError as error:
+            raise UserError(str(error)) from error
+
     def add(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
         """Append a node; return the name of its output."""
-        from onnx import helper
-
         output = output or f"x{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
         return output
 
     def constant(self, value: torch.Tensor | NDArray[Any]) -> str:
@@ -35,8 +47,6 @@ class Graph:
         Raises:
             UserError: if the constants are too large for a file.
         """
-        from onnx import numpy_helper
-
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
         self.size += array.nbytes
         if self.size > MOST_BYTES:
@@ -44,7 +54,7 @@ class Graph:
                 "the network is too large for ONNX, whose files hold 2 GiB; --to c and --to json have no limit"
             )
         name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def add_layers(self, layers: Iterable[nn.Module], x: str) -> str:

@@ -9,8 +9,10 @@ import torch
 
 from src.command_line import UserError
 from src.config import CNNOptions, ConvolutionOptions, DiffLogicOptions, MLPOptions, Model
+from src.evaluation.inference import load_model
 from src.export.onnx import to_onnx
 from src.model import create_model
+from tests.small_job import REPOSITORY
 
 onnxruntime = pytest.importorskip("onnxruntime")
 SHAPE = (2, 13, 10)
@@ -83,6 +85,13 @@ def test_a_missing_onnx_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r"ONNX, but its package cannot be imported .*: install it with .*pip install"):
         to_onnx(small_model("mlp"), "net", CLASS_NAMES)
+
+
+def test_a_circuit_has_no_onnx_with_or_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    model, _ = load_model(REPOSITORY / "examples" / "demo.json")
+    with pytest.raises(UserError, match="a circuit has no layers to write as ONNX; export the job"):
+        to_onnx(model, "net", CLASS_NAMES)
 
 
 def test_a_network_that_is_too_large_for_onnx_is_said(monkeypatch):

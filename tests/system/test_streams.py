@@ -8,11 +8,13 @@ import shutil
 import numpy as np
 import pytest
 
+from src.circuit.netlist import netlist_of
 from src.config import Config
 from src.events.datasets.demo import DEMO
 from src.export.c_stream.design import design_of
 from src.export.rtl.bench import expected_of
 from src.export.rtl.export import test_runs as runs_of
+from src.export.rtl.network import network_module
 from src.export.stream_plan import plan_of
 from src.export.stream_samples import stream_samples
 from src.options import with_option
@@ -81,6 +83,7 @@ VERILATED = [
 # Cases, and one of how many recordings; with ICARUS_TAKES=all, which takes minutes longer, all of them.
 _FEWER = [1, 1, 1] if os.environ.get("ICARUS_TAKES") == "all" else [1, 10, 30]
 SIMULATED_BY_ICARUS = list(zip([_SMALL[0], _OF_NMNIST[-1], _SMALL[1]], _FEWER, strict=True))
+LEVELS_PER_STAGE = 8
 TRAPS = ("-fsanitize=undefined", "-fsanitize-trap=undefined")  # which needs no library of clang's
 BUILDS = [*itertools.product(COMPILERS, [("-O2",), ("-O0",)]), ("gcc", SANITIZED), ("clang", TRAPS)]
 
@@ -154,16 +157,18 @@ def write_hardware(folder, prepared, every=1):
     plan, circuit = plan_of(prepared.exported), prepared.exported.circuit
     chosen = range(0, len(prepared.events), every)
     is_chosen = np.isin(np.repeat(np.arange(len(prepared.events)), prepared.num_frames), chosen)
-    runs = runs_of([prepared.events[number] for number in chosen])
+    _, num_stages = network_module("net", netlist_of(circuit), LEVELS_PER_STAGE)
+    recordings = [prepared.events[number] for number in chosen]
+    runs = runs_of(recordings, plan, circuit, num_stages)
     made = [expected_of(run, plan, circuit) for run in runs]
-    begin = 1 + next(number for number, run in reversed(list(enumerate(runs))) if len(run.events) <= 3)
+    begin = next(number for number, run in enumerate(runs) if run.events is recordings[0])
     of_split = slice(begin, begin + len(chosen))
     assert [len(each.counts) for each in made[of_split]] == [prepared.num_frames[number] for number in chosen]
     assert np.array_equal(np.concatenate([each.counts for each in made[of_split]]), prepared.counts[is_chosen])
     assert [each.sums.argmax() for each in made[of_split]] == [prepared.classes[number] for number in chosen]
     samples = [stream_samples(run.events, plan) for run in runs[of_split]]
     assert np.array_equal(np.concatenate(samples), prepared.samples[is_chosen])
-    write(folder, plan, runs, circuit, levels_per_stage=8)
+    write(folder, plan, runs, circuit, LEVELS_PER_STAGE)
     return runs
 
 

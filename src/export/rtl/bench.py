@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from src.circuit.circuit import Circuit
 from src.events.events import Events
 from src.export.rtl.bits import VOTE_BITS, bits_for
-from src.export.rtl.readme import recording_cycles
+from src.export.rtl.readme import clearing_cycles, recording_cycles
 from src.export.stream_plan import TIME_BITS, StreamPlan
 from src.export.stream_samples import stream_samples
 
 EVENTS_PER_OUTSIDE = 20  # about, of those that are put between a recording's events
+OUTPUT_BITS = 20  # of a reset's time, its number of outputs; the others are its cycles
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +24,16 @@ class Run:
     Attributes:
         events: N events, at least 1.
         is_whole: whether its last event is given as such.
-        is_reset: whether a reset follows a few cycles after its events, as always after a recording that is not whole.
+        reset_after: cycles between its last event and a reset, fewer than `most_reset_cycles`; None: no reset follows,
+            which a recording that is not whole needs.
     """
 
     events: Events
     is_whole: bool = True
-    is_reset: bool = False
+    reset_after: int | None = None
 
     def __post_init__(self) -> None:
-        if not (self.is_whole or self.is_reset):
+        if not self.is_whole and self.reset_after is None:
             raise ValueError("a recording without an end is followed by a reset")
 
 
@@ -53,7 +55,7 @@ def event_lines(runs: Sequence[Run], expected: Sequence[Expected], plan: StreamP
     """Return the file of events: a line per event or reset, {reset, last, p, y, x, t} in hexadecimal.
 
     Events outside the sensor, which are to change nothing, come between the others, and end every second recording that
-    is whole. The t of a reset is the number of outputs before it if it cuts none off.
+    is whole. The t of a reset is {cycles since the event before it, outputs before it if it cuts none off}.
     """
     width, height, _ = plan.sensor_size
     x_bits, y_bits = bits_for(width - 1), bits_for(height - 1)
@@ -70,29 +72,42 @@ def event_lines(runs: Sequence[Run], expected: Sequence[Expected], plan: StreamP
         top = events.p.astype(np.uint64) | last.astype(np.uint64) << np.uint64(1)
         lines += [f"{high << shift | low:0{digits}x}" for high, low in zip(top.tolist(), words.tolist(), strict=True)]
         num_outputs += len(it.counts) + (it.sums is not None)
-        if run.is_reset:
-            lines.append(f"{4 << shift | num_outputs:0{digits}x}")
+        if run.reset_after is not None:
+            if num_outputs >> OUTPUT_BITS:
+                raise ValueError(f"a reset after {num_outputs} outputs: put those with a reset first")
+            lines.append(f"{4 << shift | run.reset_after << OUTPUT_BITS | num_outputs:0{digits}x}")
     return "".join(f"{line}\n" for line in lines)
 
 
 def _with_outside(events: Events, plan: StreamPlan, rng: np.random.Generator, ends_outside: bool) -> Events:
     """Return the events with others between them, at any time, outside the sensor; none if its sides leave no room."""
-    width, height, _ = plan.sensor_size
-    x_end, y_end = 1 << bits_for(width - 1), 1 << bits_for(height - 1)
-    x, y = np.divmod(np.arange(x_end * y_end), y_end)
-    outside = np.flatnonzero((x >= width) | (y >= height))
-    if len(outside) == 0:
+    x, y = pixels_outside(plan.sensor_size)
+    if len(x) == 0:
         return events
     n = len(events)
     before = np.flatnonzero(rng.integers(0, EVENTS_PER_OUTSIDE, n) == 0)
     before = np.append(before, n) if ends_outside else before
-    pixels = rng.choice(outside, len(before))
+    pixels = rng.integers(0, len(x), len(before))
     return Events(
         np.insert(events.x, before, x[pixels].astype(events.x.dtype)),
         np.insert(events.y, before, y[pixels].astype(events.y.dtype)),
         np.insert(events.t, before, rng.integers(0, 1 << TIME_BITS, len(before))),
         np.insert(events.p, before, rng.integers(0, 2, len(before)).astype(events.p.dtype)),
     )
+
+
+def pixels_outside(sensor_size: tuple[int, int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return x and y of the pixels that the hardware's coordinates can name, but the sensor does not have."""
+    width, height, _ = sensor_size
+    x_end, y_end = 1 << bits_for(width - 1), 1 << bits_for(height - 1)
+    x, y = np.divmod(np.arange(x_end * y_end), y_end)
+    is_outside = (x >= width) | (y >= height)
+    return x[is_outside], y[is_outside]
+
+
+def most_reset_cycles(plan: StreamPlan, num_stages: int, num_classes: int) -> int:
+    """Return the cycles after a recording's last event within which the bench may reset: those before it has ended."""
+    return recording_cycles(plan, num_stages, num_classes) - 2
 
 
 def event_bits(plan: StreamPlan) -> int:
@@ -139,7 +154,7 @@ def bench_module(
     bits, out_bits, class_bits = event_bits(plan), output_bits(count_width, num_classes), bits_for(num_classes - 1)
     frame_bits, vote_bits = num_classes * count_width, num_classes * (count_width + VOTE_BITS)
     ending = recording_cycles(plan, num_stages, num_classes)
-    clearing = plan.region[2] * plan.region[3] if plan.framing.denoise_time else 0
+    clearing = clearing_cycles(plan)
     return f"""\
 // Gives the events of {name}_events.hex to {name}_stream, with random gaps and resets, and compares every frame and
 // recording that comes out with {name}_expected.hex. Prints PASSED, or FAILED and ends the simulator with an exit code
@@ -149,7 +164,6 @@ def bench_module(
 module {name}_stream_test;
     localparam NUM_EVENTS = {num_events};
     localparam NUM_OUTPUTS = {num_outputs};
-    localparam MOST_WAIT = {ending - 2};  // cycles before a reset, fewer than the end of a recording takes
     localparam MOST_QUIET = {2 * (ending + clearing)};  // cycles without an event or output; more are a failure
     localparam MOST_WRONG = 10;
     reg [{bits - 1}:0] events [0:NUM_EVENTS - 1];
@@ -178,7 +192,7 @@ module {name}_stream_test;
     reg was_rst = 1'b0;  // an edge had rst
     reg is_decoy = 1'b0;
     integer next = 0, wait_cycles = 0, reset_cycles = 2, gaps = 3;
-    integer num_out = 0, num_right = 0, num_cut_off = 0, num_wrong = 0;
+    integer num_resets = 0, num_out = 0, num_right = 0, num_cut_off = 0, num_wrong = 0;
     integer cycles = 0, quiet = 0, last_taken = 0, latency = 0;
     wire [{out_bits - 1}:0] frame_out = {{1'b0, frame_class, {vote_bits - frame_bits}'d0, frame_counts}};
     wire [{out_bits - 1}:0] recording_out = {{1'b1, recording_class, recording_counts}};
@@ -265,9 +279,10 @@ module {name}_stream_test;
             wait_cycles <= wait_cycles - 1;
         end else if (resets_next) begin
             rst <= 1'b1;
-            reset_cycles <= {{31'd0, noise[16]}};
+            reset_cycles <= num_resets == 0 ? 1 : 0;
+            num_resets <= num_resets + 1;
             event_valid <= noise[18];
-            cut_off(events[next][31:0]);
+            cut_off({{{32 - OUTPUT_BITS}'d0, events[next][{OUTPUT_BITS - 1}:0]}});
             next <= next + 1;
         end else begin
             rst <= 1'b0;
@@ -276,7 +291,8 @@ module {name}_stream_test;
             if (next < NUM_EVENTS) begin
                 word <= events[next][{bits - 2}:0];
                 next <= next + 1;
-                wait_cycles <= {{16'd0, noise[15:0]}} % (resets_after ? MOST_WAIT : gaps + 1);
+                wait_cycles <= resets_after ? {{{OUTPUT_BITS}'d0, events[next + 1][{TIME_BITS - 1}:{OUTPUT_BITS}]}}
+                    : {{16'd0, noise[15:0]}} % (gaps + 1);
             end
         end
         if (num_wrong > MOST_WRONG || quiet > MOST_QUIET) finish;

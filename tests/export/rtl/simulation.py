@@ -57,7 +57,7 @@ def assert_samples(folder, plan, runs):
     for it in runs:
         packed = np.ascontiguousarray(stream_samples(it.events, plan, it.is_whole))
         wanted[-1] += [int.from_bytes(row.tobytes(), "little") for row in packed]
-        if it.is_reset:
+        if it.reset_after is not None:
             wanted.append([])
     (_, *found) = (folder / "net_samples.txt").read_text().split("reset\n")
     found = [[int(line, 16) for line in part.split()] for part in found]

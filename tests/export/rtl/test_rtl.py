@@ -11,6 +11,7 @@ from src.events import Events
 from src.events.frame_stream import FrameStream
 from src.events.framing import Framing
 from src.export.rtl.bench import Run
+from src.export.rtl.export import test_runs as runs_of
 from src.export.rtl.front import denoise_module
 from src.export.rtl.lists import MOST_COLUMNS
 from src.export.rtl.network import network_module, vote_module
@@ -28,6 +29,8 @@ from tests.export.rtl.simulation import (
 
 SENSOR = (9, 7, 2)
 CLASSES = 3
+COUNTED = 27  # gates per class
+XOR = 0b0110
 
 PLANS = {
     "frames of a number of events": StreamPlan(Framing(size=20, overlap=0, denoise_time=0), SENSOR),
@@ -60,13 +63,13 @@ PLANS = {
 
 
 def some_circuit(num_inputs, rng):
-    """A circuit of 200 random gates, 9 of which are counted per class."""
+    """A circuit of 200 random gates, 27 of which are counted per class; most are XOR, so that each bit matters."""
     places = num_inputs + np.arange(200)
     first, second = (rng.integers(0, places).astype(np.int32) for _ in range(2))
-    outputs = rng.integers(num_inputs, num_inputs + 200, 9 * CLASSES).astype(np.int32)
-    gates = rng.integers(0, 16, 200).astype(np.uint8)
+    outputs = rng.integers(num_inputs, num_inputs + 200, COUNTED * CLASSES).astype(np.int32)
+    gates = np.where(rng.random(200) < 0.7, XOR, rng.integers(0, 16, 200)).astype(np.uint8)
     offsets = np.arange(CLASSES)
-    starts = np.arange(0, len(outputs) + 1, 9)
+    starts = np.arange(0, len(outputs) + 1, COUNTED)
     return Circuit(num_inputs, gates, first, second, outputs, starts, offsets).simplified()
 
 
@@ -76,34 +79,36 @@ def some_events(rng, n, latest_step=40, begin=0):
     return Events(x, y, begin + np.cumsum(rng.integers(0, latest_step, n)), rng.integers(0, 2, n).astype(np.uint8))
 
 
+def circuit_of(plan):
+    return some_circuit(plan.stack * plan.bits_per_frame, np.random.default_rng(6))
+
+
 def write_plan(folder, plan, runs, levels_per_stage=3):
     """Write the hardware of a random network, and its bench; return its number of stages."""
-    circuit = some_circuit(plan.stack * plan.bits_per_frame, np.random.default_rng(5))
-    return write(folder, plan, runs, circuit, levels_per_stage)
+    return write(folder, plan, runs, circuit_of(plan), levels_per_stage)
 
 
-def all_runs():
+def all_runs(plan):
+    """What an export's bench has, and resets among windows that end, each before a recording of an event."""
     rng = np.random.default_rng(1)
-    runs = [Run(some_events(rng, 200)), Run(some_events(rng, 55), is_whole=False, is_reset=True)]
-    for _ in range(4):  # a reset at the end and one among windows that end, each before a recording of few events
-        runs += [Run(some_events(rng, 3), is_reset=True), Run(some_events(rng, 5))]
-        runs += [Run(some_events(rng, 5, 8000), is_whole=False, is_reset=True), Run(some_events(rng, 1))]
-    return [
-        *runs,
-        Run(some_events(rng, 150, 400)),  # windows without events
-        Run(some_events(rng, 150, begin=(1 << 32) - 1500)),  # timestamps that wrap
-        Run(some_events(rng, 99)),
-    ]
+    circuit = circuit_of(plan)
+    _, num_stages = network_module("net", netlist_of(circuit), 3)
+    runs = []
+    for cycles in range(4):
+        runs += [Run(some_events(rng, 5, 8000), is_whole=False, reset_after=cycles), Run(some_events(rng, 1))]
+    recordings = [some_events(rng, 200), some_events(rng, 150, 400), some_events(rng, 99)]  # the second: blank windows
+    wrapping = some_events(rng, 150, begin=(1 << 32) - 1500)
+    return [*runs, *runs_of(recordings, plan, circuit, num_stages), Run(wrapping)]
 
 
 @pytest.mark.parametrize("name", list(PLANS))
 def test_every_frame_and_recording_comes_out_as_the_program_has_it(tmp_path, name):
     plan = PLANS[name]
-    num_stages = write_plan(tmp_path, plan, all_runs())
+    num_stages = write_plan(tmp_path, plan, all_runs(plan))
     right, latency, verdict = simulate(tmp_path)
     assert verdict == "PASSED"
     assert right.startswith("net: ")
-    assert_samples(tmp_path, plan, all_runs())
+    assert_samples(tmp_path, plan, all_runs(plan))
     cycles = recording_cycles(plan, num_stages, CLASSES)
     num_cycles = int(latency.removeprefix("a recording's class comes ").split()[0])
     assert num_cycles == cycles or (plan.by_time and num_cycles > cycles)  # windows that end before the last event
@@ -124,12 +129,12 @@ def test_a_frame_s_class_comes_as_soon_as_the_page_says(tmp_path, name):
 
 
 def test_events_without_a_gap_and_with_long_gaps_give_the_same(tmp_path):
-    write_plan(tmp_path, PLANS["windows that overlap, denoised"], all_runs())
+    write_plan(tmp_path, PLANS["windows that overlap, denoised"], all_runs(PLANS["windows that overlap, denoised"]))
     assert [simulate(tmp_path, gaps)[-1] for gaps in (0, 30)] == ["PASSED", "PASSED"]
 
 
 def test_a_difference_is_told(tmp_path):
-    write_plan(tmp_path, PLANS["denoised"], all_runs())
+    write_plan(tmp_path, PLANS["denoised"], all_runs(PLANS["denoised"]))
     path = tmp_path / "net_expected.hex"
     lines = path.read_text().splitlines()
     lines[0] = f"{int(lines[0], 16) ^ 1:0{len(lines[0])}x}"
@@ -140,7 +145,7 @@ def test_a_difference_is_told(tmp_path):
 
 
 def test_a_missing_frame_is_told(tmp_path):
-    write_plan(tmp_path, PLANS["denoised"], all_runs())
+    write_plan(tmp_path, PLANS["denoised"], all_runs(PLANS["denoised"]))
     path = tmp_path / "net_stream_test.v"
     path.write_text(path.read_text().replace("localparam NUM_OUTPUTS = ", "localparam NUM_OUTPUTS = 1 + "))
     assert "FAILED" in simulate(tmp_path, expect=1)
@@ -156,13 +161,16 @@ FAULTS = {
     ),
     "events are taken during a reset": (" && !draining && !rst;", " && !draining;"),
     "events outside become part of frames": (".in_keep(in_region)", ".in_keep(1'b1)"),
+    "an open frame is not reset": ("if (rst) line <= ", "if (1'b0) line <= "),
+    "the end of a recording is not reset": ("if (rst) {ending, ends} <= 3'd0;", "if (rst) ending <= 2'd0;"),
+    "the last of the largest sums wins": ("[20:0] > most", "[20:0] >= most"),
     "no event is taken": ("assign event_ready = ", "assign event_ready = 1'b0 && "),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_told(tmp_path, fault):
-    write_plan(tmp_path, PLANS["windows of time"], all_runs())
+    write_plan(tmp_path, PLANS["windows of time"], all_runs(PLANS["windows of time"]))
     path, (right, wrong) = tmp_path / "net.v", FAULTS[fault]
     assert right in path.read_text()
     path.write_text(path.read_text().replace(right, wrong))
@@ -205,7 +213,7 @@ endmodule
 
 @pytest.mark.parametrize("levels_per_stage", [1, 100])
 def test_a_pipeline_may_have_many_stages_or_one(tmp_path, levels_per_stage):
-    num_stages = write_plan(tmp_path, PLANS["denoised"], all_runs(), levels_per_stage)
+    num_stages = write_plan(tmp_path, PLANS["denoised"], all_runs(PLANS["denoised"]), levels_per_stage)
     assert simulate(tmp_path)[-1] == "PASSED"
     assert num_stages == 1 if levels_per_stage == 100 else num_stages > 4
 
@@ -222,7 +230,7 @@ def test_times_that_go_back_count_as_the_latest_time(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(PLANS))
 def test_verilator_finds_nothing_and_gives_the_same(tmp_path, verilator_runtime, name):
-    write_plan(tmp_path, PLANS[name], all_runs())
+    write_plan(tmp_path, PLANS[name], all_runs(PLANS[name]))
     build_verilated(tmp_path, verilator_runtime)
     assert "PASSED" in simulate_verilated(tmp_path)
 
@@ -232,10 +240,10 @@ def test_the_module_that_is_placed_takes_events_bit_by_bit(tmp_path):
     plan = PLANS["a frame per event"]
     ports = ["clk", "rst", "event_valid", "event_p", "event_last", "[3:0] event_x", "[2:0] event_y", "[31:0] event_t"]
     outputs = ["event_ready", "frame_valid", "[1:0] frame_class", "recording_valid", "[1:0] recording_class"]
-    outputs.append("recording_overflow")
+    outputs += ["recording_overflow", "[11:0] frame_counts", "[59:0] recording_counts"]
     stream = ", ".join([f"input {port}" for port in ports] + [f"output {port}" for port in outputs])
     (tmp_path / "stream.v").write_text(f"module net_stream({stream}); endmodule\n")
-    (tmp_path / "pins.v").write_text(pins_module("net", plan, CLASSES))
+    (tmp_path / "pins.v").write_text(pins_module("net", plan, CLASSES, 4))
     words = ("-Wno-UNUSED", "-Wno-UNDRIVEN", "-Wno-DECLFILENAME", "--top-module", "net_pins", "pins.v", "stream.v")
     assert run(tmp_path, "verilator", "--lint-only", "-Wall", *words) == ""
 
