@@ -21,15 +21,15 @@ RANDOM_EVENTS = 3000  # of a pseudo-random recording, on average
 
 
 def example_recordings(config: Config, sensor_size: tuple[int, int, int], most: int) -> tuple[list[Events], str]:
-    """Return the events of at most `most` recordings, without those outside the sensor, and what they are, for people.
+    """Return the events of at most `most` recordings, without those outside the sensor, and of which kind they are.
 
     Those of the test split are spread evenly over it, so that every class is among them.
     """
     found = list(_of_test_split(config, sensor_size, most))
     if found:
-        return found, f"{len(found)} recordings of the test split of {config.data.name}"
+        return found, f"recordings of the test split of {config.data.name}"
     LOG.info(NOT_PREPARED, "recordings")
-    return [_random(seed, sensor_size) for seed in range(most)], f"{most} pseudo-random recordings"
+    return [_random(seed, sensor_size) for seed in range(most)], "pseudo-random recordings"
 
 
 def _of_test_split(config: Config, sensor_size: tuple[int, int, int], most: int) -> Iterator[Events]:

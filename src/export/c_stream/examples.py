@@ -18,11 +18,11 @@ WRAP = 1 << 32  # microseconds
 def stream_examples(exported: ExportedModel, design: StreamDesign) -> StreamExamples:
     """Return example recordings, each `cut`, with first times below 2^32, and the counts of their frames."""
     plan = design.plan
-    recordings, what = example_recordings(exported.config, plan.sensor_size, RECORDINGS)
+    recordings, kind = example_recordings(exported.config, plan.sensor_size, RECORDINGS)
     parts = [cut(events, plan) for events in recordings]
     early = [Events(it.x, it.y, it.t - it.t[:1].sum() // WRAP * WRAP, it.p) for it in parts]
     counts = [exported.full_circuit(stream_samples(events, plan)) for events in early]
-    return StreamExamples(early, counts, what)
+    return StreamExamples(early, counts, f"{len(early)} {kind}")
 
 
 def cut(events: Events, plan: StreamPlan) -> Events:

@@ -1,5 +1,6 @@
 """A trained logic gate network -> Verilog that takes events, with a test bench, a Makefile and a page about it."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,6 @@ RESET_CYCLES = 50_000  # about, for recordings with a reset at each of the cycle
 LEAST_RESETS = 4  # of such recordings, if each takes long
 TIES_TRIED = 1000  # beginnings of recordings
 MOST_TIED_EVENTS = 4096  # of such a beginning
-FRAMES_PER_RECORDING = 5  # about; --frames says how many frames are to test an export
 
 
 def export(exported: ExportedModel) -> Export:
@@ -51,12 +51,12 @@ def export(exported: ExportedModel) -> Export:
         raise UserError(f"{exported.source} has one class, so hardware has nothing to find; train with two or more")
     width, classes = count_width(circuit), circuit.num_classes
     network, num_stages = network_module(name, netlist_of(circuit), exported.levels_per_stage)
-    recordings, what = example_recordings(
-        exported.config, plan.sensor_size, max(1, exported.most_frames // FRAMES_PER_RECORDING)
-    )
+    found, kind = example_recordings(exported.config, plan.sensor_size, exported.most_frames)
+    num_short = len(test_runs(found[:1], plan, circuit, num_stages)) - 1  # recordings of a frame each, or few
+    recordings = _enough(found, plan, max(exported.most_frames // 2, exported.most_frames - num_short))
     runs = test_runs(recordings, plan, circuit, num_stages)
     expected = [expected_of(run, plan, circuit) for run in runs]
-    num_frames = sum(len(it.counts) for it in expected)
+    what = f"{sum(len(it.counts) for it in expected)} frames of {len(recordings)} {kind}"
     events, outputs = event_lines(runs, expected, plan), expected_lines(expected, width, classes)
     bench = bench_module(name, plan, classes, width, num_stages, events.count("\n"), outputs.count("\n"))
     mark = f"Written by {mark_of(exported.source)}; write it again instead of changing it."
@@ -79,11 +79,11 @@ def export(exported: ExportedModel) -> Export:
         f"{name}_events.hex": events,
         f"{name}_expected.hex": outputs,
         "Makefile": makefile(name, design, mark),
-        "README.md": readme(name, plan, exported, num_stages, width, what, num_frames, mark, list(verilog)),
+        "README.md": readme(name, plan, exported, num_stages, width, what, mark, list(verilog)),
     }
     folder = f"{name}_rtl"
     stages = "1 stage" if num_stages == 1 else f"{num_stages} stages"
-    told = f"{exported.size}, {stages}, to be tested with {num_frames} frames of {what}"
+    told = f"{exported.size}, {stages}, to be tested with {what}"
     cycles_per_event = DENOISE_CYCLES if plan.framing.denoise_time else 1
     hardware = Design(
         f"{name}_pins",
@@ -102,6 +102,13 @@ def _module_file(text: str, mark: str) -> str:
     """Return a module's file: it says what wrote it, and a name that is not declared is an error in it."""
     head = "" if mark in text else f"// {mark}\n"
     return f"{head}`default_nettype none\n{text}`default_nettype wire\n"
+
+
+def _enough(recordings: list[Events], plan: StreamPlan, most_frames: int) -> list[Events]:
+    """Return recordings, spread evenly over those given, that have about this number of frames."""
+    num_frames = sum(len(stream_samples(each, plan)) for each in recordings)
+    number = min(len(recordings), math.ceil(len(recordings) * most_frames / max(1, num_frames)))
+    return [recordings[i] for i in np.linspace(0, len(recordings) - 1, number).round().astype(int)]
 
 
 def test_runs(recordings: list[Events], plan: StreamPlan, circuit: Circuit, num_stages: int) -> list[Run]:

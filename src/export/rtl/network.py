@@ -8,6 +8,10 @@ from src.export.rtl.bits import VOTE_BITS, bits_for
 from src.export.rtl.lists import unused_wire, wrapped
 from src.export.verilog import EXPRESSIONS
 
+# Of a vector. Simulators and yosys take a step per assignment, so registers are vectors; but Icarus Verilog copies all
+# of a vector for each bit that is read.
+MOST_REGISTERS = 1000
+
 
 def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[str, int]:
     """Return NAME_network, which takes a frame in each cycle, and its number of stages.
@@ -25,7 +29,11 @@ def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[
         ports.append(f"    output wire [{len(nodes) - 1}:0] {bus}")
         bits = wrapped(pipeline.value(node, num_stages) for node in reversed(nodes))
         assigns.append(f"    assign {bus} = {{\n{bits}\n    }};")
-    registers = [_registers(stage, sources) for stage, sources in enumerate(pipeline.held) if sources]
+    registers = [
+        _registers(stage, number, sources[first : first + MOST_REGISTERS])
+        for stage, sources in enumerate(pipeline.held)
+        for number, first in enumerate(range(0, len(sources), MOST_REGISTERS))
+    ]
     unread = unused_wire(
         [f"sample[{node}]" for node in range(num_inputs) if node not in pipeline.read]
         + [f"frame_at[{stage}]" for stage, sources in enumerate(pipeline.held) if not sources]
@@ -50,15 +58,11 @@ module {name}_network (
     return text, num_stages
 
 
-def _registers(stage: int, sources: list[str]) -> tuple[str, str]:
-    """Return the declaration of the registers behind a stage, and what writes them.
-
-    They are one vector: simulators take a step per assignment, and yosys's reading takes a time that grows with the
-    square of their number.
-    """
-    bits = wrapped(reversed(sources))
-    update = f"    always @(posedge clk) if (frame_at[{stage}]) held{stage} <= {{\n{bits}\n    }};"
-    return f"    reg [{len(sources) - 1}:0] held{stage};", update
+def _registers(stage: int, number: int, sources: list[str]) -> tuple[str, str]:
+    """Return the declaration of a vector of the registers behind a stage, and what writes it."""
+    name, bits = f"held{stage}_{number}", wrapped(reversed(sources))
+    update = f"    always @(posedge clk) if (frame_at[{stage}]) {name} <= {{\n{bits}\n    }};"
+    return f"    reg [{len(sources) - 1}:0] {name};", update
 
 
 class _Pipeline:
@@ -123,8 +127,9 @@ class _Pipeline:
     def _hold(self, node: int, stage: int) -> str:
         """Add a register behind a stage; return its name."""
         held = self.held[stage]
+        number, bit = divmod(len(held), MOST_REGISTERS)
         held.append(self.value(node, stage))
-        return f"held{stage}[{len(held) - 1}]"
+        return f"held{stage}_{number}[{bit}]"
 
 
 def vote_module(name: str, num_classes: int, count_width: int, vote_bits: int = VOTE_BITS) -> str:

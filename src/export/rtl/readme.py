@@ -67,8 +67,7 @@ def readme(
     exported: ExportedModel,
     num_stages: int,
     count_width: int,
-    recordings_are: str,
-    num_frames: int,
+    tested_with: str,
     mark: str,
     verilog: list[str],
 ) -> str:
@@ -87,9 +86,9 @@ def readme(
 
 {mark}
 
-`make` simulates the hardware with {num_frames} frames of {recordings_are}, with resets in a recording and while
-one ends, recordings of few or no events, events outside the sensor and timestamps that wrap. It fails if an output
-differs from the trained network's. `make lint` runs Verilator's checks.
+`make` simulates the hardware with {tested_with}, with resets in a recording
+and while one ends, recordings of few or no events, events outside the sensor and timestamps that wrap. It fails if an
+output differs from the trained network's. `make lint` runs Verilator's checks.
 
 ## What it computes
 

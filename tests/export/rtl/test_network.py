@@ -7,6 +7,7 @@ import torch
 
 from src.circuit.luts import lut_cover
 from src.circuit.netlist import netlist_of
+from src.export.rtl import network
 from src.export.rtl.network import network_module
 from src.logic import LogicLayer
 from src.logic.parametrisation import GateOptions
@@ -14,11 +15,23 @@ from src.models.to_circuit import circuit_of_layers
 from tests.export.exports import trained
 
 
+def vectors_of(text):
+    """The names of the values that each vector of registers holds, the bit 0 first, by stage and number."""
+    found = re.findall(r"if \(frame_at\[(\d+)\]\) held(\d+)_(\d+) <= \{([^}]*)\}", text)
+    assert all(stage == same for stage, same, _, _ in found)
+    return {
+        (int(stage), int(number)): [name.strip() for name in reversed(names.split(","))]
+        for stage, _, number, names in found
+    }
+
+
 def registers_of(text):
-    """What the registers behind each stage hold, the bit 0 first."""
-    blocks = re.findall(r"if \(frame_at\[(\d+)\]\) held\1 <= \{([^}]*)\}", text)
-    assert [int(stage) for stage, _ in blocks] == list(range(len(blocks)))
-    return [[name.strip() for name in reversed(names.split(","))] for _, names in blocks]
+    """The names of the values that the registers behind each stage hold."""
+    stages = {}
+    for (stage, _), names in vectors_of(text).items():
+        stages.setdefault(stage, []).extend(names)
+    assert list(stages) == list(range(len(stages)))
+    return list(stages.values())
 
 
 def test_truth_tables_are_not_divided_by_registers():
@@ -38,12 +51,17 @@ def test_a_stage_has_as_many_luts_in_a_row_as_it_may(levels_per_stage):
     assert len(registers_of(text)) == num_stages
 
 
-def test_every_register_is_written_declared_and_read():
+def test_every_register_is_written_declared_and_read(monkeypatch):
+    monkeypatch.setattr(network, "MOST_REGISTERS", 30)
     text, _ = network_module("net", netlist_of(trained(40, 60)[0]), 1)
-    widths = [int(left) + 1 for left in re.findall(r"^    reg \[(\d+):0\] held\d+;", text, re.MULTILINE)]
-    assert widths == [len(names) for names in registers_of(text)]
-    written = {f"held{stage}[{bit}]" for stage, width in enumerate(widths) for bit in range(width)}
-    assert set(re.findall(r"held\d+\[\d+\]", text)) == written
+    vectors = vectors_of(text)
+    declared = re.findall(r"^    reg \[(\d+):0\] (held\d+_\d+);", text, re.MULTILINE)
+    assert [(int(left) + 1, name) for left, name in declared] == [
+        (len(names), f"held{stage}_{number}") for (stage, number), names in vectors.items()
+    ]
+    assert max(map(len, vectors.values())) == 30
+    written = {f"held{stage}_{n}[{bit}]" for (stage, n), names in vectors.items() for bit in range(len(names))}
+    assert set(re.findall(r"held\d+_\d+\[\d+\]", text)) == written
 
 
 def test_no_register_holds_what_another_holds():
