@@ -17,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from benchmarks.machine import describe_machine
+from src.circuit.luts import circuit_size
 from src.config import Config
+from src.evaluation.inference import load_model
 from src.helpers import format_table
 from src.jobs.files import read_metrics
 from src.jobs.finished import finished_result
@@ -80,9 +82,16 @@ def network(job_id: str, name: str, config: Config) -> Network | None:
     val = [row for row in read_metrics(Job(job_id).logs / "metrics.csv") if row["split"] == "val"][-1]
     options = config.model.difflogic
     kind = f"{options.architecture}, {options.fan_in} inputs"
-    size, test = result["circuit"], result["test"]
+    test = result["test"]
+    size = result.get("circuit") or size_of_final_model(job_id)
     accuracies = val["frame_accuracy"], val["recording_accuracy"], test["frame_accuracy"], test["vote_accuracy"]
     return Network(name, kind, size["luts"], size["depth"], *accuracies)
+
+
+def size_of_final_model(job_id: str) -> dict[str, int]:
+    """Return what a job's circuit takes; a run leaves it out of its result if the network is very large."""
+    model, _ = load_model(Job(job_id).models / "final.safetensors")
+    return circuit_size(model.circuit().simplified())._asdict()
 
 
 if __name__ == "__main__":

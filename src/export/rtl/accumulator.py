@@ -352,37 +352,38 @@ def _one_hot(signal: str, size: int, bits: int) -> str:
 
 
 def _bank(number: int, rows: int, line_bits: int, plan: StreamPlan) -> str:
-    """Return a frame that is open: a register per row, so that an event touches one of them."""
+    """Return a frame that is open; an event touches one of its rows."""
     count_bits = plan.count_bits
     width = line_bits * count_bits
+    bank, row, hit = f"bank{number}", f"r{number}", f"(written[{number}] && in_row[r{number}])"
     if count_bits == 1:
-        variable = ""
-        update = f"line <= (cleared[{number}] ? {width}'d0 : line) | (hit ? in_column : {width}'d0);"
+        variables = row
+        line = f"{bank}[{width} * {row} +: {width}]"
+        update = f"{line} <= (cleared[{number}] ? {width}'d0 : {line}) | ({hit} ? in_column : {width}'d0);"
     else:
-        variable = "\n            integer c;"
-        pixel = f"line[{count_bits} * c +: {count_bits}]"
+        variables = f"{row}, c{number}"
+        column = f"c{number}"
+        pixel = f"{bank}[{width} * {row} + {count_bits} * {column} +: {count_bits}]"
         if plan.counts_in_unary:
-            counts = f"if (in_column[c]) {pixel} <= {{line[{count_bits} * c +: {count_bits - 1}], 1'b1}}"
+            below = f"{bank}[{width} * {row} + {count_bits} * {column} +: {count_bits - 1}]"
+            counts = f"if (in_column[{column}]) {pixel} <= {{{below}, 1'b1}}"
         else:
-            counts = f"if (in_column[c] && {pixel} != MOST) {pixel} <= {pixel} + {count_bits}'d1"
-        update = f"""for (c = 0; c < {line_bits}; c = c + 1) begin
-                    if (cleared[{number}]) {pixel} <= {{{count_bits - 1}'d0, hit && in_column[c]}};
-                    else {counts};
-                end"""
+            counts = f"if (in_column[{column}] && {pixel} != MOST) {pixel} <= {pixel} + {count_bits}'d1"
+        update = f"""for ({column} = 0; {column} < {line_bits}; {column} = {column} + 1) begin
+                        if (cleared[{number}]) {pixel} <= {{{count_bits - 1}'d0, {hit} && in_column[{column}]}};
+                        else {counts};
+                    end"""
     return f"""\
-    wire [{rows * width - 1}:0] bank{number};
-    generate
-        genvar r{number};
-        for (r{number} = 0; r{number} < {rows}; r{number} = r{number} + 1) begin : rows{number}
-            reg [{width - 1}:0] line;{variable}
-            wire hit = written[{number}] && in_row[r{number}];
-            assign bank{number}[{width} * r{number} +: {width}] = line;
-            always @(posedge clk) begin
-                if (hit || cleared[{number}]) begin
+    reg [{rows * width - 1}:0] {bank};
+    integer {variables};
+    always @(posedge clk) begin
+        if (written[{number}] || cleared[{number}]) begin
+            for ({row} = 0; {row} < {rows}; {row} = {row} + 1) begin
+                if ({hit} || cleared[{number}]) begin
                     {update}
                 end
-                if (rst) line <= {width}'d0;
             end
         end
-    endgenerate
+        if (rst) {bank} <= {rows * width}'d0;
+    end
 """

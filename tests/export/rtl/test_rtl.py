@@ -161,7 +161,7 @@ FAULTS = {
     ),
     "events are taken during a reset": (" && !draining && !rst;", " && !draining;"),
     "events outside become part of frames": (".in_keep(in_region)", ".in_keep(1'b1)"),
-    "an open frame is not reset": ("if (rst) line <= ", "if (1'b0) line <= "),
+    "an open frame is not reset": ("if (rst) bank0 <= ", "if (1'b0) bank0 <= "),
     "the end of a recording is not reset": ("if (rst) {ending, ends} <= 3'd0;", "if (rst) ending <= 2'd0;"),
     "the last of the largest sums wins": ("[20:0] > most", "[20:0] >= most"),
     "no event is taken": ("assign event_ready = ", "assign event_ready = 1'b0 && "),
