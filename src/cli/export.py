@@ -54,8 +54,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         type=_positive,
         default=100,
-        help="test C, Verilog and, in whole recordings, rtl with about this number of frames of the model's test split "
-        "(default: 100)",
+        help="test C and Verilog with about this number of frames of the model's test split, and rtl with whole "
+        "recordings of as many, or of fewer if a frame takes more than 5,000 clock cycles (default: 100)",
     )
     checks.add_argument(
         "--estimate",

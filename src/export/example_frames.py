@@ -9,13 +9,9 @@ from src.config import Config
 from src.data import read_samples, stacked
 from src.frame_cache.cache import cache_parameters, damages, find_caches, read_manifest, read_split
 from src.frame_cache.framing_options import dataset_of
-from src.helpers import LOG
 from src.io_funcs import project_root, scratch_root
 
-NOT_PREPARED = (
-    "no frames of the test split with this model's options are on this machine; ./prepare_data.sh makes them from the "
-    "config. The export is tested with pseudo-random %s"
-)
+HOW_TO_PREPARE = "(./prepare_data.sh makes real ones from the model's config)"
 
 
 def example_frames(config: Config, frame_shape: tuple[int, int, int], most: int) -> tuple[NDArray[np.uint8], str]:
@@ -36,11 +32,10 @@ def example_frames(config: Config, frame_shape: tuple[int, int, int], most: int)
             chosen = np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(np.int64)
             name = f"{folder.parent.name}/{folder.name}"
             return read_samples(split, chosen).numpy(), f"{len(chosen)} frames of the test split of {name}"
-    LOG.info(NOT_PREPARED, "frames")
     rng = np.random.default_rng(0)
     density = rng.uniform(0, 1, (most, 1))  # share of ones: networks see sparse frames and full ones differently
     bits = rng.random((most, num_bits)) < density
     if config.data.frame_dtype == "counts":
         counts = bits * np.minimum(rng.geometric(0.4, bits.shape), 255)
-        return counts.astype(np.uint8), f"{most} pseudo-random frames"
-    return np.packbits(bits, axis=1, bitorder="little"), f"{most} pseudo-random frames"
+        return counts.astype(np.uint8), f"{most} pseudo-random frames {HOW_TO_PREPARE}"
+    return np.packbits(bits, axis=1, bitorder="little"), f"{most} pseudo-random frames {HOW_TO_PREPARE}"

@@ -9,11 +9,10 @@ from src.config import Config
 from src.events.events import Events
 from src.events.formats.errors import CorruptRecordingError
 from src.events.frames import keep_inside
-from src.export.example_frames import NOT_PREPARED
+from src.export.example_frames import HOW_TO_PREPARE
 from src.frame_cache.cache import cache_parameters, damages, find_caches, read_manifest, read_split, source_fingerprint
 from src.frame_cache.framing_options import dataset_of
 from src.frame_cache.recording_windows import windows_of
-from src.helpers import LOG
 from src.io_funcs import from_repository, project_root, scratch_root
 
 MOST_EVENTS = 1 << 20  # of a recording; longer ones are left out
@@ -28,8 +27,7 @@ def example_recordings(config: Config, sensor_size: tuple[int, int, int], most: 
     found = list(_of_test_split(config, sensor_size, most))
     if found:
         return found, f"recordings of the test split of {config.data.name}"
-    LOG.info(NOT_PREPARED, "recordings")
-    return [_random(seed, sensor_size) for seed in range(most)], "pseudo-random recordings"
+    return [_random(seed, sensor_size) for seed in range(most)], f"pseudo-random recordings {HOW_TO_PREPARE}"
 
 
 def _of_test_split(config: Config, sensor_size: tuple[int, int, int], most: int) -> Iterator[Events]:

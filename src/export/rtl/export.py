@@ -34,7 +34,8 @@ from src.export.synthesis import Design
 from src.export.verilog import count_width
 
 RESET_CYCLES = 50_000  # about, for recordings with a reset at each of the cycles while they end
-LEAST_RESETS = 4  # of such recordings, if each takes long
+LEAST_RESETS = 2  # of such recordings, if each takes long
+CYCLES_PER_FRAME = 5000  # of a simulation, at most, unless a single recording takes more
 TIES_TRIED = 1000  # beginnings of recordings
 MOST_TIED_EVENTS = 4096  # of such a beginning
 
@@ -105,9 +106,12 @@ def _module_file(text: str, mark: str) -> str:
 
 
 def _enough(recordings: list[Events], plan: StreamPlan, most_frames: int) -> list[Events]:
-    """Return recordings, spread evenly over those given, that have about this number of frames."""
-    num_frames = sum(len(stream_samples(each, plan)) for each in recordings)
-    number = min(len(recordings), math.ceil(len(recordings) * most_frames / max(1, num_frames)))
+    """Return recordings, spread evenly over those given, that have about this number of frames, or take too long."""
+    num_frames = max(1, sum(len(stream_samples(each, plan)) for each in recordings))
+    cycles_per_event = DENOISE_CYCLES if plan.framing.denoise_time else 1
+    num_cycles = max(1, cycles_per_event * sum(map(len, recordings)) + clearing_cycles(plan) * len(recordings))
+    share = min(most_frames / num_frames, CYCLES_PER_FRAME * most_frames / num_cycles, 1)
+    number = max(1, math.ceil(share * len(recordings)))
     return [recordings[i] for i in np.linspace(0, len(recordings) - 1, number).round().astype(int)]
 
 
