@@ -359,18 +359,22 @@ def _bank(number: int, rows: int, line_bits: int, plan: StreamPlan) -> str:
     if count_bits == 1:
         variables = row
         line = f"{bank}[{width} * {row} +: {width}]"
-        update = f"{line} <= (cleared[{number}] ? {width}'d0 : {line}) | ({hit} ? in_column : {width}'d0);"
+        update = f"""{line} <=
+                        (cleared[{number}] ? {width}'d0 : {line})
+                        | ({hit} ? in_column : {width}'d0);"""
     else:
         variables = f"{row}, c{number}"
         column = f"c{number}"
         pixel = f"{bank}[{width} * {row} + {count_bits} * {column} +: {count_bits}]"
         if plan.counts_in_unary:
             below = f"{bank}[{width} * {row} + {count_bits} * {column} +: {count_bits - 1}]"
-            counts = f"if (in_column[{column}]) {pixel} <= {{{below}, 1'b1}}"
+            counts = f"if (in_column[{column}])\n{' ' * 28}{pixel} <= {{{below}, 1'b1}}"
         else:
-            counts = f"if (in_column[{column}] && {pixel} != MOST) {pixel} <= {pixel} + {count_bits}'d1"
+            is_counted = f"in_column[{column}] && {pixel} != MOST"
+            counts = f"if ({is_counted})\n{' ' * 28}{pixel} <= {pixel} + {count_bits}'d1"
         update = f"""for ({column} = 0; {column} < {line_bits}; {column} = {column} + 1) begin
-                        if (cleared[{number}]) {pixel} <= {{{count_bits - 1}'d0, {hit} && in_column[{column}]}};
+                        if (cleared[{number}])
+                            {pixel} <= {{{count_bits - 1}'d0, {hit} && in_column[{column}]}};
                         else {counts};
                     end"""
     return f"""\
