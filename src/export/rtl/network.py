@@ -8,8 +8,8 @@ from src.export.rtl.bits import VOTE_BITS, bits_for
 from src.export.rtl.lists import unused_wire, wrapped
 from src.export.verilog import EXPRESSIONS
 
-# Of a vector. Simulators and yosys take a step per assignment, so registers are vectors; but Icarus Verilog copies all
-# of a vector for each bit that is read.
+# In a vector. Simulators and yosys take a step per assignment, so registers are vectors; but Icarus Verilog copies a
+# whole vector for each of its bits that is read.
 MOST_REGISTERS = 1000
 
 
@@ -92,9 +92,8 @@ class _Pipeline:
         self.lines: list[str] = []
         self._gates = list(zip(netlist.gates.tolist(), netlist.first.tolist(), netlist.second.tolist(), strict=True))
         self._num_inputs = netlist.num_inputs
-        self._names: dict[
-            tuple[int, int], str
-        ] = {}  # of registers, and of gates that are within LUTs, by node and stage
+        # Names of registers, and of gates that are within LUTs, by node and stage.
+        self._names: dict[tuple[int, int], str] = {}
 
     def add(self, node: int, stage: int) -> str:
         """Add the wire of a gate in a stage, and of those that it needs there; return its name."""

@@ -1,5 +1,6 @@
 """The folder of streaming hardware: which files it has, and what they say."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -81,6 +82,13 @@ def test_the_page_says_the_limits(options, limit):
     assert limit in limits
     assert "FIFO" in limits
     assert "event_last" in limits
+
+
+@pytest.mark.parametrize("most_frames", [100, 400])
+def test_a_bench_has_about_as_many_frames_as_are_asked_for(most_frames):
+    what = export(replace(exported_model(events_per_frame=300, overlap=0), most_frames=most_frames)).what
+    number = int(re.search(r"to be tested with (\d+) frames of \d+ pseudo-random recordings", what)[1])
+    assert 0.7 * most_frames <= number <= 1.3 * most_frames
 
 
 def test_hardware_of_one_class_is_refused():
