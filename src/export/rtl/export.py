@@ -26,7 +26,7 @@ from src.export.rtl.encoder import encode_module
 from src.export.rtl.front import denoise_module
 from src.export.rtl.network import network_module, vote_module
 from src.export.rtl.pins import pins_module
-from src.export.rtl.readme import DENOISE_CYCLES, clearing_cycles, front_cycles, makefile, readme, recording_cycles
+from src.export.rtl.readme import clearing_cycles, event_cycles, front_cycles, makefile, readme, recording_cycles
 from src.export.rtl.top import top_module
 from src.export.stream_plan import TIME_BITS, StreamPlan, plan_of
 from src.export.stream_samples import stream_samples
@@ -85,15 +85,14 @@ def export(exported: ExportedModel) -> Export:
     folder = f"{name}_rtl"
     stages = "1 stage" if num_stages == 1 else f"{num_stages} stages"
     told = f"{exported.size}, {stages}, to be tested with {what}"
-    cycles_per_event = DENOISE_CYCLES if plan.framing.denoise_time else 1
     hardware = Design(
         f"{name}_pins",
         verilog,
         network=f"{name}_network.v",
         what=f"{len(circuit.gates):,} gates in {stages}, with everything from events to classes",
         latency_cycles=front_cycles(plan) + num_stages,
-        cycles_per_event=cycles_per_event,
-        cycles_per_frame=None if plan.by_time else cycles_per_event * plan.step,
+        cycles_per_event=event_cycles(plan),
+        cycles_per_frame=None if plan.by_time else event_cycles(plan) * plan.step,
     )
     written = {f"{folder}/{file}": content for file, content in files.items()}
     return Export(written, told, design=lambda _: hardware, is_pipelined=True)
@@ -108,8 +107,7 @@ def _module_file(text: str, mark: str) -> str:
 def _enough(recordings: list[Events], plan: StreamPlan, most_frames: int) -> list[Events]:
     """Return recordings, spread evenly over those given, that have about this number of frames, or take too long."""
     num_frames = max(1, sum(len(stream_samples(each, plan)) for each in recordings))
-    cycles_per_event = DENOISE_CYCLES if plan.framing.denoise_time else 1
-    num_cycles = max(1, cycles_per_event * sum(map(len, recordings)) + clearing_cycles(plan) * len(recordings))
+    num_cycles = max(1, event_cycles(plan) * sum(map(len, recordings)) + clearing_cycles(plan) * len(recordings))
     share = min(most_frames / num_frames, CYCLES_PER_FRAME * most_frames / num_cycles, 1)
     number = max(1, math.ceil(share * len(recordings)))
     return [recordings[i] for i in np.linspace(0, len(recordings) - 1, number).round().astype(int)]

@@ -50,6 +50,11 @@ def front_cycles(plan: StreamPlan) -> int:
     return (DENOISE_CYCLES if plan.framing.denoise_time else 0) + 1 + (0 if plan.by_time else 1) + handing_out
 
 
+def event_cycles(plan: StreamPlan) -> int:
+    """Return the cycles from an event that is taken to the next."""
+    return DENOISE_CYCLES if plan.framing.denoise_time else 1
+
+
 def clearing_cycles(plan: StreamPlan) -> int:
     """Return the cycles in which denoising clears its memory, a word per pixel of the region; 0 without denoising."""
     _, _, width, height = plan.region
