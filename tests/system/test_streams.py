@@ -12,8 +12,8 @@ from src.circuit.netlist import netlist_of
 from src.config import Config
 from src.events.datasets.demo import DEMO
 from src.export.c_stream.design import design_of
-from src.export.rtl.bench import expected_of
-from src.export.rtl.export import test_runs as runs_of
+from src.export.rtl.bench import Run, expected_of
+from src.export.rtl.export import hard_runs
 from src.export.rtl.network import network_module
 from src.export.stream_plan import plan_of
 from src.export.stream_samples import stream_samples
@@ -153,13 +153,13 @@ def test_recordings_in_c_may_wrap_be_short_or_break_off(prepared, tmp_path):
 
 
 def write_hardware(folder, prepared, every=1):
-    """Write the hardware and its bench with one of `every` recordings, and those of `runs_of`; return all of them."""
+    """Write the hardware and its bench with one of `every` recordings, and those of `hard_runs`; return all of them."""
     plan, circuit = plan_of(prepared.exported), prepared.exported.circuit
     chosen = range(0, len(prepared.events), every)
     is_chosen = np.isin(np.repeat(np.arange(len(prepared.events)), prepared.num_frames), chosen)
     _, num_stages = network_module("net", netlist_of(circuit), LEVELS_PER_STAGE)
     recordings = [prepared.events[number] for number in chosen]
-    runs = runs_of(recordings, plan, circuit, num_stages)
+    runs = [*hard_runs(recordings, plan, circuit, num_stages), *map(Run, recordings)]
     made = [expected_of(run, plan, circuit) for run in runs]
     begin = next(number for number, run in enumerate(runs) if run.events is recordings[0])
     of_split = slice(begin, begin + len(chosen))

@@ -201,7 +201,7 @@ def _by_events(plan: StreamPlan) -> str:
         f"""\
     reg open{b};
     reg [{bits - 1}:0] num{b};  // events in it
-    wire opens{b} = event_counts && since_begin == {step_bits}'d0 && next_frame == {number_bits}'d{b};
+    wire opens{b} = event_counts && begins && next_frame == {number_bits}'d{b};
     wire [{bits - 1}:0] num_now{b} = opens{b} ? {bits}'d1 : num{b} + {bits}'d1;
     assign written[{b}] = opens{b} || (event_counts && open{b});
     assign cleared[{b}] = opens{b}{" || ending == 2'd3" if num_open == 1 else ""};
@@ -232,6 +232,7 @@ def _by_events(plan: StreamPlan) -> str:
     return f"""
     assign in_ready = ending == 2'd0;
     reg [{step_bits - 1}:0] since_begin;  // events since a frame began, counted to {step}
+    reg begins;  // whether that is 0; in a register, which shortens the path to every bit of a frame
     reg [{number_bits - 1}:0] next_frame;  // the one that begins next
     reg [{number_bits - 1}:0] following;  // the one that is full next
     reg any_full;  // this recording had a full frame
@@ -244,6 +245,7 @@ def _by_events(plan: StreamPlan) -> str:
     wire [{num_open - 1}:0] oldest = {{
 {_one_hot("following", num_open, number_bits)}
     }};
+    wire is_last = since_begin == {step_bits}'d{step - 1};
     // What the end of a recording leaves: the first frame if it was never full, or the rest{_if_kept(plan)}
     wire leaves = ending == 2'd1 && ({left});
     assign takes = filled != {num_open}'d0 || leaves;
@@ -251,8 +253,9 @@ def _by_events(plan: StreamPlan) -> str:
     always @(posedge clk) begin
         filled <= fills;
         if (event_counts) begin
-            since_begin <= since_begin == {step_bits}'d{step - 1} ? {step_bits}'d0 : since_begin + {step_bits}'d1;
-            if (since_begin == {step_bits}'d0) next_frame <= {next_frame};
+            since_begin <= is_last ? {step_bits}'d0 : since_begin + {step_bits}'d1;
+            begins <= is_last;
+            if (begins) next_frame <= {next_frame};
             any_event <= 1'b1;
 {notes_after}        end
         if (fills != {num_open}'d0) begin
@@ -261,6 +264,7 @@ def _by_events(plan: StreamPlan) -> str:
         end
         if (rst || ending == 2'd3) begin
             since_begin <= {step_bits}'d0;
+            begins <= 1'b1;
             next_frame <= {number_bits}'d0;
             following <= {number_bits}'d0;
             {{any_full, any_event}} <= 2'd0;

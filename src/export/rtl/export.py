@@ -53,9 +53,9 @@ def export(exported: ExportedModel) -> Export:
     width, classes = count_width(circuit), circuit.num_classes
     network, num_stages = network_module(name, netlist_of(circuit), exported.levels_per_stage)
     found, kind = example_recordings(exported.config, plan.sensor_size, exported.most_frames)
-    num_short = len(test_runs(found[:1], plan, circuit, num_stages)) - 1  # recordings of a frame each, or few
-    recordings = _enough(found, plan, max(exported.most_frames // 2, exported.most_frames - num_short))
-    runs = test_runs(recordings, plan, circuit, num_stages)
+    hard = hard_runs(found, plan, circuit, num_stages)  # about a frame each
+    recordings = _enough(found, plan, max(exported.most_frames // 2, exported.most_frames - len(hard)))
+    runs = [*hard, *map(Run, recordings)]
     expected = [expected_of(run, plan, circuit) for run in runs]
     what = f"{sum(len(it.counts) for it in expected)} frames of {len(recordings)} {kind}"
     events, outputs = event_lines(runs, expected, plan), expected_lines(expected, width, classes)
@@ -113,11 +113,11 @@ def _enough(recordings: list[Events], plan: StreamPlan, most_frames: int) -> lis
     return [recordings[i] for i in np.linspace(0, len(recordings) - 1, number).round().astype(int)]
 
 
-def test_runs(recordings: list[Events], plan: StreamPlan, circuit: Circuit, num_stages: int) -> list[Run]:
-    """Return the recordings and, before and after them, what goes wrong easily.
+def hard_runs(recordings: list[Events], plan: StreamPlan, circuit: Circuit, num_stages: int) -> list[Run]:
+    """Return recordings that hardware easily gets wrong, made of the beginnings of real ones.
 
-    That is resets in a recording and while it ends, a recording without an event that counts after a reset, few events,
-    votes of which two are the largest, and timestamps that wrap.
+    They are resets in a recording and while it ends, a recording after a reset without an event that counts, few
+    events, votes of which two are the largest, and timestamps that wrap. A bench gives them first.
     """
     first = recordings[0]
     half, few = first.chosen(slice(max(1, len(first) // 2))), first.chosen(slice(3))
@@ -126,7 +126,7 @@ def test_runs(recordings: list[Events], plan: StreamPlan, circuit: Circuit, num_
         resets += [Run(few, reset_after=cycles), Run(few)]
     end = int(first.t[len(first) // 2])
     wrapping = replace(first, t=first.t - end + (1 << TIME_BITS))
-    runs = [*resets, *_tied(recordings, plan, circuit), *map(Run, recordings)]
+    runs = [*resets, *_tied(recordings, plan, circuit)]
     return [*runs, Run(wrapping)] if np.all(wrapping.t >= 0) else runs
 
 

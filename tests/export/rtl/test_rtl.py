@@ -11,7 +11,7 @@ from src.events import Events
 from src.events.frame_stream import FrameStream
 from src.events.framing import Framing
 from src.export.rtl.bench import Run
-from src.export.rtl.export import test_runs as runs_of
+from src.export.rtl.export import hard_runs
 from src.export.rtl.front import denoise_module
 from src.export.rtl.lists import MOST_COLUMNS
 from src.export.rtl.network import network_module, vote_module
@@ -98,7 +98,7 @@ def all_runs(plan):
         runs += [Run(some_events(rng, 5, 8000), is_whole=False, reset_after=cycles), Run(some_events(rng, 1))]
     recordings = [some_events(rng, 200), some_events(rng, 150, 400), some_events(rng, 99)]  # the second: blank windows
     wrapping = some_events(rng, 150, begin=(1 << 32) - 1500)
-    return [*runs, *runs_of(recordings, plan, circuit, num_stages), Run(wrapping)]
+    return [*runs, *hard_runs(recordings, plan, circuit, num_stages), *map(Run, recordings), Run(wrapping)]
 
 
 @pytest.mark.parametrize("name", list(PLANS))
