@@ -1,7 +1,6 @@
 """What trained networks take of an FPGA, with all that makes classes of events, and how fast they are.
 
-    python benchmarks/hardware.py FOLDER [RUN ...] [--families ice40 ecp5 xilinx] [--levels-per-stage N]
-        [--keep STORAGE]
+    python benchmarks/hardware.py FOLDER [RUN ...] [--families ice40 ecp5 xilinx] [--keep STORAGE]
 
 FOLDER holds NMNIST/{Train,Test}/<digit>/*.bin. A RUN is a config with overrides after it, as in accuracy.py; the
 default is RUNS. Each is prepared, trained on Train, tested on Test, and exported by the real commands: as hardware that
@@ -50,7 +49,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("runs", nargs="*", metavar="RUN")
     parser.add_argument("--families", nargs="+", default=["ice40", "ecp5", "xilinx"])
-    parser.add_argument("--levels-per-stage", type=int, help="as in job.sh export")
     parser.add_argument("--keep", type=Path, help="folder for jobs and exports; default: a temporary one")
     arguments = parser.parse_intermixed_args()
     storage = (arguments.keep or Path(tempfile.mkdtemp())).resolve()
@@ -61,33 +59,30 @@ def main() -> None:
         one = Run(config, f"{overrides} data.data_root={root} train.report=false", f"run{number}")
         command(storage, "./prepare_data.sh", one.config, "--override", one.overrides)
         command(storage, "./train.sh", one.config, one.job, "--override", one.overrides)
-        rows += measure(storage, text, one, arguments.families, arguments.levels_per_stage)
+        rows += measure(storage, text, one, arguments.families)
     print(describe_machine())
     print("all modules are inside: denoising, open frames, encoder, network, class counts, best class, votes")
     print(format_table(HEADER, rows))
 
 
-def measure(storage: Path, title: str, run: Run, families: list[str], levels: int | None) -> list[list[str]]:
+def measure(storage: Path, title: str, run: Run, families: list[str]) -> list[list[str]]:
     """Export a job, simulate it, and return a row per family."""
     began = time.perf_counter()
-    export = ["./job.sh", "export", run.job, "--to", "rtl"]
-    export += [] if levels is None else ["--levels-per-stage", str(levels)]
-    is_stream = True
+    target = "rtl"
     try:
-        command(storage, *export)
+        command(storage, "./job.sh", "export", run.job, "--to", target)
     except CommandFailedError as error:
         print(f"{title}: {error}", flush=True)
-        is_stream = False
-        export = ["./job.sh", "export", run.job, "--to", "verilog"]
-        command(storage, *export)
-    if is_stream:
+        target = "verilog"
+        command(storage, "./job.sh", "export", run.job, "--to", target)
+    if target == "rtl":
         simulated = command(storage, "make", "-C", str(storage / f"models/{run.job}/export/{run.job}_rtl"))
         right = next(line for line in simulated.splitlines() if "outputs are right" in line)
         print(f"{title}: from job to simulation {time.perf_counter() - began:.0f} s: {right}", flush=True)
     rows = []
     for family in families:
         try:
-            said = command(storage, *export, "--synthesize", family)
+            said = command(storage, "./job.sh", "export", run.job, "--to", target, "--synthesize", family)
             rows.append(row(storage, title, run.job, family, said))
         except CommandFailedError as error:
             rows.append([title, family, str(error)])

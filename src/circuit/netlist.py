@@ -27,6 +27,7 @@ class Netlist:
         gates: uint8 [G], numbers in the order of `src.logic.gates`; none is a constant or a buffer.
         first, second: int32 [G], the nodes that are a and b of gate g, the same one twice if the gate is an inverter.
         buses: the nodes of each result, least significant bit first; ZERO and ONE are constants.
+        num_trained: the first gates are the network's, this number; the others count classes and compare the counts.
     """
 
     num_inputs: int
@@ -34,6 +35,7 @@ class Netlist:
     first: NDArray[np.int32]
     second: NDArray[np.int32]
     buses: dict[str, list[int]]
+    num_trained: int = 0
 
     def levels(self) -> NDArray[np.int64]:
         """Return int64 [num_inputs + G]: 0 for inputs; for a gate, one more than the higher level of its inputs."""
@@ -61,6 +63,7 @@ def netlist_of(circuit: Circuit, with_best_class: bool = True, counter_inputs: i
     """
     shared = SharedGates(circuit.num_inputs)
     literals = shared.literals(circuit.gates, circuit.first, circuit.second)
+    num_trained = len(shared.gates)
     counts = []
     for c in range(circuit.num_classes):
         nodes = circuit.outputs[circuit.starts[c] : circuit.starts[c + 1]].tolist()
@@ -71,10 +74,10 @@ def netlist_of(circuit: Circuit, with_best_class: bool = True, counter_inputs: i
     buses = {f"count{c}": count for c, count in enumerate(counts)}
     if with_best_class:
         buses["best_class"] = _best_class(shared, counts)
-    return _netlist(shared, buses)
+    return _netlist(shared, buses, num_trained)
 
 
-def _netlist(shared: SharedGates, buses: dict[str, list[int]]) -> Netlist:
+def _netlist(shared: SharedGates, buses: dict[str, list[int]], num_trained: int) -> Netlist:
     nodes = {
         name: [literal if literal in (ZERO, ONE) else shared.node(literal) for literal in bus]
         for name, bus in buses.items()
@@ -82,7 +85,8 @@ def _netlist(shared: SharedGates, buses: dict[str, list[int]]) -> Netlist:
     used = [node for bus in nodes.values() for node in bus if node >= 0]
     gates, first, second, number = shared.used_by(used)
     new = {name: [int(number[node]) if node >= 0 else node for node in bus] for name, bus in nodes.items()}
-    return Netlist(shared.num_inputs, gates, first, second, new)
+    used_trained = np.count_nonzero(number[shared.num_inputs :][:num_trained] >= 0)
+    return Netlist(shared.num_inputs, gates, first, second, new, int(used_trained))
 
 
 def _sum(shared: SharedGates, weights: dict[int, int], constant: int, counter_inputs: int) -> list[int]:

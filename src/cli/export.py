@@ -46,7 +46,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--levels-per-stage",
         metavar="N",
         type=_positive,
-        help="with --to rtl: LUTs of six inputs in a row between two registers of the network's pipeline (default: 2)",
+        help="with --to rtl: LUTs of six inputs in a row between two registers of the network's pipeline; those of "
+        "trained gates count twice (default: 2)",
     )
     checks = parser.add_argument_group("tests and size")
     checks.add_argument(

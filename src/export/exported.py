@@ -18,7 +18,7 @@ from src.export.example_frames import example_frames
 from src.export.synthesis import Design
 from src.models.frame_model import FrameModel
 
-LEVELS_PER_STAGE = 2  # LUTs of six inputs, about 10 ns on an ECP5
+LEVELS_PER_STAGE = 2  # LUTs of six inputs, about 8 ns on an ECP5
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ExportedModel:
         source: a job id or the name of a file, which the exported files name.
         sensor_size: (W, H, P) of the recordings.
         most_frames: example frames are at most this number.
-        levels_per_stage: LUTs of six inputs in a row between two registers of a pipeline.
+        levels_per_stage: LUTs of six inputs in a row between two registers of a pipeline; trained gates count twice.
         circuit_name: the name in a circuit's file, an `identifier`; "" if the model has none.
     """
 

@@ -56,6 +56,15 @@ def counting(weights, offset=0, num_inputs=None):
     return Circuit(num_inputs or len(weights), none.astype(np.uint8), none, none, outputs, ends, np.array([offset]))
 
 
+def test_the_network_s_gates_come_first_and_are_known_from_those_that_count():
+    first, second, outputs = np.array([0, 2], np.int32), np.array([1, 3], np.int32), np.array([4, 5], np.int32)
+    circuit = Circuit(4, np.array([1, 6], np.uint8), first, second, outputs, np.array([0, 1, 2]), np.array([0, 0]))
+    netlist = netlist_of(circuit)
+    assert netlist.num_trained == 2 < len(netlist.gates)
+    assert netlist.gates[:2].tolist() == [1, 6]
+    assert netlist_of(counting([1, 1, 1])).num_trained == 0
+
+
 def test_a_full_adder_counts_three_bits():
     netlist = netlist_of(counting([1, 1, 1]))
     assert (len(netlist.gates), netlist.depth()) == (5, 3)

@@ -11,14 +11,16 @@ from src.export.verilog import EXPRESSIONS
 # In a vector. Simulators and yosys take a step per assignment, so registers are vectors; but Icarus Verilog copies a
 # whole vector for each of its bits that is read.
 MOST_REGISTERS = 1000
+LEVELS_OF_TRAINED = 2  # a LUT of trained gates counts as so many: it reads any others, so that its wires are long
 
 
 def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[str, int]:
     """Return NAME_network, which takes a frame in each cycle, and its number of stages.
 
-    A stage has LUTs of `levels_per_stage` levels, and a register for each value that a later stage reads. Registers
-    lie where the LUTs of a cover begin, so that no gates are divided that synthesis would put into one LUT. A gate
-    that is within LUTs of several stages is there in each.
+    A stage has LUTs of `levels_per_stage` levels, of which those of trained gates count twice, or a single LUT that
+    counts for more. Behind it is a register for each value that a later stage reads. Registers lie where the LUTs of a
+    cover begin, so that no gates are divided that synthesis would put into one LUT. A gate that is within LUTs of
+    several stages is there in each.
     """
     pipeline = _Pipeline(netlist, levels_per_stage)
     for root in pipeline.roots:
@@ -58,6 +60,14 @@ module {name}_network (
     return text, num_stages
 
 
+def _next(latest: tuple[int, int], weight: int, levels_per_stage: int) -> tuple[int, int]:
+    """Return the stage of a LUT, and its level there, from those of the latest of its leaves."""
+    stage, level = latest
+    if level == 0 or level + weight <= levels_per_stage:
+        return stage, level + weight
+    return stage + 1, weight
+
+
 def _registers(stage: int, number: int, sources: list[str]) -> tuple[str, str]:
     """Return the declaration of a vector of the registers behind a stage, and what writes it."""
     name, bits = f"held{stage}_{number}", wrapped(reversed(sources))
@@ -82,10 +92,13 @@ class _Pipeline:
         self.roots = cover.roots.tolist()
         self.stages = np.full(netlist.num_inputs + len(netlist.gates), -1)
         self.stages[: netlist.num_inputs] = 0
-        levels = dict.fromkeys(range(netlist.num_inputs), 0)
+        levels = dict.fromkeys(range(netlist.num_inputs), (0, 0))  # the stage of each root, and its level there
         for root, leaves in zip(self.roots, cover.leaves, strict=True):
-            levels[root] = 1 + max(levels[leaf] for leaf in leaves)
-            self.stages[root] = (levels[root] - 1) // levels_per_stage
+            is_trained = root < netlist.num_inputs + netlist.num_trained
+            levels[root] = _next(
+                max(levels[leaf] for leaf in leaves), LEVELS_OF_TRAINED if is_trained else 1, levels_per_stage
+            )
+            self.stages[root] = levels[root][0]
         self.num_stages = int(self.stages[self.roots].max(initial=0)) + 1
         self.read: set[int] = set()
         self.held: list[list[str]] = [[] for _ in range(self.num_stages)]

@@ -42,12 +42,18 @@ def test_truth_tables_are_not_divided_by_registers():
     assert len(registers_of(text)[0]) <= 20 + 30  # tables, and inputs that nothing else needs later
 
 
-@pytest.mark.parametrize("levels_per_stage", [1, 2, 3, 1000])
-def test_a_stage_has_as_many_luts_in_a_row_as_it_may(levels_per_stage):
-    netlist = netlist_of(trained(40, 60)[0])
+@pytest.mark.parametrize("levels_per_stage", [1, 2, 3, 4, 1000])
+def test_a_stage_has_as_many_luts_in_a_row_as_it_may_of_which_trained_ones_count_twice(levels_per_stage):
+    torch.manual_seed(0)
+    gates = GateOptions("light", fan_in=6)
+    netlist = netlist_of(circuit_of_layers([LogicLayer(30, 60, gates=gates), LogicLayer(60, 60, gates=gates)], 2))
     text, num_stages = network_module("net", netlist, levels_per_stage)
-    depth = lut_cover(netlist).depth
-    assert num_stages == -(-depth // levels_per_stage)
+    stages = [0]  # of LUTs in a row, the levels in each stage
+    for weight in [2, 2] + [1] * (lut_cover(netlist).depth - 2):
+        if stages[-1] and stages[-1] + weight > levels_per_stage:
+            stages.append(0)
+        stages[-1] += weight
+    assert num_stages == len(stages)
     assert len(registers_of(text)) == num_stages
 
 
