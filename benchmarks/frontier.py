@@ -4,7 +4,8 @@
 
 First run the sweep, ./job.sh sweep FILE. The accuracies are those of the final models. Those of val choose; Test has 50
 recordings, so a difference of a few percent there is chance. LUT6 are the estimate for the network of a frame, with
-counters and the comparison of the classes. A line connects the best of their size, by frames of val.
+counters and the comparison of the classes. A line connects the best of their size, by frames of val. Networks that are
+trained for more epochs than the sweep's first one, or with another augmentation, have a line of their own.
 """
 
 import argparse
@@ -14,18 +15,16 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
-
 from benchmarks.machine import describe_machine
 from src.circuit.luts import circuit_size
-from src.config import Config
+from src.config import Config, Train
 from src.evaluation.inference import load_model
 from src.helpers import format_table
 from src.jobs.files import read_metrics
 from src.jobs.finished import finished_result
 from src.jobs.folders import Job
 from src.reports.frontier import best_of_their_size
-from src.reports.plots import distinct_lines, line_chart
+from src.reports.plots import distinct_lines, line_chart, sizes_on_x
 from src.sweeps.specification import load_sweep
 
 
@@ -49,7 +48,8 @@ def main() -> None:
     parser.add_argument("--chart", type=Path)
     arguments = parser.parse_args()
     sweep = load_sweep(arguments.sweep)
-    found = [network(job.job_id, one.label, job.config) for one in sweep.configurations for job in one.jobs]
+    usual = sweep.configurations[0].jobs[0].config.train
+    found = [network(job.job_id, one.label, job.config, usual) for one in sweep.configurations for job in one.jobs]
     networks = sorted((each for each in found if each is not None), key=lambda each: each.luts)
     print(describe_machine())
     print(f"{len(networks)} of {len(found)} networks")
@@ -66,15 +66,12 @@ def main() -> None:
         title, x_label = "Frames of val", "LUTs of six inputs, estimated"
         chart = line_chart("frontier", title, "%", distinct_lines(curves), f"{title} against {x_label}", False, x_label)
         (axes,) = chart.figure.axes
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        sizes_on_x(axes)
         chart.figure.set_size_inches(7, 4)
         arguments.chart.write_bytes(chart.png())
 
 
-def network(job_id: str, name: str, config: Config) -> Network | None:
+def network(job_id: str, name: str, config: Config, usual: Train) -> Network | None:
     """Return what a job has trained; None if it is not done."""
     result = finished_result(config)
     if result is None:
@@ -82,6 +79,8 @@ def network(job_id: str, name: str, config: Config) -> Network | None:
     val = [row for row in read_metrics(Job(job_id).logs / "metrics.csv") if row["split"] == "val"][-1]
     options = config.model.difflogic
     kind = f"{options.architecture}, {options.fan_in} inputs"
+    if config.train.epochs > usual.epochs or config.train.augmentation != usual.augmentation:
+        kind += ", more training"
     test = result["test"]
     size = result.get("circuit") or size_of_final_model(job_id)
     accuracies = val["frame_accuracy"], val["recording_accuracy"], test["frame_accuracy"], test["vote_accuracy"]

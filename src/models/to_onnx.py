@@ -23,14 +23,12 @@ def add_thermometer(graph: Graph, thermometer: Thermometer, x: str) -> str:
 
 def add_logic_layers(graph: Graph, layers: Sequence[LogicConvolution | LogicLayer], x: str) -> str:
     """Append layers that read bits [batch, ...], and the cast of the last layer's bits to 0.0 and 1.0."""
-    from onnx import TensorProto
-
     x = graph.add("Flatten", [x])
-    x = graph.add("Cast", [x], to=TensorProto.BOOL)
+    x = graph.add("Cast", [x], to=graph.onnx.TensorProto.BOOL)
     x = graph.add("Transpose", [x], perm=[1, 0])
     for layer in layers:
         x = _convolution(graph, layer, x) if isinstance(layer, LogicConvolution) else _dense(graph, layer, x)
-    return graph.add("Cast", [x], to=TensorProto.FLOAT)
+    return graph.add("Cast", [x], to=graph.onnx.TensorProto.FLOAT)
 
 
 def add_group_sum(graph: Graph, width: int, num_classes: int, x: str) -> str:
@@ -89,12 +87,10 @@ def _gates(graph: Graph, tables: NDArray[np.bool_], inputs: Sequence[str]) -> st
 
 def _lookups(graph: Graph, tables: NDArray[np.bool_], inputs: Sequence[str]) -> str:
     """Append gates that look up the corner of their table, whose number has the inputs as digits, the first highest."""
-    from onnx import TensorProto
-
     corners = tables.shape[-1]
     place = graph.constant(np.arange(tables.size // corners, dtype=np.int32).reshape(tables.shape[:-1]) * corners)
     for i, bit in enumerate(inputs):
-        digit = graph.add("Cast", [bit], to=TensorProto.INT32)
+        digit = graph.add("Cast", [bit], to=graph.onnx.TensorProto.INT32)
         value = graph.constant(np.array(corners >> (i + 1), np.int32))
         place = graph.add("Add", [place, graph.add("Mul", [digit, value])])
     return graph.add("Gather", [graph.constant(tables.reshape(-1)), place], axis=0)

@@ -37,7 +37,7 @@ def best_of_their_size(points: Points) -> list[str]:
 def frontier_chart(points: Points, own: str | None = None) -> plots.Chart:
     """Draw jobs; `own` is pointed out."""
     percents = {name: (luts, 100 * accuracy) for name, (luts, accuracy) in points.items()}
-    title, x_label = "Accuracy of recordings by vote, and size", "LUTs of six inputs, estimated"
+    title, x_label = "Accuracy of recordings by vote", "LUTs of six inputs, estimated"
     return plots.frontier_chart("frontier", title, x_label, "%", percents, best_of_their_size(points), own)
 
 

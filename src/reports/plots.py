@@ -20,6 +20,7 @@ from src.drawing import LABEL_BEGIN, coloured, drawing, fonts_for, label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 # Colours of Okabe and Ito, which colour-blind readers can tell apart too; every two lines also differ in style.
 ROLES = {
@@ -37,6 +38,7 @@ ROLES = {
 LINES = ("blue", "orange", "green", "pink", "amber", "sky")
 STYLES = ("-", "--", ":", "-.")
 MOST_TEXT_CELLS = 20 * 20  # of a heat map, in which the values can be read
+MOST_NAMED = 15  # points, all of which have their names
 WIDTH = 3.4  # inches, of which a phone's 340 pixels make letters of 11 pixels
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -212,24 +214,42 @@ def frontier_chart(
 ) -> Chart:
     """Points (size, value) by name on a logarithmic scale of sizes; a line through those that are best of their size.
 
-    `own` names the point to point out; the best ones and it are labelled.
+    `own` names the point to point out. It and the best ones are labelled, and of few points the others too.
     """
-    figure, axes = _axes(WIDTH, 3.2)
-    axes.set_xscale("log")
+    figure, axes = _axes(2 * WIDTH, 3.6)
+    sizes_on_x(axes)
     x, y = zip(*points.values(), strict=True)
     axes.plot(x, y, "o", color=ROLES["muted"], markersize=4)
     x, y = zip(*(points[each] for each in best), strict=True)
     axes.step(x, y, where="post", marker="o", markersize=4, color=ROLES[LINES[0]])
     if own is not None:
         axes.plot(*points[own], "o", color=ROLES[LINES[1]], markersize=7)
-    for each in dict.fromkeys([*best, *([own] if own is not None else [])]):
-        axes.annotate(each, points[each], xytext=(4, -10), textcoords="offset points", fontsize=7)
     axes.set_title(title)
     axes.set_xlabel(x_label)
     axes.set_ylabel(unit)
-    axes.xaxis.set_major_formatter(_thousands())
+    axes.margins(x=0.12, y=0.12)
+    others = points if len(points) <= MOST_NAMED else ()
+    names = dict.fromkeys([*([own] if own is not None else []), *best, *others])
+    _name_points(figure, axes, {each: points[each] for each in names})
     alt = ", ".join(f"{each}: {points[each][0]:,.0f} and {points[each][1]:.1f} {unit}" for each in best)
     return Chart(name, f"{title} against {x_label}; the best of their size are {alt}", figure)
+
+
+def _name_points(figure: "Figure", axes: "Axes", points: Mapping[str, tuple[float, float]]) -> None:
+    """Write names beside points, the first ones first; one that nothing has room for is left out."""
+    figure.draw_without_rendering()  # the layout decides where points are
+    taken: list[Bbox] = []
+    for name, point in points.items():
+        for x, y in itertools.product((5, -5), (-9, 4, -17, 12)):
+            side = "left" if x > 0 else "right"
+            text = axes.annotate(name, point, (x, y), textcoords="offset points", fontsize=7, ha=side)
+            text.set_in_layout(False)
+            box = text.get_window_extent()
+            within = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if within and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()
 
 
 def distinct_lines(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list[Line]:
@@ -264,6 +284,16 @@ def _axes(width: float, height: float) -> tuple["Figure", "Axes"]:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
+
+
+def sizes_on_x(axes: "Axes") -> None:
+    """Give axes a logarithmic scale of sizes, with numbers that have room beside each other."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(_thousands())
 
 
 def _whole_numbers(axes: "Axes") -> None:

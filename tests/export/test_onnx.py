@@ -81,10 +81,11 @@ def test_onnx_counts_votes_as_the_model_does(model_type):
         assert np.array_equal(found, model(torch.from_numpy(frames)).numpy())
 
 
-def test_a_missing_onnx_is_said(monkeypatch):
+@pytest.mark.parametrize("model_type", ["difflogic", "convolutional", "cnn", "mlp"])
+def test_a_missing_onnx_is_said(model_type, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r"ONNX, but its package cannot be imported .*: install it with .*pip install"):
-        to_onnx(small_model("mlp"), "net", CLASS_NAMES)
+        to_onnx(small_model(model_type), "net", CLASS_NAMES)
 
 
 def test_a_circuit_has_no_onnx_with_or_without_the_package(monkeypatch):

@@ -1,6 +1,7 @@
 """Charts as PNG and SVG, and pictures of frames."""
 
 import io
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -51,6 +52,22 @@ def test_the_report_s_style_sheet_sets_every_role_for_light_and_dark():
     css = (REPOSITORY / "src/reports/report.css").read_text()
     for role in plots.ROLES:
         assert css.count(f"--{role}: #") == 2, role
+
+
+def test_names_of_points_that_lie_close_are_all_there_and_none_is_on_another():
+    points = {f"job_{i}": (900.0 + 5 * i, 80.0 + 0.3 * i) for i in range(4)} | {"far": (20_000.0, 90.0)}
+    figure = plots.frontier_chart("a", "T", "x", "%", points, ["job_0", "far"]).figure
+    figure.draw_without_rendering()
+    names = figure.axes[0].texts
+    assert {each.get_text() for each in names} == set(points)
+    boxes = [each.get_window_extent() for each in names]
+    assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
+
+
+def test_the_best_of_many_points_have_their_names():
+    points = {f"job_{i}": (100.0 * 1.5**i, 50.0 + i) for i in range(30)}
+    figure = plots.frontier_chart("a", "T", "x", "%", points, ["job_0", "job_29"], own="job_15").figure
+    assert {each.get_text() for each in figure.axes[0].texts} == {"job_0", "job_29", "job_15"}
 
 
 def test_lines_of_many_jobs_differ_in_colour_or_style():
