@@ -199,7 +199,8 @@ class Train:
         below=1.0)
     hardware_cost: float = option(
         0.0,
-        "price of a thousand gates that are neither constants nor wires, or votes, added to the loss; 0: they are free",
+        "price of a thousand gates that are neither constants nor wires, or votes, added to the loss; truth tables "
+        "cost a part of it; 0: all are free",
         least=0.0, most=1e6, needs=[when("model.model_type", "difflogic")])
     clip_gradient_norm: float | None = option(
         None, "largest norm of all gradients together; larger ones are scaled down to it; null: no limit", above=0.0,
@@ -248,7 +249,8 @@ class ConvolutionOptions:
     receptive_field: tuple[int, ...] = option(
         (5,), "height and width of what a kernel sees", unit="pixels", least=1, most=255)
     tree_depth: int = option(
-        3, "gates from a pixel to the output of a tree, which sees 2^tree_depth pixels", unit="gates", least=1, most=4)
+        3, "gates from a pixel to the output of a tree, which sees fan_in^tree_depth pixels", unit="gates", least=1,
+        most=4)
     candidates: tuple[int, ...] = option(
         (1,), "number of candidates for each leaf of a tree; 1: leaves stay as they were drawn", least=1, most=1000)
     pooling: tuple[int, ...] = option(

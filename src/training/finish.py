@@ -142,7 +142,7 @@ def _log_accuracies(run: TrainingRun, tests: dict[str, ModelTest]) -> None:
 
 
 def _in_words(size: dict[str, int] | None) -> str:
-    return "" if size is None else f"; {size['gates']:,} gates, about {size['luts']:,} LUT6"
+    return "" if size is None else f"; {size['gates']:,} gates, about {size['luts']:,} LUT6, {size['depth']} in a row"
 
 
 def _write_evaluation(run: TrainingRun, test: ModelTest) -> None:
