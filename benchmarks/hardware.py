@@ -94,7 +94,8 @@ def row(storage: Path, title: str, job: str, family: str, said: str) -> list[str
     """Return what the latest synthesis of a job found for a family."""
     results = json.loads((storage / "logs" / job / "hardware.json").read_text())["results"]
     it: dict[str, Any] = next(each for each in reversed(results) if each["family"] == family)
-    test = json.loads((storage / "logs" / job / "result.json").read_text())["test"]
+    result = json.loads((storage / "logs" / job / "result.json").read_text())
+    test = result.get("best_test") or result["test"]  # of the model that is exported
     gates = re.search(r"([\d,]+) gates, ", said)
     assert gates is not None, said
     device = it.get("device") or next((name for name, share in it["full"].items() if share <= 1), "none")

@@ -11,7 +11,7 @@ from src.export.verilog import EXPRESSIONS
 # In a vector. Simulators and yosys take a step per assignment, so registers are vectors; but Icarus Verilog copies a
 # whole vector for each of its bits that is read.
 MOST_REGISTERS = 1000
-LEVELS_OF_TRAINED = 2  # a LUT of trained gates counts as so many: it reads any others, so that its wires are long
+LEVELS_OF_TRAINED = 2  # what a LUT of trained gates counts for: it reads any others, so its wires are long
 
 
 def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[str, int]:
