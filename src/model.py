@@ -38,7 +38,7 @@ def least_size(options: Model, frame_shape: FrameShape, num_classes: int) -> Siz
 
 
 def require_fitting_frames(options: Model, frame_dtype: str) -> None:
-    """Raise a UserError if the model cannot take frames of this dtype."""
+    """Raise a UserError if the model cannot take frames of this dtype, or if its options contradict each other."""
     _type_of(options).require_fitting_frames(options, frame_dtype)
 
 

@@ -63,7 +63,8 @@ class DiffLogic(FrameModel):
 
     @staticmethod
     def require_fitting_frames(options: Model, frame_dtype: str) -> None:
-        """Raise a UserError unless the frames are bits, or a thermometer makes bits of them."""
+        """Raise a UserError unless the frames are bits, or a thermometer makes bits of them, and the options agree."""
+        _require_options_that_agree(options.difflogic)
         levels = options.difflogic.thermometer_levels
         if frame_dtype != "binary" and not levels:
             raise UserError(
@@ -223,6 +224,10 @@ def _require_fitting_readout(o: DiffLogicOptions, num_classes: int) -> None:
             f"{option} = {last} must be a multiple of the {num_classes} classes, "
             f"such as {near}: the last layer's neurons are divided among them"
         )
+
+
+def _require_options_that_agree(o: DiffLogicOptions) -> None:
+    _gate_options(o, "normal")
     if not o.num_layers and not (o.architecture == "convolutional" and o.readout == "votes"):
         raise UserError(
             "model.difflogic.num_layers = 0: only model.difflogic.architecture=convolutional with "

@@ -196,8 +196,20 @@ def test_count_frames_of_time_windows_are_prepared_and_learnt(jobs, model_type):
     assert result["test"]["frame_accuracy"] > 0.5
 
 
-def test_logic_gates_on_counts_are_refused_before_anything_is_prepared(jobs):
-    overrides = f"data.frame_dtype=counts data.prepare_if_missing={jobs / 'small.yaml'}"
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.frame_dtype=counts", "data.frame_dtype = counts: model.model_type = difflogic takes bits"),
+        (
+            "model.difflogic.fan_in=6 model.difflogic.parametrisation=softmax",
+            "model.difflogic.fan_in = 6: parametrisation 'softmax' has gates of two inputs only",
+        ),
+        ("model.difflogic.num_layers=0", "model.difflogic.num_layers = 0: only"),
+        ("model.difflogic.members=2", "model.difflogic.members = 2: only"),
+    ],
+)
+def test_logic_options_that_cannot_be_are_refused_before_anything_is_prepared(jobs, override, message):
+    overrides = f"{override} data.prepare_if_missing={jobs / 'small.yaml'}"
     output = main(jobs, "--job_id=a", "--override", overrides, expect=2)
-    assert "data.frame_dtype = counts: model.model_type = difflogic takes bits" in output
+    assert message in output
     assert "preparing" not in output
