@@ -63,7 +63,7 @@ def main() -> None:
         curves[kind] = [(float(points[name][0]), 100 * points[name][1]) for name in best]
         print(f"{kind}: the best of their size are {', '.join(best)}")
     if arguments.chart is not None:
-        title, x_label = "Frames of val", "LUTs of six inputs, estimated"
+        title, x_label = "Accuracy of validation frames", "LUTs of six inputs, estimated"
         chart = line_chart("frontier", title, "%", distinct_lines(curves), f"{title} against {x_label}", False, x_label)
         (axes,) = chart.figure.axes
         sizes_on_x(axes)

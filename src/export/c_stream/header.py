@@ -84,12 +84,13 @@ def _private_fields(design: StreamDesign, placed: PlacedGates) -> list[str]:
 
 def _about(design: StreamDesign) -> list[str]:
     width, height, polarities = design.plan.sensor_size
+    polarity = "p is 0, or 1 for brighter" if polarities == 2 else "p is 0"
     return [
         f"{design.name}: classifies a recording of an event camera while its events come, by a network of",
         f"{len(design.circuit.gates)} logic gates. No allocation, no floating point, no division by a variable, and no "
         f"static data that changes:",
         "each state is a recording of its own. Independent of the other exported files.",
-        f"Sensor: {width} x {height} pixels, {polarities} polarities. Times are in microseconds.",
+        f"Sensor: {width} x {height} pixels; {polarity}. Times are in microseconds.",
         *_about_frames(design),
         *(f"Class {number}: {class_name!a}." for number, class_name in enumerate(design.class_names)),
         f"A frame's class is the first of the largest counts. A score is a count divided by {design.circuit.tau!r}.",

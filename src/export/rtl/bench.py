@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from src.circuit.circuit import Circuit
 from src.events.events import Events
 from src.export.rtl.bits import VOTE_BITS, bits_for
-from src.export.rtl.readme import clearing_cycles, recording_cycles
+from src.export.rtl.readme import clearing_cycles, event_cycles, recording_cycles
 from src.export.stream_plan import TIME_BITS, StreamPlan
 from src.export.stream_samples import stream_samples
 
@@ -155,6 +155,9 @@ def bench_module(
     frame_bits, vote_bits = num_classes * count_width, num_classes * (count_width + VOTE_BITS)
     ending = recording_cycles(plan, num_stages, num_classes)
     clearing = clearing_cycles(plan)
+    # A window of time that ends before an event takes a cycle more, and a pause ends any number of windows.
+    waiting = "" if plan.by_time else ", waited = 0;\n    reg behind_end = 1'b1"  # since a reset or a last event
+    in_time = "" if plan.by_time else _in_time(bits, ending, event_cycles(plan) - 1)
     return f"""\
 // Gives the events of {name}_events.hex to {name}_stream, with random gaps and resets, and compares every frame and
 // recording that comes out with {name}_expected.hex. Prints PASSED, or FAILED and ends the simulator with an exit code
@@ -191,9 +194,9 @@ module {name}_stream_test;
     reg [31:0] noise = 32'd1;  // pseudo-random, a shift register with feedback
     reg was_rst = 1'b0;  // an edge had rst
     reg is_decoy = 1'b0;
-    integer next = 0, wait_cycles = 0, reset_cycles = 2, gaps = 3;
+    integer next = 0, wait_cycles = 0, reset_cycles = 0, gaps = 3;
     integer num_resets = 0, num_out = 0, num_right = 0, num_cut_off = 0, num_wrong = 0;
-    integer cycles = 0, quiet = 0, last_taken = 0, latency = 0;
+    integer cycles = 0, quiet = 0, last_taken = 0, latency = 0{waiting};
     wire [{out_bits - 1}:0] frame_out = {{1'b0, frame_class, {vote_bits - frame_bits}'d0, frame_counts}};
     wire [{out_bits - 1}:0] recording_out = {{1'b1, recording_class, recording_counts}};
     wire resets_next = next < NUM_EVENTS && events[next][{bits - 1}] === 1'b1;
@@ -267,7 +270,7 @@ module {name}_stream_test;
         if (event_valid && event_ready) last_taken <= cycles;
         if (rst || frame_valid || recording_valid || (event_valid && event_ready)) quiet <= 0;
         else if (wait_cycles == 0 || event_valid) quiet <= quiet + 1;
-
+{in_time}
         if (rst && reset_cycles != 0) begin
             reset_cycles <= reset_cycles - 1;
         end else if (!rst && event_valid && !event_ready && !is_decoy) begin
@@ -299,4 +302,22 @@ module {name}_stream_test;
     end
 endmodule
 `default_nettype wire
+"""
+
+
+def _in_time(bits: int, ending: int, most_waiting: int) -> str:
+    """Return what checks that events are taken, and classes come, in as many cycles as README.md says."""
+    return f"""\
+        if (rst || (event_valid && event_ready)) waited <= 0;
+        else if (event_valid) waited <= waited + 1;
+        if (rst) behind_end <= 1'b1;
+        else if (event_valid && event_ready) behind_end <= word[{bits - 2}];
+        if (!rst && event_valid && event_ready && !behind_end && waited > {most_waiting}) begin
+            $display("an event before line %0d of the events waited %0d cycles, not {most_waiting}", next, waited);
+            num_wrong = num_wrong + 1;
+        end
+        if (!rst && recording_valid && cycles - last_taken != {ending}) begin
+            $display("a recording's class comes %0d cycles after its last event, not {ending}", cycles - last_taken);
+            num_wrong = num_wrong + 1;
+        end
 """

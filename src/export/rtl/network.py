@@ -43,8 +43,8 @@ def network_module(name: str, netlist: Netlist, levels_per_stage: int) -> tuple[
     luts = len(pipeline.roots)
     text = f"""\
 // {len(netlist.gates)} gates, those of the class counts and of the best class included: about {luts} LUTs of six
-// inputs, in {num_stages} stages of up to {levels_per_stage} in a row. Takes a frame in each cycle and gives its counts
-// {num_stages} cycles later.
+// inputs, in {num_stages} stages (--levels-per-stage {levels_per_stage}; a LUT of trained gates counts twice). Takes a
+// frame in each cycle and gives its counts {num_stages} cycles later.
 module {name}_network (
     input wire clk,
     input wire [{num_stages - 1}:0] frame_at,  // bit s: stage s has a frame; other stages keep what they have

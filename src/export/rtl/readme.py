@@ -198,7 +198,11 @@ def _limits(plan: StreamPlan, circuit: Circuit) -> str:
         f"The votes of at least {frames:,} frames{seconds} are added up. Later ones give their own class, but do not "
         "count for the recording, and `recording_overflow` is 1 until it has ended.",
         "Outputs have no ready, and frames may come in successive cycles. A slower consumer needs a FIFO.",
-        "Only an event with `event_last` ends a recording. It may lie outside the region or the sensor.",
+        "Only an event with `event_last` ends a recording. It may lie outside the region or the sensor, so a camera "
+        "that runs on can end one with an event of no pixel.",
+        "All signals belong to one clock: bring `rst` and events from others into it first. Coordinates have as many "
+        "bits as the sensor needs, so leave out the events of a larger one before cutting theirs to that.",
+        "`make` does not give enough frames for `recording_overflow`.",
     ]
     if plan.by_time:
         lines.insert(1, "An event whose time is before the latest counts as if it came at the latest.")

@@ -168,10 +168,25 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told(tmp_path, fault):
-    write_plan(tmp_path, PLANS["windows of time"], all_runs(PLANS["windows of time"]))
-    path, (right, wrong) = tmp_path / "net.v", FAULTS[fault]
+FAULTS_BY_EVENTS = {
+    "an event is taken in every second cycle only": (
+        "assign event_ready = ",
+        "reg second; always @(posedge clk) second <= rst || !second;\n    assign event_ready = second && ",
+    ),
+    "an event in place is not reset": ("        if (rst) out_valid <= 1'b0;\n", ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("plan", "fault", "right", "wrong"),
+    [
+        *(("windows of time", fault, *change) for fault, change in FAULTS.items()),
+        *(("frames of a number of events", fault, *change) for fault, change in FAULTS_BY_EVENTS.items()),
+    ],
+)
+def test_a_fault_is_told(tmp_path, plan, fault, right, wrong):
+    write_plan(tmp_path, PLANS[plan], all_runs(PLANS[plan]))
+    path = tmp_path / "net.v"
     assert right in path.read_text()
     path.write_text(path.read_text().replace(right, wrong))
     assert "FAILED" in simulate(tmp_path, expect=1)
