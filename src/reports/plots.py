@@ -227,7 +227,9 @@ def frontier_chart(
     axes.set_title(title)
     axes.set_xlabel(x_label)
     axes.set_ylabel(unit)
-    axes.margins(x=0.12, y=0.12)
+    sizes = [max(size, 1) for size, _ in points.values()]
+    axes.set_xlim(min(sizes) / 2, 2 * max(sizes))  # wide enough for a number on the axis, and for names
+    axes.margins(y=0.12)
     others = points if len(points) <= MOST_NAMED else ()
     names = dict.fromkeys([*([own] if own is not None else []), *best, *others])
     _name_points(figure, axes, {each: points[each] for each in names})

@@ -64,6 +64,15 @@ def test_names_of_points_that_lie_close_are_all_there_and_none_is_on_another():
     assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
 
 
+@pytest.mark.parametrize("size", [1, 1300, 90_000])
+def test_an_axis_of_sizes_has_a_number_even_for_a_single_point(size):
+    figure = plots.frontier_chart("a", "T", "x", "%", {"p": (size, 50.0)}, ["p"]).figure
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    left, right = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if left <= tick <= right]
+
+
 def test_the_best_of_many_points_have_their_names():
     points = {f"job_{i}": (100.0 * 1.5**i, 50.0 + i) for i in range(30)}
     figure = plots.frontier_chart("a", "T", "x", "%", points, ["job_0", "job_29"], own="job_15").figure
