@@ -53,6 +53,7 @@ def rows_of(path):
         return len(list(csv.reader(file)))
 
 
+@pytest.mark.timeout(900)  # many programs, each of which starts a Python
 def test_the_readme_s_way_from_a_laptop_through_a_cluster_and_back(laptop, slurm, tmp_path):
     home, project, scratch = (tmp_path / "cluster" / name for name in ("home", "project", "scratch"))
     home.mkdir(parents=True)

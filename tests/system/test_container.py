@@ -294,6 +294,7 @@ def prepared(tmp_path_factory):
     return home
 
 
+@pytest.mark.timeout(900)  # many programs, each of which starts a Python
 @pytest.mark.slow
 def test_a_signal_to_the_wrapper_saves_a_checkpoint_that_resumes_to_the_same_bits(prepared):
     many = ["--override", "train.epochs=20"]
