@@ -61,7 +61,7 @@ class FrameModel(nn.Module):
 
     @staticmethod
     def require_fitting_frames(options: Model, frame_dtype: str) -> None:
-        """Raise a UserError if a model of these options cannot take frames of this dtype."""
+        """Raise a UserError if a model of these options cannot take frames of this dtype, or cannot be."""
 
     @staticmethod
     def schedule_over_all_epochs(options: Model) -> str | None:

@@ -156,8 +156,7 @@ def bench_module(
     ending = recording_cycles(plan, num_stages, num_classes)
     clearing = clearing_cycles(plan)
     # A window of time that ends before an event takes a cycle more, and a pause ends any number of windows.
-    waiting = "" if plan.by_time else ", waited = 0;\n    reg behind_end = 1'b1"  # since a reset or a last event
-    in_time = "" if plan.by_time else _in_time(bits, ending, event_cycles(plan) - 1)
+    declarations, in_time = ("", "") if plan.by_time else _in_time(bits, ending, event_cycles(plan) - 1)
     return f"""\
 // Gives the events of {name}_events.hex to {name}_stream, with random gaps and resets, and compares every frame and
 // recording that comes out with {name}_expected.hex. Prints PASSED, or FAILED and ends the simulator with an exit code
@@ -196,8 +195,8 @@ module {name}_stream_test;
     reg is_decoy = 1'b0;
     integer next = 0, wait_cycles = 0, reset_cycles = 0, gaps = 3;
     integer num_resets = 0, num_out = 0, num_right = 0, num_cut_off = 0, num_wrong = 0;
-    integer cycles = 0, quiet = 0, last_taken = 0, latency = 0{waiting};
-    wire [{out_bits - 1}:0] frame_out = {{1'b0, frame_class, {vote_bits - frame_bits}'d0, frame_counts}};
+    integer cycles = 0, quiet = 0, last_taken = 0, latency = 0;
+{declarations}    wire [{out_bits - 1}:0] frame_out = {{1'b0, frame_class, {vote_bits - frame_bits}'d0, frame_counts}};
     wire [{out_bits - 1}:0] recording_out = {{1'b1, recording_class, recording_counts}};
     wire resets_next = next < NUM_EVENTS && events[next][{bits - 1}] === 1'b1;
     wire resets_after = next + 1 < NUM_EVENTS && events[next + 1][{bits - 1}] === 1'b1;
@@ -305,9 +304,15 @@ endmodule
 """
 
 
-def _in_time(bits: int, ending: int, most_waiting: int) -> str:
-    """Return what checks that events are taken, and classes come, in as many cycles as README.md says."""
-    return f"""\
+def _in_time(bits: int, ending: int, most_waiting: int) -> tuple[str, str]:
+    """Return declarations and statements that check the cycles in which README.md says events and classes come."""
+    declarations = """\
+    integer waited = 0;
+    reg behind_end = 1'b1;  // no event since a reset or a last one
+"""
+    return (
+        declarations,
+        f"""\
         if (rst || (event_valid && event_ready)) waited <= 0;
         else if (event_valid) waited <= waited + 1;
         if (rst) behind_end <= 1'b1;
@@ -320,4 +325,5 @@ def _in_time(bits: int, ending: int, most_waiting: int) -> str:
             $display("a recording's class comes %0d cycles after its last event, not {ending}", cycles - last_taken);
             num_wrong = num_wrong + 1;
         end
-"""
+""",
+    )
