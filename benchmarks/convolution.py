@@ -40,6 +40,7 @@ from src.logic.backends.numba_convolution_kernels import window
 from src.logic.backends.numba_vectors import LANES, Length, length
 from src.logic.gates import FORM
 from src.logic.parametrisation import GateOptions
+from src.logic.stack import features_of_layers
 from src.models.convolutions import convolutions
 
 FRAME_SHAPE = (2, 34, 34)
@@ -80,10 +81,7 @@ def contestants(batch: int, kernels: list[int], with_peers: bool, device: torch.
 
 def _ours(layers: list[LogicConvolution], features: torch.Tensor) -> Callable[[], torch.Tensor]:
     def forward() -> torch.Tensor:
-        x = features
-        for layer in layers:
-            x = layer.forward_features(x)
-        return x.T.reshape(-1, *layers[-1].out_shape)
+        return features_of_layers(layers, features).T.reshape(-1, *layers[-1].out_shape)
 
     return forward
 
@@ -166,7 +164,7 @@ def gate_rate() -> float:
     sizes = (length(leaves), length(1), length(FORM))
     arrays = (
         np.random.default_rng(0).random(leaves * LANES, np.float32),
-        np.arange(leaves)[None, None] * LANES,
+        np.arange(leaves)[None] * LANES,
         np.ones((leaves - 1, 4), np.float32),
         np.empty(LANES, np.float32),
         np.empty(LANES, np.uint8),
@@ -174,9 +172,9 @@ def gate_rate() -> float:
 
     @numba.njit
     def run(arrays: tuple[np.ndarray, ...], sizes: tuple[Length, ...], rounds: int) -> None:
-        band, offsets, coefficients, best, won = arrays
+        x, offsets, coefficients, best, won = arrays
         for _ in range(rounds):
-            window(band, 0, 0, offsets, coefficients, sizes, best, 0, won, 0)
+            window(x, 0, 0, 0, offsets, coefficients, sizes, best, 0, won, 0)
 
     run(arrays, sizes, 1)
     seconds = []

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from src.logic.backends import AUTO, Backend, require_backend
+from src.logic.backends.backend import StackedConvolution
 from src.logic.gate_layer import GateLayer
 from src.logic.parametrisation import GateOptions
 from src.logic.table_trees import table_convolution, tree_levels
@@ -105,13 +106,17 @@ class LogicConvolution(GateLayer):
         """Compute the layer: [batch, channels, height, width] -> [batch, *out_shape], values in 0 to 1."""
         return self.forward_features(x.flatten(1).T.contiguous()).T.reshape(len(x), *self.out_shape)
 
+    def stacked(self, backend: Backend) -> StackedConvolution:
+        """Return what `Backend.convolutions` takes; the gates have two inputs."""
+        return StackedConvolution(self.gate_weights(), self._connections(backend), self.grad_factor, self._shares())
+
     def _features(self, backend: Backend, x: torch.Tensor) -> torch.Tensor:
-        gates, connections, shares = self.gate_weights(), self._connections(backend), self._shares()
         if not self.gates.has_tables:
-            return backend.convolution(x, gates, connections, self.grad_factor, shares)
-        levels, candidates = connections
+            return backend.convolutions(x, [self.stacked(backend)])
+        shares = self._shares()
+        levels, candidates = self._connections(backend)
         learned = None if shares is None else (shares, candidates)
-        return table_convolution(backend, x, gates, levels, self.shape, self.grad_factor, learned)
+        return table_convolution(backend, x, self.gate_weights(), levels, self.shape, self.grad_factor, learned)
 
     def leaf_inputs(self) -> torch.Tensor:
         """Return the input that each leaf reads, int64 [leaves, pool * pool, kernels, out_height, out_width].

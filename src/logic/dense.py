@@ -1,13 +1,12 @@
 """LogicLayer and GroupSum: the modules of a differentiable logic gate network, drop-in for difflogic's."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from src.logic.backends import AUTO, Backend
-from src.logic.backends.backend import StackedLayer, sum_dtype
+from src.logic.backends.backend import sum_dtype
 from src.logic.gate_layer import GateLayer
 from src.logic.parametrisation import GateOptions
 from src.registry import CONNECTIONS
@@ -94,28 +93,6 @@ class LogicLayer(GateLayer):
             f"{self.in_dim}, {self.out_dim}, connections={self.connections}, grad_factor={self.grad_factor}, "
             f"parametrisation={self.gates.parametrisation}"
         )
-
-
-def sums_of_layers(layers: Sequence[GateLayer], x: torch.Tensor, k: int) -> torch.Tensor:
-    """Return the sums of k equal groups of the last layer's neurons: [in_dim, batch] -> [k, batch].
-
-    The layers follow each other, and the last one is a LogicLayer. Those at the end that can be stacked are computed in
-    one call, if the backend is able to.
-    """
-    require_equal_groups(layers[-1].out_dim, k)
-    begin = len(layers)
-    while begin and layers[begin - 1].stackable:
-        begin -= 1
-    stack = layers[begin:]
-    for layer in layers[:begin] if stack else layers[:-1]:
-        x = layer.forward_features(x)
-    if not stack:
-        last = layers[-1]
-        assert isinstance(last, LogicLayer)
-        return last.forward_sums(x, k)
-    backend = stack[0]._backend(x)
-    described = [StackedLayer(each.gate_weights(), each._connections(backend), each.grad_factor) for each in stack]
-    return backend.stack_sums(x, described, k)
 
 
 def require_equal_groups(neurons: int, k: int) -> None:

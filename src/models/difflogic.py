@@ -14,8 +14,8 @@ from src.config import DiffLogicOptions, Model
 from src.logic import LogicConvolution, LogicLayer
 from src.logic.backends import unpack_features
 from src.logic.convolution import gates_of_tree
-from src.logic.dense import sums_of_layers
 from src.logic.parametrisation import GateOptions
+from src.logic.stack import features_of_layers, sums_of_layers
 from src.logic.temperature import set_temperature, temperature_of_epoch
 from src.logic.thermometer import Thermometer
 from src.logic.votes import VoteSum
@@ -169,10 +169,7 @@ class DiffLogic(FrameModel):
 
     def _bits(self, features: torch.Tensor, layers: list[LogicConvolution | LogicLayer]) -> torch.Tensor:
         """Run the thermometer and these layers, feature-major, [P*H*W, B] -> [out_dim, B]."""
-        x = self._inputs(features)
-        for layer in layers:
-            x = layer.forward_features(x)
-        return x
+        return features_of_layers(layers, self._inputs(features))
 
     def _inputs(self, features: torch.Tensor) -> torch.Tensor:
         """Return what the first layer reads, feature-major."""

@@ -142,6 +142,12 @@ class Backend(Protocol):
         """
         raise NotImplementedError
 
+    def convolutions(self, x: torch.Tensor, layers: Sequence["StackedConvolution"]) -> torch.Tensor:
+        """Run convolutional layers one after the other; each is what `convolution` computes."""
+        for layer in layers:
+            x = self.convolution(x, layer.gates, layer.trees, layer.grad_factor, layer.shares)
+        return x
+
     def unpack(self, packed: torch.Tensor, num_bits: int, dtype: torch.dtype) -> torch.Tensor:
         """Return the bits of packed frames, uint8 [batch, bytes], as 0 and 1: [num_bits, batch]."""
         return unpack_bits(packed, num_bits).T.to(dtype)
@@ -153,6 +159,15 @@ class StackedLayer(NamedTuple):
     gates: GateWeights
     connections: Any
     grad_factor: float
+
+
+class StackedConvolution(NamedTuple):
+    """A convolutional layer as `Backend.convolutions` takes it; see `Backend.convolution`."""
+
+    gates: GateWeights
+    trees: Any
+    grad_factor: float
+    shares: torch.Tensor | None
 
 
 _Result = TypeVar("_Result")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from src.logic.backends import numba_dense, numba_stack, numba_tables
-from src.logic.backends.backend import Backend, StackedLayer
-from src.logic.backends.numba_convolution import NumbaTrees, convolution
+from src.logic.backends.backend import Backend, StackedConvolution, StackedLayer
+from src.logic.backends.numba_convolution import NumbaTrees, convolutions
 from src.logic.backends.numba_dense import ConnectionLists
 from src.logic.backends.numba_tables import TableInputs
 from src.logic.choices import Choices
@@ -110,7 +110,11 @@ class Numba(Backend):
         shares: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Compute in float32, whatever x's dtype."""
-        return convolution(x, gates.tempered_coefficients(), trees, grad_factor, shares, gates.after).to(x.dtype)
+        return self.convolutions(x, [StackedConvolution(gates, trees, grad_factor, shares)])
+
+    def convolutions(self, x: torch.Tensor, layers: Sequence[StackedConvolution]) -> torch.Tensor:
+        """Compute in float32, whatever x's dtype, and store what is between the layers as the kernels read it."""
+        return convolutions(x, layers).to(x.dtype)
 
     def unpack(self, packed: torch.Tensor, num_bits: int, dtype: torch.dtype) -> torch.Tensor:
         """Unpack and transpose in one go."""

@@ -1,9 +1,10 @@
 """CPU kernels of a convolutional logic layer: trees of gates at every position, and their pooling, in one pass.
 
-A chunk has one frame per lane, so a pixel of its frames is a vector. A whole tree in a pooling window is one run of
-instructions on such vectors, which keeps the inside of the tree in registers. Windows are worked on row by row, from a
-band of a chunk's frames. The band holds the rows that some rows of windows read, padded with zeros, and mostly stays in
-the second-level cache.
+A chunk has one frame per lane, so a pixel of its frames is a vector. Activations are stored chunk by chunk, with the
+zeros around the frames that the next layer reads: [chunks, channels, height, width, lanes]. So all that is read and
+written lies in long runs, and no pixel is moved. A whole tree in a pooling window is one run of instructions on
+vectors, which keeps the inside of the tree in registers. A kernel takes all windows of a chunk before the next kernel's
+turn, so that the rows of its channels are read from the first-level cache all but once.
 
 Every kernel is parallel over chunks. Their number depends on the batch alone, and sums over chunks are taken in order,
 so results do not depend on the number of threads. No kernel uses fastmath; numba_dense_kernels.py says why.
@@ -25,21 +26,18 @@ from src.logic.trees import Geometry
 
 Floats = NDArray[np.float32]
 
-_BAND_BYTES = 1 << 19  # of a band with more than one row of windows, so that it stays in the second-level cache
-_PREFETCHED = 2  # channels ahead: a row of one is too short for the processor to see what comes
+_PARTS = 4  # of the kernels, which threads share on the way forward, so that all have work if the batch is small
 
 
 def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.int64]:
-    """Return where in a band the first window's leaves are, int64 [kernels, pool * pool, leaves].
+    """Return where the leaves of the first window's first position are in a chunk, int64 [kernels, leaves].
 
     Args:
         connections: [3, kernels, leaves], the channel of each leaf, its row and its column in the receptive field.
         shape: the layer's.
     """
-    channel, dy, dx = connections[:, :, None, :]
-    y, x = np.divmod(np.arange(shape.pool**2), shape.pool)  # of a window's positions
-    row, column = y[:, None] + dy, x[:, None] + dx
-    return ((row * shape.channels + channel) * shape.padded_width + column) * LANES
+    channel, row, column = connections
+    return ((channel * shape.padded_height + row) * shape.padded_width + column) * LANES
 
 
 class _Trees(Vectors):
@@ -69,9 +67,17 @@ class _Trees(Vectors):
         every = [self.everywhere(number) for number in self.row(pointer, tree, 4 * gates)]
         return [every[4 * g : 4 * g + 4] for g in range(gates)]
 
-    def places(self, pointer: ir.Value, tree: ir.Value, start: ir.Value, count: int) -> list[ir.Value]:
-        """Return the places of a tree from [trees, count] offsets and a start."""
-        return [self.builder.add(start, offset) for offset in self.row(pointer, tree, count)]
+    def pixels(self, pointer: ir.Value, offset: ir.Value, row: ir.Value, pool: int) -> list[ir.Value]:
+        """Return the addresses of a leaf at all positions of a window, from that at the first one."""
+        found = []
+        for y in range(pool):
+            begin = self.builder.gep(pointer, [self.builder.add(offset, self.builder.mul(index_of(y), row))])
+            found += [self.builder.gep(begin, [index_of(x * LANES)]) for x in range(pool)]
+        return found
+
+    def read(self, address: ir.Value) -> ir.Value:
+        """Load the lanes at an address."""
+        return self.load(address, index_of(0))
 
     def masks(self, pointer: ir.Value, index: ir.Value, positions: int) -> list[ir.Value]:
         """Return, for each position of a window, the lanes on which it won."""
@@ -87,36 +93,11 @@ class _Trees(Vectors):
 
 
 @llvm_intrinsic
-def _move(_: Any, source: Any, source_at: Any, target: Any, target_at: Any, factor: Any) -> Any:
-    """Copy lanes from one array to another, times a factor."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Trees(context, builder)
-        source, source_at, target, target_at, factor = v.unpack(signature, arguments)
-        v.store(builder.fmul(v.load(source, source_at), v.everywhere(factor)), target, target_at)
-        return context.get_dummy_value()
-
-    return types.void(source, types.int64, target, types.int64, types.float32), generate
-
-
-@llvm_intrinsic(prefer_literal=True)
-def _prefetch(_: Any, array: Any, at: Any, to_write: Any) -> Any:
-    """Prefetch the cache line of a number that will soon be read, to_write 0, or written, 1; it need not exist."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = Vectors(context, builder)
-        first, number, _ = v.unpack(signature, arguments)
-        v.prefetch(builder.gep(first, [number]), bool(to_write.literal_value))
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, to_write), generate
-
-
-@llvm_intrinsic
 def window(
     _: Any,
-    band: Any,
+    x: Any,
     start: Any,
+    row: Any,
     tree: Any,
     offsets: Any,
     coefficients: Any,
@@ -129,23 +110,26 @@ def window(
     """Compute a tree in a pooling window on all lanes: the largest value, and the first position that has it.
 
     Args:
-        band: of `_fill`.
-        start: of the window in the band.
+        x: activations of a chunk.
+        start: of the window in x.
+        row: from a pixel of x to the one below.
         tree: its number.
-        offsets: of the leaves from there, [trees, positions, leaves].
+        offsets: of the leaves from there, [trees, leaves].
         coefficients: of the trees' gates, [trees * gates, 4].
-        sizes: `length` of the leaves, of the positions, and of FORM, SIGMOID or STEP.
+        sizes: `length` of the leaves, of the pooling window's side, and of FORM, SIGMOID or STEP.
         best, best_at: where the values go: an array of float32, and an index in it.
         won, won_at: where the positions go: an array of uint8, and an index in it.
     """
-    leaves, positions, after = (part.count - 1 for part in sizes)
+    leaves, pool, after = (part.count - 1 for part in sizes)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
         v = _Trees(context, builder)
-        band, start, tree, offsets, coefficients, _, best, best_at, won, won_at = v.unpack(signature, arguments)
-        places, c = v.places(offsets, tree, start, positions * leaves), v.coefficients(coefficients, tree, leaves - 1)
-        for p in range(positions):
-            nodes = [v.load(band, place) for place in places[p * leaves : (p + 1) * leaves]]
+        x, start, row, tree, offsets, coefficients, _, best, best_at, won, won_at = v.unpack(signature, arguments)
+        c = v.coefficients(coefficients, tree, leaves - 1)
+        first = builder.gep(x, [start])
+        places = [v.pixels(first, offset, row, pool) for offset in v.row(offsets, tree, leaves)]
+        for p in range(pool**2):
+            nodes = [v.read(of_leaf[p]) for of_leaf in places]
             for g in range(leaves - 1):
                 nodes.append(v.gate(nodes[2 * g], nodes[2 * g + 1], c[g], after))
             number = v.constant(p, BYTE)
@@ -160,14 +144,15 @@ def window(
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(band, i, i, offsets, coefficients, sizes, best, i, won, i), generate
+    return types.void(x, i, i, i, offsets, coefficients, sizes, best, i, won, i), generate
 
 
 @llvm_intrinsic
 def _window_gradient(
     _: Any,
-    band: Any,
+    x: Any,
     start: Any,
+    row: Any,
     tree: Any,
     offsets: Any,
     coefficients: Any,
@@ -177,27 +162,34 @@ def _window_gradient(
     grad: Any,
     grad_at: Any,
     sums: Any,
+    grad_x: Any,
     leaf: Any,
+    slopes: Any,
 ) -> Any:
     """Compute a tree's gradients at the position that won from the gradient of the window's largest value.
 
     Args:
-        band, start, tree, offsets, coefficients, sizes: as given to `window`.
+        x, start, row, tree, offsets, coefficients, sizes: as given to `window`.
         won, won_at: the positions, as from `window`.
         grad, grad_at: the gradient: an array of float32, and an index in it.
         sums: [gates, 4, lanes], to which g, ga, gb and gab of each gate are added.
-        leaf: out, [leaves, lanes], the gradients of the leaves.
+        grad_x: like x, to which the gradients of the leaves are added; or None.
+        leaf: out, [leaves, lanes], the gradients of the leaves, unless slopes is None.
+        slopes: an array or None.
     """
-    leaves, positions, after = (part.count - 1 for part in sizes)
+    leaves, pool, after = (part.count - 1 for part in sizes)
+    wants_grad_x, wants_leaf = isinstance(grad_x, types.Array), isinstance(slopes, types.Array)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
         v = _Trees(context, builder)
-        band, start, tree, offsets, coefficients, _, won, won_at, grad, grad_at, sums, leaf = v.unpack(
+        x, start, row, tree, offsets, coefficients, _, won, won_at, grad, grad_at, sums, grad_x, leaf, _ = v.unpack(
             signature, arguments
         )
-        places, c = v.places(offsets, tree, start, positions * leaves), v.coefficients(coefficients, tree, leaves - 1)
-        masks = v.masks(won, won_at, positions)
-        nodes = [v.of_winner([v.load(band, place) for place in places[i::leaves]], masks) for i in range(leaves)]
+        c = v.coefficients(coefficients, tree, leaves - 1)
+        masks = v.masks(won, won_at, pool**2)
+        of_leaves = v.row(offsets, tree, leaves)
+        first = builder.gep(x, [start])
+        nodes = [v.of_winner([v.read(at) for at in v.pixels(first, offset, row, pool)], masks) for offset in of_leaves]
         for g in range(leaves - 2):
             nodes.append(v.gate(nodes[2 * g], nodes[2 * g + 1], c[g], after))
         grads = {2 * leaves - 2: v.load(grad, grad_at)}
@@ -211,82 +203,70 @@ def _window_gradient(
                 v.add(term, sums, index_of((4 * g + i) * LANES))
             grads[2 * g] = builder.fmul(of_gate, v.multiply_add(c[g][3], b, c[g][1]))
             grads[2 * g + 1] = builder.fmul(of_gate, v.multiply_add(c[g][3], a, c[g][2]))
-        for i in range(leaves):
-            v.store(grads[i], leaf, index_of(i * LANES))
+        if wants_leaf:
+            for i in range(leaves):
+                v.store(grads[i], leaf, index_of(i * LANES))
+        if wants_grad_x:
+            first = builder.gep(grad_x, [start])
+            for i, offset in enumerate(of_leaves):
+                for at, mask in zip(v.pixels(first, offset, row, pool), masks, strict=True):
+                    before = v.read(at)
+                    v.store(builder.select(mask, builder.fadd(before, grads[i]), before), at, index_of(0))
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(band, i, i, offsets, coefficients, sizes, won, i, grad, i, sums, leaf), generate
-
-
-@llvm_intrinsic
-def _add_to_winners(
-    _: Any, grad_band: Any, start: Any, tree: Any, offsets: Any, sizes: Any, won: Any, won_at: Any, leaf: Any
-) -> Any:
-    """Add the gradients of a tree's leaves to those of the band, at the positions that won.
-
-    Args:
-        grad_band: like a band.
-        start, tree, offsets, sizes, won, won_at: as given to `_window_gradient`.
-        leaf: the gradients of the leaves, [leaves, lanes].
-    """
-    leaves, positions, _ = (part.count - 1 for part in sizes)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Trees(context, builder)
-        grad_band, start, tree, offsets, _, won, won_at, leaf = v.unpack(signature, arguments)
-        places, masks = v.places(offsets, tree, start, positions * leaves), v.masks(won, won_at, positions)
-        for i in range(leaves):
-            grad = v.load(leaf, index_of(i * LANES))
-            for place, mask in zip(places[i::leaves], masks, strict=True):
-                v.add(builder.select(mask, grad, v.constant(0)), grad_band, place)
-        return context.get_dummy_value()
-
-    i = types.int64
-    return types.void(grad_band, i, i, offsets, sizes, won, i, leaf), generate
+    return types.void(x, i, i, i, offsets, coefficients, sizes, won, i, grad, i, sums, grad_x, leaf, slopes), generate
 
 
 @llvm_intrinsic
 def _add_slope(
-    _: Any, band: Any, start: Any, offsets: Any, sizes: Any, won: Any, won_at: Any, leaf: Any, at: Any, slopes: Any
+    _: Any,
+    x: Any,
+    start: Any,
+    row: Any,
+    offsets: Any,
+    sizes: Any,
+    won: Any,
+    won_at: Any,
+    leaf: Any,
+    at: Any,
+    slopes: Any,
 ) -> Any:
     """Add a leaf's gradient times a candidate to the candidate's slope, at the positions that won.
 
     Args:
-        band, start, sizes, won, won_at: as given to `_window_gradient`.
-        offsets: of the tree's candidates from the start, [positions, leaves, candidates].
+        x, start, row, sizes, won, won_at: as given to `_window_gradient`.
+        offsets: of the tree's candidates from the start, [leaves, candidates].
         leaf: the gradients of the leaves, [leaves, lanes].
         at: the candidate's number of all of the tree.
         slopes: [leaves, candidates, lanes].
     """
-    leaves, positions, _ = (part.count - 1 for part in sizes)
+    _, pool, _ = (part.count - 1 for part in sizes)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
         v = _Trees(context, builder)
-        candidates = builder.extract_value(make_array(offsets)(context, builder, arguments[2]).shape, 2)
-        of_tree, lanes = builder.mul(index_of(leaves), candidates), index_of(LANES)
-        band, start, first, _, won, won_at, leaf, at, slopes = v.unpack(signature, arguments)
-        values = []
-        for p in range(positions):
-            offset = builder.load(builder.gep(first, [builder.add(builder.mul(index_of(p), of_tree), at)]))
-            values.append(v.load(band, builder.add(start, offset)))
+        candidates = builder.extract_value(make_array(offsets)(context, builder, arguments[3]).shape, 1)
+        x, start, row, first, _, won, won_at, leaf, at, slopes = v.unpack(signature, arguments)
+        offset = builder.load(builder.gep(first, [at]))
+        values = [v.read(place) for place in v.pixels(builder.gep(x, [start]), offset, row, pool)]
+        lanes = index_of(LANES)
         grad = v.load(leaf, builder.mul(builder.udiv(at, candidates), lanes))
-        product = builder.fmul(grad, v.of_winner(values, v.masks(won, won_at, positions)))
+        product = builder.fmul(grad, v.of_winner(values, v.masks(won, won_at, pool**2)))
         v.add(product, slopes, builder.mul(at, lanes))
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(band, i, offsets, sizes, won, i, leaf, i, slopes), generate
+    return types.void(x, i, i, offsets, sizes, won, i, leaf, i, slopes), generate
 
 
 @llvm_intrinsic
 def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
-    """Add the lanes of four vectors, group `count` of `sums`, to four numbers, and set the vectors to 0.
+    """Write the sums of the lanes of four vectors, group `count` of `sums`, to four numbers, and set the vectors to 0.
 
     Args:
         sums: [any, 4, lanes].
         count: which.
-        total, at: what they are added to: an array of float32, and an index in it.
+        total, at: where they go: an array of float32, and an index in it.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
@@ -298,126 +278,10 @@ def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
             v.store(v.constant(0), sums, row)
         for i in range(4):
             address = builder.gep(total, [builder.add(at, index_of(i))])
-            builder.store(builder.fadd(builder.load(address), builder.extract_element(found, index_of(i))), address)
+            builder.store(builder.extract_element(found, index_of(i)), address)
         return context.get_dummy_value()
 
     return types.void(sums, types.int64, total, types.int64), generate
-
-
-@cached_njit(nogil=True)
-def _read(rows: Floats, row: int, first: int, count: int, lanes: Floats, at: int) -> None:
-    """Copy numbers first to first + count of a row, and zeros, to the lanes from a number on."""
-    if count == LANES:
-        _move(rows.reshape(-1), row * rows.shape[1] + first, lanes, at, np.float32(1))
-    else:
-        for lane in range(count):
-            lanes[at + lane] = rows[row, first + lane]
-        for lane in range(count, LANES):
-            lanes[at + lane] = np.float32(0)
-
-
-@cached_njit(nogil=True)
-def _write(lanes: Floats, at: int, factor: np.float32, rows: Floats, row: int, first: int, count: int) -> None:
-    """Copy lanes back to where `_read` took them from, times a factor."""
-    if count == LANES:
-        _move(lanes, at, rows.reshape(-1), row * rows.shape[1] + first, factor)
-    else:
-        for lane in range(count):
-            rows[row, first + lane] = lanes[at + lane] * factor
-
-
-@cached_njit(nogil=True)
-def _rows_of_windows(shape: Geometry) -> int:
-    """Return the number of rows of the padded frame that one row of windows reads."""
-    return shape.pool + shape.padded_height - shape.height
-
-
-@cached_njit(nogil=True)
-def _row_size(shape: Geometry) -> int:
-    """Return the size of one row of a band: channels * padded width * lanes."""
-    return shape.channels * shape.padded_width * LANES
-
-
-@cached_njit(nogil=True)
-def _rows_of_band(shape: Geometry) -> int:
-    """Return the number of rows of a band: those of a few rows of windows, as many as _BAND_BYTES hold, or of one."""
-    more = (_BAND_BYTES // (_row_size(shape) * 4) - _rows_of_windows(shape)) // shape.pool
-    return _rows_of_windows(shape) + min(max(more, 0), shape.out_height - 1) * shape.pool
-
-
-@cached_njit(nogil=True)
-def band_size(shape: Geometry) -> int:
-    """Return the size of a band, [rows, channels, padded width, lanes] and flat."""
-    return _rows_of_band(shape) * _row_size(shape)
-
-
-@cached_njit(nogil=True)
-def _place_in_band(h: int, shape: Geometry) -> int:
-    """Return the row of the band where the row h of windows begins."""
-    return h * shape.pool % (_rows_of_band(shape) - _rows_of_windows(shape) + shape.pool)
-
-
-@cached_njit(nogil=True)
-def _advance(band: Floats, shape: Geometry) -> None:
-    """Move the rows at the end of the band, which the next row of windows reads too, to its front."""
-    size = (_rows_of_windows(shape) - shape.pool) * _row_size(shape)
-    moved = len(band) - size
-    for i in range(0, size, LANES):
-        _move(band, moved + i, band, i, np.float32(1))
-
-
-@cached_njit(nogil=True)
-def _fill(band: Floats, h: int, x: Floats, first: int, count: int, shape: Geometry) -> None:
-    """Bring the rows that row h of windows reads, of frames first to first + count of x, into the band.
-
-    x is [channels * height * width, batch]. The band is that of row h - 1, and 0 where frames are padded at the sides.
-    """
-    s = shape
-    rows, size, place = _rows_of_windows(s), _row_size(s), _place_in_band(h, s)
-    flat, batch, ahead = x.reshape(-1), x.shape[1], _PREFETCHED * s.height * s.width
-    if h > 0 and place == 0:
-        _advance(band, s)
-    for r in range(0 if h == 0 else max(rows - s.pool, 0), rows):
-        row, begin = h * s.pool + r - s.before, (place + r) * size
-        if not 0 <= row < s.height:
-            band[begin : begin + size] = np.float32(0)
-            continue
-        for channel in range(s.channels):
-            pixel = (channel * s.height + row) * s.width
-            at = begin + (channel * s.padded_width + s.before) * LANES
-            for column in range(s.width):
-                _prefetch(flat, (pixel + ahead + column) * batch + first, 0)
-                _read(x, pixel + column, first, count, band, at + column * LANES)
-
-
-@cached_njit(nogil=True)
-def _drain(band: Floats, h: int, scale: np.float32, x: Floats, first: int, count: int, shape: Geometry) -> None:
-    """Copy the rows that no later row of windows reads from the band to the gradient of x, times scale.
-
-    They are zeros afterwards, and after the last row of windows all of the band is.
-    """
-    s = shape
-    rows, size, place = _rows_of_windows(s), _row_size(s), _place_in_band(h, s)
-    zeros = np.zeros(LANES, np.float32)
-    flat, batch, ahead = x.reshape(-1), x.shape[1], _PREFETCHED * s.height * s.width
-    is_last = h == s.out_height - 1
-    for r in range(s.padded_height - h * s.pool if is_last else s.pool):
-        row, begin = h * s.pool + r - s.before, (place + r) * size
-        if 0 <= row < s.height:
-            for channel in range(s.channels):
-                pixel = (channel * s.height + row) * s.width
-                at = begin + (channel * s.padded_width + s.before) * LANES
-                for column in range(s.width):
-                    if r < rows:
-                        _prefetch(flat, (pixel + ahead + column) * batch + first, 1)
-                        _write(band, at + column * LANES, scale, x, pixel + column, first, count)
-                    else:
-                        _write(zeros, 0, scale, x, pixel + column, first, count)
-        if r < rows:
-            band[begin : begin + size] = np.float32(0)
-    if not is_last and _place_in_band(h + 1, s) == 0:
-        _advance(band, s)
-        band[(rows - s.pool) * size :] = np.float32(0)
 
 
 @cached_njit(nogil=True, parallel=True)
@@ -427,61 +291,58 @@ def forward(
     offsets: NDArray[np.int64],
     shape: Geometry,
     leaves: Length,
-    positions: Length,
+    pool: Length,
     after: Length,
-    bands: Floats,
+    before: int,
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
     """Compute all trees at all positions, and the largest value of each pooling window.
 
     Args:
-        x: activations [channels * height * width, batch].
+        x: activations, [chunks, channels, padded height, padded width, lanes] flattened to [chunks, any].
         coefficients: bilinear forms [kernels * (leaves - 1), 4], kernel by kernel.
         offsets: of `leaf_offsets`.
         shape: the layer's.
-        leaves, positions, after: `length` of a tree's leaves, a window's positions, and FORM, SIGMOID or STEP.
-        bands: zeros, [threads, band_size].
-        y: out, [kernels * out_height * out_width, batch].
+        leaves, pool, after: `length` of a tree's leaves, of the pooling window's side, and of FORM, SIGMOID or STEP.
+        before: zeros above a frame of y and to its left.
+        y: out, [chunks, kernels, rows, columns, lanes].
         winners: out, [chunks, kernels * out_height * out_width * lanes], the position in its window of the largest,
             the first of equal ones; or [chunks, 0].
     """
-    for chunk in numba.prange(len(winners)):
-        sizes = (leaves, positions, after)
-        band = bands[numba.get_thread_id()]
-        _forward_chunk(x, coefficients, offsets, shape, sizes, chunk * LANES, band, y, winners[chunk])
+    for unit in numba.prange(len(x) * _PARTS):
+        chunk, part = divmod(np.int64(unit), _PARTS)  # numba counts without a sign
+        of_part = part * shape.kernels // _PARTS, (part + 1) * shape.kernels // _PARTS
+        sizes = leaves, pool, after
+        _forward_part(x[chunk], coefficients, offsets, shape, sizes, before, of_part, y[chunk], winners[chunk])
 
 
 @cached_njit(nogil=True)
-def _forward_chunk(
+def _forward_part(
     x: Floats,
     coefficients: Floats,
     offsets: NDArray[np.int64],
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
-    first: int,
-    band: Floats,
+    before: int,
+    of_part: tuple[int, int],
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
-    s = shape
-    batch = x.shape[1]
-    count, keep = min(LANES, batch - first), len(winners) > 0
-    # Where a chunk is full, its lanes go where they belong; else to a place of their own first.
-    all_y, lanes = y.reshape(-1), np.empty(LANES, np.float32)
-    best = all_y if count == LANES else lanes
-    won = winners if keep else np.empty(LANES, np.uint8)
-    for h in range(s.out_height):
-        _fill(band, h, x, first, count, s)
-        begin = _place_in_band(h, s) * _row_size(s)
-        for k in range(s.kernels):
+    s, keep = shape, len(winners) > 0
+    won, best = winners if keep else np.empty(LANES, np.uint8), y.reshape(-1)
+    _, rows, columns, _ = y.shape
+    row = s.padded_width * LANES
+    first, last = of_part
+    for k in range(first, last):
+        if rows > s.out_height or columns > s.out_width:
+            y[k] = np.float32(0)
+        for h in range(s.out_height):
             for w in range(s.out_width):
-                row, start = (k * s.out_height + h) * s.out_width + w, begin + w * s.pool * LANES
-                best_at = row * batch + first if count == LANES else 0
-                won_at = row * LANES if keep else 0
-                window(band, start, k, offsets, coefficients, sizes, best, best_at, won, won_at)
-                if count < LANES:
-                    _write(lanes, 0, np.float32(1), y, row, first, count)
+                start = h * s.pool * row + w * s.pool * LANES
+                best_at = ((k * rows + h + before) * columns + w + before) * LANES
+                won_at = ((k * s.out_height + h) * s.out_width + w) * LANES if keep else 0
+                window(x, start, row, k, offsets, coefficients, sizes, best, best_at, won, won_at)
 
 
 @cached_njit(nogil=True, parallel=True)
@@ -492,45 +353,45 @@ def backward(
     candidates: NDArray[np.int64],
     shape: Geometry,
     leaves: Length,
-    positions: Length,
+    pool: Length,
     after: Length,
+    before: int,
     winners: NDArray[np.uint8],
     grad_y: Floats,
     scale: float,
-    bands: Floats,
-    grad_x: Floats,
+    grad_x: Floats | None,
     grad_coefficients: Floats,
-    slopes: Floats,
+    slopes: Floats | None,
 ) -> None:
     """Compute the gradients. A window's goes to the position that won; only that position's tree is computed again.
 
     Args:
-        x, coefficients, offsets, shape, leaves, positions, after, winners: as given to `forward`, and what it gave.
-        candidates: where those of each leaf are, int64 [kernels, pool * pool, leaves, candidates]; there may be none.
-        grad_y: [kernels * out_height * out_width, batch].
+        x, coefficients, offsets, shape, leaves, pool, after, before, winners: as given to `forward`, and what
+            it gave.
+        candidates: where those of each leaf are, int64 [kernels, leaves, candidates]; there may be none.
+        grad_y: like y.
         scale: multiplies grad_x.
-        bands: zeros, [threads, band_size], or twice as much where the inputs need a gradient.
-        grad_x: out, like x; or of size 0 where the inputs need no gradient.
+        grad_x: out, like x, wrong outside the frames; or None where the inputs need no gradient.
         grad_coefficients: out, [chunks, kernels * (leaves - 1), 4], to be added up.
         slopes: out, [chunks, kernels, leaves, candidates], to be added up: how the loss grows with the share that each
-            candidate has in a leaf.
+            candidate has in a leaf; or None.
     """
-    for chunk in numba.prange(len(winners)):
+    for chunk in numba.prange(len(x)):
         _backward_chunk(
             x,
             coefficients,
             offsets,
             candidates,
             shape,
-            (leaves, positions, after),
+            (leaves, pool, after),
+            before,
             winners[chunk],
-            grad_y,
-            chunk * LANES,
+            grad_y[chunk],
             np.float32(scale),
-            bands[numba.get_thread_id()],
+            chunk,
             grad_x,
             grad_coefficients[chunk],
-            slopes[chunk],
+            slopes,
         )
 
 
@@ -551,48 +412,58 @@ def _backward_chunk(
     candidates: NDArray[np.int64],
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
+    before: int,
     winners: NDArray[np.uint8],
     grad_y: Floats,
-    first: int,
     scale: np.float32,
-    bands: Floats,
-    grad_x: Floats,
+    chunk: int,
+    grad_x: Floats | None,
     grad_coefficients: Floats,
-    slopes: Floats,
+    slopes: Floats | None,
 ) -> None:
-    s = shape
-    gates, batch, of_tree = s.leaves - 1, x.shape[1], s.leaves * candidates.shape[3]
-    count = min(LANES, batch - first)
-    band, grad_band = bands[: band_size(s)], bands[band_size(s) :]
-    all_grads, lanes = grad_y.reshape(-1), np.empty(LANES, np.float32)
-    grads = all_grads if count == LANES else lanes
+    s, begin = shape, chunk * x.shape[1]
+    gates, of_tree = s.leaves - 1, s.leaves * candidates.shape[2]
     sums, leaf_slopes = np.zeros((gates, 4, LANES), np.float32), np.zeros((of_tree, LANES), np.float32)
     leaf_grads = np.empty((s.leaves, LANES), np.float32)
-    all_coefficients, all_slopes = grad_coefficients.reshape(-1), slopes.reshape(-1)
-    all_coefficients[:] = np.float32(0)
-    all_slopes[:] = np.float32(0)
-    for h in range(s.out_height):
-        _fill(band, h, x, first, count, s)
-        begin = _place_in_band(h, s) * _row_size(s)
-        for k in range(s.kernels):
-            of_leaves = candidates[k]
+    all_coefficients, all_grads = grad_coefficients.reshape(-1), grad_y.reshape(-1)
+    _, rows, columns, _ = grad_y.shape
+    row = s.padded_width * LANES
+    if grad_x is not None:
+        grad_x[chunk] = np.float32(0)
+    for k in range(s.kernels):
+        of_leaves = candidates[k]
+        for h in range(s.out_height):
             for w in range(s.out_width):
-                row, start = (k * s.out_height + h) * s.out_width + w, begin + w * s.pool * LANES
-                if count < LANES:
-                    _read(grad_y, row, first, count, lanes, 0)
-                at = row * batch + first if count == LANES else 0
-                won = row * LANES
+                start = begin + h * s.pool * row + w * s.pool * LANES
+                grad_at = ((k * rows + h + before) * columns + w + before) * LANES
+                won_at = ((k * s.out_height + h) * s.out_width + w) * LANES
                 _window_gradient(
-                    band, start, k, offsets, coefficients, sizes, winners, won, grads, at, sums, leaf_grads
+                    x,
+                    start,
+                    row,
+                    k,
+                    offsets,
+                    coefficients,
+                    sizes,
+                    winners,
+                    won_at,
+                    all_grads,
+                    grad_at,
+                    sums,
+                    grad_x,
+                    leaf_grads,
+                    slopes,
                 )
-                if grad_x.size > 0:
-                    _add_to_winners(grad_band, start, k, offsets, sizes, winners, won, leaf_grads)
-                for i in range(of_tree):
-                    _add_slope(band, start, of_leaves, sizes, winners, won, leaf_grads, i, leaf_slopes)
-            for g in range(gates):
-                _collect(sums, g, all_coefficients, (k * gates + g) * 4)
+                if slopes is not None:
+                    for i in range(of_tree):
+                        _add_slope(x, start, row, of_leaves, sizes, winners, won_at, leaf_grads, i, leaf_slopes)
+        for g in range(gates):
+            _collect(sums, g, all_coefficients, (k * gates + g) * 4)
+        if slopes is not None:
+            of_kernel = slopes[chunk, k].reshape(-1)
             for i in range(of_tree):
-                all_slopes[k * of_tree + i] += leaf_slopes[i].sum()
+                of_kernel[i] = leaf_slopes[i].sum()
                 leaf_slopes[i] = np.float32(0)
-        if grad_x.size > 0:
-            _drain(grad_band, h, scale, grad_x, first, count, s)
+    if grad_x is not None and scale != np.float32(1):
+        for i in range(x.shape[1]):
+            grad_x[chunk, i] *= scale

@@ -9,9 +9,9 @@ import torch
 
 from src.logic import LogicLayer
 from src.logic.backends import numba_stack
-from src.logic.dense import sums_of_layers
 from src.logic.learned_dense import LearnedLogicLayer
 from src.logic.parametrisation import GateOptions
+from src.logic.stack import sums_of_layers
 from tests.logic import oracle
 from tests.logic.compiling import printed_by_each
 
@@ -161,7 +161,7 @@ def test_results_are_the_same_bits_compiled_and_from_the_cache(tmp_path):
     script = """
 import hashlib, torch
 from tests.logic.backends.test_numba_stack import gradients, inputs, network
-from src.logic.dense import sums_of_layers
+from src.logic.stack import sums_of_layers
 digest = hashlib.sha256()
 for batch in (3, 16, 83):
     layers, x = network(), inputs(batch)
