@@ -1,9 +1,9 @@
 """Packed inference: a circuit runs on 512 frames at a time, one bit per frame, in whole vectors of words.
 
-A row is eight words, a line of the cache: one bit of each of 512 frames. Frames come packed from a cache, where the
-bits of a frame lie side by side; transposes of words and of bits turn them into one row per bit. A gate is then one
-vector operation, on rows that stay near the core: see `src.circuit.schedule`. The outputs are counted by bit-sliced
-adders, eight at a time, and the sums are transposed back into numbers.
+A row is eight words, a line of the processor's cache: one bit of each of 512 frames. Frames come packed, the bits of a
+frame side by side; transposes of words and of bits turn them into one row per bit. A gate is then one vector operation,
+on rows that stay near the core: see `src.circuit.schedule`. The outputs are counted by bit-sliced adders, eight at a
+time, and the sums are transposed back into numbers.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from src.kernel_cache import cached_njit
 
 WORDS = 8  # per row: a vector of 512 bits, or two of 256
 FRAMES = 64 * WORDS  # per block
+SPACING = 65  # rows from a word of a frame to the next
 Rows = NDArray[np.uint64]  # rows one after the other, WORDS numbers each
 
 
@@ -41,9 +42,11 @@ class PackedCircuit:
         self, num_inputs: int, schedule: Schedule, starts: NDArray[np.int64], offsets: NDArray[np.int64]
     ) -> None:
         """Take the schedule of a circuit's gates; the other arguments are those of `Circuit`."""
-        self.num_inputs, self.schedule = num_inputs, schedule
-        self.starts, self.offsets = starts, offsets
+        self.num_inputs, self.starts, self.offsets = num_inputs, starts, offsets
         self.planes = count_bits(starts)
+        s = schedule
+        first, second, result, outputs = map(_with_gaps, (s.first, s.second, s.result, s.outputs))
+        self.schedule = Schedule(s.kinds, s.run_starts, first, second, result, outputs, s.num_rows + s.num_rows // 64)
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Return the class counts of packed frames, int32 [B, classes]; the work is done by numba's threads."""
@@ -68,6 +71,14 @@ class PackedCircuit:
             numba.get_num_threads(),
         )
         return counts
+
+
+def _with_gaps(rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the numbers of rows when a row is left out behind each 64.
+
+    Frames are loaded into rows that are a multiple of 64 apart, which would share a few lines of the first-level cache.
+    """
+    return rows + rows // 64
 
 
 def _row_operation(operation: Callable[[ir.IRBuilder, list[Any]], list[Any]], reads: int, writes: int) -> Any:
@@ -135,24 +146,38 @@ def _three_exchanges(distance: int) -> Any:
     """Return three steps of a transpose of 64 x 64 bits, on eight rows that lie `distance` apart.
 
     A step exchanges the high half of 2 * d bits of a row with the low half of the row d further on, for d of
-    4 * distance, 2 * distance and distance.
+    4 * distance, 2 * distance and distance. Whole bytes are exchanged by shuffles.
     """
 
     def operation(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
         rows = list(rows)
-        vector = ir.VectorType(ir.IntType(64), WORDS)
+        exchange = _exchange_bytes if distance >= 8 else _exchange_bits
         for step in (4, 2, 1):
-            bits = step * distance
-            by = ir.Constant(vector, [bits] * WORDS)
-            low = ir.Constant(vector, [sum(1 << bit for bit in range(64) if not bit & bits)] * WORDS)
             for i in range(8):
                 if not i & step:
-                    x, y = rows[i], rows[i + step]
-                    change = builder.and_(builder.xor(builder.lshr(x, by), y), low)
-                    rows[i], rows[i + step] = builder.xor(x, builder.shl(change, by)), builder.xor(y, change)
+                    rows[i], rows[i + step] = exchange(builder, rows[i], rows[i + step], step * distance)
         return rows
 
     return _row_operation(operation, 8, 8)
+
+
+def _exchange_bytes(builder: ir.IRBuilder, x: Any, y: Any, bits: int) -> tuple[Any, Any]:
+    """Exchange the odd numbers of x, of so many bits each, with the even ones of y."""
+    count = FRAMES // bits
+    parts = [builder.bitcast(row, ir.VectorType(ir.IntType(bits), count)) for row in (x, y)]
+    evens = [i if i % 2 == 0 else count + i - 1 for i in range(count)]
+    odds = [i + 1 if i % 2 == 0 else count + i for i in range(count)]
+    masks = (ir.Constant(ir.VectorType(ir.IntType(32), count), order) for order in (evens, odds))
+    x, y = (builder.bitcast(builder.shuffle_vector(*parts, mask), x.type) for mask in masks)
+    return x, y
+
+
+def _exchange_bits(builder: ir.IRBuilder, x: Any, y: Any, bits: int) -> tuple[Any, Any]:
+    """Exchange the odd groups of so many bits of x with the even ones of y."""
+    by = ir.Constant(x.type, [bits] * WORDS)
+    low = ir.Constant(x.type, [sum(1 << bit for bit in range(64) if not bit & bits)] * WORDS)
+    change = builder.and_(builder.xor(builder.lshr(x, by), y), low)
+    return builder.xor(x, builder.shl(change, by)), builder.xor(y, change)
 
 
 _exchange_wide, _exchange_near = _three_exchanges(8), _three_exchanges(1)
@@ -172,7 +197,7 @@ def _transpose(rows: Rows, begin: int) -> None:
 
 
 def _loads_words(typing_context: Any, content: Any, at: Any, step: Any, rows: Any, row: Any) -> Any:
-    """Load 8 words from each of 8 places of a uint8 array, `step` bytes apart; word j becomes row + 64 * j."""
+    """Load 8 words from each of 8 places of a uint8 array, `step` bytes apart; word j becomes row + SPACING * j."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(ir.IntType(64), WORDS)
@@ -192,7 +217,7 @@ def _loads_words(typing_context: Any, content: Any, at: Any, step: Any, rows: An
                         mask = ir.Constant(ir.VectorType(ir.IntType(32), 8), order)
                         found[number] = builder.shuffle_vector(x, y, mask)
         for j, words in enumerate(found):
-            number = builder.add(arguments[4], ir.Constant(ir.IntType(64), 64 * j))
+            number = builder.add(arguments[4], ir.Constant(ir.IntType(64), SPACING * j))
             place = builder.gep(target, [builder.mul(number, ir.Constant(ir.IntType(64), WORDS))])
             builder.store(words, builder.bitcast(place, vector.as_pointer()), align=8)
         return context.get_dummy_value()
@@ -205,7 +230,7 @@ _load_words: Any = intrinsic(_loads_words)
 
 @cached_njit(nogil=True)
 def _load_frames(content: NDArray[np.uint8], begin: int, num_bytes: int, rows: Rows) -> None:
-    """Write a block of frames to rows, one row per bit, from row 0 on.
+    """Write a block of frames to rows, one row per bit, from row 0 on, with a row left out behind each 64.
 
     Bits behind a frame's last byte, up to a multiple of 512, are those of the next frame.
 
@@ -215,13 +240,12 @@ def _load_frames(content: NDArray[np.uint8], begin: int, num_bytes: int, rows: R
         num_bytes: bytes per frame.
         rows: what is written.
     """
-    for column in range(0, num_bytes, 64):
-        first_row = 8 * column
-        for frame in range(64):
-            at = begin + frame * num_bytes + column
-            _load_words(content, at, 64 * num_bytes, rows, first_row + frame)
-        for word in range(min(8, (num_bytes - column + 7) // 8)):
-            _transpose(rows, first_row + 64 * word)
+    for frame in range(64):
+        at = begin + frame * num_bytes
+        for column in range(0, num_bytes, 64):
+            _load_words(content, at + column, 64 * num_bytes, rows, column // 8 * SPACING + frame)
+    for word in range((num_bytes + 7) // 8):
+        _transpose(rows, SPACING * word)
 
 
 @cached_njit(nogil=True)
@@ -367,7 +391,7 @@ def _run(
     sums = zero + 1
     carries = sums + planes * len(offsets)
     back = carries + 2 * (planes + 2)
-    size = max(back + 64, (num_bytes + 63) // 64 * 512)
+    size = max(back + 64, (num_bytes + 63) // 64 * 8 * SPACING)
     for thread in numba.prange(threads):
         memory = np.empty((size + 1) * WORDS, np.uint64)
         aligned = -memory.ctypes.data // 8 % WORDS  # a row is a line of the cache then; others would take two
