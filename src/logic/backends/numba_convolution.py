@@ -27,6 +27,12 @@ class NumbaTrees(Trees):
         return kernels.leaf_offsets(self.connections.numpy(), self.shape)
 
     @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """The kernels, int64; those that see the same channels follow each other, so that these stay in the caches."""
+        channels = self.connections[0].numpy()
+        return np.lexsort((channels.max(1), channels.min(1)))
+
+    @cached_property
     def candidate_offsets(self) -> NDArray[np.int64]:
         """Where each candidate is, int64 [kernels, leaves, candidates]; empty if there are none."""
         s = self.shape
@@ -81,8 +87,17 @@ class _Convolution(torch.autograd.Function):
         y = x.new_empty(chunks, s.kernels, rows, columns, LANES)
         size = s.kernels * s.out_height * s.out_width * LANES if any(ctx.needs_input_grad) else 0
         winners = torch.empty(chunks, size, dtype=torch.uint8)
-        arguments = [x.flatten(1).numpy(), coefficients.numpy(), trees.offsets, s, *trees.sizes(after), before]
-        kernels.forward(*arguments, y.numpy(), winners.numpy())
+        kernels.forward(
+            x.flatten(1).numpy(),
+            coefficients.numpy(),
+            trees.offsets,
+            trees.order,
+            s,
+            *trees.sizes(after),
+            before,
+            y.numpy(),
+            winners.numpy(),
+        )
         ctx.save_for_backward(x, coefficients, winners)
         ctx.trees, ctx.grad_factor, ctx.after, ctx.before = trees, grad_factor, after, before
         return y
@@ -101,6 +116,7 @@ class _Convolution(torch.autograd.Function):
             x.flatten(1).numpy(),
             coefficients.numpy(),
             trees.offsets,
+            trees.order,
             candidates,
             trees.shape,
             *trees.sizes(ctx.after),

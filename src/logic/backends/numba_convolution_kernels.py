@@ -289,6 +289,7 @@ def forward(
     x: Floats,
     coefficients: Floats,
     offsets: NDArray[np.int64],
+    order: NDArray[np.int64],
     shape: Geometry,
     leaves: Length,
     pool: Length,
@@ -303,6 +304,7 @@ def forward(
         x: activations, [chunks, channels, padded height, padded width, lanes] flattened to [chunks, any].
         coefficients: bilinear forms [kernels * (leaves - 1), 4], kernel by kernel.
         offsets: of `leaf_offsets`.
+        order: in which kernels are computed.
         shape: the layer's.
         leaves, pool, after: `length` of a tree's leaves, of the pooling window's side, and of FORM, SIGMOID or STEP.
         before: zeros above a frame of y and to its left.
@@ -314,7 +316,7 @@ def forward(
         chunk, part = divmod(np.int64(unit), _PARTS)  # numba counts without a sign
         of_part = part * shape.kernels // _PARTS, (part + 1) * shape.kernels // _PARTS
         sizes = leaves, pool, after
-        _forward_part(x[chunk], coefficients, offsets, shape, sizes, before, of_part, y[chunk], winners[chunk])
+        _forward_part(x[chunk], coefficients, offsets, order, shape, sizes, before, of_part, y[chunk], winners[chunk])
 
 
 @cached_njit(nogil=True)
@@ -322,6 +324,7 @@ def _forward_part(
     x: Floats,
     coefficients: Floats,
     offsets: NDArray[np.int64],
+    order: NDArray[np.int64],
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
     before: int,
@@ -334,7 +337,7 @@ def _forward_part(
     _, rows, columns, _ = y.shape
     row = s.padded_width * LANES
     first, last = of_part
-    for k in range(first, last):
+    for k in order[first:last]:
         if rows > s.out_height or columns > s.out_width:
             y[k] = np.float32(0)
         for h in range(s.out_height):
@@ -350,6 +353,7 @@ def backward(
     x: Floats,
     coefficients: Floats,
     offsets: NDArray[np.int64],
+    order: NDArray[np.int64],
     candidates: NDArray[np.int64],
     shape: Geometry,
     leaves: Length,
@@ -366,7 +370,7 @@ def backward(
     """Compute the gradients. A window's goes to the position that won; only that position's tree is computed again.
 
     Args:
-        x, coefficients, offsets, shape, leaves, pool, after, before, winners: as given to `forward`, and what
+        x, coefficients, offsets, order, shape, leaves, pool, after, before, winners: as given to `forward`, and what
             it gave.
         candidates: where those of each leaf are, int64 [kernels, leaves, candidates]; there may be none.
         grad_y: like y.
@@ -381,6 +385,7 @@ def backward(
             x,
             coefficients,
             offsets,
+            order,
             candidates,
             shape,
             (leaves, pool, after),
@@ -409,6 +414,7 @@ def _backward_chunk(
     x: Floats,
     coefficients: Floats,
     offsets: NDArray[np.int64],
+    order: NDArray[np.int64],
     candidates: NDArray[np.int64],
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
@@ -430,7 +436,7 @@ def _backward_chunk(
     row = s.padded_width * LANES
     if grad_x is not None:
         grad_x[chunk] = np.float32(0)
-    for k in range(s.kernels):
+    for k in order:
         of_leaves = candidates[k]
         for h in range(s.out_height):
             for w in range(s.out_width):
