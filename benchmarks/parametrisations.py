@@ -8,7 +8,8 @@ float32), as it is and compiled by `torch.compile`, get unpacked frames for free
 is timed, all are checked to give the same outputs and gradients on the same weights and connections. Gates of four and
 six inputs are light and walsh only, in torchlogix (`lut_rank`) too; all get fused Adam.
 
-Memory counts the weights with their gradients and Adam's two moments, and what a forward keeps for the backward.
+Memory counts the weights with their gradients and Adam's two moments, and what a forward keeps for the backward. The
+last column says what limits a row, as in logic.py.
 """
 
 import argparse
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import nn
 
-from benchmarks.logic import CLASSES, FRAME_SHAPE, INPUTS, Contestant, check_agreement, measure
+from benchmarks.logic import CLASSES, FRAME_SHAPE, INPUTS, Contestant, busiest, check_agreement, measure
 from benchmarks.machine import describe_machine
 from helper_scripts import peers
 from src.config import DiffLogicOptions, Model
@@ -164,6 +165,7 @@ def main() -> None:
         for contestant in found
     }
     times = measure(found, labels)
+    limits = {contestant.name: busiest(contestant, labels) for contestant in found}
     medians_of = {name: statistics.median(phases["step"]) for name, phases in times.items()}
     rows = []
     for name, phases in times.items():
@@ -176,10 +178,11 @@ def main() -> None:
                 f"{1e3 * steps[len(steps) // 4]:.2f}-{1e3 * steps[-len(steps) // 4]:.2f}",
                 *(f"{size / 1e6:.1f}" for size in memory[name]),
                 _ratio(medians_of, name),
+                limits[name],
             ]
         )
     header = ["", "forward ms", "backward ms", "step ms", "quartiles", "weights, Adam MB", "kept MB", "steps of ours"]
-    print(format_table(header, rows))
+    print(format_table([*header, "most of the time"], rows))
 
 
 if __name__ == "__main__":
