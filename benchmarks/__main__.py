@@ -75,7 +75,7 @@ def main() -> int:
         for path in sorted(arguments.results.glob("*.txt")):
             tell_moved(path.name, arguments.compare / path.name, path.read_text())
         return 0
-    failed = []
+    failed, version = [], commit()
     for name in arguments.names or BENCHMARKS:
         benchmark = BENCHMARKS[name]
         if arguments.device == "cuda" and not benchmark.on_gpu:
@@ -84,7 +84,7 @@ def main() -> int:
             print(f"{name}: left out, it needs --nmnist", flush=True)
             continue
         print(f"{name} …", flush=True)
-        output = run(name, benchmark, arguments)
+        output = run(name, benchmark, arguments, version)
         if output is None:
             failed.append(name)
             continue
@@ -96,11 +96,14 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def run(name: str, benchmark: Benchmark, arguments: argparse.Namespace) -> str | None:
+def commit() -> str:
+    """Return the commit that is checked out; -dirty behind it tells of changes."""
+    words = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+    return subprocess.run(words, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def run(name: str, benchmark: Benchmark, arguments: argparse.Namespace, version: str) -> str | None:
     """Return the output of a benchmark's runs, each under its command; None, after its errors, if one fails."""
-    commit = subprocess.run(
-        ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"], capture_output=True, text=True
-    ).stdout.strip()
     outputs = []
     for text in benchmark.runs:
         words = [f"benchmarks/{name}.py", *shlex.split(text)]
@@ -111,7 +114,7 @@ def run(name: str, benchmark: Benchmark, arguments: argparse.Namespace) -> str |
         done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             return None
-        stamp = f"{time.strftime('%Y-%m-%d')}, commit {commit or 'unknown'}, {time.monotonic() - began:.0f} s"
+        stamp = f"{time.strftime('%Y-%m-%d')}, commit {version}, {time.monotonic() - began:.0f} s"
         load = f"load average {os.getloadavg()[0]:.1f}"
         outputs.append(f"$ {shown}\n({stamp}, {load})\n{done.stdout}")
     return "\n".join(outputs)
