@@ -4,9 +4,9 @@
     python -m benchmarks --compare FOLDER [--results FOLDER]
 
 Each output is written to benchmarks/results/NAME_DEVICE.txt, with the command, the date and the commit, and compared
-with the file that was there. A number is told that differs by more than a tenth. Run them on a quiet machine: about
-an hour on two cores. Benchmarks that need the recordings of N-MNIST are left out without --nmnist, whose FOLDER holds
-Train/<digit>/*.bin. --compare runs nothing and compares with the files of another folder.
+with the file that was there. A number is told that differs by more than a tenth. Run them on a quiet machine: a quarter
+of an hour to an hour on two cores. Benchmarks that need the recordings of N-MNIST are left out without --nmnist, whose
+FOLDER holds Train/<digit>/*.bin. --compare runs nothing and compares with the files of another folder.
 """
 
 import argparse
@@ -97,9 +97,13 @@ def main() -> int:
 
 
 def commit() -> str:
-    """Return the commit that is checked out; -dirty behind it tells of changes."""
-    words = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
-    return subprocess.run(words, capture_output=True, text=True).stdout.strip() or "unknown"
+    """Return the commit that is checked out; -dirty behind it tells of changes, other than of results."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True).stdout.strip()
+
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+    return (git("describe", "--always") or "unknown") + ("-dirty" if changes else "")
 
 
 def run(name: str, benchmark: Benchmark, arguments: argparse.Namespace, version: str) -> str | None:

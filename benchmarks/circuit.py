@@ -29,7 +29,6 @@ from benchmarks.logic import CLASSES, FRAME_SHAPE, INPUTS, difflogic_network
 from benchmarks.machine import describe_machine
 from helper_scripts import peers
 from src.circuit.circuit import Circuit
-from src.circuit.packed_triton import CudaCircuit
 from src.config import DiffLogicOptions, Model
 from src.helpers import format_table
 from src.model import DiffLogic, create_model
@@ -70,9 +69,7 @@ def contestants(
     frames = torch.from_numpy(packed).to(device)
     for name, circuit in circuits.items():
         began = time.perf_counter()
-        run = functools.partial(circuit, packed)
-        if device == "cuda":
-            run = functools.partial(_on_gpu, CudaCircuit(circuit), frames)
+        run = _on_gpu(circuit, frames) if device == "cuda" else functools.partial(circuit, packed)
         run()
         found[name] = Contestant(len(packed), time.perf_counter() - began, run)
 
@@ -87,8 +84,11 @@ def contestants(
     return found
 
 
-def _on_gpu(circuit: CudaCircuit, frames: torch.Tensor) -> np.ndarray:
-    return circuit(frames).cpu().numpy()
+def _on_gpu(circuit: Circuit, frames: torch.Tensor) -> Callable[[], np.ndarray]:
+    from src.circuit.packed_triton import CudaCircuit  # needs triton, which is not everywhere
+
+    on_gpu = CudaCircuit(circuit)
+    return lambda: on_gpu(frames).cpu().numpy()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from src.circuit.circuit import Circuit
 from src.events.events import Events
 from src.export.rtl.bits import VOTE_BITS, bits_for
-from src.export.rtl.readme import clearing_cycles, event_cycles, recording_cycles
+from src.export.rtl.readme import clearing_cycles, event_cycles, front_cycles, recording_cycles
 from src.export.stream_plan import TIME_BITS, StreamPlan
 from src.export.stream_samples import stream_samples
 
@@ -106,8 +106,8 @@ def pixels_outside(sensor_size: tuple[int, int, int]) -> tuple[NDArray[np.int64]
 
 
 def most_reset_cycles(plan: StreamPlan, num_stages: int, num_classes: int) -> int:
-    """Return the cycles after a recording's last event within which the bench may reset: those before it has ended."""
-    return recording_cycles(plan, num_stages, num_classes) - 2
+    """Return the cycles after a recording's last event within which the bench may reset: until its class is there."""
+    return recording_cycles(plan, num_stages, num_classes) + 1
 
 
 def event_bits(plan: StreamPlan) -> int:
@@ -156,7 +156,7 @@ def bench_module(
     ending = recording_cycles(plan, num_stages, num_classes)
     clearing = clearing_cycles(plan)
     # A window of time that ends before an event takes a cycle more, and a pause ends any number of windows.
-    declarations, in_time = ("", "") if plan.by_time else _in_time(bits, ending, event_cycles(plan) - 1)
+    declarations, in_time = ("", "") if plan.by_time else _in_time(bits, plan, num_stages, ending)
     return f"""\
 // Gives the events of {name}_events.hex to {name}_stream, with random gaps and resets, and compares every frame and
 // recording that comes out with {name}_expected.hex. Prints PASSED, or FAILED and ends the simulator with an exit code
@@ -304,12 +304,26 @@ endmodule
 """
 
 
-def _in_time(bits: int, ending: int, most_waiting: int) -> tuple[str, str]:
+def _in_time(bits: int, plan: StreamPlan, num_stages: int, ending: int) -> tuple[str, str]:
     """Return declarations and statements that check the cycles in which README.md says events and classes come."""
-    declarations = """\
+    most_waiting, filling = event_cycles(plan) - 1, front_cycles(plan) + num_stages
+    declarations = f"""\
     integer waited = 0;
     reg behind_end = 1'b1;  // no event since a reset or a last one
+    reg behind_class = 1'b0;  // a recording's class came in the cycle before
+    reg [{filling - 1}:0] taken = {filling}'d0;  // the latest cycles in which an event was taken
 """
+    clears = clearing_cycles(plan) > 0
+    at_once = (
+        ""
+        if clears
+        else """\
+        if (!rst && behind_class && !event_ready) begin
+            $display("event_ready is 0 in the cycle after a recording's class");
+            num_wrong = num_wrong + 1;
+        end
+"""
+    )
     return (
         declarations,
         f"""\
@@ -317,13 +331,19 @@ def _in_time(bits: int, ending: int, most_waiting: int) -> tuple[str, str]:
         else if (event_valid) waited <= waited + 1;
         if (rst) behind_end <= 1'b1;
         else if (event_valid && event_ready) behind_end <= word[{bits - 2}];
+        behind_class <= !rst && recording_valid;
+        taken <= {{taken, !rst && event_valid && event_ready}};
         if (!rst && event_valid && event_ready && !behind_end && waited > {most_waiting}) begin
             $display("an event before line %0d of the events waited %0d cycles, not {most_waiting}", next, waited);
+            num_wrong = num_wrong + 1;
+        end
+        if (!rst && frame_valid && !behind_end && !taken[{filling - 1}]) begin
+            $display("no event was taken {filling} cycles before the class of a frame");
             num_wrong = num_wrong + 1;
         end
         if (!rst && recording_valid && cycles - last_taken != {ending}) begin
             $display("a recording's class comes %0d cycles after its last event, not {ending}", cycles - last_taken);
             num_wrong = num_wrong + 1;
         end
-""",
+{at_once}""",
     )

@@ -1,5 +1,6 @@
 """A trained logic gate network -> Verilog that takes events, with a test bench, a Makefile and a page about it."""
 
+import bisect
 import math
 from dataclasses import replace
 
@@ -53,10 +54,11 @@ def export(exported: ExportedModel) -> Export:
     width, classes = count_width(circuit), circuit.num_classes
     network, num_stages = network_module(name, netlist_of(circuit), exported.levels_per_stage)
     found, kind = example_recordings(exported.config, plan.sensor_size, exported.most_frames)
-    hard = hard_runs(found, plan, circuit, num_stages)  # about a frame each
-    recordings = _enough(found, plan, max(exported.most_frames // 2, exported.most_frames - len(hard)))
-    runs = [*hard, *map(Run, recordings)]
-    expected = [expected_of(run, plan, circuit) for run in runs]
+    hard = hard_runs(found, plan, circuit, num_stages)
+    expected = [expected_of(run, plan, circuit) for run in hard]
+    left = exported.most_frames - sum(len(it.counts) for it in expected)
+    recordings = [Run(each) for each in _enough(found, plan, max(exported.most_frames // 4, left))]
+    runs, expected = [*hard, *recordings], [*expected, *(expected_of(run, plan, circuit) for run in recordings)]
     what = f"{sum(len(it.counts) for it in expected)} frames of {len(recordings)} {kind}"
     events, outputs = event_lines(runs, expected, plan), expected_lines(expected, width, classes)
     bench = bench_module(name, plan, classes, width, num_stages, events.count("\n"), outputs.count("\n"))
@@ -116,18 +118,34 @@ def _enough(recordings: list[Events], plan: StreamPlan, most_frames: int) -> lis
 def hard_runs(recordings: list[Events], plan: StreamPlan, circuit: Circuit, num_stages: int) -> list[Run]:
     """Return recordings that hardware easily gets wrong, made of the beginnings of real ones.
 
-    They are resets in a recording and while it ends, a recording after a reset without an event that counts, few
-    events, votes of which two are the largest, and timestamps that wrap. A bench gives them first.
+    They are resets in a recording, when a frame is full and while a recording ends; recordings without an event that
+    counts, after a reset and after another one; few events; votes of which two are the largest; and timestamps that
+    wrap. A bench gives them first.
     """
     first = recordings[0]
     half, few = first.chosen(slice(max(1, len(first) // 2))), first.chosen(slice(3))
+    filling = _filling(first, plan)
     resets = [Run(half, is_whole=False, reset_after=0), *_blank(few, plan), Run(few)]
-    for cycles in _reset_cycles(plan, num_stages, circuit.num_classes):
-        resets += [Run(few, reset_after=cycles), Run(few)]
+    resets += [Run(filling.chosen(slice(-1)) if len(filling) > 1 else half), *_blank(few, plan)]
+    resets += [Run(half, is_whole=False, reset_after=0), Run(first)]
+    for cycles in range(front_cycles(plan) + 1 if len(filling) else 0):
+        resets.append(Run(filling, is_whole=False, reset_after=cycles))
+    resets += [Run(few, reset_after=cycles) for cycles in _reset_cycles(plan, num_stages, circuit.num_classes)]
+    resets.append(Run(few))
     end = int(first.t[len(first) // 2])
     wrapping = replace(first, t=first.t - end + (1 << TIME_BITS))
     runs = [*resets, *_tied(recordings, plan, circuit)]
     return [*runs, Run(wrapping)] if np.all(wrapping.t >= 0) else runs
+
+
+def _filling(events: Events, plan: StreamPlan) -> Events:
+    """Return the events up to the one that gives a recording's first frame; none if only its end does."""
+
+    def num_frames(number: int) -> int:
+        return len(stream_samples(events.chosen(slice(number)), plan, is_whole=False))
+
+    number = bisect.bisect_left(range(1, len(events) + 1), 1, key=num_frames) + 1
+    return events.chosen(slice(number if number <= len(events) else 0))
 
 
 def _blank(few: Events, plan: StreamPlan) -> list[Run]:

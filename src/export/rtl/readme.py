@@ -149,7 +149,12 @@ def _ports(plan: StreamPlan, classes: int, count_width: int) -> list[tuple[str, 
     count = f"class c's count is `frame_counts[{count_width} * c +: {count_width}]`"
     votes = f"class c's sum is `recording_counts[{vote_width} * c +: {vote_width}]`"
     return [
-        ("`clk`, `rst`", "1", "in", "registers change at the rising edge; `rst` is synchronous, for a cycle or more"),
+        (
+            "`clk`, `rst`",
+            "1",
+            "in",
+            "registers change at the rising edge; `rst` is synchronous; hold it at 1 for at least one cycle",
+        ),
         ("`event_valid`, `event_ready`", "1", "in, out", "an event is taken in a cycle in which both are 1"),
         ("`event_x`, `event_y`", place_bits, "in", beyond),
         ("`event_p`", "1", "in", "polarity; 1: brighter"),
@@ -192,17 +197,20 @@ def _limits(plan: StreamPlan, circuit: Circuit) -> str:
     frames = votes_limit(circuit)
     seconds = f", which are {frames * plan.step // 1_000_000:,} seconds" if plan.by_time else ""
     half = "35 minutes"  # 2^31 microseconds
-    times = f"Times are compared as differences of {TIME_BITS} bits, so they may wrap any number of times."
+    times = "`event_t` is ignored, since frames are numbers of events."
+    if plan.by_time or plan.framing.denoise_time:
+        times = f"Times are compared as differences of {TIME_BITS} bits, so they may wrap any number of times."
     lines = [
-        times if plan.by_time or plan.framing.denoise_time else "Times change nothing.",
+        times,
         f"The votes of at least {frames:,} frames{seconds} are added up. Later ones give their own class, but do not "
         "count for the recording, and `recording_overflow` is 1 until it has ended.",
         "Outputs have no ready, and frames may come in successive cycles. A slower consumer needs a FIFO.",
         "Only an event with `event_last` ends a recording. It may lie outside the region or the sensor, so a camera "
         "that runs on can end one with an event of no pixel.",
         "All signals belong to one clock: bring `rst` and events from others into it first. Coordinates have as many "
-        "bits as the sensor needs, so leave out the events of a larger one before cutting theirs to that.",
-        "`make` does not give enough frames for `recording_overflow`.",
+        "bits as this sensor needs: drop the events of a larger sensor that lie outside it, before you cut bits off.",
+        "`make` simulates recordings of the test, which reach neither `recording_overflow` nor the upper bits of the "
+        "votes.",
     ]
     if plan.by_time:
         lines.insert(1, "An event whose time is before the latest counts as if it came at the latest.")

@@ -152,43 +152,67 @@ def test_a_missing_frame_is_told(tmp_path):
 
 
 FAULTS = {
-    "draining is not reset": ("if (rst || recording_valid) draining", "if (recording_valid) draining"),
-    "an event in place is not reset": ("        if (rst) out_valid <= 1'b0;\n", ""),
-    "sums are not reset": ("if (rst || recording_valid) begin", "if (recording_valid) begin"),
-    "frames in the network are not reset": (
-        "if (rst) {frame_behind, end_behind}",
-        "if (1'b0) {frame_behind, end_behind}",
-    ),
-    "events are taken during a reset": (" && !draining && !rst;", " && !draining;"),
-    "events outside become part of frames": (".in_keep(in_region)", ".in_keep(1'b1)"),
-    "an open frame is not reset": ("if (rst) bank0 <= ", "if (1'b0) bank0 <= "),
-    "the end of a recording is not reset": ("if (rst) {ending, ends} <= 3'd0;", "if (rst) ending <= 2'd0;"),
-    "the last of the largest sums wins": ("[20:0] > most", "[20:0] >= most"),
-    "no event is taken": ("assign event_ready = ", "assign event_ready = 1'b0 && "),
+    "draining is not reset": {"if (rst || recording_valid) draining": "if (recording_valid) draining"},
+    "an event in place is not reset": {"        if (rst) out_valid <= 1'b0;\n": ""},
+    "sums are not reset": {"if (rst || recording_valid) begin": "if (recording_valid) begin"},
+    "frames in the network are not reset": {
+        "if (rst) {frame_behind, end_behind}": "if (1'b0) {frame_behind, end_behind}",
+    },
+    "events are taken during a reset": {" && !draining && !rst;": " && !draining;"},
+    "events outside become part of frames": {".in_keep(in_region)": ".in_keep(1'b1)"},
+    "an open frame is not reset": {"if (rst) bank0 <= ": "if (1'b0) bank0 <= "},
+    "the end of a recording is not reset": {"if (rst) {ending, ends} <= 3'd0;": "if (rst) ending <= 2'd0;"},
+    "the class of a recording is not reset": {"            recording_valid <= 1'b0;\n": ""},
+    "the last of the largest sums wins": {"[20:0] > most": "[20:0] >= most"},
+    "no event is taken": {"assign event_ready = ": "assign event_ready = 1'b0 && "},
 }
 
 
+# Registers that a reset leaves as they are begin with the value of a reset, as on many an FPGA.
 FAULTS_BY_EVENTS = {
-    "an event is taken in every second cycle only": (
-        "assign event_ready = ",
-        "reg second; always @(posedge clk) second <= rst || !second;\n    assign event_ready = second && ",
-    ),
-    "an event in place is not reset": ("        if (rst) out_valid <= 1'b0;\n", ""),
+    "an event is taken in every second cycle only": {
+        "assign event_ready = ": "reg second; always @(posedge clk) second <= rst || !second;\n"
+        "    assign event_ready = second && ",
+    },
+    "an event in place is not reset": {"        if (rst) out_valid <= 1'b0;\n": ""},
+    "an empty recording has the frame of the one before it": {"opens0 || ending == 2'd3;": "opens0;"},
+    "the counter of events is not reset": {
+        "            since_begin <= 5'd0;\n": "            if (!rst || since_begin === 5'bx) since_begin <= 5'd0;\n",
+        "            begins <= 1'b1;\n": "            if (!rst || begins === 1'bx) begins <= 1'b1;\n",
+    },
+    "a full frame is not reset": {
+        "            filled <= 1'd0;\n": "            if (!rst || filled === 1'bx) filled <= 1'd0;\n",
+    },
+    "a frame's class comes a cycle late": {
+        ".frame_valid(frame_valid), .counts(frame_counts)": ".frame_valid(frame_now), .counts(counts_now)",
+        "assign frame_valid = frame_at": "wire frame_now;\n    assign #12 frame_valid = frame_now;\n"
+        "    assign #12 frame_counts = counts_now;\n    assign #12 frame_class = class_now;\n"
+        "    wire [1:0] class_now;\n    wire [14:0] counts_now;\n    assign frame_now = frame_at",
+        "assign frame_counts = {\n": "assign counts_now = {\n",
+        ".best_class(frame_class)": ".best_class(class_now)",
+    },
+    "an event is taken a cycle late after a recording": {
+        "if (rst || recording_valid) draining <= 1'b0;": "if (rst) draining <= 1'b0;\n"
+        "        else if (recording_valid) draining <= #12 1'b0;",
+    },
 }
 
 
 @pytest.mark.parametrize(
-    ("plan", "fault", "right", "wrong"),
+    ("plan", "fault", "changes"),
     [
-        *(("windows of time", fault, *change) for fault, change in FAULTS.items()),
-        *(("frames of a number of events", fault, *change) for fault, change in FAULTS_BY_EVENTS.items()),
+        *(("windows of time", *fault) for fault in FAULTS.items()),
+        *(("frames of a number of events", *fault) for fault in FAULTS_BY_EVENTS.items()),
     ],
 )
-def test_a_fault_is_told(tmp_path, plan, fault, right, wrong):
+def test_a_fault_is_told(tmp_path, plan, fault, changes):
     write_plan(tmp_path, PLANS[plan], all_runs(PLANS[plan]))
     path = tmp_path / "net.v"
-    assert right in path.read_text()
-    path.write_text(path.read_text().replace(right, wrong))
+    text = path.read_text()
+    for right, wrong in changes.items():
+        assert right in text
+        text = text.replace(right, wrong)
+    path.write_text(text)
     assert "FAILED" in simulate(tmp_path, expect=1)
 
 
