@@ -159,10 +159,10 @@ def write_hardware(folder, prepared, every=1):
     is_chosen = np.isin(np.repeat(np.arange(len(prepared.events)), prepared.num_frames), chosen)
     _, num_stages = network_module("net", netlist_of(circuit), LEVELS_PER_STAGE)
     recordings = [prepared.events[number] for number in chosen]
-    runs = [*hard_runs(recordings, plan, circuit, num_stages), *map(Run, recordings)]
+    hard = hard_runs(recordings, plan, circuit, num_stages)
+    runs = [*hard, *map(Run, recordings)]
     made = [expected_of(run, plan, circuit) for run in runs]
-    begin = next(number for number, run in enumerate(runs) if run.events is recordings[0])
-    of_split = slice(begin, begin + len(chosen))
+    of_split = slice(len(hard), len(runs))
     assert [len(each.counts) for each in made[of_split]] == [prepared.num_frames[number] for number in chosen]
     assert np.array_equal(np.concatenate([each.counts for each in made[of_split]]), prepared.counts[is_chosen])
     assert [each.sums.argmax() for each in made[of_split]] == [prepared.classes[number] for number in chosen]
