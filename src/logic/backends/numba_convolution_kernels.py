@@ -3,8 +3,8 @@
 A chunk has one frame per lane, so a pixel of its frames is a vector. Activations are stored chunk by chunk, with the
 zeros around the frames that the next layer reads: [chunks, channels, height, width, lanes]. So all that is read and
 written lies in long runs, and no pixel is moved. A whole tree in a pooling window is one run of instructions on
-vectors, which keeps the inside of the tree in registers. A kernel takes all windows of a chunk before the next kernel's
-turn, so that the rows of its channels are read from the first-level cache all but once.
+vectors, which keeps the inside of the tree in registers. A kernel takes all windows of a chunk before the next kernel
+does, so that each pixel of its channels comes from memory once, and then from the first-level cache.
 
 Every kernel is parallel over chunks. Their number depends on the batch alone, and sums over chunks are taken in order,
 so results do not depend on the number of threads. No kernel uses fastmath; numba_dense_kernels.py says why.
