@@ -260,6 +260,17 @@ def test_weights_that_are_not_numbers_are_seen_in_the_outputs(implementation):
     assert not whole.isnan().any()
 
 
+@pytest.mark.parametrize("implementation", ["numba", "torch"])
+def test_an_activation_that_is_not_a_number_is_seen_wherever_it_is_read(implementation):
+    layer = make(kernels=6, implementation=implementation)
+    x = some_input(layer, 20)
+    x[7, 3] = torch.nan
+    y = layer.forward_features(x)
+    read = (layer.leaf_inputs() == 7).any(0).any(0).flatten()
+    assert torch.equal(y[:, 3].isnan(), read)
+    assert not y[:, torch.arange(20) != 3].isnan().any()
+
+
 def test_a_state_dict_is_the_whole_layer():
     layer, other = make(seed=0), make(seed=1)
     frames = some_input(layer, 5).T.reshape(5, *layer.in_shape)

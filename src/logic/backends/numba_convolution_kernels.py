@@ -136,7 +136,8 @@ def window(
             if p == 0:
                 largest, winner = nodes[-1], number
             else:
-                larger = builder.fcmp_ordered(">", nodes[-1], largest)
+                larger = builder.fcmp_unordered(">", nodes[-1], largest)  # what is not a number must be seen
+                larger = builder.and_(larger, builder.fcmp_ordered("ord", largest, largest))
                 largest = builder.select(larger, nodes[-1], largest)
                 winner = builder.select(larger, number, winner)
         v.store(largest, best, best_at)
