@@ -16,6 +16,7 @@ a large tensor. Both are measured in the same run.
 """
 
 import argparse
+import functools
 import statistics
 import sys
 import time
@@ -30,7 +31,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.logic import LEAST_TURN, copy_bandwidth, now
+from benchmarks.logic import copy_bandwidth, last_of_turn, now
 from benchmarks.machine import describe_machine
 from helper_scripts import peers
 from src.config import ConvolutionOptions, DiffLogicOptions
@@ -139,11 +140,7 @@ def measure(found: list[Contestant]) -> dict[str, list[tuple[float, float]]]:
     times: dict[str, list[tuple[float, float]]] = {contestant.name: [] for contestant in found}
     for _ in range(ROUNDS):
         for contestant in found:
-            began = now(contestant.parameters[0])
-            seconds = timed_pass(contestant)
-            while now(contestant.parameters[0]) - began < LEAST_TURN:
-                seconds = timed_pass(contestant)
-            times[contestant.name].append(seconds)
+            times[contestant.name].append(last_of_turn(functools.partial(timed_pass, contestant)))
     return {name: seconds[2:] for name, seconds in times.items()}  # the first two compile and warm up
 
 

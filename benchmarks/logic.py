@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -43,6 +43,7 @@ CLASSES = 10
 INPUTS = 2 * 34 * 34
 ROUNDS = 15
 LEAST_TURN = 0.1  # seconds
+_Seconds = TypeVar("_Seconds")
 
 
 @dataclass
@@ -158,14 +159,20 @@ def measure(found: list[Contestant], labels: torch.Tensor) -> dict[str, dict[str
     times: dict[str, dict[str, list[float]]] = {c.name: {"forward": [], "backward": [], "step": []} for c in found}
     for round_number in range(ROUNDS + 2):
         for contestant in found:
-            began = now(labels)
-            phases = timed_step(contestant, labels)
-            while now(labels) - began < LEAST_TURN:
-                phases = timed_step(contestant, labels)
+            phases = last_of_turn(functools.partial(timed_step, contestant, labels))
             if round_number >= 2:  # the first compile and warm up
                 for phase, seconds in phases.items():
                     times[contestant.name][phase].append(seconds)
     return times
+
+
+def last_of_turn(timed: Callable[[], _Seconds]) -> _Seconds:
+    """Call what times a step for LEAST_TURN, at least once, and return what the last call gives."""
+    began = time.perf_counter()
+    seconds = timed()
+    while time.perf_counter() - began < LEAST_TURN:
+        seconds = timed()
+    return seconds
 
 
 def timed_step(contestant: Contestant, labels: torch.Tensor) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 
@@ -16,15 +17,14 @@ def features_of_layers(layers: Sequence[GateLayer], x: torch.Tensor) -> torch.Te
 
     Convolutional layers of gates of two inputs that are neighbours are computed in one call.
     """
-    for _, group in itertools.groupby(layers, _is_stackable_convolution):
+    for are_stackable, group in itertools.groupby(layers, _is_stackable_convolution):
         neighbours = list(group)
-        convolutions = [layer for layer in neighbours if isinstance(layer, LogicConvolution)]
-        if _is_stackable_convolution(neighbours[0]):
+        if are_stackable:
             backend = neighbours[0]._backend(x)
-            x = backend.convolutions(x, [layer.stacked(backend) for layer in convolutions])
-            continue
-        for layer in neighbours:
-            x = layer.forward_features(x)
+            x = backend.convolutions(x, [cast(LogicConvolution, layer).stacked(backend) for layer in neighbours])
+        else:
+            for layer in neighbours:
+                x = layer.forward_features(x)
     return x
 
 

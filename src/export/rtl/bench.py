@@ -304,6 +304,14 @@ endmodule
 """
 
 
+_AT_ONCE = """\
+        if (!rst && behind_class && !event_ready) begin
+            $display("event_ready is 0 in the cycle after a recording's class");
+            num_wrong = num_wrong + 1;
+        end
+"""
+
+
 def _in_time(bits: int, plan: StreamPlan, num_stages: int, ending: int) -> tuple[str, str]:
     """Return declarations and statements that check the cycles in which README.md says events and classes come."""
     most_waiting, filling = event_cycles(plan) - 1, front_cycles(plan) + num_stages
@@ -313,17 +321,7 @@ def _in_time(bits: int, plan: StreamPlan, num_stages: int, ending: int) -> tuple
     reg behind_class = 1'b0;  // a recording's class came in the cycle before
     reg [{filling - 1}:0] taken = {filling}'d0;  // the latest cycles in which an event was taken
 """
-    clears = clearing_cycles(plan) > 0
-    at_once = (
-        ""
-        if clears
-        else """\
-        if (!rst && behind_class && !event_ready) begin
-            $display("event_ready is 0 in the cycle after a recording's class");
-            num_wrong = num_wrong + 1;
-        end
-"""
-    )
+    at_once = "" if clearing_cycles(plan) else _AT_ONCE
     return (
         declarations,
         f"""\
