@@ -4,15 +4,15 @@
         [--most-peer-batch BATCH]
 
 The layers are those of `model.difflogic.convolution`, with its defaults but for the kernels, on N-MNIST's frames of
-random bits: forward, and backward to all weights. Before anything is timed, every implementation is checked to give
-plain PyTorch's outputs and gradients on the same weights and connections.
+random bits: forward, and backward to all weights from a given gradient of the outputs. Before anything is timed, every
+implementation is checked to give plain PyTorch's outputs and gradients on the same weights and connections.
 
 A gate evaluation is a gate at a position before pooling and a frame. The floor of arithmetic counts 6 operations for
 each of them, and 22 on the way back for each of those that won their pooling windows (the value again, both inputs'
-gradients, four sums), against the rate at which one tree is computed that is in the first-level cache, times the
-threads; on a GPU against that of a float32 matrix product. The floor of bytes counts each layer's inputs and outputs
+gradients, four sums), against the rate at which all threads, each for itself, compute a tree that is in the first-level
+cache; on a GPU against that of a float32 matrix product. The floor of bytes counts each layer's inputs and outputs
 three times (forward, backward, and the gradients; the first layer's inputs have none) against the bandwidth of copying
-a large tensor. Both are measured in the same run.
+a large tensor. The rate is measured once per turn, since that of a virtual machine may change within seconds.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from src.config import ConvolutionOptions, DiffLogicOptions
 from src.helpers import format_table, keep_freed_memory
 from src.logic import LogicConvolution
 from src.logic.backends.numba_convolution_kernels import window
-from src.logic.backends.numba_vectors import LANES, Length, length
+from src.logic.backends.numba_vectors import LANES, length, zero_lanes
 from src.logic.gates import FORM
 from src.logic.parametrisation import GateOptions
 from src.logic.stack import features_of_layers
@@ -46,6 +46,8 @@ from src.models.convolutions import convolutions
 
 FRAME_SHAPE = (2, 34, 34)
 ROUNDS = 15
+
+Array = np.ndarray
 
 
 @dataclass
@@ -135,22 +137,27 @@ def check_agreement(found: list[Contestant]) -> float:
     return worst
 
 
-def measure(found: list[Contestant]) -> dict[str, list[tuple[float, float]]]:
-    """Return the seconds of forward and backward of each contestant, in turns as in logic.py."""
+def measure(
+    found: list[Contestant], rate: Callable[[], float]
+) -> tuple[dict[str, list[tuple[float, float]]], list[float]]:
+    """Return the seconds of forward and backward of each contestant, in turns as in logic.py, and a rate per turn."""
     times: dict[str, list[tuple[float, float]]] = {contestant.name: [] for contestant in found}
+    passes = {each.name: functools.partial(timed_pass, each, torch.ones_like(each.forward())) for each in found}
+    rates = []
     for _ in range(ROUNDS):
-        for contestant in found:
-            times[contestant.name].append(last_of_turn(functools.partial(timed_pass, contestant)))
-    return {name: seconds[2:] for name, seconds in times.items()}  # the first two compile and warm up
+        rates.append(last_of_turn(rate))
+        for name, seconds in times.items():
+            seconds.append(last_of_turn(passes[name]))
+    return {name: seconds[2:] for name, seconds in times.items()}, rates[2:]  # the first two compile and warm up
 
 
-def timed_pass(contestant: Contestant) -> tuple[float, float]:
-    """Go forward and backward, and return the seconds of each."""
-    began = now(contestant.parameters[0])
-    total = contestant.forward().sum()
-    forwarded = now(total)
-    torch.autograd.grad(total, contestant.parameters)
-    return forwarded - began, now(total) - forwarded
+def timed_pass(contestant: Contestant, gradient: torch.Tensor) -> tuple[float, float]:
+    """Go forward, and backward from a gradient, and return the seconds of each."""
+    began = now(gradient)
+    y = contestant.forward()
+    forwarded = now(gradient)
+    torch.autograd.grad(y, contestant.parameters, gradient)
+    return forwarded - began, now(gradient) - forwarded
 
 
 def product_rate() -> float:
@@ -164,31 +171,32 @@ def product_rate() -> float:
     return 2 * 8192**3 / min(seconds)
 
 
-def gate_rate() -> float:
-    """Return the operations per second of one thread that computes one tree repeatedly in the first-level cache."""
-    leaves, rounds = 8, 5_000_000
+def gate_rate() -> Callable[[], float]:
+    """Return what measures the operations per second of all threads, each with a tree in its first-level cache."""
+    leaves, rounds, threads = 8, 500_000, numba.get_num_threads()
     sizes = (length(leaves), length(1), length(FORM))
+    line = 4 * LANES  # of the cache; no two threads may write to one
     arrays = (
-        np.random.default_rng(0).random(leaves * LANES, np.float32),
+        zero_lanes(threads * (leaves + 1)).reshape(threads, -1),
         np.arange(leaves)[None] * LANES,
         np.ones((leaves - 1, 4), np.float32),
-        np.empty(LANES, np.float32),
-        np.empty(LANES, np.uint8),
+        np.empty((threads, 2 * line), np.uint8),
     )
 
-    @numba.njit
-    def run(arrays: tuple[np.ndarray, ...], sizes: tuple[Length, ...], rounds: int) -> None:
-        x, offsets, coefficients, best, won = arrays
-        for _ in range(rounds):
-            window(x, 0, 0, 0, offsets, coefficients, sizes, best, 0, won, 0)
+    @numba.njit(parallel=True)
+    def run(memory: Array, offsets: Array, coefficients: Array, won: Array, rounds: int) -> None:
+        for thread in numba.prange(len(memory)):
+            own = memory[thread]
+            for _ in range(rounds):
+                window(own, 0, 0, 0, offsets, coefficients, sizes, own, leaves * LANES, won[thread], line)
 
-    run(arrays, sizes, 1)
-    seconds = []
-    for _ in range(5):
+    def measured() -> float:
         began = time.perf_counter()
-        run(arrays, sizes, rounds)
-        seconds.append(time.perf_counter() - began)
-    return 6 * (leaves - 1) * LANES * rounds / min(seconds)
+        run(*arrays, rounds)
+        return 6 * (leaves - 1) * LANES * rounds * threads / (time.perf_counter() - began)
+
+    run(*arrays, 1)
+    return measured
 
 
 def floors(layers: list[LogicConvolution], batch: int) -> tuple[int, int, int]:
@@ -212,22 +220,23 @@ def main() -> None:
     keep_freed_memory()  # as training does; the peers gain by it too
     device = torch.device(arguments.device)
     on_gpu = device.type == "cuda"
-    bandwidth, rate = copy_bandwidth(device), product_rate() if on_gpu else gate_rate() * numba.get_num_threads()
+    bandwidth, rate = copy_bandwidth(device), product_rate if on_gpu else gate_rate()
     print(describe_machine())
     print(torch.cuda.get_device_name() if on_gpu else f"{numba.get_num_threads()} threads", end="")
-    print(f", copying {bandwidth / 1e9:.1f} GB/s, gates at {rate / 1e9:.1f} Gop/s")
+    print(f", copying {bandwidth / 1e9:.1f} GB/s")
     for size in arguments.sizes:
         batch_text, kernels_text = size.split("x")
         batch, kernels = int(batch_text), [int(number) for number in kernels_text.split(",")]
         found = contestants(batch, kernels, batch <= arguments.most_peer_batch, device)
         difference = f"; largest difference {check_agreement(found):.0e}" if len(found) > 1 else ""
-        times = measure(found)
+        times, rates = measure(found, rate)
         evaluations, operations, least_bytes = floors(our_layers(kernels, "torch", device), batch)
         medians = {name: statistics.median(sum(both) for both in seconds) for name, seconds in times.items()}
         rows = []
         for name, seconds in times.items():
             forward, backward = (statistics.median(phase) for phase in zip(*seconds, strict=True))
             totals = sorted(sum(both) for both in seconds)
+            shares = [operations / (rate * sum(both)) for rate, both in zip(rates, seconds, strict=True)]
             rows.append(
                 [
                     name,
@@ -235,13 +244,16 @@ def main() -> None:
                     f"{1e3 * backward:.1f}",
                     f"{1e3 * totals[len(totals) // 4]:.1f}-{1e3 * totals[-len(totals) // 4]:.1f}",
                     f"{1e9 * medians[name] / evaluations:.2f}",
-                    f"{100 * operations / rate / medians[name]:.0f} %",
+                    f"{100 * statistics.median(shares):.0f} %",
                     f"{100 * least_bytes / bandwidth / medians[name]:.1f} %",
                     f"{medians[name] / medians[found[0].name]:.1f}",
                 ]
             )
         print(f"\nbatch {batch}, kernels {kernels}: {evaluations / 1e6:.1f} M gate evaluations, ", end="")
         print(f"{operations / 1e9:.2f} G operations, {least_bytes / 1e6:.0f} MB{difference}")
+        rates.sort()
+        quartiles = rates[len(rates) // 4] / 1e9, rates[-len(rates) // 4] / 1e9
+        print(f"rate of gates {quartiles[0]:.0f}-{quartiles[1]:.0f} Gop/s")
         header = ["", "forward ms", "backward ms", "quartiles", "ns per gate", "of gates' rate", "of copying"]
         print(format_table([*header, f"times {found[0].name}"], rows))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from src.logic.backends import numba_convolution_kernels as kernels
+from src.logic.backends import numba_mixture_kernels as mixtures
 from src.logic.backends.backend import StackedConvolution, not_compiled
 from src.logic.backends.numba_vectors import LANES, Length, length
 from src.logic.trees import Geometry, Trees
@@ -45,98 +46,133 @@ class NumbaTrees(Trees):
         return length(self.shape.leaves), length(self.shape.pool), length(after)
 
 
+class _Layer(NamedTuple):
+    """What autograd does not see of a layer; see `Backend.convolution`."""
+
+    trees: NumbaTrees
+    grad_factor: float
+    after: int
+    mixes_gates: bool  # and has their logits for weights, not coefficients
+    layout: kernels.Layout  # of its outputs
+
+
 @not_compiled
 def convolutions(x: torch.Tensor, layers: Sequence[StackedConvolution]) -> torch.Tensor:
     """Return what `Backend.convolutions` asks for, in float32."""
-    batch, shapes = x.shape[1], [layer.trees.shape for layer in layers]
-    y = _chunks(x.float(), shapes[0])
-    for layer, following in zip(layers, [*shapes[1:], None], strict=True):
-        coefficients = layer.gates.tempered_coefficients().float().contiguous()
-        y = _Convolution.apply(
-            y, coefficients, layer.shares, layer.trees, layer.grad_factor, layer.gates.after, following
-        )
-    features: torch.Tensor = y.permute(1, 2, 3, 0, 4).flatten(3)[..., :batch].flatten(0, 2)
-    return features
+    shapes: list[Geometry] = [layer.trees.shape for layer in layers]
+    last = kernels.layout_of_features(shapes[-1], -(-x.shape[1] // LANES) * LANES)
+    weights, fixed = [], []
+    for layer, layout in zip(layers, [*map(kernels.layout_for, shapes[1:]), last], strict=True):
+        logits = layer.gates.soft_logits()
+        own = layer.gates.tempered_coefficients() if logits is None else logits
+        weights.append(own.float().contiguous())
+        fixed.append(_Layer(layer.trees, layer.grad_factor, layer.gates.after, logits is not None, layout))
+    y: torch.Tensor = _Convolutions.apply(x.float().contiguous(), fixed, *weights, *(layer.shares for layer in layers))
+    return y
 
 
-def _chunks(x: torch.Tensor, s: Geometry) -> torch.Tensor:
-    """Return activations [channels * height * width, batch] as `numba_convolution_kernels.forward` takes them."""
-    lanes = pad(x, (0, -x.shape[1] % LANES)).reshape(s.channels, s.height, s.width, -1, LANES)
-    below, right = s.padded_height - s.height - s.before, s.padded_width - s.width - s.before
-    return pad(lanes.permute(3, 0, 1, 2, 4), (0, 0, s.before, right, s.before, below)).contiguous()
-
-
-class _Convolution(torch.autograd.Function):
-    """A layer on activations [chunks, channels, padded height, padded width, lanes], padded for the following one."""
+class _Convolutions(torch.autograd.Function):
+    """All layers in one call, on activations [features, batch]; `tensors` are their weights, and then their shares."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        coefficients: torch.Tensor,
-        shares: torch.Tensor | None,
-        trees: NumbaTrees,
-        grad_factor: float,
-        after: int,
-        following: Geometry | None,
-    ) -> torch.Tensor:
-        s, chunks = trees.shape, len(x)
-        rows, columns, before = s.out_height, s.out_width, 0
-        if following is not None:
-            rows, columns, before = following.padded_height, following.padded_width, following.before
-        y = x.new_empty(chunks, s.kernels, rows, columns, LANES)
-        size = s.kernels * s.out_height * s.out_width * LANES if any(ctx.needs_input_grad) else 0
-        winners = torch.empty(chunks, size, dtype=torch.uint8)
-        kernels.forward(
-            x.flatten(1).numpy(),
-            coefficients.numpy(),
-            trees.offsets,
-            trees.order,
-            s,
-            *trees.sizes(after),
-            before,
-            y.numpy(),
-            winners.numpy(),
-        )
-        ctx.save_for_backward(x, coefficients, winners)
-        ctx.trees, ctx.grad_factor, ctx.after, ctx.before = trees, grad_factor, after, before
-        return y
+    def forward(ctx: Any, x: torch.Tensor, layers: Sequence[_Layer], *tensors: torch.Tensor) -> torch.Tensor:
+        batch, first, last = x.shape[1], layers[0].trees.shape, layers[-1].trees.shape
+        y = x.new_empty(-(-batch // LANES), first.channels * first.padded_height * first.padded_width * LANES)
+        kernels.to_chunks(x.numpy(), first, y.numpy())
+        saved = []
+        for layer, weights in zip(layers, tensors, strict=False):
+            inputs = y
+            y, *made = _run(layer, inputs, weights, any(ctx.needs_input_grad))
+            saved += [inputs, *made]
+        ctx.save_for_backward(*saved)
+        ctx.layers = layers
+        return y.view(last.kernels * last.out_height * last.out_width, len(y) * LANES)[:, :batch]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, coefficients, winners = ctx.saved_tensors
-        trees: NumbaTrees = ctx.trees
-        need_grad_x, _, need_slopes, *_ = ctx.needs_input_grad
-        grad_x = torch.empty_like(x) if need_grad_x else None
-        grad_coefficients = x.new_empty(len(x), *coefficients.shape)
-        candidates = trees.candidate_offsets
-        slopes = x.new_empty(len(x), *candidates.shape) if need_slopes else None
-        kernels.backward(
-            x.flatten(1).numpy(),
-            coefficients.numpy(),
-            trees.offsets,
-            trees.order,
-            candidates,
-            trees.shape,
-            *trees.sizes(ctx.after),
-            ctx.before,
-            winners.numpy(),
-            grad.contiguous().numpy(),
-            ctx.grad_factor,
-            None if grad_x is None else grad_x.flatten(1).numpy(),
-            grad_coefficients.numpy(),
-            None if slopes is None else slopes.numpy(),
-        )
-        return (
-            grad_x,
-            _sum_of_chunks(grad_coefficients),
-            None if slopes is None else _sum_of_chunks(slopes),
-            None,
-            None,
-            None,
-            None,
-        )
+        layers, batch, saved = ctx.layers, grad.shape[1], ctx.saved_tensors
+        needs_grad_x, _, *needs = ctx.needs_input_grad
+        grads: list[torch.Tensor | None] = [None] * len(needs)
+        above: Any = (pad(grad, (0, -batch % LANES)) if batch % LANES else grad).contiguous()
+        for i in reversed(range(len(layers))):
+            of_weights, of_shares = i, len(layers) + i
+            needed = i > 0 or needs_grad_x, needs[of_shares]
+            above, grads[of_weights], grads[of_shares] = _go_back(layers[i], saved[4 * i : 4 * i + 4], above, *needed)
+        return None if above is None else _from_chunks(above, layers[0].trees.shape, batch), None, *grads
+
+
+def _run(layer: _Layer, x: torch.Tensor, weights: torch.Tensor, keep: bool) -> tuple[torch.Tensor, ...]:
+    """Return a layer's outputs, and what its way back needs beside its inputs x [chunks, any].
+
+    Returns:
+        y: [chunks, any], stored as the layer's layout says.
+        coefficients: the gates' bilinear forms, [gates, 4].
+        probabilities: [gates, 16] of gates that are mixtures of the sixteen; of width 0 for others.
+        winners: see `numba_convolution_kernels.forward`; of width 0 unless they are to be kept.
+    """
+    s, layout = layer.trees.shape, layer.layout
+    coefficients, probabilities = weights, x.new_empty(len(weights), 0)
+    if layer.mixes_gates:
+        coefficients, probabilities = x.new_empty(len(weights), 4), torch.empty_like(weights)
+        mixtures.mix(weights.numpy(), probabilities.numpy(), coefficients.numpy())
+    y = x.new_empty(len(x), s.kernels * layout.height * layout.width * LANES)
+    winners = torch.empty(len(x), s.kernels * s.out_height * s.out_width * LANES if keep else 0, dtype=torch.uint8)
+    kernels.forward(
+        x.numpy(),
+        coefficients.numpy(),
+        layer.trees.offsets,
+        layer.trees.order,
+        s,
+        *layer.trees.sizes(layer.after),
+        layout,
+        y.flatten().numpy(),
+        winners.numpy(),
+    )
+    return y, coefficients, probabilities, winners
+
+
+def _go_back(
+    layer: _Layer, saved: Sequence[torch.Tensor], grad_y: torch.Tensor, needs_grad_x: bool, needs_slopes: bool
+) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
+    """Return the gradients of a layer's inputs, of its weights and of its shares.
+
+    `saved` are the inputs, and what `_run` returned beside the outputs.
+    """
+    x, coefficients, probabilities, winners = saved
+    candidates = layer.trees.candidate_offsets
+    grad_x = torch.empty_like(x) if needs_grad_x else None
+    grad_coefficients = x.new_empty(len(x), *coefficients.shape)
+    slopes = x.new_empty(len(x), *candidates.shape) if needs_slopes else None
+    kernels.backward(
+        x.numpy(),
+        coefficients.numpy(),
+        layer.trees.offsets,
+        layer.trees.order,
+        candidates,
+        layer.trees.shape,
+        *layer.trees.sizes(layer.after),
+        layer.layout,
+        winners.numpy(),
+        grad_y.flatten().numpy(),
+        layer.grad_factor,
+        None if grad_x is None else grad_x.numpy(),
+        grad_coefficients.numpy(),
+        None if slopes is None else slopes.numpy(),
+    )
+    grad_weights = torch.empty_like(probabilities if layer.mixes_gates else coefficients)
+    mixtures.weight_gradients(
+        grad_coefficients.numpy(), coefficients.numpy(), probabilities.numpy(), grad_weights.numpy()
+    )
+    return grad_x, grad_weights, None if slopes is None else _sum_of_chunks(slopes)
+
+
+def _from_chunks(grad: torch.Tensor, s: Geometry, batch: int) -> torch.Tensor:
+    """Return gradients of what `numba_convolution_kernels.to_chunks` stored, [channels * height * width, batch]."""
+    padded = grad.view(len(grad), s.channels, s.padded_height, s.padded_width, LANES)
+    frames = padded[:, :, s.before : s.before + s.height, s.before : s.before + s.width]
+    features = frames.permute(1, 2, 3, 0, 4).reshape(s.channels * s.height * s.width, len(grad) * LANES)
+    return features[:, :batch]
 
 
 def _sum_of_chunks(partial: torch.Tensor) -> torch.Tensor:

@@ -1,16 +1,19 @@
 """CPU kernels of a convolutional logic layer: trees of gates at every position, and their pooling, in one pass.
 
-A chunk has one frame per lane, so a pixel of its frames is a vector. Activations are stored chunk by chunk, with the
-zeros around the frames that the next layer reads: [chunks, channels, height, width, lanes]. So all that is read and
-written lies in long runs, and no pixel is moved. A whole tree in a pooling window is one run of instructions on
-vectors, which keeps the inside of the tree in registers. A kernel takes all windows of a chunk before the next kernel
-does, so that each pixel of its channels comes from memory once, and then from the first-level cache.
+A chunk has one frame per lane, so a pixel of its frames is a vector. Activations between layers are stored chunk by
+chunk, with the zeros around the frames that the next layer reads: [chunks, channels, height, width, lanes]. So all that
+is read and written lies in long runs, and no pixel is moved. The last layer writes [features, batch]. A whole tree in a
+pooling window is one run of instructions on vectors, which keeps the inside of the tree in registers. A kernel takes
+all windows of a chunk before the next kernel does, so that each pixel of its channels comes from memory once, and then
+from the first-level cache.
 
 Every kernel is parallel over chunks. Their number depends on the batch alone, and sums over chunks are taken in order,
 so results do not depend on the number of threads. No kernel uses fastmath; numba_dense_kernels.py says why.
 """
 
-from typing import Any
+import functools
+import itertools
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -20,13 +23,45 @@ from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from src.kernel_cache import cached_njit
-from src.logic.backends.numba_vectors import BYTE, LANES, Length, Vectors, index_of, llvm_intrinsic
+from src.logic.backends.numba_vectors import (
+    BYTE,
+    LANES,
+    Length,
+    Vectors,
+    index_of,
+    length,
+    llvm_intrinsic,
+    zero_lanes,
+)
 from src.logic.gates import FORM, SIGMOID, STEP
 from src.logic.trees import Geometry
 
 Floats = NDArray[np.float32]
 
+_ONE, _TWO = length(1), length(2)
 _PARTS = 4  # of the kernels, which threads share on the way forward, so that all have work if the batch is small
+
+
+class Layout(NamedTuple):
+    """How the outputs of a layer are stored; distances are in numbers."""
+
+    chunk: int  # from a pixel to that of the next chunk
+    pixel: int  # from a pixel to the next
+    height: int  # rows of a channel, with zeros above and below the frame
+    width: int  # pixels of a row, with zeros on both sides
+    before: int  # rows of zeros above a frame, and columns to its left
+
+
+def layout_for(following: Geometry) -> Layout:
+    """Return the layout [chunks, channels, height, width, lanes] that a layer reads."""
+    s = following
+    size = s.channels * s.padded_height * s.padded_width * LANES
+    return Layout(size, LANES, s.padded_height, s.padded_width, s.before)
+
+
+def layout_of_features(shape: Geometry, batch: int) -> Layout:
+    """Return the layout [kernels * out_height * out_width, batch] of a layer's outputs, for whole chunks."""
+    return Layout(LANES, batch, shape.out_height, shape.out_width, 0)
 
 
 def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.int64]:
@@ -91,6 +126,26 @@ class _Trees(Vectors):
             won = self.builder.select(mask, value, won)
         return won
 
+    def add_where(self, masks: list[ir.Value], value: ir.Value, addresses: list[ir.Value]) -> None:
+        """Add each lane of a value to those of one address, whose mask has it."""
+        for address, mask in zip(addresses, masks, strict=True):
+            before = self.read(address)
+            sums = self.builder.fadd(before, value)
+            self.store(self.builder.select(mask, sums, before), address, index_of(0))
+
+
+@llvm_intrinsic
+def _fetch(_: Any, x: Any, at: Any) -> Any:
+    """Have the line of a number brought into the first-level cache."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        v = _Trees(context, builder)
+        x, at = v.unpack(signature, arguments)
+        v.prefetch(builder.gep(x, [at]))
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64), generate
+
 
 @llvm_intrinsic
 def window(
@@ -149,7 +204,7 @@ def window(
 
 
 @llvm_intrinsic
-def _window_gradient(
+def _window_gradients(
     _: Any,
     x: Any,
     start: Any,
@@ -162,61 +217,71 @@ def _window_gradient(
     won_at: Any,
     grad: Any,
     grad_at: Any,
+    grad_step: Any,
     sums: Any,
     grad_x: Any,
     leaf: Any,
     slopes: Any,
+    count: Any,
 ) -> Any:
-    """Compute a tree's gradients at the position that won from the gradient of the window's largest value.
+    """Compute a tree's gradients at the positions that won from the gradients of the windows' largest values.
+
+    Windows that are computed together have their parts of a sum added up before these go to memory.
 
     Args:
-        x, start, row, tree, offsets, coefficients, sizes: as given to `window`.
+        x, start, row, tree, offsets, coefficients, sizes: as given to `window`, for the first window.
         won, won_at: the positions, as from `window`.
-        grad, grad_at: the gradient: an array of float32, and an index in it.
+        grad, grad_at, grad_step: the gradients: an array of float32, an index in it, and from a window to the next.
         sums: [gates, 4, lanes], to which g, ga, gb and gab of each gate are added.
         grad_x: like x, to which the gradients of the leaves are added; or None.
-        leaf: out, [leaves, lanes], the gradients of the leaves, unless slopes is None.
+        leaf: out, [windows, leaves, lanes], the gradients of the leaves, unless slopes is None.
         slopes: an array or None.
+        count: `length` of the windows, which follow each other in a row.
     """
     leaves, pool, after = (part.count - 1 for part in sizes)
     wants_grad_x, wants_leaf = isinstance(grad_x, types.Array), isinstance(slopes, types.Array)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        v = _Trees(context, builder)
-        x, start, row, tree, offsets, coefficients, _, won, won_at, grad, grad_at, sums, grad_x, leaf, _ = v.unpack(
-            signature, arguments
-        )
-        c = v.coefficients(coefficients, tree, leaves - 1)
-        masks = v.masks(won, won_at, pool**2)
-        of_leaves = v.row(offsets, tree, leaves)
-        first = builder.gep(x, [start])
-        nodes = [v.of_winner([v.read(at) for at in v.pixels(first, offset, row, pool)], masks) for offset in of_leaves]
-        for g in range(leaves - 2):
-            nodes.append(v.gate(nodes[2 * g], nodes[2 * g + 1], c[g], after))
-        grads = {2 * leaves - 2: v.load(grad, grad_at)}
+        v, windows = _Trees(context, builder), range(count.count - 1)
+        x, start, row, tree, offsets, coefficients, _, *rest = v.unpack(signature, arguments)
+        won, won_at, grad, grad_at, grad_step, sums, grad_x, leaf, *_ = rest
+        c, of_leaves = v.coefficients(coefficients, tree, leaves - 1), v.row(offsets, tree, leaves)
+        starts = [builder.add(start, index_of(i * pool * LANES)) for i in windows]
+        masks = [v.masks(won, builder.add(won_at, index_of(i * LANES)), pool**2) for i in windows]
+        nodes, grads = [], []
+        for i in windows:
+            first = builder.gep(x, [starts[i]])
+            pixels = [[v.read(at) for at in v.pixels(first, offset, row, pool)] for offset in of_leaves]
+            nodes.append([v.of_winner(values, masks[i]) for values in pixels])
+            for g in range(leaves - 2):
+                nodes[i].append(v.gate(nodes[i][2 * g], nodes[i][2 * g + 1], c[g], after))
+            grads.append({2 * leaves - 2: v.load(grad, builder.add(grad_at, builder.mul(grad_step, index_of(i))))})
         for g in range(leaves - 2, -1, -1):
-            a, b, of_gate = nodes[2 * g], nodes[2 * g + 1], grads[leaves + g]
-            if after != FORM:
-                y = v.sigmoid(v.form(a, b, c[g]))
-                of_gate = builder.fmul(of_gate, builder.fmul(y, builder.fsub(v.constant(1), y)))
-            product = builder.fmul(of_gate, a)
-            for i, term in enumerate((of_gate, product, builder.fmul(of_gate, b), builder.fmul(product, b))):
-                v.add(term, sums, index_of((4 * g + i) * LANES))
-            grads[2 * g] = builder.fmul(of_gate, v.multiply_add(c[g][3], b, c[g][1]))
-            grads[2 * g + 1] = builder.fmul(of_gate, v.multiply_add(c[g][3], a, c[g][2]))
-        if wants_leaf:
-            for i in range(leaves):
-                v.store(grads[i], leaf, index_of(i * LANES))
-        if wants_grad_x:
-            first = builder.gep(grad_x, [start])
-            for i, offset in enumerate(of_leaves):
-                for at, mask in zip(v.pixels(first, offset, row, pool), masks, strict=True):
-                    before = v.read(at)
-                    v.store(builder.select(mask, builder.fadd(before, grads[i]), before), at, index_of(0))
+            # Nodes fill the registers: coefficients that stayed there would push some of them to memory.
+            own = v.coefficients(v.reloaded(coefficients), tree, leaves - 1)[g]
+            terms = []
+            for i in windows:
+                a, b, above = nodes[i][2 * g], nodes[i][2 * g + 1], grads[i][leaves + g]
+                if after != FORM:
+                    y = v.sigmoid(v.form(a, b, own))
+                    above = builder.fmul(above, builder.fmul(y, builder.fsub(v.constant(1), y)))
+                product = builder.fmul(above, a)
+                terms.append([above, product, builder.fmul(above, b), builder.fmul(product, b)])
+                grads[i][2 * g] = builder.fmul(above, v.multiply_add(own[3], b, own[1]))
+                grads[i][2 * g + 1] = builder.fmul(above, v.multiply_add(own[3], a, own[2]))
+            for i, of_windows in enumerate(zip(*terms, strict=True)):
+                v.add(functools.reduce(builder.fadd, of_windows), sums, index_of((4 * g + i) * LANES))
+            for i, n in itertools.product(windows, (2 * g, 2 * g + 1)):
+                if wants_leaf and n < leaves:
+                    v.store(grads[i][n], leaf, index_of((i * leaves + n) * LANES))
+                if wants_grad_x and n < leaves:
+                    at = v.pixels(builder.gep(grad_x, [starts[i]]), of_leaves[n], row, pool)
+                    v.add_where(masks[i], grads[i][n], at)
         return context.get_dummy_value()
 
     i = types.int64
-    return types.void(x, i, i, i, offsets, coefficients, sizes, won, i, grad, i, sums, grad_x, leaf, slopes), generate
+    before = (x, i, i, i, offsets, coefficients, sizes, won, i, grad, i, i)
+    return types.void(*before, sums, grad_x, leaf, slopes, count), generate
 
 
 @llvm_intrinsic
@@ -236,7 +301,7 @@ def _add_slope(
     """Add a leaf's gradient times a candidate to the candidate's slope, at the positions that won.
 
     Args:
-        x, start, row, sizes, won, won_at: as given to `_window_gradient`.
+        x, start, row, sizes, won, won_at: as given to `window`, and what it gave.
         offsets: of the tree's candidates from the start, [leaves, candidates].
         leaf: the gradients of the leaves, [leaves, lanes].
         at: the candidate's number of all of the tree.
@@ -286,6 +351,25 @@ def _collect(_: Any, sums: Any, count: Any, total: Any, at: Any) -> Any:
 
 
 @cached_njit(nogil=True, parallel=True)
+def to_chunks(features: Floats, shape: Geometry, x: Floats) -> None:
+    """Store activations [channels * height * width, batch] in x as `forward` takes them; missing frames are zeros."""
+    s = shape
+    for unit in numba.prange(s.channels * s.padded_height):
+        channel, padded_row = divmod(np.int64(unit), s.padded_height)  # numba counts without a sign
+        row = padded_row - s.before
+        for chunk in range(len(x)):
+            begin, frames = chunk * LANES, min(LANES, features.shape[1] - chunk * LANES)
+            for w in range(s.padded_width):
+                column, at = w - s.before, (unit * s.padded_width + w) * LANES
+                inside = 0 <= row < s.height and 0 <= column < s.width
+                pixel = (channel * s.height + row) * s.width + column if inside else 0
+                copied = frames if inside else 0
+                for i in range(copied):
+                    x[chunk, at + i] = features[pixel, begin + i]
+                x[chunk, at + copied : at + LANES] = np.float32(0)
+
+
+@cached_njit(nogil=True, parallel=True)
 def forward(
     x: Floats,
     coefficients: Floats,
@@ -295,7 +379,7 @@ def forward(
     leaves: Length,
     pool: Length,
     after: Length,
-    before: int,
+    layout: Layout,
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
@@ -308,8 +392,8 @@ def forward(
         order: in which kernels are computed.
         shape: the layer's.
         leaves, pool, after: `length` of a tree's leaves, of the pooling window's side, and of FORM, SIGMOID or STEP.
-        before: zeros above a frame of y and to its left.
-        y: out, [chunks, kernels, rows, columns, lanes].
+        layout: of y.
+        y: out, one-dimensional.
         winners: out, [chunks, kernels * out_height * out_width * lanes], the position in its window of the largest,
             the first of equal ones; or [chunks, 0].
     """
@@ -317,7 +401,10 @@ def forward(
         chunk, part = divmod(np.int64(unit), _PARTS)  # numba counts without a sign
         of_part = part * shape.kernels // _PARTS, (part + 1) * shape.kernels // _PARTS
         sizes = leaves, pool, after
-        _forward_part(x[chunk], coefficients, offsets, order, shape, sizes, before, of_part, y[chunk], winners[chunk])
+        of_chunk = chunk * layout.chunk
+        _forward_part(
+            x[chunk], coefficients, offsets, order, shape, sizes, layout, of_part, of_chunk, y, winners[chunk]
+        )
 
 
 @cached_njit(nogil=True)
@@ -328,25 +415,36 @@ def _forward_part(
     order: NDArray[np.int64],
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
-    before: int,
+    layout: Layout,
     of_part: tuple[int, int],
+    of_chunk: int,
     y: Floats,
     winners: NDArray[np.uint8],
 ) -> None:
     s, keep = shape, len(winners) > 0
-    won, best = winners if keep else np.empty(LANES, np.uint8), y.reshape(-1)
-    _, rows, columns, _ = y.shape
+    won = winners if keep else np.empty(LANES, np.uint8)
     row = s.padded_width * LANES
     first, last = of_part
     for k in order[first:last]:
-        if rows > s.out_height or columns > s.out_width:
-            y[k] = np.float32(0)
+        done = of_chunk + k * layout.height * layout.width * layout.pixel
+        end = done + layout.height * layout.width * layout.pixel
         for h in range(s.out_height):
+            best_at = _first_of_row(of_chunk, k, h, layout)
+            y[done:best_at] = np.float32(0)  # around the frame
             for w in range(s.out_width):
                 start = h * s.pool * row + w * s.pool * LANES
-                best_at = ((k * rows + h + before) * columns + w + before) * LANES
                 won_at = ((k * s.out_height + h) * s.out_width + w) * LANES if keep else 0
-                window(x, start, row, k, offsets, coefficients, sizes, best, best_at, won, won_at)
+                window(x, start, row, k, offsets, coefficients, sizes, y, best_at, won, won_at)
+                best_at += layout.pixel
+            done = best_at
+        y[done:end] = np.float32(0)
+
+
+@cached_njit(nogil=True)
+def _first_of_row(of_chunk: int, k: int, h: int, layout: Layout) -> int:
+    """Return where the first window's lanes of row h of channel k are."""
+    row = k * layout.height + h + layout.before
+    return of_chunk + (row * layout.width + layout.before) * layout.pixel
 
 
 @cached_njit(nogil=True, parallel=True)
@@ -360,7 +458,7 @@ def backward(
     leaves: Length,
     pool: Length,
     after: Length,
-    before: int,
+    layout: Layout,
     winners: NDArray[np.uint8],
     grad_y: Floats,
     scale: float,
@@ -371,7 +469,7 @@ def backward(
     """Compute the gradients. A window's goes to the position that won; only that position's tree is computed again.
 
     Args:
-        x, coefficients, offsets, order, shape, leaves, pool, after, before, winners: as given to `forward`, and what
+        x, coefficients, offsets, order, shape, leaves, pool, after, layout, winners: as given to `forward`, and what
             it gave.
         candidates: where those of each leaf are, int64 [kernels, leaves, candidates]; there may be none.
         grad_y: like y.
@@ -390,9 +488,9 @@ def backward(
             candidates,
             shape,
             (leaves, pool, after),
-            before,
+            layout,
             winners[chunk],
-            grad_y[chunk],
+            grad_y,
             np.float32(scale),
             chunk,
             grad_x,
@@ -419,7 +517,7 @@ def _backward_chunk(
     candidates: NDArray[np.int64],
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
-    before: int,
+    layout: Layout,
     winners: NDArray[np.uint8],
     grad_y: Floats,
     scale: np.float32,
@@ -430,40 +528,35 @@ def _backward_chunk(
 ) -> None:
     s, begin = shape, chunk * x.shape[1]
     gates, of_tree = s.leaves - 1, s.leaves * candidates.shape[2]
-    sums, leaf_slopes = np.zeros((gates, 4, LANES), np.float32), np.zeros((of_tree, LANES), np.float32)
-    leaf_grads = np.empty((s.leaves, LANES), np.float32)
-    all_coefficients, all_grads = grad_coefficients.reshape(-1), grad_y.reshape(-1)
-    _, rows, columns, _ = grad_y.shape
+    sums, leaf_slopes = zero_lanes(4 * gates).reshape(gates, 4, LANES), np.zeros((of_tree, LANES), np.float32)
+    leaf_grads = np.empty((2, s.leaves, LANES), np.float32)
+    all_coefficients = grad_coefficients.reshape(-1)
     row = s.padded_width * LANES
     if grad_x is not None:
         grad_x[chunk] = np.float32(0)
-    for k in order:
+    for j in range(len(order)):
+        k, following = order[j], order[min(j + 1, len(order) - 1)]
         of_leaves = candidates[k]
         for h in range(s.out_height):
-            for w in range(s.out_width):
+            grad_at = _first_of_row(chunk * layout.chunk, k, h, layout)
+            ahead = _first_of_row(chunk * layout.chunk, following, h, layout)
+            for w in range(0, s.out_width, 2):
                 start = begin + h * s.pool * row + w * s.pool * LANES
-                grad_at = ((k * rows + h + before) * columns + w + before) * LANES
                 won_at = ((k * s.out_height + h) * s.out_width + w) * LANES
-                _window_gradient(
-                    x,
-                    start,
-                    row,
-                    k,
-                    offsets,
-                    coefficients,
-                    sizes,
-                    winners,
-                    won_at,
-                    all_grads,
-                    grad_at,
-                    sums,
-                    grad_x,
-                    leaf_grads,
-                    slopes,
-                )
-                if slopes is not None:
-                    for i in range(of_tree):
-                        _add_slope(x, start, row, of_leaves, sizes, winners, won_at, leaf_grads, i, leaf_slopes)
+                forward = x, start, row, k, offsets, coefficients, sizes, winners, won_at
+                backward = grad_y, grad_at, layout.pixel, sums, grad_x, leaf_grads, slopes
+                if w + 1 < s.out_width:
+                    _window_gradients(*forward, *backward, _TWO)
+                else:
+                    _window_gradients(*forward, *backward, _ONE)
+                for i in range(min(2, s.out_width - w)):
+                    _fetch(grad_y, ahead)
+                    grad_at += layout.pixel
+                    ahead += layout.pixel
+                    if slopes is not None:
+                        at, won = start + i * s.pool * LANES, won_at + i * LANES
+                        for n in range(of_tree):
+                            _add_slope(x, at, row, of_leaves, sizes, winners, won, leaf_grads[i], n, leaf_slopes)
         for g in range(gates):
             _collect(sums, g, all_coefficients, (k * gates + g) * 4)
         if slopes is not None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
+from src.logic.backends import numba_mixture_kernels as mixtures
 from src.logic.backends import numba_stack_kernels as kernels
 from src.logic.backends.backend import not_compiled
 from src.logic.backends.numba_dense import ConnectionLists, parts_of_groups
@@ -90,7 +91,7 @@ class _Stack(torch.autograd.Function):
             forms, probabilities = x.new_empty(sum(widths), 4), x.new_empty(sum(widths), 16)
             own_parts = zip(weights, probabilities.split(widths), forms.split(widths), strict=True)
             for own, own_probabilities, own_forms in own_parts:
-                kernels.mix(own.numpy(), own_probabilities.numpy(), own_forms.numpy())
+                mixtures.mix(own.numpy(), own_probabilities.numpy(), own_forms.numpy())
         else:
             forms, probabilities = torch.cat(weights), x.new_empty(sum(widths), 0)
         sums = x.new_empty(groups, parts_of_groups(widths[-1], groups), x.shape[1])
@@ -111,7 +112,7 @@ class _Stack(torch.autograd.Function):
         arguments = [x.numpy(), forms.numpy(), plan.first, plan.second, plan.ends, ctx.factors, units]
         kernels.backward(*arguments, grad.contiguous().numpy(), _scratch(plan), grad_x.numpy(), unit_sums.numpy())
         grad_weights = torch.empty_like(probabilities if probabilities.shape[1] else forms)
-        kernels.weight_gradients(unit_sums.numpy(), forms.numpy(), probabilities.numpy(), grad_weights.numpy())
+        mixtures.weight_gradients(unit_sums.numpy(), forms.numpy(), probabilities.numpy(), grad_weights.numpy())
         return grad_x if need_grad_x else None, None, None, None, None, *grad_weights.split(ctx.widths)
 
 

@@ -43,6 +43,8 @@ class Vectors:
 
     def __init__(self, context: Any, builder: ir.IRBuilder) -> None:
         self.context, self.builder = context, builder
+        with builder.goto_entry_block():
+            self._align_stack()
 
     def unpack(self, signature: Any, arguments: list[ir.Value]) -> list[ir.Value]:
         """Return the arguments; for a contiguous array, the address of its first number."""
@@ -50,6 +52,16 @@ class Vectors:
             make_array(kind)(self.context, self.builder, value).data if isinstance(kind, types.Array) else value
             for kind, value in zip(signature.args, arguments, strict=True)
         ]
+
+    def _align_stack(self) -> None:
+        """Let the function's stack begin with a line of the cache, so that no spilled vector takes two lines.
+
+        LLVM decides on the alignment before it knows that it spills vectors, by the variables that it knows of by then.
+        """
+        variable = self.builder.alloca(BYTE)
+        variable.align = _SIZES[FLOAT] * LANES
+        kept = ir.FunctionType(ir.VoidType(), [variable.type])
+        self.builder.asm(kept, "", "r", [variable], side_effect=True)
 
     def load(self, pointer: ir.Value, index: ir.Value, element: ir.Type = FLOAT) -> ir.Value:
         """Load the lanes from a number on; they are aligned like the number."""
@@ -64,6 +76,11 @@ class Vectors:
     def add(self, value: ir.Value, pointer: ir.Value, index: ir.Value) -> None:
         """Add the lanes to those from a number on."""
         self.store(self.builder.fadd(self.load(pointer, index), value), pointer, index)
+
+    def reloaded(self, pointer: ir.Value) -> ir.Value:
+        """Return the same address, unknown to LLVM: what it loads from there again need not stay in a register."""
+        same = ir.FunctionType(pointer.type, [pointer.type])
+        return self.builder.asm(same, "", "=r,0", [pointer], side_effect=True)
 
     def prefetch(self, pointer: ir.Value, to_write: bool = False) -> None:
         """Fetch the cache line of an address that will soon be read or written; it need not exist."""
