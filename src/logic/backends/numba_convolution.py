@@ -17,6 +17,8 @@ from src.logic.backends.backend import StackedConvolution, not_compiled
 from src.logic.backends.numba_vectors import LANES, Length, length
 from src.logic.trees import Geometry, Trees
 
+_RECENT = 8  # kernels, whose channels the second-level cache holds
+
 
 @dataclass(frozen=True)
 class NumbaTrees(Trees):
@@ -28,10 +30,23 @@ class NumbaTrees(Trees):
         return kernels.leaf_offsets(self.connections.numpy(), self.shape)
 
     @cached_property
-    def order(self) -> NDArray[np.int64]:
-        """The kernels, int64; those that see the same channels follow each other, so that these stay in the caches."""
+    def order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The order in which kernels are computed, and what is to be fetched for the next one; both int64 [kernels].
+
+        The next kernel is the one that reads least beside the channels of those just before it, which are still in the
+        caches. What is to be fetched is a channel that it reads and they do not, or -1.
+        """
         channels = self.connections[0].numpy()
-        return np.lexsort((channels.max(1), channels.min(1)))
+        order, ahead = np.empty(len(channels), np.int64), np.full(len(channels), -1)
+        last_read, left = np.full(self.shape.channels, -_RECENT - 1), np.ones(len(channels), np.bool_)
+        for place in range(len(channels)):
+            missing = last_read[channels] < place - _RECENT
+            kernel = np.where(left, missing.sum(1), channels.shape[1] + 1).argmin()
+            if place and missing[kernel].any():
+                ahead[place - 1] = channels[kernel, missing[kernel].argmax()]
+            order[place], left[kernel] = kernel, False
+            last_read[channels[kernel]] = place
+        return order, ahead
 
     @cached_property
     def candidate_offsets(self) -> NDArray[np.int64]:
@@ -122,7 +137,7 @@ def _run(layer: _Layer, x: torch.Tensor, weights: torch.Tensor, keep: bool) -> t
         x.numpy(),
         coefficients.numpy(),
         layer.trees.offsets,
-        layer.trees.order,
+        *layer.trees.order,
         s,
         *layer.trees.sizes(layer.after),
         layout,
@@ -148,7 +163,7 @@ def _go_back(
         x.numpy(),
         coefficients.numpy(),
         layer.trees.offsets,
-        layer.trees.order,
+        *layer.trees.order,
         candidates,
         layer.trees.shape,
         *layer.trees.sizes(layer.after),

@@ -375,6 +375,7 @@ def forward(
     coefficients: Floats,
     offsets: NDArray[np.int64],
     order: NDArray[np.int64],
+    ahead: NDArray[np.int64],
     shape: Geometry,
     leaves: Length,
     pool: Length,
@@ -390,6 +391,7 @@ def forward(
         coefficients: bilinear forms [kernels * (leaves - 1), 4], kernel by kernel.
         offsets: of `leaf_offsets`.
         order: in which kernels are computed.
+        ahead: which channel is fetched from memory while each of them is computed, or -1.
         shape: the layer's.
         leaves, pool, after: `length` of a tree's leaves, of the pooling window's side, and of FORM, SIGMOID or STEP.
         layout: of y.
@@ -403,7 +405,7 @@ def forward(
         sizes = leaves, pool, after
         of_chunk = chunk * layout.chunk
         _forward_part(
-            x[chunk], coefficients, offsets, order, shape, sizes, layout, of_part, of_chunk, y, winners[chunk]
+            x[chunk], coefficients, offsets, order, ahead, shape, sizes, layout, of_part, of_chunk, y, winners[chunk]
         )
 
 
@@ -413,6 +415,7 @@ def _forward_part(
     coefficients: Floats,
     offsets: NDArray[np.int64],
     order: NDArray[np.int64],
+    ahead: NDArray[np.int64],
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
     layout: Layout,
@@ -425,7 +428,9 @@ def _forward_part(
     won = winners if keep else np.empty(LANES, np.uint8)
     row = s.padded_width * LANES
     first, last = of_part
-    for k in order[first:last]:
+    for place in range(first, last):
+        k = order[place]
+        fetched, lines = _lines_to_fetch(s, ahead[place])
         done = of_chunk + k * layout.height * layout.width * layout.pixel
         end = done + layout.height * layout.width * layout.pixel
         for h in range(s.out_height):
@@ -435,9 +440,19 @@ def _forward_part(
                 start = h * s.pool * row + w * s.pool * LANES
                 won_at = ((k * s.out_height + h) * s.out_width + w) * LANES if keep else 0
                 window(x, start, row, k, offsets, coefficients, sizes, y, best_at, won, won_at)
+                for _ in range(lines):
+                    _fetch(x, fetched)
+                    fetched += LANES
                 best_at += layout.pixel
             done = best_at
         y[done:end] = np.float32(0)
+
+
+@cached_njit(nogil=True)
+def _lines_to_fetch(s: Geometry, channel: int) -> tuple[int, int]:
+    """Return where a channel of a chunk begins, and how many of its lines a window fetches."""
+    pixels, windows = s.padded_height * s.padded_width, s.out_height * s.out_width
+    return channel * pixels * LANES, (pixels + windows - 1) // windows if channel >= 0 else 0
 
 
 @cached_njit(nogil=True)
@@ -453,6 +468,7 @@ def backward(
     coefficients: Floats,
     offsets: NDArray[np.int64],
     order: NDArray[np.int64],
+    ahead: NDArray[np.int64],
     candidates: NDArray[np.int64],
     shape: Geometry,
     leaves: Length,
@@ -469,8 +485,8 @@ def backward(
     """Compute the gradients. A window's goes to the position that won; only that position's tree is computed again.
 
     Args:
-        x, coefficients, offsets, order, shape, leaves, pool, after, layout, winners: as given to `forward`, and what
-            it gave.
+        x, coefficients, offsets, order, ahead, shape, leaves, pool, after, layout, winners: as given to `forward`, and
+            what it gave.
         candidates: where those of each leaf are, int64 [kernels, leaves, candidates]; there may be none.
         grad_y: like y.
         scale: multiplies grad_x.
@@ -485,6 +501,7 @@ def backward(
             coefficients,
             offsets,
             order,
+            ahead,
             candidates,
             shape,
             (leaves, pool, after),
@@ -514,6 +531,7 @@ def _backward_chunk(
     coefficients: Floats,
     offsets: NDArray[np.int64],
     order: NDArray[np.int64],
+    ahead: NDArray[np.int64],
     candidates: NDArray[np.int64],
     shape: Geometry,
     sizes: tuple[Length, Length, Length],
@@ -534,12 +552,14 @@ def _backward_chunk(
     row = s.padded_width * LANES
     if grad_x is not None:
         grad_x[chunk] = np.float32(0)
-    for j in range(len(order)):
-        k, following = order[j], order[min(j + 1, len(order) - 1)]
+    for place in range(len(order)):
+        k, following = order[place], order[min(place + 1, len(order) - 1)]
+        fetched, lines = _lines_to_fetch(s, ahead[place])
+        fetched += begin
         of_leaves = candidates[k]
         for h in range(s.out_height):
             grad_at = _first_of_row(chunk * layout.chunk, k, h, layout)
-            ahead = _first_of_row(chunk * layout.chunk, following, h, layout)
+            next_grad = _first_of_row(chunk * layout.chunk, following, h, layout)
             for w in range(0, s.out_width, 2):
                 start = begin + h * s.pool * row + w * s.pool * LANES
                 won_at = ((k * s.out_height + h) * s.out_width + w) * LANES
@@ -550,9 +570,14 @@ def _backward_chunk(
                 else:
                     _window_gradients(*forward, *backward, _ONE)
                 for i in range(min(2, s.out_width - w)):
-                    _fetch(grad_y, ahead)
+                    _fetch(grad_y, next_grad)
+                    for _ in range(lines):
+                        _fetch(x, fetched)
+                        if grad_x is not None:
+                            _fetch(grad_x, fetched)
+                        fetched += LANES
                     grad_at += layout.pixel
-                    ahead += layout.pixel
+                    next_grad += layout.pixel
                     if slopes is not None:
                         at, won = start + i * s.pool * LANES, won_at + i * LANES
                         for n in range(of_tree):
