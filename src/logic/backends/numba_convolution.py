@@ -92,13 +92,14 @@ class _Convolutions(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, layers: Sequence[_Layer], *tensors: torch.Tensor) -> torch.Tensor:
         batch, first, last = x.shape[1], layers[0].trees.shape, layers[-1].trees.shape
+        keep = any(ctx.needs_input_grad)
         y = x.new_empty(-(-batch // LANES), first.channels * first.padded_height * first.padded_width * LANES)
         kernels.to_chunks(x.numpy(), first, y.numpy())
         saved = []
         for layer, weights in zip(layers, tensors, strict=False):
             inputs = y
-            y, *made = _run(layer, inputs, weights, any(ctx.needs_input_grad))
-            saved += [inputs, *made]
+            y, *made = _run(layer, inputs, weights, keep)
+            saved += [inputs, *made] if keep else []
         ctx.save_for_backward(*saved)
         ctx.layers = layers
         return y.view(last.kernels * last.out_height * last.out_width, len(y) * LANES)[:, :batch]
