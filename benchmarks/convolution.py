@@ -138,14 +138,14 @@ def check_agreement(found: list[Contestant]) -> float:
 
 
 def measure(
-    found: list[Contestant], rate: Callable[[], float]
+    found: list[Contestant], measure_rate: Callable[[], float]
 ) -> tuple[dict[str, list[tuple[float, float]]], list[float]]:
     """Return the seconds of forward and backward of each contestant, in turns as in logic.py, and a rate per turn."""
     times: dict[str, list[tuple[float, float]]] = {contestant.name: [] for contestant in found}
     passes = {each.name: functools.partial(timed_pass, each, torch.ones_like(each.forward())) for each in found}
     rates = []
     for _ in range(ROUNDS):
-        rates.append(last_of_turn(rate))
+        rates.append(last_of_turn(measure_rate))
         for name, seconds in times.items():
             seconds.append(last_of_turn(passes[name]))
     return {name: seconds[2:] for name, seconds in times.items()}, rates[2:]  # the first two compile and warm up
@@ -175,7 +175,7 @@ def gate_rate() -> Callable[[], float]:
     """Return what measures the operations per second of all threads, each with a tree in its first-level cache."""
     leaves, rounds, threads = 8, 500_000, numba.get_num_threads()
     sizes = (length(leaves), length(1), length(FORM))
-    line = 4 * LANES  # of the cache; no two threads may write to one
+    line = 4 * LANES  # bytes of the cache's; threads write at least two apart, so that none shares one
     arrays = (
         zero_lanes(threads * (leaves + 1)).reshape(threads, -1),
         np.arange(leaves)[None] * LANES,
@@ -220,7 +220,7 @@ def main() -> None:
     keep_freed_memory()  # as training does; the peers gain by it too
     device = torch.device(arguments.device)
     on_gpu = device.type == "cuda"
-    bandwidth, rate = copy_bandwidth(device), product_rate if on_gpu else gate_rate()
+    bandwidth, measure_rate = copy_bandwidth(device), product_rate if on_gpu else gate_rate()
     print(describe_machine())
     print(torch.cuda.get_device_name() if on_gpu else f"{numba.get_num_threads()} threads", end="")
     print(f", copying {bandwidth / 1e9:.1f} GB/s")
@@ -229,7 +229,7 @@ def main() -> None:
         batch, kernels = int(batch_text), [int(number) for number in kernels_text.split(",")]
         found = contestants(batch, kernels, batch <= arguments.most_peer_batch, device)
         difference = f"; largest difference {check_agreement(found):.0e}" if len(found) > 1 else ""
-        times, rates = measure(found, rate)
+        times, rates = measure(found, measure_rate)
         evaluations, operations, least_bytes = floors(our_layers(kernels, "torch", device), batch)
         medians = {name: statistics.median(sum(both) for both in seconds) for name, seconds in times.items()}
         rows = []
@@ -253,7 +253,7 @@ def main() -> None:
         print(f"{operations / 1e9:.2f} G operations, {least_bytes / 1e6:.0f} MB{difference}")
         rates.sort()
         quartiles = rates[len(rates) // 4] / 1e9, rates[-len(rates) // 4] / 1e9
-        print(f"rate of gates {quartiles[0]:.0f}-{quartiles[1]:.0f} Gop/s")
+        print(f"rate of {'a product' if on_gpu else 'gates'} {quartiles[0]:.0f}-{quartiles[1]:.0f} Gop/s")
         header = ["", "forward ms", "backward ms", "quartiles", "ns per gate", "of gates' rate", "of copying"]
         print(format_table([*header, f"times {found[0].name}"], rows))
 

@@ -16,12 +16,18 @@ def features_of_layers(layers: Sequence[GateLayer], x: torch.Tensor) -> torch.Te
     """Return the last layer's outputs: [in_dim, batch] -> [out_dim, batch].
 
     Convolutional layers of gates of two inputs that are neighbours are computed in one call.
+
+    Raises:
+        ValueError: if a layer does not take what the one before gives.
     """
     for are_stackable, group in itertools.groupby(layers, _is_stackable_convolution):
         neighbours = list(group)
         if are_stackable:
-            backend = neighbours[0]._backend(x)
-            x = backend.convolutions(x, [cast(LogicConvolution, layer).stacked(backend) for layer in neighbours])
+            backend, convolutions = neighbours[0]._backend(x), [cast(LogicConvolution, layer) for layer in neighbours]
+            for one, following in itertools.pairwise(convolutions):
+                if one.out_shape != following.in_shape:
+                    raise ValueError(f"a convolution of {following.in_shape} follows one that gives {one.out_shape}")
+            x = backend.convolutions(x, [layer.stacked(backend) for layer in convolutions])
         else:
             for layer in neighbours:
                 x = layer.forward_features(x)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
 
 from src.logic.backends import numba_convolution_kernels as kernels
 from src.logic.backends import numba_mixture_kernels as mixtures
@@ -18,6 +17,7 @@ from src.logic.backends.numba_vectors import LANES, Length, length
 from src.logic.trees import Geometry, Trees
 
 _RECENT = 8  # kernels, whose channels the second-level cache holds
+_SAVED = 4  # tensors of a layer, which its way back needs
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,14 @@ class NumbaTrees(Trees):
     def order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The order in which kernels are computed, and what is to be fetched for the next one; both int64 [kernels].
 
-        The next kernel is the one that reads least beside the channels of those just before it, which are still in the
-        caches. What is to be fetched is a channel that it reads and they do not, or -1.
+        The next kernel is the one with the fewest leaves outside the channels of those just before it, which are still
+        in the caches. What is to be fetched is the first channel of those that it reads and they do not, or -1. Trees
+        with candidates change with every step, so theirs are ordered in less time.
         """
         channels = self.connections[0].numpy()
         order, ahead = np.empty(len(channels), np.int64), np.full(len(channels), -1)
+        if self.candidates is not None:
+            return np.lexsort((channels.max(1), channels.min(1))), ahead
         last_read, left = np.full(self.shape.channels, -_RECENT - 1), np.ones(len(channels), np.bool_)
         for place in range(len(channels)):
             missing = last_read[channels] < place - _RECENT
@@ -67,7 +70,7 @@ class _Layer(NamedTuple):
     trees: NumbaTrees
     grad_factor: float
     after: int
-    mixes_gates: bool  # and has their logits for weights, not coefficients
+    has_logits: bool  # for weights, of the sixteen gates; if not, coefficients
     layout: kernels.Layout  # of its outputs
 
 
@@ -75,47 +78,60 @@ class _Layer(NamedTuple):
 def convolutions(x: torch.Tensor, layers: Sequence[StackedConvolution]) -> torch.Tensor:
     """Return what `Backend.convolutions` asks for, in float32."""
     shapes: list[Geometry] = [layer.trees.shape for layer in layers]
-    last = kernels.layout_of_features(shapes[-1], -(-x.shape[1] // LANES) * LANES)
+    batch, last = x.shape[1], shapes[-1]
+    padded_batch = -(-batch // LANES) * LANES
+    layouts = [*map(kernels.layout_for, shapes[1:]), kernels.layout_of_features(last, padded_batch)]
     weights, fixed = [], []
-    for layer, layout in zip(layers, [*map(kernels.layout_for, shapes[1:]), last], strict=True):
+    for layer, layout in zip(layers, layouts, strict=True):
         logits = layer.gates.soft_logits()
         own = layer.gates.tempered_coefficients() if logits is None else logits
         weights.append(own.float().contiguous())
         fixed.append(_Layer(layer.trees, layer.grad_factor, layer.gates.after, logits is not None, layout))
-    y: torch.Tensor = _Convolutions.apply(x.float().contiguous(), fixed, *weights, *(layer.shares for layer in layers))
-    return y
+    shares = [layer.shares for layer in layers]
+    y = _Convolutions.apply(x.float().contiguous(), fixed, torch.is_grad_enabled(), *weights, *shares)
+    features: torch.Tensor = y.view(last.kernels * last.out_height * last.out_width, padded_batch)
+    return features if batch == padded_batch else features[:, :batch]
 
 
 class _Convolutions(torch.autograd.Function):
-    """All layers in one call, on activations [features, batch]; `tensors` are their weights, and then their shares."""
+    """All layers in one call, from [features, batch] to the chunks of the last one, which lie as features.
+
+    `tensors` are the layers' weights, and then their shares.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, layers: Sequence[_Layer], *tensors: torch.Tensor) -> torch.Tensor:
-        batch, first, last = x.shape[1], layers[0].trees.shape, layers[-1].trees.shape
-        keep = any(ctx.needs_input_grad)
-        y = x.new_empty(-(-batch // LANES), first.channels * first.padded_height * first.padded_width * LANES)
+    def forward(
+        ctx: Any, x: torch.Tensor, layers: Sequence[_Layer], has_gradients: bool, *tensors: torch.Tensor
+    ) -> torch.Tensor:
+        number, first = len(layers), layers[0].trees.shape
+        needs_grad_x, _, _, *needs = ctx.needs_input_grad
+        wanted = (i for i in range(number) if needs_grad_x or needs[i] or needs[number + i])
+        lowest = next(wanted, number) if has_gradients else number  # where the way back ends
+        y = x.new_empty(-(-x.shape[1] // LANES), first.channels * first.padded_height * first.padded_width * LANES)
         kernels.to_chunks(x.numpy(), first, y.numpy())
         saved = []
-        for layer, weights in zip(layers, tensors, strict=False):
+        for i, layer in enumerate(layers):
             inputs = y
-            y, *made = _run(layer, inputs, weights, keep)
-            saved += [inputs, *made] if keep else []
+            y, *made = _run(layer, inputs, tensors[i], keep=i >= lowest)
+            saved += [inputs, *made] if i >= lowest else []
         ctx.save_for_backward(*saved)
-        ctx.layers = layers
-        return y.view(last.kernels * last.out_height * last.out_width, len(y) * LANES)[:, :batch]
+        ctx.layers, ctx.lowest, ctx.batch = layers, lowest, x.shape[1]
+        return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        layers, batch, saved = ctx.layers, grad.shape[1], ctx.saved_tensors
-        needs_grad_x, _, *needs = ctx.needs_input_grad
+    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        layers, lowest = ctx.layers, ctx.lowest
+        needs_grad_x, _, _, *needs = ctx.needs_input_grad
         grads: list[torch.Tensor | None] = [None] * len(needs)
-        above: Any = (pad(grad, (0, -batch % LANES)) if batch % LANES else grad).contiguous()
-        for i in reversed(range(len(layers))):
-            of_weights, of_shares = i, len(layers) + i
-            needed = i > 0 or needs_grad_x, needs[of_shares]
-            above, grads[of_weights], grads[of_shares] = _go_back(layers[i], saved[4 * i : 4 * i + 4], above, *needed)
-        return None if above is None else _from_chunks(above, layers[0].trees.shape, batch), None, *grads
+        gradient: Any = above.contiguous()
+        for i in reversed(range(lowest, len(layers))):
+            of_weights, of_shares, begin = i, len(layers) + i, (i - lowest) * _SAVED
+            needed = i > lowest or needs_grad_x, needs[of_shares]
+            saved = ctx.saved_tensors[begin : begin + _SAVED]
+            gradient, grads[of_weights], grads[of_shares] = _go_back(layers[i], saved, gradient, *needed)
+        grad_x = _from_chunks(gradient, layers[0].trees.shape, ctx.batch) if needs_grad_x else None
+        return grad_x, None, None, *grads
 
 
 def _run(layer: _Layer, x: torch.Tensor, weights: torch.Tensor, keep: bool) -> tuple[torch.Tensor, ...]:
@@ -129,7 +145,7 @@ def _run(layer: _Layer, x: torch.Tensor, weights: torch.Tensor, keep: bool) -> t
     """
     s, layout = layer.trees.shape, layer.layout
     coefficients, probabilities = weights, x.new_empty(len(weights), 0)
-    if layer.mixes_gates:
+    if layer.has_logits:
         coefficients, probabilities = x.new_empty(len(weights), 4), torch.empty_like(weights)
         mixtures.mix(weights.numpy(), probabilities.numpy(), coefficients.numpy())
     y = x.new_empty(len(x), s.kernels * layout.height * layout.width * LANES)
@@ -176,7 +192,7 @@ def _go_back(
         grad_coefficients.numpy(),
         None if slopes is None else slopes.numpy(),
     )
-    grad_weights = torch.empty_like(probabilities if layer.mixes_gates else coefficients)
+    grad_weights = torch.empty_like(probabilities if layer.has_logits else coefficients)
     mixtures.weight_gradients(
         grad_coefficients.numpy(), coefficients.numpy(), probabilities.numpy(), grad_weights.numpy()
     )

@@ -3,12 +3,12 @@
 A chunk has one frame per lane, so a pixel of its frames is a vector. Activations between layers are stored chunk by
 chunk, with the zeros around the frames that the next layer reads: [chunks, channels, height, width, lanes]. So all that
 is read and written lies in long runs, and no pixel is moved. The last layer writes [features, batch]. A whole tree in a
-pooling window is one run of instructions on vectors, which keeps the inside of the tree in registers. A kernel takes
-all windows of a chunk before the next kernel does, so that each pixel of its channels comes from memory once, and then
-from the first-level cache.
+pooling window is one run of instructions on vectors, which keeps the inside of the tree in registers. A tree is
+computed in all windows of a chunk before the next tree is, so that each pixel of its channels comes from memory once,
+and then from the first-level cache.
 
-Every kernel is parallel over chunks. Their number depends on the batch alone, and sums over chunks are taken in order,
-so results do not depend on the number of threads. No kernel uses fastmath; numba_dense_kernels.py says why.
+Chunks are computed in parallel. Their number depends on the batch alone, and sums over chunks are taken in order, so
+results do not depend on the number of threads. Nothing uses fastmath; numba_dense_kernels.py says why.
 """
 
 import functools
@@ -59,9 +59,9 @@ def layout_for(following: Geometry) -> Layout:
     return Layout(size, LANES, s.padded_height, s.padded_width, s.before)
 
 
-def layout_of_features(shape: Geometry, batch: int) -> Layout:
-    """Return the layout [kernels * out_height * out_width, batch] of a layer's outputs, for whole chunks."""
-    return Layout(LANES, batch, shape.out_height, shape.out_width, 0)
+def layout_of_features(shape: Geometry, padded_batch: int) -> Layout:
+    """Return the layout [kernels * out_height * out_width, padded_batch] of a layer's outputs."""
+    return Layout(LANES, padded_batch, shape.out_height, shape.out_width, 0)
 
 
 def leaf_offsets(connections: NDArray[np.int64], shape: Geometry) -> NDArray[np.int64]:
@@ -258,7 +258,8 @@ def _window_gradients(
             grads.append({2 * leaves - 2: v.load(grad, builder.add(grad_at, builder.mul(grad_step, index_of(i))))})
         for g in range(leaves - 2, -1, -1):
             # Nodes fill the registers: coefficients that stayed there would push some of them to memory.
-            own = v.coefficients(v.reloaded(coefficients), tree, leaves - 1)[g]
+            gate = builder.add(builder.mul(tree, index_of(leaves - 1)), index_of(g))
+            own = [v.everywhere(number) for number in v.row(v.reloaded(coefficients), gate, 4)]
             terms = []
             for i in windows:
                 a, b, above = nodes[i][2 * g], nodes[i][2 * g + 1], grads[i][leaves + g]

@@ -82,12 +82,12 @@ class Vectors:
         same = ir.FunctionType(pointer.type, [pointer.type])
         return self.builder.asm(same, "", "=r,0", [pointer], side_effect=True)
 
-    def prefetch(self, pointer: ir.Value, to_write: bool = False) -> None:
+    def prefetch(self, pointer: ir.Value) -> None:
         """Fetch the cache line of an address that will soon be read or written; it need not exist."""
         address = self.builder.bitcast(pointer, BYTE.as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [address.type, INT, INT, INT])
         prefetch = get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
-        self.builder.call(prefetch, [address, INT(int(to_write)), INT(3), INT(1)])  # to keep, data
+        self.builder.call(prefetch, [address, INT(0), INT(3), INT(1)])  # to read, to keep, data
 
     def everywhere(self, scalar: ir.Value) -> ir.Value:
         """Return a vector with a number in each lane."""
