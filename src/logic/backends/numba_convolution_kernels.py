@@ -451,7 +451,7 @@ def _forward_part(
 
 @cached_njit(nogil=True)
 def _lines_to_fetch(s: Geometry, channel: int) -> tuple[int, int]:
-    """Return where a channel of a chunk begins, and how many of its lines a window fetches."""
+    """Return where a channel of a chunk begins, and how many of its lines are fetched per window."""
     pixels, windows = s.padded_height * s.padded_width, s.out_height * s.out_width
     return channel * pixels * LANES, (pixels + windows - 1) // windows if channel >= 0 else 0
 
