@@ -121,15 +121,15 @@ class _Convolutions(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        layers, lowest = ctx.layers, ctx.lowest
+        layers, lowest, saved = ctx.layers, ctx.lowest, ctx.saved_tensors
         needs_grad_x, _, _, *needs = ctx.needs_input_grad
         grads: list[torch.Tensor | None] = [None] * len(needs)
         gradient: Any = above.contiguous()
         for i in reversed(range(lowest, len(layers))):
             of_weights, of_shares, begin = i, len(layers) + i, (i - lowest) * _SAVED
             needed = i > lowest or needs_grad_x, needs[of_shares]
-            saved = ctx.saved_tensors[begin : begin + _SAVED]
-            gradient, grads[of_weights], grads[of_shares] = _go_back(layers[i], saved, gradient, *needed)
+            of_layer = saved[begin : begin + _SAVED]
+            gradient, grads[of_weights], grads[of_shares] = _go_back(layers[i], of_layer, gradient, *needed)
         grad_x = _from_chunks(gradient, layers[0].trees.shape, ctx.batch) if needs_grad_x else None
         return grad_x, None, None, *grads
 
